@@ -1,0 +1,51 @@
+# In an empty clone with Python 3.11 or newer: `make run` trains on real data, `make test` checks everything.
+PYTHON ?= python3
+BIN := .venv/bin/
+INSTALLED := .venv/.installed
+# More pip options for the installation of torch, such as the index of the builds without CUDA.
+TORCH_OPTIONS ?=
+# pytest -n: processes that share the tests.
+WORKERS ?= 2
+
+.PHONY: help run test lint format bench docs lessons tables figures clean
+
+help:  ## say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+# torch goes first and alone, so that TORCH_OPTIONS holds for it only; the build backend is pinned like the rest.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	test -x $(BIN)python || $(PYTHON) -m venv .venv
+	$(BIN)python -m pip install --quiet -c constraints.txt $(TORCH_OPTIONS) torch==2.13.0
+	$(BIN)python -m pip install --quiet -c constraints.txt hatchling editables
+	$(BIN)python -m pip install --quiet -c constraints.txt --no-build-isolation -e ".[dev]"
+	touch $@
+
+RUN ?= runs/digits-$(shell date +%Y%m%d-%H%M%S)
+run: RUN := $(RUN)
+run: $(INSTALLED)  ## train on the handwritten digits, evaluate, show predictions
+	$(BIN)regard train digits --folder $(RUN)
+	$(BIN)regard evaluate $(RUN)
+	$(BIN)regard predict $(RUN) --show 4
+	@echo "The run lies in $(RUN)"
+
+test: lint  ## lint, then every test
+	$(BIN)pytest -n $(WORKERS)
+
+lint: $(INSTALLED)  ## style, formatting, types
+	$(BIN)ruff check .
+	$(BIN)ruff format --check .
+	$(BIN)mypy
+
+format: $(INSTALLED)  ## repair what can be repaired of style and formatting
+	$(BIN)ruff check --fix .
+	$(BIN)ruff format .
+
+bench: $(INSTALLED)  ## measure, and write benchmarks/results
+
+docs: $(INSTALLED)  ## build the documentation into site/
+	$(BIN)zensical build --clean --strict
+
+clean:  ## remove what was installed and built, but no runs
+	rm -rf .venv site dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
