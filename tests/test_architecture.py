@@ -1,0 +1,106 @@
+"""Imports go one way, and what needs no torch loads none."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import regard
+
+PACKAGE = Path(regard.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Each layer may import itself and every layer before it; `data` stands aside of the line.
+LINE = ["errors", "sets", "attention", "layers", "models", "tasks", "train", "recipes", "inspector", "cli"]
+MAY_IMPORT = {layer: set(LINE[: n + 1]) for n, layer in enumerate(LINE)}
+MAY_IMPORT["data"] = {"data", "errors"}
+# Configurations name the type of what readers learned; training, recipes and commands read data.
+for layer in ("models", "tasks", "train", "recipes", "inspector", "cli"):
+    MAY_IMPORT[layer].add("data")
+# A batch is where examples become sets.
+EXCEPTIONS = {"regard.data.batching": {"sets"}}
+
+# Importing these must not cost a user a second: what they need of the heavy libraries is loaded where it is used.
+LIGHT = [
+    *("regard", "regard.errors", "regard.attention.spec", "regard.attention.scores", "regard.attention.patterns"),
+    *("regard.attention.normalizers", "regard.attention.biases", "regard.data.examples", "regard.data.registry"),
+    *("regard.data.image", "regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
+    *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
+]
+HEAVY = [
+    *("torch", "lightning", "torchmetrics", "torchdata", "tensorboard", "matplotlib"),
+    *("sklearn", "scipy", "PIL", "soundfile", "soxr", "kaldi_native_fbank"),
+]
+
+
+def name_of(path: Path) -> str:
+    parts = ("regard", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the modules of `regard` that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.startswith("regard.")}
+
+
+def layer_of(name: str) -> str:
+    return name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path):
+    name = name_of(path)
+    if name == "regard":
+        return
+    allowed = MAY_IMPORT[layer_of(name)] | EXCEPTIONS.get(name, set())
+    public = set(regard.__all__)
+    for imported in imports(path):
+        assert layer_of(imported) not in public, f"{name} imports {imported} by its short name"
+        assert layer_of(imported) in allowed, f"{name} imports {imported}"
+
+
+def test_executors_never_import_one_another():
+    folder = PACKAGE / "attention" / "executors"
+    executors = {name_of(path) for path in folder.glob("*.py") if path.stem != "__init__"}
+    for path in folder.glob("*.py"):
+        for imported in imports(path) if path.stem != "__init__" else ():
+            others = executors - {name_of(path)}
+            assert not any(imported == other or imported.startswith(other + ".") for other in others)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_public_names_are_listed(path):
+    body = ast.parse(path.read_text()).body
+    if all(isinstance(node, ast.Expr) for node in body):
+        return
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    assert "__all__" in {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def test_light_modules_load_nothing_heavy():
+    script = f"""
+import importlib, sys
+for module in {LIGHT!r}:
+    importlib.import_module(module)
+    loaded = set({HEAVY!r}) & set(sys.modules)
+    if loaded:
+        sys.exit(f"importing {{module}} loads {{sorted(loaded)}}")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_starts_without_numpy():
+    script = "import sys, regard.cli; assert 'numpy' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
