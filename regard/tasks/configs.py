@@ -1,0 +1,98 @@
+"""The options of each task. `build` makes the module; until then nothing here needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from regard.data.examples import Encoding
+    from regard.tasks.modules import LabelTask, NumberTask
+
+__all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
+
+Pool = Literal["mean", "max", "statistics", "attention"]
+
+
+@dataclass(frozen=True)
+class PerVectorLabel:
+    """One label for each vector: part of speech of a word, topic of a node.
+
+    Args:
+        class_weights: "balanced" weighs a class by (targets / (classes * targets of the class)) of the training part.
+        label_smoothing: this much of each target's probability is spread evenly over all classes.
+        dropout: on the vectors that enter the head.
+        top: how many labels a written prediction gives a probability for.
+    """
+
+    class_weights: Literal["balanced"] | None = None
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    top: int = 5
+
+    def build(self, width: int, encoding: Encoding) -> LabelTask:
+        from regard.tasks.modules import LabelTask
+
+        return LabelTask(self, width, encoding.labels)
+
+
+@dataclass(frozen=True)
+class PerSetLabel:
+    """One label for each set: the digit in a picture, the speaker of an utterance.
+
+    Args:
+        pool: how the vectors of a set become one.
+        class_weights: "balanced" weighs a class by (targets / (classes * targets of the class)) of the training part.
+        label_smoothing: this much of each target's probability is spread evenly over all classes.
+        dropout: on the vectors that enter the head.
+        top: how many labels a written prediction gives a probability for.
+    """
+
+    pool: Pool = "mean"
+    class_weights: Literal["balanced"] | None = None
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    top: int = 5
+
+    def build(self, width: int, encoding: Encoding) -> LabelTask:
+        from regard.tasks.modules import LabelTask
+
+        return LabelTask(self, width, encoding.labels, self.pool)
+
+
+@dataclass(frozen=True)
+class PerVectorNumber:
+    """One number for each vector.
+
+    Args:
+        loss: squared error, or Huber's, which grows linearly past one standard deviation of the targets.
+        dropout: on the vectors that enter the head.
+    """
+
+    loss: Literal["squared", "huber"] = "squared"
+    dropout: float = 0.0
+
+    def build(self, width: int, encoding: Encoding) -> NumberTask:
+        from regard.tasks.modules import NumberTask
+
+        return NumberTask(self, width, encoding.statistics)
+
+
+@dataclass(frozen=True)
+class PerSetNumber:
+    """One number for each set.
+
+    Args:
+        pool: how the vectors of a set become one.
+        loss: squared error, or Huber's, which grows linearly past one standard deviation of the targets.
+        dropout: on the vectors that enter the head.
+    """
+
+    pool: Pool = "mean"
+    loss: Literal["squared", "huber"] = "squared"
+    dropout: float = 0.0
+
+    def build(self, width: int, encoding: Encoding) -> NumberTask:
+        from regard.tasks.modules import NumberTask
+
+        return NumberTask(self, width, encoding.statistics, self.pool)

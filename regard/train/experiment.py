@@ -1,0 +1,238 @@
+"""An experiment as plain values, and its text form: the `config.yaml` of a run, which `regard train --config` reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from regard.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "parser", "to_yaml"]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW; weights decay, biases, norms and other vectors do not.
+
+    Args:
+        learning_rate: the highest rate, reached after the warm-up.
+        weight_decay: the decay of matrices, times the learning rate, per step.
+        warm_up: steps over which the rate rises linearly from 0.
+        schedule: after the warm-up the rate falls to 0 along half a cosine, or stays constant.
+        betas: how much of the past the averages of gradients and of their squares keep per step.
+        decay_embeddings: whether rows of embedding tables decay as well.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warm_up: int = 100
+    schedule: Literal["cosine", "constant"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.98)
+    decay_embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("optimizer", self, learning_rate=0, weight_decay=0, warm_up=0)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"optimizer.betas is {self.betas}, expected two numbers from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long to train, on how much at a time, and what to write down on the way.
+
+    Args:
+        epochs: passes over the training part.
+        batch_vectors: a batch takes sets until it holds this many vectors.
+        seed: of the initial weights, the order of the examples and dropout.
+        clip: the largest norm of the gradient; 0 leaves it as it is.
+        precision: "bf16-mixed" computes in bfloat16 and keeps float32 weights.
+        patience: stop after this many epochs without a better validation; 0 never stops early.
+        checkpoint_every: steps between two checkpoints within an epoch; 0 writes one at the end of each epoch only.
+        log_every: steps between two rows of `metrics.csv`.
+        workers: processes that read examples; 0 reads in the training process.
+        device: where to compute; "auto" takes a GPU where there is one.
+        progress: whether to show a progress bar.
+    """
+
+    epochs: int = 20
+    batch_vectors: int = 4096
+    seed: int = 0
+    clip: float = 1.0
+    precision: Literal["32", "bf16-mixed"] = "32"
+    patience: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 20
+    workers: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least("training", self, epochs=1, batch_vectors=1, seed=0, clip=0, log_every=1)
+        _at_least("training", self, patience=0, checkpoint_every=0, workers=0)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a training: data, model, task, optimizer, schedule.
+
+    Args:
+        recipe: the name of the recipe that it began from.
+        data: options of a reader.
+        model: options of a model.
+        task: options of a task.
+    """
+
+    recipe: str
+    data: Any
+    model: Any
+    task: Any
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    training: Training = field(default_factory=Training)
+
+
+# What `type:` may name in each section, and the module that has it: nothing else is ever imported from a file's words.
+KINDS: dict[str, dict[str, str]] = {
+    "data": {
+        "Digits": "regard.data.image",
+        "Conllu": "regard.data.text",
+        "Sounds": "regard.data.speech",
+        "Planetoid": "regard.data.graph",
+    },
+    "model": {"Encoder": "regard.models.configs", "GraphAttentionNetwork": "regard.models.configs"},
+    "task": dict.fromkeys(("PerVectorLabel", "PerVectorNumber", "PerSetLabel", "PerSetNumber"), "regard.tasks.configs"),
+    "optimizer": {"Optimizer": __name__},
+    "training": {"Training": __name__},
+}
+_ALWAYS = ("optimizer", "training")
+
+
+def kind(section: str, name: str) -> type:
+    """The dataclass that `type: name` means in a section.
+
+    Raises:
+        InputError: a name that the section does not know; the nearest one is suggested.
+    """
+    known = KINDS[section]
+    if name not in known:
+        raise InputError(f"{section}.type is {name!r}, which is not known ({nearest(str(name), known)})")
+    found: type = getattr(import_module(known[name]), name)
+    return found
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The experiment as YAML: `recipe`, then one mapping of options for each section.
+
+    The sections `data`, `model` and `task` say their `type` first.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    tree: dict[str, Any] = {"recipe": experiment.recipe}
+    for section in KINDS:
+        value = getattr(experiment, section)
+        named = {} if section in _ALWAYS else {"type": type(value).__name__}
+        tree[section] = named | _plain(asdict(value))
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
+
+
+def from_yaml(text: str, source: str = "the configuration") -> Experiment:
+    """The experiment that `to_yaml` wrote; options that are left out take the default of their type.
+
+    Raises:
+        InputError: what is no YAML, an unknown section, type or option, or a value of another type than the option's;
+            `source` names the text in the sentence.
+
+    >>> from_yaml("recipe: mine\\ndata: {type: Digit}")
+    Traceback (most recent call last):
+    regard.errors.InputError: data.type is 'Digit', which is not known (did you mean 'Digits'?)
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{source} is no YAML: {_one_line(error)}") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{source} holds {_named(tree)}, expected the sections recipe, {', '.join(KINDS)}")
+    for name in tree:
+        if name not in ("recipe", *KINDS):
+            raise InputError(f"{source} has an unknown section {name!r} ({nearest(str(name), ('recipe', *KINDS))})")
+    recipe = tree.get("recipe")
+    if not isinstance(recipe, str):
+        raise InputError(f"{source} has recipe {_named(recipe)}, expected a name")
+    sections = {section: _read_section(section, tree.get(section), source) for section in KINDS}
+    return Experiment(recipe, **sections)
+
+
+def parser(experiment: Experiment) -> ArgumentParser:
+    """A parser whose options (`--model.layers 6`) are those of the experiment's types, and its values the defaults.
+
+    `Experiment(recipe, **vars(parser(e).instantiate_classes(parsed)))` is the changed experiment.
+    """
+    from jsonargparse import ArgumentParser
+
+    found = ArgumentParser(exit_on_error=False)
+    for section in KINDS:
+        value = getattr(experiment, section)
+        found.add_class_arguments(type(value), section)
+        found.set_defaults({f"{section}.{each.name}": getattr(value, each.name) for each in fields(value)})
+    return found
+
+
+def _read_section(section: str, options: Any, source: str) -> Any:
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    if options is None and section in _ALWAYS:
+        options = {}
+    if not isinstance(options, Mapping):
+        raise InputError(f"{source} has {section}: {_named(options)}, expected a mapping of options")
+    options = dict(options)
+    if section in _ALWAYS:
+        chosen = kind(section, section.capitalize())
+    elif "type" in options:
+        chosen = kind(section, options.pop("type"))
+    else:
+        raise InputError(f"{source} has no {section}.type, expected one of {', '.join(KINDS[section])}")
+    known = [each.name for each in fields(chosen)]
+    for name in options:
+        if name not in known:
+            raise InputError(f"{source} has no option {section}.{name} ({nearest(str(name), known)})")
+    reader = ArgumentParser(exit_on_error=False)
+    reader.add_class_arguments(chosen, section)
+    try:
+        return getattr(reader.instantiate_classes(reader.parse_object({section: options})), section)
+    except ArgumentError as error:
+        raise InputError(f"{source} has a wrong value: {_one_line(error)}") from None
+
+
+def _at_least(section: str, options: Any, **lowest: float) -> None:
+    for name, bound in lowest.items():
+        if not getattr(options, name) >= bound:
+            raise InputError(f"{section}.{name} is {getattr(options, name)}, expected at least {bound}")
+
+
+def _plain(value: Any) -> Any:
+    """The value in YAML's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if is_dataclass(value):
+        return repr(value)
+    raise TypeError(f"an option of type {type(value).__name__} has no YAML form")
+
+
+def _named(value: Any) -> str:
+    return "nothing" if value is None else repr(value)
+
+
+def _one_line(error: Exception) -> str:
+    """The first words of an error that may go on for lines."""
+    return re.sub(r"\s+", " ", str(error)).strip().rstrip(".")
