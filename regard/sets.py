@@ -76,20 +76,28 @@ class Layout:
     def _check(self) -> None:
         offsets = self.offsets
         if offsets.dim() != 1 or offsets.dtype != torch.int64 or offsets.numel() == 0:
-            raise InputError(f"offsets have shape {list(offsets.shape)} and type {offsets.dtype}, expected [s + 1] of int64")
+            raise InputError(
+                f"offsets have shape {list(offsets.shape)} and type {offsets.dtype}, expected [s + 1] of int64"
+            )
         if offsets[0] != 0:
             raise InputError(f"offsets begin at {int(offsets[0])}, expected 0")
         if (self.lengths < 0).any():
             b = int((self.lengths < 0).nonzero()[0])
             raise InputError(f"set {b} would have {int(self.lengths[b])} vectors, expected offsets that never decrease")
         if self.coords is not None and (self.coords.dim() != 2 or self.coords.shape[0] != self.total):
-            raise InputError(f"coords have shape {list(self.coords.shape)}, expected [{self.total}, n]: one row per vector")
+            raise InputError(
+                f"coords have shape {list(self.coords.shape)}, expected [{self.total}, n]: one row per vector"
+            )
         if self.starts is not None and (self.starts.shape != (self.sets,) or self.starts.dtype != torch.int64):
-            raise InputError(f"starts have shape {list(self.starts.shape)}, expected [{self.sets}] of int64: one per set")
+            raise InputError(
+                f"starts have shape {list(self.starts.shape)}, expected [{self.sets}] of int64: one per set"
+            )
         if self.edges is not None:
             self._check_edges(self.edges)
         elif self.edge_values is not None:
-            raise InputError(f"there are {self.edge_values.shape[0]} edge values but no edges, expected one row per edge")
+            raise InputError(
+                f"there are {self.edge_values.shape[0]} edge values but no edges, expected one row per edge"
+            )
 
     def _check_edges(self, edges: Tensor) -> None:
         if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
@@ -109,8 +117,12 @@ class Layout:
         again = codes[1:] == codes[:-1]
         if again.any():
             q, k = edges[:, self.edge_order[int(again.nonzero()[0]) + 1]].tolist()
-            raise InputError(f"the edge from row {q} to row {k} of set {int(self.set_of_row[q])} is repeated, expected it once")
-        if self.edge_values is not None and (self.edge_values.dim() != 2 or self.edge_values.shape[0] != edges.shape[1]):
+            raise InputError(
+                f"the edge from row {q} to row {k} of set {int(self.set_of_row[q])} is repeated, expected it once"
+            )
+        if self.edge_values is not None and (
+            self.edge_values.dim() != 2 or self.edge_values.shape[0] != edges.shape[1]
+        ):
             found = list(self.edge_values.shape)
             raise InputError(f"edge values have shape {found}, expected [{edges.shape[1]}, m]: one row per edge")
 
@@ -141,7 +153,9 @@ class Layout:
     @cached_property
     def set_of_row(self) -> Tensor:
         """`[t]` the set that owns each row."""
-        return torch.repeat_interleave(torch.arange(self.sets, device=self.device), self.lengths, output_size=self.total)
+        return torch.repeat_interleave(
+            torch.arange(self.sets, device=self.device), self.lengths, output_size=self.total
+        )
 
     @cached_property
     def index(self) -> Tensor:
@@ -213,7 +227,9 @@ class VectorSets:
 
     def __init__(self, values: Tensor, layout: Layout) -> None:
         if values.dim() not in (1, 2) or (values.dim() == 1 and values.is_floating_point()):
-            raise InputError(f"values have shape {list(values.shape)} and type {values.dtype}, expected [t, d] floats or ids")
+            raise InputError(
+                f"values have shape {list(values.shape)} and type {values.dtype}, expected [t, d] floats or ids"
+            )
         if not values.is_floating_point() and values.dtype != torch.int64:
             raise InputError(f"values are of type {values.dtype}, expected floats, or int64 ids")
         if values.shape[0] != layout.total:
@@ -377,7 +393,11 @@ class VectorSets:
 
         def join(name: str, shifted: Callable[[Tensor, int], Tensor] = lambda f, _: f, dim: int = 0) -> Tensor | None:
             fields = [getattr(layout, name) for layout in layouts]
-            return None if fields[0] is None else torch.cat([shifted(f, s) for f, s in zip(fields, shifts, strict=True)], dim)
+            return (
+                None
+                if fields[0] is None
+                else torch.cat([shifted(f, s) for f, s in zip(fields, shifts, strict=True)], dim)
+            )
 
         offsets = _offsets(torch.cat([layout.lengths for layout in layouts]))
         edges = join("edges", lambda f, shift: f + shift, dim=1)

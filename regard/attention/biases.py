@@ -1,0 +1,194 @@
+"""Biases: what a pair's place, or its edge, adds to its score and to its value.
+
+    s_ij = score(q_i, k_j) + bias(q_i, i, j)        out_i = sum_j a_ij (v_j + value_bias(i, j))
+
+`score_bias` and `value_bias` are the meaning, for aligned pairs; their `tile_` forms do all pairs of a tile at once.
+`scaled` says whether the factor of a scaled dot product covers the bias too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regard.attention.values import Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regard.attention.pairs import Pairs
+
+__all__ = ["ALiBi", "Bias", "EdgeBias", "Shaw"]
+
+Parameters = Mapping[str, "Tensor"]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, repr=False)
+class Bias(Value):
+    """What every bias offers; a new one defines `score_bias`, and the others where it has more or knows a quicker way."""
+
+    @property
+    def scaled(self) -> bool:
+        return False
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there is a value bias."""
+        return False
+
+    def parameters(self, heads: int, d: int, e: int) -> Shapes:
+        """The learned tensors and their shapes, for queries of width d and values of width e."""
+        return {}
+
+    def needs(self, coordinates: int, edge_width: int) -> str | None:
+        """What the layout lacks for this bias, or None; `coordinates` and `edge_width` are what it has, 0 for none."""
+        return None
+
+    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        """`[..., h]` for aligned queries `[..., h, d]`."""
+        raise NotImplementedError
+
+    def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        """`[..., h, n, m]` for `q [..., h, n, d]` and pairs of shape `[..., n, m]`."""
+        return self.score_bias(q.movedim(-3, -2).unsqueeze(-3), pairs, parameters).movedim(-1, -3)
+
+    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Tensor:
+        """`[..., h or 1, e]`, added to the values; only where `has_values`."""
+        raise NotImplementedError
+
+    def tile_value_bias(self, weights: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        """`[..., h, n, e]`: the value biases of a tile, summed with `weights [..., h, n, m]`."""
+        values = self.value_bias(pairs, parameters).movedim(-2, -4)
+        return (weights.unsqueeze(-1) * values).sum(-2)
+
+
+@dataclass(frozen=True, repr=False)
+class ALiBi(Bias):
+    """bias = -m_h |i - j|, with the fixed slopes m_h of Press et al. 2022 (section 3), also behind the query.
+
+    For 8 heads the slopes are 1/2, 1/4, ..., 1/256; for n heads, a power of two, 2^(-8/n), 2^(-16/n), ...
+
+    Args:
+        coordinates: take the Euclidean distance of the vectors' coordinates instead of |i - j|.
+
+    >>> ALiBi.slopes(4)
+    [0.25, 0.0625, 0.015625, 0.00390625]
+    """
+
+    coordinates: bool = False
+
+    @staticmethod
+    def slopes(heads: int) -> list[float]:
+        """One slope a head; between powers of two, every other slope of the next power fills up."""
+        whole = 1 << (heads.bit_length() - 1)
+        some = [2.0 ** (-8 * (h + 1) / whole) for h in range(whole)]
+        more = [2.0 ** (-8 * (h + 1) / (2 * whole)) for h in range(0, 2 * whole, 2)]
+        return some + more[: heads - whole]
+
+    def needs(self, coordinates: int, edge_width: int) -> str | None:
+        return "coordinates" if self.coordinates and not coordinates else None
+
+    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        slopes = q.new_tensor(self.slopes(q.shape[-2]))
+        return -slopes * _distance(pairs, self.coordinates).to(q.dtype)[..., None]
+
+
+@dataclass(frozen=True, repr=False)
+class Shaw(Bias):
+    """bias = q_i . a_r and value bias = b_r, with r = clip(j - i, -radius, radius) (Shaw et al. 2018, eq. 3 to 5).
+
+    The tables a and b are learned and shared by the heads; the scale of the dot product covers the bias.
+
+    Args:
+        radius: the largest distance that has vectors of its own.
+        keys: learn a, the vectors on keys.
+        values: learn b, the vectors on values.
+        coordinates: of this many coordinates, each has tables of its own, and their vectors add up; 0 means the order in the set.
+    """
+
+    radius: int
+    keys: bool = True
+    values: bool = True
+    coordinates: int = 0
+
+    @property
+    def scaled(self) -> bool:
+        return True
+
+    @property
+    def has_values(self) -> bool:
+        return self.values
+
+    def parameters(self, heads: int, d: int, e: int) -> Shapes:
+        axes, places = max(1, self.coordinates), 2 * self.radius + 1
+        shapes: Shapes = {"bias_keys": (axes, places, d)} if self.keys else {}
+        return shapes | ({"bias_values": (axes, places, e)} if self.values else {})
+
+    def needs(self, coordinates: int, edge_width: int) -> str | None:
+        if self.coordinates and coordinates != self.coordinates:
+            return f"{self.coordinates} coordinates (it has {coordinates})"
+        return None
+
+    def _places(self, pairs: Pairs) -> list[Tensor]:
+        """For each axis, which row of the table each pair reads."""
+        if self.coordinates:
+            gap = (pairs.key_coords - pairs.query_coords).round().long()
+            gaps = [gap[..., axis] for axis in range(self.coordinates)]
+        else:
+            gaps = [pairs.j - pairs.i]
+        return [gap.clamp(-self.radius, self.radius) + self.radius for gap in gaps]
+
+    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        if not self.keys:
+            return q.new_zeros(())
+        table = parameters["bias_keys"]
+        vectors = sum(table[axis][place] for axis, place in enumerate(self._places(pairs)))
+        return (q * vectors[..., None, :]).sum(-1)  # type: ignore[index]
+
+    def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        if not self.keys:
+            return q.new_zeros(())
+        total: Any = 0
+        for table, place in zip(parameters["bias_keys"], self._places(pairs), strict=True):
+            products = q @ table.mT
+            total = total + products.gather(-1, place.unsqueeze(-3).expand(*products.shape[:-1], place.shape[-1]))
+        return total
+
+    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Tensor:
+        table = parameters["bias_values"]
+        return sum(table[axis][place] for axis, place in enumerate(self._places(pairs))).unsqueeze(-2)  # type: ignore[union-attr]
+
+    def tile_value_bias(self, weights: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        total: Any = 0
+        for table, place in zip(parameters["bias_values"], self._places(pairs), strict=True):
+            by_place = weights.new_zeros(*weights.shape[:-1], table.shape[0])
+            total = total + by_place.scatter_add(-1, place.unsqueeze(-3).expand_as(weights), weights) @ table
+        return total
+
+
+@dataclass(frozen=True, repr=False)
+class EdgeBias(Bias):
+    """bias_h = w_h . x, with x the pair's edge values and w learned per head; 0 for pairs that are no edge.
+
+    Args:
+        width: the number of values an edge carries.
+    """
+
+    width: int
+
+    def parameters(self, heads: int, d: int, e: int) -> Shapes:
+        return {"bias_edges": (self.width, heads)}
+
+    def needs(self, coordinates: int, edge_width: int) -> str | None:
+        return None if edge_width == self.width else f"{self.width} values on each edge (it has {edge_width})"
+
+    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        return pairs.edge_values.to(q.dtype) @ parameters["bias_edges"]
+
+
+def _distance(pairs: Pairs, coordinates: bool) -> Tensor:
+    if coordinates:
+        return (pairs.key_coords - pairs.query_coords).square().sum(-1).sqrt()
+    return (pairs.j - pairs.i).abs()

@@ -1,0 +1,215 @@
+"""`dense`: rectangles of all pairs, a set beside others of about its length, so that little or nothing is padded.
+
+Dot products with softmax and neither bias nor dropout go to `scaled_dot_product_attention`; everything else is written out in
+plain operators over the same rectangles. A place behind the end of a shorter set repeats that set's last vector and is masked, so
+that no vector of another set is ever touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from regard.attention.normalizers import Softmax
+from regard.attention.pairs import Pairs
+from regard.attention.patterns import Causal, Everyone
+from regard.attention.problem import Problem, Tensors
+from regard.attention.reducers import Along
+from regard.attention.scores import Dot
+from regard.sets import Layout
+
+__all__ = ["cost", "run", "why_not"]
+
+# A score matrix larger than this is refused rather than built.
+_LARGEST_BYTES = 4 << 30
+# Padding so many pairs costs about as much as one more rectangle.
+_PAIRS_PER_RECTANGLE = 3000
+# Seconds per pair, head and number of a vector, forward and backward: fused, and written out.
+_FUSED_SECONDS, _EAGER_SECONDS, _EAGER_SECONDS_PER_PAIR = 4e-11, 6e-11, 8e-9
+
+
+def _fused(problem: Problem) -> bool:
+    attention = problem.attention
+    plain = isinstance(attention.score, Dot) and isinstance(attention.normalizer, Softmax)
+    return plain and attention.bias is None and problem.dropout is None
+
+
+def _matrix_free(problem: Problem) -> bool:
+    """Whether no mask is needed, so that the fused operator builds no score matrix."""
+    pattern = problem.attention.pattern
+    square = problem.layout is problem.key_layout and problem.layout.starts is None
+    return _fused(problem) and (isinstance(pattern, Everyone) or (isinstance(pattern, Causal) and square))
+
+
+def why_not(problem: Problem) -> str | None:
+    if _matrix_free(problem):
+        return None
+    numbers = problem.attention.score.numbers_per_pair(problem.d)
+    per_pair = problem.heads * numbers * max(4, problem.dtype.itemsize)
+    longest = int((problem.layout.lengths * problem.key_layout.lengths).max()) if problem.layout.sets else 0
+    if longest * per_pair > _LARGEST_BYTES:
+        size = f"{longest * per_pair / 2**30:.1f} GiB"
+        return f"the largest set's {longest:,} pairs would take {size} at once, expected at most {_LARGEST_BYTES >> 30}"
+    return None
+
+
+def cost(problem: Problem) -> float:
+    work = problem.dense_pairs * problem.heads
+    if _fused(problem):
+        half = 0.6 if isinstance(problem.attention.pattern, Causal) else 1.0
+        return 5e-5 + half * work * (problem.d + problem.e) * _FUSED_SECONDS
+    numbers = problem.attention.score.numbers_per_pair(problem.d)
+    return 2e-4 + work * (numbers * _EAGER_SECONDS_PER_PAIR + (problem.d + problem.e) * _EAGER_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Rectangle:
+    """Sets of about the same length, side by side: `[g, n]` query rows against `[g, m]` key rows."""
+
+    query_rows: Tensor
+    key_rows: Tensor
+    queries: slice
+    keys: slice
+    real: Tensor | None
+    """`[g, 1, m]` True where a key is real, or None where all are."""
+
+    def pairs(self, problem: Problem) -> Pairs:
+        return Pairs(problem.layout, problem.key_layout, self.query_rows[:, :, None], self.key_rows[:, None, :])
+
+
+@dataclass(frozen=True)
+class _Rectangles:
+    """The sets of a batch, sorted by length and cut into rectangles."""
+
+    each: list[_Rectangle]
+    query_order: Tensor
+    key_order: Tensor
+    back: Tensor
+    """For each query row, its place in the padded order."""
+    in_order: bool
+    """Whether rows already lie as the rectangles want them, so that nothing needs to be gathered."""
+
+
+def _rows(layout: Layout, sets: Tensor) -> tuple[Tensor, Tensor]:
+    """`[g, n]` rows of these sets, the last one repeated behind shorter ones, and which are real."""
+    lengths = layout.lengths[sets]
+    place = torch.arange(int(lengths.max()), device=layout.device)
+    real = place < lengths[:, None]
+    return layout.offsets[sets][:, None] + torch.minimum(place, lengths[:, None] - 1), real
+
+
+def _cut(n: list[int], m: list[int]) -> Iterator[tuple[int, int]]:
+    """Where to cut the sorted sets: padding a rectangle must cost less than starting another one."""
+    begin, wide, high, real = 0, 0, 0, 0
+    for at in range(len(n)):
+        new_wide, new_high, new_real = max(wide, m[at]), max(high, n[at]), real + n[at] * m[at]
+        before = (at - begin) * wide * high
+        grown = (at + 1 - begin) * new_wide * new_high
+        if at > begin and grown - before - n[at] * m[at] > _PAIRS_PER_RECTANGLE:
+            yield begin, at
+            begin, wide, high, real = at, m[at], n[at], n[at] * m[at]
+        else:
+            wide, high, real = new_wide, new_high, new_real
+    if begin < len(n):
+        yield begin, len(n)
+
+
+def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
+    code = layout.lengths * (key_layout.longest + 1) + key_layout.lengths
+    order = torch.argsort(code, stable=True)
+    # A set without queries or without keys has nothing to compute.
+    order = order[(layout.lengths[order] > 0) & (key_layout.lengths[order] > 0)]
+    n, m = layout.lengths[order].tolist(), key_layout.lengths[order].tolist()
+    each, at_query, at_key = [], 0, 0
+    back = torch.full((layout.total,), -1, device=layout.device)
+    for begin, end in _cut(n, m):
+        query_rows, real_queries = _rows(layout, order[begin:end])
+        key_rows, real_keys = _rows(key_layout, order[begin:end])
+        queries = slice(at_query, at_query + query_rows.numel())
+        keys = slice(at_key, at_key + key_rows.numel())
+        places = torch.arange(queries.start, queries.stop, device=layout.device).view_as(query_rows)
+        back[query_rows[real_queries]] = places[real_queries]
+        real = None if min(m[begin:end]) == max(m[begin:end]) else real_keys[:, None, :]
+        each.append(_Rectangle(query_rows, key_rows, queries, keys, real))
+        at_query, at_key = queries.stop, keys.stop
+    none = layout.offsets.new_zeros(0)
+    query_order = torch.cat([r.query_rows.flatten() for r in each] or [none])
+    key_order = torch.cat([r.key_rows.flatten() for r in each] or [none])
+    in_order = all(
+        torch.equal(rows, torch.arange(total, device=rows.device))
+        for rows, total in ((query_order, layout.total), (key_order, key_layout.total))
+    )
+    return _Rectangles(each, query_order, key_order, back, in_order)
+
+
+def _allowed(problem: Problem, at: int, rectangle: _Rectangle) -> Tensor:
+    """`[g, h or 1, n, m]` True where a pair may attend; derived once for all layers."""
+
+    def make() -> Tensor:
+        allowed = problem.attention.allows(rectangle.pairs(problem)).movedim(-1, 1)
+        return allowed if rectangle.real is None else allowed & rectangle.real[:, None]
+
+    return problem.kept(("allowed", problem.attention.pattern, at), make)
+
+
+def run(problem: Problem, tensors: Tensors) -> Tensor:
+    rectangles = problem.kept(("rectangles",), lambda: _rectangles(problem.layout, problem.key_layout))
+    q, k, v = tensors.q, tensors.k, tensors.v
+    if not rectangles.in_order:
+        q = q.index_select(0, rectangles.query_order)
+        k, v = (x.index_select(0, rectangles.key_order) for x in (k, v))
+    compute = _run_fused if _fused(problem) else _run_eager
+    parts = []
+    for at, r in enumerate(rectangles.each):
+        g, n, m = *r.query_rows.shape, r.key_rows.shape[1]
+        cut = [
+            x[part].view(g, length, *x.shape[1:]).transpose(1, 2)
+            for x, part, length in ((q, r.queries, n), (k, r.keys, m), (v, r.keys, m))
+        ]
+        out = compute(problem, Tensors(cut[0], cut[1], cut[2], tensors.parameters), at, r)
+        parts.append(out.transpose(1, 2).reshape(g * n, problem.heads, problem.e))
+    out = torch.cat(parts) if parts else q.new_zeros(0, problem.heads, problem.e)
+    if rectangles.in_order:
+        return out
+    if bool((rectangles.back < 0).any()):
+        out = torch.cat([out, out.new_zeros(1, *out.shape[1:])])
+        return out.index_select(0, rectangles.back % out.shape[0])
+    return out.index_select(0, rectangles.back)
+
+
+def _run_fused(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
+    scale = problem.attention.score.scaling(problem.d)
+    grouped = problem.heads != problem.key_heads
+    q, k, v = tensors.q, tensors.k, tensors.v
+    if _matrix_free(problem):
+        causal = isinstance(problem.attention.pattern, Causal)
+        # Causal queries see nothing behind the end of their set, so that they need no mask.
+        mask = None if rectangle.real is None or causal else rectangle.real[:, None]
+        return scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=grouped)
+    allowed = _allowed(problem, at, rectangle)
+    nothing = ~allowed.any(-1, keepdim=True)
+    # A row without keys attends to all of them and is then struck out, so that neither it nor its gradient is NaN.
+    out = scaled_dot_product_attention(q, k, v, allowed | nothing, scale=scale, enable_gqa=grouped)
+    return out.masked_fill(nothing, 0)
+
+
+def _run_eager(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
+    attention, parameters = problem.attention, tensors.parameters
+    pairs = rectangle.pairs(problem)
+    allowed = _allowed(problem, at, rectangle)
+    k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (tensors.k, tensors.v))
+    s = attention.tile(tensors.q, k, pairs, parameters)
+    s = s.to(torch.promote_types(s.dtype, torch.float32)).masked_fill(~allowed, -torch.inf)
+    a = attention.normalizer.weights(s, Along(-1, allowed))
+    if problem.dropout is not None:
+        head = torch.arange(problem.heads, device=a.device)[:, None, None]
+        a = a * problem.dropout.factors(head, pairs.query_rows[:, None], pairs.key_rows[:, None], a.dtype)
+    a = a.to(v.dtype)
+    out = a @ v
+    if attention.bias is not None and attention.bias.has_values:
+        out = out + attention.bias.tile_value_bias(a, pairs, parameters)
+    return out

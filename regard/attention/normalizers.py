@@ -1,0 +1,67 @@
+"""Normalizers: from the scores of a row's allowed keys to its weights.
+
+Each is one formula over `s`, in which a forbidden pair has score -inf, and `rows`, which reduces along each row's allowed
+keys whatever the executor's shape of things: `rows.max(s)`, `rows.sum(x)` and `rows.count(s)`, all shaped to broadcast with s.
+A row with no allowed key has maximum 0, sum 1 and count 1, so its weights come out zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from regard.attention.values import Value
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Normalizer", "Relu", "RowReducer", "Sigmoid", "Softmax"]
+
+
+class RowReducer(Protocol):
+    """Reductions over each row's allowed keys."""
+
+    def count(self, s: Tensor) -> Tensor:
+        """The number of allowed keys, at least 1, in the type of s."""
+        ...
+
+    def max(self, s: Tensor) -> Tensor:
+        """The largest score, without gradient; 0 where no key is allowed."""
+        ...
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum; 1 where no key is allowed."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class Normalizer(Value):
+    """What every normalizer offers."""
+
+    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
+class Softmax(Normalizer):
+    """a_j = exp(s_j) / sum_l exp(s_l) (Vaswani et al. 2017, eq. 1)."""
+
+    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+        p = (s - rows.max(s)).exp()
+        return p / rows.sum(p)
+
+
+@dataclass(frozen=True, repr=False)
+class Relu(Normalizer):
+    """a_j = max(s_j, 0) / n, with n the row's number of allowed keys (Wortsman et al. 2023, section 3)."""
+
+    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+        return s.relu() / rows.count(s)
+
+
+@dataclass(frozen=True, repr=False)
+class Sigmoid(Normalizer):
+    """a_j = sigmoid(s_j - log n), with n the row's number of allowed keys (Ramapuram et al. 2024, section 3.1)."""
+
+    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+        return (s - rows.count(s).log()).sigmoid()

@@ -1,0 +1,229 @@
+"""Pairs of rows, and the keys of rows as intervals: how patterns and biases see a layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from regard.attention.patterns import Pattern
+
+__all__ = ["Intervals", "Pairs", "Rows"]
+
+# How many pairs a pattern that only says `allows` is asked about at once.
+_TRIED_AT_ONCE = 1 << 20
+
+
+class Pairs:
+    """Query rows against key rows of the same sets: int64 tensors of packed rows that broadcast against each other."""
+
+    def __init__(self, layout: Layout, key_layout: Layout, query_rows: Tensor, key_rows: Tensor) -> None:
+        self.layout = layout
+        self.key_layout = key_layout
+        self.query_rows = query_rows
+        self.key_rows = key_rows
+
+    @cached_property
+    def i(self) -> Tensor:
+        """Each query's index in its own set."""
+        return self.layout.index[self.query_rows]
+
+    @cached_property
+    def j(self) -> Tensor:
+        """Each key's index in its own set."""
+        return self.key_layout.index[self.key_rows]
+
+    @property
+    def query_coords(self) -> Tensor:
+        """`[..., n]` the queries' coordinates."""
+        return _coords(self.layout)[self.query_rows]
+
+    @property
+    def key_coords(self) -> Tensor:
+        """`[..., n]` the keys' coordinates."""
+        return _coords(self.key_layout)[self.key_rows]
+
+    @cached_property
+    def edge(self) -> Tensor:
+        """The place of each pair in the layout's edges, -1 where it is no edge."""
+        codes = self.layout.edge_codes
+        wanted = self.query_rows * self.layout.total + self.key_rows
+        if codes.numel() == 0:
+            return torch.full_like(wanted, -1)
+        place = torch.searchsorted(codes, wanted).clamp(max=codes.numel() - 1)
+        return torch.where(codes[place] == wanted, self.layout.edge_order[place], -1)
+
+    @property
+    def edge_values(self) -> Tensor:
+        """`[..., m]` what each pair's edge carries, zeros where it is no edge."""
+        values = self.layout.edge_values
+        assert values is not None, "a plan refuses layouts that lack what the bias needs"
+        padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
+        return padded[self.edge]
+
+    @staticmethod
+    def stack(per_head: Sequence[Tensor]) -> Tensor:
+        """`[..., h]` from one tensor per head."""
+        return torch.stack(torch.broadcast_tensors(*per_head), -1)
+
+
+def _coords(layout: Layout) -> Tensor:
+    assert layout.coords is not None, "a plan refuses layouts that lack what the bias needs"
+    return layout.coords
+
+
+class Rows:
+    """Query rows whose keys are asked for; what `Pattern.keys` builds intervals with.
+
+    Intervals lie on one line on which every row has a stretch of its own, with a gap between two rows, so that unions,
+    intersections and complements of all rows are one sort.
+    """
+
+    def __init__(self, rows: Tensor, layout: Layout, key_layout: Layout) -> None:
+        self.rows = rows
+        self.layout = layout
+        self.key_layout = key_layout
+
+    @cached_property
+    def sets(self) -> Tensor:
+        return self.layout.set_of_row[self.rows]
+
+    @cached_property
+    def index(self) -> Tensor:
+        """Each row's index in its own set."""
+        return self.layout.index[self.rows]
+
+    @cached_property
+    def first_key(self) -> Tensor:
+        """The packed row of the first key of each row's set."""
+        return self.key_layout.offsets[self.sets]
+
+    @cached_property
+    def number(self) -> Tensor:
+        """The number of keys of each row's set."""
+        return self.key_layout.lengths[self.sets]
+
+    @cached_property
+    def stretch(self) -> int:
+        """How far apart rows lie on the line."""
+        return self.key_layout.longest + 1
+
+    @cached_property
+    def reach(self) -> int:
+        """More than any index of a key in its own set."""
+        starts = self.key_layout.starts
+        return self.stretch + (0 if starts is None or not starts.numel() else int(starts.max()))
+
+    def between(self, low: Tensor | int, high: Tensor | int) -> Intervals:
+        """Keys with low <= j < high, j an index in its own set."""
+        start = self.key_layout.starts[self.sets] if self.key_layout.starts is not None else 0
+        low = (torch.as_tensor(low, device=self.rows.device) - start).clamp(min=0)
+        high = torch.minimum(torch.as_tensor(high, device=self.rows.device) - start, self.number)
+        low, high = torch.broadcast_tensors(low, high)
+        place = torch.arange(len(self.rows), device=self.rows.device) * self.stretch
+        some = low < high
+        return Intervals(self, (place + low)[some], (place + high)[some])
+
+    def everything(self) -> Intervals:
+        """All keys of each row's set."""
+        return self.between(0, self.reach)
+
+    def edges(self) -> Intervals:
+        """The keys that an edge joins to each row."""
+        codes, total = self.layout.edge_codes, self.layout.total
+        begin = torch.searchsorted(codes, self.rows * total)
+        counts = torch.searchsorted(codes, (self.rows + 1) * total) - begin
+        row, entry = _expand(begin, counts)
+        return self._keys(row, codes[entry] % max(total, 1))
+
+    def tried(self, pattern: Pattern) -> Intervals:
+        """The keys that `pattern.allows`, found by asking about every pair, tile by tile."""
+        parts = []
+        step = max(1, _TRIED_AT_ONCE // self.stretch)
+        for at in range(0, len(self.rows), step):
+            row, key = _expand(self.first_key[at : at + step], self.number[at : at + step])
+            pairs = Pairs(self.layout, self.key_layout, self.rows[row + at], key)
+            allowed = pattern.allows(pairs.i, pairs.j, pairs)
+            parts.append(torch.stack([row[allowed] + at, key[allowed]]))
+        row, key = torch.cat(parts, 1) if parts else self.rows.new_zeros(2, 0)
+        return self._keys(row, key)
+
+    def _keys(self, row: Tensor, key: Tensor) -> Intervals:
+        """One key each, as intervals; keys side by side grow together."""
+        at = row * self.stretch + key - self.first_key[row]
+        return Intervals(self, at, at + 1).merged()
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Keys of rows as sorted, disjoint stretches of one line: `start <= place < stop`."""
+
+    of: Rows
+    start: Tensor
+    stop: Tensor
+
+    def __and__(self, other: Intervals) -> Intervals:
+        return self._sweep([self, other], [1, 1], at_least=2)
+
+    def __or__(self, other: Intervals) -> Intervals:
+        return self._sweep([self, other], [1, 1], at_least=1)
+
+    def __invert__(self) -> Intervals:
+        return self._sweep([self.of.everything(), self], [1, -1], at_least=1)
+
+    def merged(self) -> Intervals:
+        """The same keys in as few intervals as hold them."""
+        return self._sweep([self], [1], at_least=1)
+
+    def _sweep(self, parts: Sequence[Intervals], signs: Sequence[int], at_least: int) -> Intervals:
+        """Walk the line from left to right; keep where the signed number of intervals overhead is at least so many."""
+        place = torch.cat([end for part in parts for end in (part.start, part.stop)])
+        steps = [
+            end
+            for part, sign in zip(parts, signs, strict=True)
+            for end in (torch.full_like(part.start, sign), torch.full_like(part.stop, -sign))
+        ]
+        step = torch.cat(steps)
+        # At one place, a union opens before it closes, so that neighbors merge; the others close first, so that none is empty.
+        merging = at_least == 1 and all(sign > 0 for sign in signs)
+        order = torch.argsort(place * 2 + ((step < 0) if merging else (step > 0)), stable=True)
+        place, step = place[order], step[order]
+        after = step.cumsum(0)
+        opens = (after >= at_least) & (after - step < at_least)
+        closes = (after < at_least) & (after - step >= at_least)
+        return Intervals(self.of, place[opens], place[closes])
+
+    @property
+    def row(self) -> Tensor:
+        """Which of the rows asked for each interval belongs to."""
+        return self.start // self.of.stretch
+
+    def counts(self) -> Tensor:
+        """The number of keys of each row asked for."""
+        none = self.start.new_zeros(len(self.of.rows))
+        return none.index_add(0, self.row, self.stop - self.start)
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """`(query_rows, key_rows)`: every pair, in packed rows, in the order of the rows asked for and of the keys."""
+        which, place = _expand(self.start, self.stop - self.start)
+        row = self.row[which]
+        return self.of.rows[row], place - row * self.of.stretch + self.of.first_key[row]
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """`(start, stop)` of every interval in packed key rows."""
+        shift = self.of.first_key[self.row] - self.row * self.of.stretch
+        return self.start + shift, self.stop + shift
+
+
+def _expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """For each stretch `start .. start + count`: which stretch, and the place, of every place in it."""
+    which = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+    before = torch.nn.functional.pad(counts.cumsum(0), (1, 0))[:-1]
+    return which, torch.arange(len(which), device=counts.device) - before[which] + start[which]

@@ -1,0 +1,145 @@
+"""`plan`: which executor computes an attention, and why not the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import torch
+
+from regard.attention.dropout import Dropout
+from regard.attention.executors import dense, edges
+from regard.attention.problem import Problem
+from regard.attention.spec import Attention
+from regard.errors import InputError, nearest
+from regard.sets import Layout
+
+__all__ = ["EXECUTORS", "Plan", "choose", "plan"]
+
+EXECUTORS: dict[str, ModuleType] = {"dense": dense, "edges": edges}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run: the executor's name, what the others said, and what it costs.
+
+    `str(plan)` is a report: the choice, every refusal with its reason, allowed pairs, FLOPs and bytes.
+    """
+
+    executor: str
+    refusals: dict[str, str]
+    costs: dict[str, float]
+    problem: Problem = field(repr=False)
+
+    @property
+    def pairs(self) -> int:
+        """Allowed pairs, summed over the heads."""
+        return self.problem.pairs
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the forward pass on allowed pairs: 2 d for a score and 2 e for its part of the sum."""
+        return self.pairs * 2 * (self.problem.d + self.problem.e)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the inputs and the output."""
+        p, t, u = self.problem, self.problem.layout.total, self.problem.key_layout.total
+        numbers = t * p.heads * (p.d + p.e) + u * p.key_heads * (p.d + p.e)
+        return numbers * p.dtype.itemsize
+
+    def __str__(self) -> str:
+        p = self.problem
+        dense_pairs = p.dense_pairs * p.heads
+        share = f" ({self.pairs / dense_pairs:.2%} of all)" if dense_pairs else ""
+        lines = [
+            f"{p.attention!r}",
+            f"executor  {self.executor}",
+            *(f"refused   {name}: {reason}" for name, reason in self.refusals.items()),
+            *(f"slower    {name}: about {cost / self.costs[self.executor]:.1f} times" for name, cost in self._slower()),
+            f"sets      {p.layout.sets:,}, {p.layout.total:,} vectors, {p.heads} heads of {p.d}",
+            f"pairs     {self.pairs:,}{share}",
+            f"FLOPs     {self.flops:,} forward",
+            f"bytes     {self.bytes:,} in and out",
+        ]
+        return "\n".join(lines)
+
+    def _slower(self) -> list[tuple[str, float]]:
+        return [(name, cost) for name, cost in self.costs.items() if name != self.executor]
+
+
+def choose(problem: Problem, executor: str | None = None) -> Plan:
+    """The plan for a problem; kept by the query layout, so that all layers of a model share it.
+
+    Raises:
+        InputError: a layout that lacks what the attention reads, an unknown executor,
+            or one that refuses when asked for by name.
+    """
+    sizes = (problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype)
+    key = ("plan", problem.attention, *sizes, problem.dropout is not None, executor)
+    return Plan(*problem.kept(key, lambda: _choose(problem, executor)), problem)
+
+
+def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float]]:
+    _check(problem)
+    if executor is not None and executor not in EXECUTORS:
+        raise InputError(f"there is no executor {executor!r}; {nearest(executor, EXECUTORS)}")
+    reasons = {name: module.why_not(problem) for name, module in EXECUTORS.items()}
+    refusals = {name: reason for name, reason in reasons.items() if reason is not None}
+    if executor is not None:
+        if executor in refusals:
+            raise InputError(f"the executor {executor!r} refuses {problem.attention!r}: {refusals[executor]}")
+        return executor, refusals, {executor: EXECUTORS[executor].cost(problem)}
+    costs = {name: module.cost(problem) for name, module in EXECUTORS.items() if name not in refusals}
+    return min(costs, key=costs.__getitem__), refusals, costs
+
+
+def _check(problem: Problem) -> None:
+    attention, layout = problem.attention, problem.layout
+    if any(pattern.reads_edges for pattern in attention.patterns):
+        if layout.edges is None:
+            raise InputError(f"the sets have no edges, expected some for {attention!r}")
+        if problem.key_layout is not layout:
+            raise InputError(f"{attention!r} reads edges, expected queries and keys of the same layout")
+    if len(attention.patterns) not in (1, problem.heads):
+        raise InputError(
+            f"there are {len(attention.patterns)} patterns, expected one, or one for each of {problem.heads} heads"
+        )
+    if attention.bias is not None:
+        coordinates = min(0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
+        width = 0 if layout.edge_values is None else layout.edge_values.shape[1]
+        lacking = attention.bias.needs(coordinates, width)
+        if lacking is not None:
+            raise InputError(f"the sets lack what {attention.bias!r} reads, expected {lacking}")
+
+
+def plan(
+    attention: Attention,
+    layout: Layout,
+    *,
+    heads: int = 1,
+    d: int = 64,
+    key_layout: Layout | None = None,
+    dropout: float = 0.0,
+    executor: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Plan:
+    """What `attend` would do for sets laid out like this, before anything runs.
+
+    Args:
+        attention: the specification.
+        layout: of the queries.
+        heads: number of heads, the keys' too. d: width of queries, keys and values.
+        key_layout: of the keys, where they belong to other sets.
+        dropout: probability on the weights. executor: a name, to ask for it and no other. dtype: of the vectors.
+
+    Raises:
+        InputError: as `attend`.
+
+    >>> from regard import Layout
+    >>> print(plan(Attention(), Layout.of_lengths([100, 200]), heads=4, d=16).executor)
+    dense
+    """
+    drop = Dropout(dropout) if dropout else None
+    problem = Problem(attention, layout, key_layout or layout, heads, heads, d, d, dtype, drop)
+    return choose(problem, executor)

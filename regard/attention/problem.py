@@ -1,0 +1,100 @@
+"""`Problem`: all that a plan and an executor know of one call of `attend`, beside the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from regard.attention.dropout import Dropout
+from regard.attention.pairs import Intervals, Rows
+from regard.attention.patterns import Or, Pattern
+from regard.attention.spec import Attention
+from regard.sets import Layout
+
+__all__ = ["Problem", "Tensors"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """The tensors of one call: q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`, and the learned ones by name."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    parameters: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be computed.
+
+    Args:
+        attention: the specification.
+        layout: of the queries. key_layout: of the keys, the same object in self-attention.
+        heads: of the queries. key_heads: of the keys and values; a divisor of `heads`.
+        d: width of queries and keys. e: width of values.
+        dtype: of the vectors. dropout: on the weights, or None.
+    """
+
+    attention: Attention
+    layout: Layout
+    key_layout: Layout
+    heads: int
+    key_heads: int
+    d: int
+    e: int
+    dtype: torch.dtype
+    dropout: Dropout | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.layout.device
+
+    def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` gives, computed once and kept by the query layout for all layers.
+
+        It must not refer to the layout, lest batch after batch wait for the collector of cycles.
+        """
+        derived = self.layout.derived
+        if self.key_layout is not self.layout:
+            key = (*key, id(self.key_layout))
+            # Kept alive, so that no other layout can get its identity.
+            derived[id(self.key_layout)] = self.key_layout
+        if key not in derived:
+            derived[key] = make()
+        return derived[key]
+
+    @cached_property
+    def dense_pairs(self) -> int:
+        """The number of pairs of the same set, allowed or not."""
+        return int((self.layout.lengths * self.key_layout.lengths).sum())
+
+    @cached_property
+    def union(self) -> Pattern:
+        """What at least one head allows."""
+        first, *rest = self.attention.patterns
+        for pattern in rest:
+            first = Or(first, pattern)
+        return first
+
+    def intervals(self, pattern: Pattern) -> Intervals:
+        """The keys of every query row under a pattern."""
+        rows = Rows(torch.arange(self.layout.total, device=self.device), self.layout, self.key_layout)
+        return pattern.keys(rows)
+
+    def count(self, pattern: Pattern) -> int:
+        """The number of pairs that a pattern allows, derived once per layout."""
+        return self.kept(("count", pattern), lambda: int(self.intervals(pattern).counts().sum()))
+
+    @cached_property
+    def pairs(self) -> int:
+        """The number of allowed pairs, summed over the heads."""
+        each = [self.count(pattern) for pattern in self.attention.patterns]
+        return sum(each) if len(each) > 1 else self.heads * each[0]

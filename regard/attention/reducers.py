@@ -1,0 +1,60 @@
+"""Reductions along each row's allowed keys, for the two shapes in which executors hold scores."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor
+
+__all__ = ["Along", "ByRow"]
+
+
+class Along:
+    """Rows along one dimension of a rectangle, with `allowed` (True where a pair may attend) broadcastable to the scores."""
+
+    def __init__(self, dim: int, allowed: Tensor) -> None:
+        self.dim = dim
+        self.allowed = allowed
+
+    @cached_property
+    def _number(self) -> Tensor:
+        return self.allowed.sum(self.dim, keepdim=True)
+
+    def count(self, s: Tensor) -> Tensor:
+        return self._number.clamp(min=1).to(s.dtype)
+
+    def max(self, s: Tensor) -> Tensor:
+        if s.shape[self.dim] == 0:
+            return s.new_zeros(())
+        return s.detach().amax(self.dim, keepdim=True).masked_fill(self._number == 0, 0)
+
+    def sum(self, x: Tensor) -> Tensor:
+        return x.sum(self.dim, keepdim=True).masked_fill(self._number == 0, 1)
+
+
+class ByRow:
+    """Pairs one after another, `[p, h]`: pair p is of row `row[p]` out of `rows`; `allowed [p, h or 1]`, None for all."""
+
+    def __init__(self, row: Tensor, rows: int, allowed: Tensor | None = None) -> None:
+        self.row = row
+        self.rows = rows
+        self.allowed = allowed
+
+    @cached_property
+    def _number(self) -> Tensor:
+        """`[rows, h or 1]` allowed keys of each row."""
+        one = self.row.new_ones(len(self.row), 1) if self.allowed is None else self.allowed.long()
+        return one.new_zeros(self.rows, one.shape[1]).index_add(0, self.row, one)
+
+    def count(self, s: Tensor) -> Tensor:
+        return self._number.clamp(min=1).to(s.dtype)[self.row]
+
+    def max(self, s: Tensor) -> Tensor:
+        s = s.detach()
+        place = self.row[:, None].expand_as(s)
+        top = s.new_zeros(self.rows, s.shape[1]).scatter_reduce(0, place, s, "amax", include_self=False)
+        return top.masked_fill(self._number == 0, 0).index_select(0, self.row)
+
+    def sum(self, x: Tensor) -> Tensor:
+        total = x.new_zeros(self.rows, x.shape[1]).index_add(0, self.row, x)
+        return total.masked_fill(self._number == 0, 1).index_select(0, self.row)

@@ -1,0 +1,48 @@
+"""The meaning of attention: dense, one set after another, in any type, whatever its cost. All else is tested against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from regard.attention.dropout import Dropout
+from regard.attention.pairs import Pairs
+from regard.attention.reducers import Along
+from regard.attention.spec import Attention
+from regard.sets import Layout
+
+__all__ = ["reference"]
+
+
+def reference(
+    attention: Attention,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: Layout,
+    key_layout: Layout,
+    parameters: Mapping[str, Tensor],
+    dropout: Dropout | None = None,
+) -> Tensor:
+    """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; see `attend`."""
+    heads = q.shape[1]
+    k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
+    out = q.new_zeros(q.shape[0], heads, v.shape[-1])
+    for b in range(layout.sets):
+        queries = torch.arange(*layout.offsets[b : b + 2].tolist(), device=q.device)
+        keys = torch.arange(*key_layout.offsets[b : b + 2].tolist(), device=q.device)
+        pairs = Pairs(layout, key_layout, queries[:, None], keys[None, :])
+        allowed = attention.allows(pairs)
+        s = attention.scores(q[queries][:, None], k[keys][None, :], pairs, parameters)
+        s = s.masked_fill(~allowed, -torch.inf)
+        a = attention.normalizer.weights(s, Along(1, allowed))
+        if dropout is not None:
+            head = torch.arange(heads, device=q.device)
+            a = a * dropout.factors(head, queries[:, None, None], keys[None, :, None], a.dtype)
+        values = v[keys][None, :]
+        if attention.bias is not None and attention.bias.has_values:
+            values = values + attention.bias.value_bias(pairs, parameters)
+        out = out.index_copy(0, queries, (a[..., None] * values).sum(1))
+    return out

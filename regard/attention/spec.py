@@ -1,0 +1,172 @@
+"""`Attention`: one value that says which attention is meant; `parse` reads its text form back through a whitelist."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from regard.attention import biases, normalizers, patterns, scores
+from regard.attention.biases import Bias
+from regard.attention.normalizers import Normalizer, Softmax
+from regard.attention.patterns import Everyone, Pattern
+from regard.attention.scores import Dot, Parameters, Score, Shapes
+from regard.attention.values import Value
+from regard.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regard.attention.pairs import Pairs
+
+__all__ = ["Attention", "parse"]
+
+
+@dataclass(frozen=True, repr=False)
+class Attention(Value):
+    """Which attention is meant, without any tensor.
+
+        s_ij = score(q_i, k_j) + bias(q_i, i, j)        for the pairs that the pattern allows
+        a_ij = normalizer over those j
+        out_i = sum_j a_ij (v_j + value_bias(i, j))
+
+    Args:
+        score: how well a key answers a query.
+        pattern: which pairs may attend; a tuple holds one pattern per head.
+        normalizer: from scores to weights.
+        bias: what a pair's place or edge adds, or None.
+
+    >>> Attention(pattern=patterns.Window(64, 16))
+    Attention(pattern=Window(left=64, right=16))
+    >>> parse("Attention(pattern=Window(64, 16) | First(1))") == Attention(pattern=patterns.Window(64, 16) | patterns.First(1))
+    True
+    """
+
+    score: Score = field(default_factory=Dot)
+    pattern: Pattern | tuple[Pattern, ...] = field(default_factory=Everyone)
+    normalizer: Normalizer = field(default_factory=Softmax)
+    bias: Bias | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("score", Score), ("normalizer", Normalizer)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"Attention has {name} {getattr(self, name)!r}, expected one of {_known(kind)}")
+        if not self.patterns or not all(isinstance(pattern, Pattern) for pattern in self.patterns):
+            raise InputError(
+                f"Attention has pattern {self.pattern!r}, expected one of {_known(Pattern)} or a tuple of them"
+            )
+        if self.bias is not None and not isinstance(self.bias, Bias):
+            raise InputError(f"Attention has bias {self.bias!r}, expected None or one of {_known(Bias)}")
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """The pattern of every head, or one for all of them."""
+        return self.pattern if isinstance(self.pattern, tuple) else (self.pattern,)
+
+    def parameters(self, heads: int, d: int, e: int | None = None) -> Shapes:
+        """The names and shapes of the learned tensors, for queries of width d and values of width e (d where None).
+
+        >>> Attention(score=scores.Additive()).parameters(heads=4, d=16)
+        {'score_weight': (4, 16)}
+        """
+        shapes = self.score.parameters(heads, d)
+        return shapes if self.bias is None else shapes | self.bias.parameters(heads, d, d if e is None else e)
+
+    def allows(self, pairs: Pairs) -> Tensor:
+        """`[..., h]`, or `[..., 1]` where all heads share a pattern: which of these pairs of the same sets may attend."""
+        allowed = [pattern.allows(pairs.i, pairs.j, pairs) for pattern in self.patterns]
+        return allowed[0][..., None] if len(allowed) == 1 else pairs.stack(allowed)
+
+    def scores(self, q: Tensor, k: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        """`[..., h]`: the scores of aligned queries and keys `[..., h, d]`, bias included."""
+        s = self.score(q, k, parameters)
+        if self.bias is None:
+            return s
+        return s + self.bias_scale(q.shape[-1]) * self.bias.score_bias(q, pairs, parameters)
+
+    def tile(self, q: Tensor, k: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+        """`[..., h, n, m]`: the same for all pairs of `q [..., h, n, d]` and `k [..., h, m, d]`."""
+        s = self.score.tile(q, k, parameters)
+        if self.bias is None:
+            return s
+        return s + self.bias_scale(q.shape[-1]) * self.bias.tile_score_bias(q, pairs, parameters)
+
+    def bias_scale(self, d: int) -> float:
+        return self.score.scaling(d) if self.bias is not None and self.bias.scaled else 1.0
+
+
+def _vocabulary() -> dict[str, Callable[..., Any]]:
+    names: dict[str, Callable[..., Any]] = {"Attention": Attention}
+    for module, kind in ((scores, Score), (patterns, Pattern), (normalizers, Normalizer), (biases, Bias)):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if isinstance(thing, type) and issubclass(thing, kind) and thing is not kind:
+                names[name] = thing
+    return names
+
+
+def _known(kind: type) -> str:
+    return ", ".join(
+        name for name, thing in _vocabulary().items() if isinstance(thing, type) and issubclass(thing, kind)
+    )
+
+
+def parse(text: str) -> Any:
+    """The value that a text form names: an `Attention`, a pattern, a score, a normalizer or a bias.
+
+    The text is a Python expression of known names, numbers, strings, booleans, None, tuples, `&`, `|` and `~`; nothing is
+    evaluated, and anything else is refused.
+
+    Raises:
+        InputError: text that is no such expression.
+
+    >>> parse("Causal() & ~Window(2, 2)")
+    (Causal() & ~Window(left=2, right=2))
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise InputError(
+            f"the text {text!r} is no specification, expected such as 'Window(64, 16) | First(1)'"
+        ) from error
+    return _build(tree.body, text)
+
+
+def _build(node: ast.AST, text: str) -> Any:
+    match node:
+        case ast.Constant(value=value) if value is None or isinstance(value, bool | int | float | str):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)) if isinstance(value, int | float):
+            return -value
+        case ast.Tuple(elts=parts):
+            return tuple(_build(part, text) for part in parts)
+        case ast.UnaryOp(op=ast.Invert(), operand=operand):
+            return ~_pattern(operand, text)
+        case ast.BinOp(left=a, op=ast.BitAnd(), right=b):
+            return _pattern(a, text) & _pattern(b, text)
+        case ast.BinOp(left=a, op=ast.BitOr(), right=b):
+            return _pattern(a, text) | _pattern(b, text)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=options):
+            known = _vocabulary()
+            if name not in known:
+                raise InputError(f"{name!r} in {text!r} is no part of an attention; {nearest(name, known)}")
+            named = {option.arg: _build(option.value, text) for option in options if option.arg}
+            try:
+                return known[name](*(_build(arg, text) for arg in args), **named)
+            except InputError:
+                raise
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{ast.unparse(node)} in {text!r} has options that do not fit: {error}") from error
+    raise InputError(
+        f"{ast.unparse(node)!r} in {text!r} is no part of a specification, expected such as 'Window(64, 16)'"
+    )
+
+
+def _pattern(node: ast.AST, text: str) -> Pattern:
+    value = _build(node, text)
+    if not isinstance(value, Pattern):
+        raise InputError(
+            f"{ast.unparse(node)!r} in {text!r} is no pattern, expected one on both sides of & and |, and behind ~"
+        )
+    return value
