@@ -1,0 +1,89 @@
+"""Blocks: a mixer and a feed-forward network, each with a residual around it and a layer norm before or behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from torch import Tensor, nn
+
+from regard.sets import VectorSets
+
+__all__ = ["Block", "FeedForward", "Stack"]
+
+
+class FeedForward(nn.Module):
+    """W_2 f(W_1 x + b_1) + b_2, every vector by itself (Vaswani et al. 2017, eq. 2).
+
+    Args:
+        width: in and out. hidden: in between. dropout: behind f while training. activation: f, "relu" or "gelu".
+    """
+
+    def __init__(
+        self, width: int, hidden: int, dropout: float = 0.0, activation: Literal["relu", "gelu"] = "relu"
+    ) -> None:
+        super().__init__()
+        self.into = nn.Linear(width, hidden)
+        self.activation = nn.ReLU() if activation == "relu" else nn.GELU()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.out(self.dropout(self.activation(self.into(values))))
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + feed_forward(norm(x)); or, post-norm, norm(x + mixer(x)), then norm(x + feed_forward(x)).
+
+    Post-norm is Vaswani et al. 2017 (section 3.1); pre-norm trains without warm-up (Xiong et al. 2020, table 1).
+
+    Args:
+        mixer: from `VectorSets` to `VectorSets` of the same width.
+        feed_forward: from values to values.
+        width: of the vectors.
+        norm: "pre" or "post".
+        dropout: on what each of the two adds, while training.
+    """
+
+    def __init__(
+        self,
+        mixer: nn.Module,
+        feed_forward: nn.Module,
+        width: int,
+        norm: Literal["pre", "post"] = "pre",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.width, self.pre = width, norm == "pre"
+        self.mixer, self.feed_forward = mixer, feed_forward
+        self.norm_mixer, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        x = sets.values
+        if self.pre:
+            x = x + self.dropout(self.mixer(sets.with_values(self.norm_mixer(x))).values)
+            x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+        else:
+            x = self.norm_mixer(x + self.dropout(self.mixer(sets).values))
+            x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x)))
+        return sets.with_values(x)
+
+
+class Stack(nn.Module):
+    """Blocks one after another, and a layer norm at the end where the blocks are pre-norm.
+
+    Args:
+        blocks: at least none. width: of the vectors. final_norm: whether a layer norm ends the stack.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module], width: int, final_norm: bool = True) -> None:
+        super().__init__()
+        self.width = width
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        for block in self.blocks:
+            sets = block(sets)
+        return sets.with_values(self.norm(sets.values))

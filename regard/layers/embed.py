@@ -1,0 +1,69 @@
+"""From ids, or from the characters of each vector, to vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import InputError
+from regard.layers.mixers import WindowedLinear
+from regard.layers.pooling import Max
+from regard.sets import VectorSets
+
+__all__ = ["Embed", "FromCharacters"]
+
+
+class Embed(nn.Module):
+    """x_i = E[id_i]; with f columns of ids, the sum of one table's vector for each column.
+
+    It is the fully connected layer of the ids' one-hot vectors, without building them.
+
+    Args:
+        sizes: how many ids each column has. width: of the vectors.
+        drop_ids: probability to take an id for id 0, the unknown one, while training, so that its vector is learned.
+
+    Raises:
+        InputError: (when called) an id that no table has; the sentence names the set.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], width: int, drop_ids: float = 0.0) -> None:
+        super().__init__()
+        self.width, self.sizes, self.drop_ids = width, sizes, drop_ids
+        self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        ids = sets.values if sets.values.dim() == 2 else sets.values[:, None]
+        if ids.shape[1] != len(self.sizes):
+            raise InputError(f"the vectors have {ids.shape[1]} ids each, expected {len(self.sizes)}")
+        for column, size in enumerate(self.sizes):
+            outside = (ids[:, column] < 0) | (ids[:, column] >= size)
+            if bool(outside.any()):
+                row = int(outside.nonzero()[0])
+                found = f"set {int(sets.layout.set_of_row[row])} has id {int(ids[row, column])}"
+                raise InputError(f"{found}, expected less than {size}, the size of the vocabulary")
+        if self.training and self.drop_ids:
+            ids = ids.masked_fill(torch.rand(ids.shape, device=ids.device) < self.drop_ids, 0)
+        vectors = [table(ids[:, column]) for column, table in enumerate(self.tables)]
+        return sets.with_values(torch.stack(vectors).sum(0))
+
+
+class FromCharacters(nn.Module):
+    """A vector for each word from its characters: max_c relu(W [e_{c - reach}; ...; e_{c + reach}] + b).
+
+    The characters are a second batch with one set per word (Dos Santos and Zadrozny 2014, section 2.1.2).
+
+    Args:
+        size: of the alphabet. width: of the words' vectors. embedding: of the characters' vectors. reach: neighbors on each side.
+    """
+
+    def __init__(self, size: int, width: int, embedding: int = 32, reach: int = 2) -> None:
+        super().__init__()
+        self.width = width
+        self.embed = Embed((size,), embedding)
+        self.window = WindowedLinear(embedding, reach, reach, width)
+        self.pool = Max(width)
+
+    def forward(self, characters: VectorSets) -> Tensor:
+        """`[words, width]`"""
+        seen = self.window(self.embed(characters))
+        return self.pool(seen.with_values(seen.values.relu()))

@@ -1,0 +1,85 @@
+"""What a recipe says of a model: plain values that build it. No tensor and no torch before `build`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regard.data.examples import Encoding
+
+__all__ = ["Encoder", "GraphAttentionNetwork"]
+
+
+@dataclass
+class Encoder:
+    """Embed, add positions, a stack of blocks of one mixer: the Transformer encoder where the mixer is attention.
+
+    Args:
+        width: of the vectors inside
+        layers: number of blocks
+        heads: of the attention
+        feed_forward: hidden width of the feed-forward networks
+        dropout: while training, on weights, on hidden vectors and on what each layer adds
+        mixer: "attention", "pointwise" (each vector alone) or "window" (each vector with its neighbors)
+        attention: text form of the attention
+        positions: "none", "sinusoidal", "learned" or "rotary"; of the coordinates where the data have some
+        longest: how many places learned positions have, where the data are no pictures
+        neighbors: how many on each side, for the mixer "window"
+        norm: "pre" or "post"
+        activation: "relu" or "gelu"
+        input_dropout: on the vectors that enter the stack, while training
+        word_dropout: probability to take an id for the unknown one, while training
+        characters: width of the vectors made from characters, where the data have some; 0 means none
+    """
+
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    feed_forward: int = 256
+    dropout: float = 0.1
+    mixer: Literal["attention", "pointwise", "window"] = "attention"
+    attention: str = "Attention()"
+    positions: Literal["none", "sinusoidal", "learned", "rotary"] = "sinusoidal"
+    longest: int = 1024
+    neighbors: int = 1
+    norm: Literal["pre", "post"] = "pre"
+    activation: Literal["relu", "gelu"] = "relu"
+    input_dropout: float = 0.0
+    word_dropout: float = 0.0
+    characters: int = 0
+
+    def build(self, encoding: Encoding) -> nn.Module:
+        from regard.models.encoder import EncoderModel
+
+        return EncoderModel(self, encoding)
+
+
+@dataclass
+class GraphAttentionNetwork:
+    """Layers of attention along edges (Velickovic et al. 2018): the same projection makes query, key and value.
+
+    Args:
+        width: of the vectors between the layers, all heads together
+        layers: number of layers
+        heads: of all layers but the last
+        last_heads: of the last layer, whose outputs are averaged
+        attention: text form; score `Separable()` is GAT, `Additive(activation='leaky_relu')` GATv2, `Dot()` a graph Transformer
+        dropout: on the vectors that enter each layer, while training
+        attention_dropout: on the weights, while training
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 8
+    last_heads: int = 1
+    attention: str = "Attention(score=Separable(), pattern=Edges())"
+    dropout: float = 0.6
+    attention_dropout: float = 0.6
+
+    def build(self, encoding: Encoding) -> nn.Module:
+        from regard.models.gat import GraphAttentionModel
+
+        return GraphAttentionModel(self, encoding)

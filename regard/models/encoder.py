@@ -1,0 +1,89 @@
+"""The Transformer encoder over vector sets (Vaswani et al. 2017, section 3.1), and the same stack with other mixers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from regard.attention.spec import Attention, parse
+from regard.data.examples import Encoding
+from regard.errors import InputError
+from regard.layers.attention import SelfAttention
+from regard.layers.blocks import Block, FeedForward, Stack
+from regard.layers.embed import Embed, FromCharacters
+from regard.layers.mixers import Pointwise, WindowedLinear
+from regard.layers.positions import Learned, Rotary, Sinusoidal
+from regard.models.configs import Encoder
+from regard.sets import VectorSets
+
+__all__ = ["EncoderModel", "attention_of"]
+
+
+def attention_of(text: str) -> Attention:
+    """The attention that a recipe's text names.
+
+    Raises:
+        InputError: text that is no attention.
+    """
+    attention = parse(text)
+    if not isinstance(attention, Attention):
+        raise InputError(f"the model's attention is {text!r}, expected such as 'Attention(pattern=Window(64, 16))'")
+    return attention
+
+
+class EncoderModel(nn.Module):
+    """From a batch to hidden vectors: `config` says what is built, `encoding` what the data look like."""
+
+    def __init__(self, config: Encoder, encoding: Encoding) -> None:
+        super().__init__()
+        self.width = config.width
+        sizes = tuple(len(words) for name, words in encoding.vocabularies.items() if name != "character")
+        self.embed = (
+            Embed(sizes, config.width, config.word_dropout) if sizes else Pointwise(encoding.width, config.width)
+        )
+        alphabet = len(encoding.vocabularies.get("character", ()))
+        self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
+        self.join = nn.Linear(config.width + config.characters, config.width) if self.spell is not None else None
+        self.position = self._positions(config, encoding)
+        self.dropout = nn.Dropout(config.input_dropout)
+        blocks = [
+            Block(
+                self._mixer(config, encoding),
+                FeedForward(config.width, config.feed_forward, config.dropout, config.activation),
+                config.width,
+                config.norm,
+                config.dropout,
+            )
+            for _ in range(config.layers)
+        ]
+        self.stack = Stack(blocks, config.width, final_norm=config.norm == "pre")
+
+    @staticmethod
+    def _positions(config: Encoder, encoding: Encoding) -> nn.Module:
+        if config.positions == "sinusoidal":
+            # Embeddings start with entries of about one, like the sines.
+            return Sinusoidal(config.width, encoding.coords)
+        if config.positions == "learned":
+            return Learned(config.width, encoding.extent or (config.longest,), encoding.coords)
+        return nn.Identity()
+
+    @staticmethod
+    def _mixer(config: Encoder, encoding: Encoding) -> nn.Module:
+        if config.mixer == "pointwise":
+            return Pointwise(config.width)
+        if config.mixer == "window":
+            return WindowedLinear(config.width, config.neighbors, config.neighbors)
+        rotation = Rotary(encoding.coords) if config.positions == "rotary" else None
+        attention = attention_of(config.attention)
+        return SelfAttention(config.width, config.heads, attention, rotation=rotation, dropout=config.dropout)
+
+    def forward(self, batch: dict[str, Any]) -> VectorSets:
+        """Hidden vectors of `batch["inputs"]`; words' characters come as `batch["inner"]`, one set per distinct word."""
+        sets: VectorSets = self.embed(batch["inputs"])
+        if self.spell is not None and self.join is not None:
+            spelled = self.spell(batch["inner"]).index_select(0, batch["inner_index"])
+            sets = sets.with_values(self.join(torch.cat([sets.values, spelled], dim=1)))
+        sets = self.position(sets)
+        return self.stack(sets.with_values(self.dropout(sets.values)))

@@ -1,0 +1,258 @@
+"""Layers against loops over single sets and against torch's own layers on padded batches."""
+
+import pytest
+import torch
+from torch import nn
+
+from regard.attention.biases import ALiBi, Shaw
+from regard.attention.patterns import Causal, Edges
+from regard.attention.spec import Attention
+from regard.errors import InputError
+from regard.layers.attention import CrossAttention, SelfAttention
+from regard.layers.blocks import Block, FeedForward, Stack
+from regard.layers.embed import Embed, FromCharacters
+from regard.layers.mixers import Pointwise, WindowedLinear
+from regard.layers.pooling import SelfAttentionPooling, pooling
+from regard.layers.positions import Learned, Rotary, Sinusoidal
+from regard.sets import Layout, VectorSets
+
+WIDTH = 16
+
+
+def some_sets(*lengths: int, width: int = WIDTH) -> VectorSets:
+    torch.manual_seed(sum(lengths))
+    return VectorSets.pack([torch.randn(n, width, dtype=torch.float64) for n in lengths])
+
+
+def grid_sets(rows: int, columns: int, count: int = 2) -> VectorSets:
+    torch.manual_seed(0)
+    place = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double()
+    values = [torch.randn(len(place), WIDTH, dtype=torch.float64) for _ in range(count)]
+    return VectorSets.pack(values, coords=[place] * count)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_stack_equals_the_encoder_of_torch_on_padded_batches(norm: str) -> None:
+    theirs = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(WIDTH, 4, 32, 0.0, batch_first=True, norm_first=norm == "pre"),
+        2,
+        nn.LayerNorm(WIDTH) if norm == "pre" else None,
+        enable_nested_tensor=False,
+    ).double()
+    ours = Stack(
+        [
+            Block(SelfAttention(WIDTH, 4), FeedForward(WIDTH, 32), WIDTH, norm)  # type: ignore[arg-type]
+            for _ in range(2)
+        ],
+        WIDTH,
+        final_norm=norm == "pre",
+    ).double()
+    copy_weights(theirs, ours)
+    sets = some_sets(7, 1, 12, 3)
+    padded, mask = sets.to_padded()
+    expected = theirs(padded, src_key_padding_mask=~mask)[mask]
+    torch.testing.assert_close(ours(sets).values, expected)
+
+
+def copy_weights(theirs: nn.TransformerEncoder, ours: Stack) -> None:
+    for layer, block in zip(theirs.layers, ours.blocks, strict=True):
+        pairs = [
+            (layer.self_attn.in_proj_weight, block.mixer.project.weight),
+            (layer.self_attn.in_proj_bias, block.mixer.project.bias),
+            (layer.self_attn.out_proj.weight, block.mixer.out.weight),
+            (layer.self_attn.out_proj.bias, block.mixer.out.bias),
+        ]
+        for a, b in ((layer.linear1, block.feed_forward.into), (layer.linear2, block.feed_forward.out)):
+            pairs += [(a.weight, b.weight), (a.bias, b.bias)]
+        for source, target in pairs:
+            target.data.copy_(source.data)
+
+
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        Pointwise(WIDTH, 8),
+        WindowedLinear(WIDTH, 2, 1, 8),
+        SelfAttention(WIDTH, 4, key_heads=2, rotation=Rotary()),
+        SelfAttention(WIDTH, 2, Attention(pattern=Causal(), bias=Shaw(2))),
+        SelfAttention(WIDTH, 2, Attention(bias=ALiBi())),
+    ],
+    ids=lambda mixer: type(mixer).__name__,
+)
+def test_mixer_gives_each_set_what_it_gives_it_alone(mixer: nn.Module) -> None:
+    mixer = mixer.double()
+    sets = some_sets(5, 0, 1, 9)
+    together = mixer(sets)
+    assert together.values.shape == (15, mixer.width)
+    for b, alone in enumerate(sets):
+        torch.testing.assert_close(together[b].values, mixer(alone).values)
+
+
+def test_windowed_linear_equals_the_joined_neighbors() -> None:
+    mixer = WindowedLinear(WIDTH, 2, 1).double()
+    (x,) = some_sets(6).unpack()
+    padded = torch.cat([x.new_zeros(2, WIDTH), x, x.new_zeros(1, WIDTH)])
+    expected = torch.stack([mixer.linear(padded[i : i + 4].flatten()) for i in range(6)])
+    torch.testing.assert_close(mixer(some_sets(6)).values, expected)
+
+
+def test_cross_attention_equals_torch_set_by_set() -> None:
+    ours = CrossAttention(WIDTH, 4, memory_width=6).double()
+    theirs = nn.MultiheadAttention(WIDTH, 4, kdim=6, vdim=6, batch_first=True).double()
+    key, value = ours.project_memory.weight.chunk(2)
+    for target, source in (
+        (theirs.q_proj_weight, ours.project_query.weight),
+        (theirs.k_proj_weight, key),
+        (theirs.v_proj_weight, value),
+        (theirs.out_proj.weight, ours.out.weight),
+    ):
+        target.data.copy_(source.data)
+    queries, memory = some_sets(3, 5), some_sets(4, 2, width=6)
+    out = ours(queries, memory)
+    for b in range(2):
+        q, m = queries[b].values[None], memory[b].values[None]
+        torch.testing.assert_close(out[b].values, theirs(q, m, m)[0][0])
+
+
+def test_cross_attention_of_an_empty_memory_gives_the_output_bias() -> None:
+    layer = CrossAttention(WIDTH, 4).double()
+    out = layer(some_sets(3, 2), some_sets(0, 4))
+    torch.testing.assert_close(out[0].values, layer.out.bias.expand(3, -1))
+
+
+@pytest.mark.parametrize("position", [Sinusoidal(WIDTH), Learned(WIDTH, (9,))], ids=["sinusoidal", "learned"])
+def test_positions_tell_permuted_vectors_apart_and_start_anew_in_each_set(position: nn.Module) -> None:
+    sets = some_sets(4, 4)
+    added = position.double()(sets).values - sets.values
+    torch.testing.assert_close(added[:4], added[4:])
+    assert (torch.cdist(added[:4], added[:4]) + torch.eye(4) > 1e-3).all()
+
+
+def test_sinusoidal_is_the_formula_of_the_paper() -> None:
+    sets = some_sets(5)
+    added = Sinusoidal(WIDTH)(sets).values - sets.values
+    angle = torch.tensor(3 / 10000 ** (4 / WIDTH), dtype=torch.float64)
+    torch.testing.assert_close(added[3, 4], angle.sin(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(added[3, 5], angle.cos(), rtol=1e-6, atol=1e-6)
+
+
+def test_positions_go_on_where_a_set_starts() -> None:
+    sets = some_sets(6)
+    later = VectorSets(sets.values[4:], Layout(torch.tensor([0, 2]), starts=torch.tensor([4])))
+    whole = Sinusoidal(WIDTH)(sets).values
+    torch.testing.assert_close(Sinusoidal(WIDTH)(later).values, whole[4:])
+
+
+def test_learned_positions_refuse_a_place_past_their_end() -> None:
+    with pytest.raises(InputError, match="set 1 has a vector at place 3, expected less than 3"):
+        Learned(WIDTH, (3,))(some_sets(2, 5))
+
+
+def test_two_coordinates_have_their_own_shares() -> None:
+    sets = grid_sets(2, 3, count=1)
+    added = Sinusoidal(WIDTH, coordinates=2)(sets).values - sets.values
+    half = WIDTH // 2
+    torch.testing.assert_close(added[0, :half], added[1, :half])  # the same row
+    torch.testing.assert_close(added[1, half:], added[4, half:])  # the same column
+    learned = Learned(WIDTH, (2, 3), coordinates=2).double()
+    torch.testing.assert_close(
+        learned(sets).values - sets.values, (learned.tables[0][[0, 0, 0, 1, 1, 1]] + learned.tables[1][[0, 1, 2] * 2])
+    )
+    with pytest.raises(InputError, match="the vectors have 0 coordinates, expected at least 2"):
+        Sinusoidal(WIDTH, coordinates=2)(some_sets(2))
+
+
+@pytest.mark.parametrize("coordinates", [0, 2])
+def test_rotary_products_depend_on_differences_of_places_alone(coordinates: int) -> None:
+    rotary = Rotary(coordinates)
+    q, k = torch.randn(2, 1, 1, 8, dtype=torch.float64).expand(2, 2, 1, 8)
+
+    def product(a: list[float], b: list[float]) -> torch.Tensor:
+        place = torch.tensor([a, b])
+        if coordinates:
+            layout = Layout.of_lengths([1, 1])
+            layout = Layout(layout.offsets, coords=place)
+        else:
+            layout = Layout(torch.tensor([0, 1, 2]), starts=place[:, 0].long())
+        return (rotary(q, layout)[0] * rotary(k, layout)[1]).sum()
+
+    torch.testing.assert_close(product([1, 2], [4, 3]), product([5, 7], [8, 8]), rtol=1e-5, atol=1e-5)
+    assert (product([1, 2], [4, 3]) - product([1, 2], [9, 3])).abs() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["mean", "max", "statistics", "attention"])
+def test_pooling_equals_each_set_alone_and_gives_zeros_for_none(name: str) -> None:
+    pool = pooling(name, WIDTH).double()  # type: ignore[arg-type]
+    if isinstance(pool, SelfAttentionPooling):
+        nn.init.normal_(pool.query)
+    sets = some_sets(3, 0, 7)
+    out = pool(sets)
+    assert out.shape == (3, pool.width)
+    for x, pooled in zip(sets.unpack(), out, strict=True):
+        if len(x) == 0:
+            expected = (
+                x.new_zeros(WIDTH)
+                if name != "statistics"
+                else torch.cat([x.new_zeros(WIDTH), x.new_full((WIDTH,), 1e-4)])
+            )
+        elif name == "mean":
+            expected = x.mean(0)
+        elif name == "max":
+            expected = x.amax(0)
+        elif name == "statistics":
+            expected = torch.cat([x.mean(0), x.std(0, correction=0)])
+        else:
+            expected = (x @ pool.query).softmax(0) @ x
+        torch.testing.assert_close(pooled, expected)
+
+
+def test_statistics_of_equal_vectors_have_a_finite_gradient() -> None:
+    x = torch.ones(4, WIDTH, requires_grad=True)
+    pooling("statistics", WIDTH)(VectorSets(x, Layout.of_lengths([4]))).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_embedding_is_the_linear_layer_of_one_hot_vectors() -> None:
+    embed = Embed((5, 3), WIDTH)
+    ids = torch.tensor([[4, 0], [1, 2]])
+    one_hot = [nn.functional.one_hot(ids[:, c], size).float() for c, size in enumerate((5, 3))]
+    expected = sum(x @ table.weight for x, table in zip(one_hot, embed.tables, strict=True))
+    torch.testing.assert_close(embed(VectorSets(ids, Layout.of_lengths([2]))).values, expected)
+    with pytest.raises(InputError, match="set 0 has id 7, expected less than 5"):
+        embed(VectorSets(torch.tensor([[7, 0]]), Layout.of_lengths([1])))
+
+
+def test_dropped_ids_become_the_unknown_one_only_while_training() -> None:
+    embed = Embed((50,), WIDTH, drop_ids=0.5)
+    sets = VectorSets(torch.arange(1, 50), Layout.of_lengths([49]))
+    unknown = embed.tables[0].weight[0]
+    dropped = (embed(sets).values == unknown).all(1).sum()
+    assert 10 < dropped < 40
+    assert not (embed.eval()(sets).values == unknown).all(1).any()
+
+
+def test_a_word_spells_the_same_whatever_words_stand_beside_it() -> None:
+    spell = FromCharacters(10, WIDTH)
+    words = VectorSets(torch.tensor([1, 2, 3, 4, 5, 1, 2, 3]), Layout.of_lengths([3, 0, 2, 3]))
+    out = spell(words)
+    torch.testing.assert_close(out[0], out[3])
+    assert out[1].eq(0).all()
+
+
+def test_attention_along_edges_hears_neighbors_only() -> None:
+    layer = SelfAttention(WIDTH, 4, Attention(pattern=Edges())).double()
+    x = some_sets(3).values
+    edges = torch.tensor([[0, 1, 1], [1, 1, 2]])
+    out = layer(VectorSets(x, Layout(torch.tensor([0, 3]), edges=edges))).values
+    changed = x.clone()
+    changed[2] += 1
+    again = layer(VectorSets(changed, Layout(torch.tensor([0, 3]), edges=edges))).values
+    torch.testing.assert_close(out[0], again[0])
+    torch.testing.assert_close(out[2], layer.out.bias)
+    assert not torch.allclose(out[1], again[1])
+
+
+def test_heads_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(InputError, match="width 16, 3 heads and 3 key heads"):
+        SelfAttention(WIDTH, 3)
