@@ -1,0 +1,1 @@
+"""Looking inside: how runs compare, and how one output vector comes about."""

@@ -1,0 +1,259 @@
+"""Runs side by side: each one's metric with an interval, and a paired test between runs on the same test part.
+
+What is resampled is the set (a sentence, an utterance), because targets within a set are not independent; where the
+whole test part is one set, as in a graph, it is the target.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.errors import InputError
+
+__all__ = [
+    "Graded",
+    "Outcome",
+    "Verdict",
+    "grade",
+    "holm",
+    "interval",
+    "mcnemar",
+    "mean",
+    "paired",
+    "sign_flips",
+    "wilson",
+]
+
+_RESAMPLES = 10_000
+_CHUNK = 2**22  # entries of one block of resamples
+_Z = 1.959963984540054  # the 97.5 % point of the normal distribution
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run, or the mean of several seeds, did on each unit (set or target) of a test part.
+
+    Args:
+        sums: `[u]` the number of right labels of each unit, or its sum of squared errors.
+        counts: `[u]` the number of targets of each unit, at least 1.
+        labels: whether targets are labels; otherwise they are numbers.
+        seeds: how many runs `sums` is the mean of.
+    """
+
+    sums: Floats
+    counts: Floats
+    labels: bool = True
+    seeds: int = 1
+
+    @property
+    def metric(self) -> float:
+        """Accuracy, or the mean squared error: sum of `sums` / sum of `counts`."""
+        return float(self.sums.sum() / self.counts.sum())
+
+    @property
+    def binary(self) -> bool:
+        """Whether each unit is simply right or wrong: one label each, of one run."""
+        return self.labels and self.seeds == 1 and bool((self.counts == 1).all())
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The predictions of a run on a test part, and what they answer.
+
+    Args:
+        outcome: how it did on each unit.
+        test: the name of each set with its targets, in order: what runs must share to be compared.
+        unit: what a unit is, "set" or "target".
+    """
+
+    outcome: Outcome
+    test: tuple[tuple[str, tuple[Any, ...]], ...]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One run against another.
+
+    Args:
+        difference: first metric minus second.
+        low: lower end of the difference's 95 % interval.
+        high: upper end.
+        p: how often a difference as large as this one appears where the runs are alike.
+        method: the test's name.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    method: str
+
+
+def grade(path: Path) -> Graded:
+    """Read the predictions that evaluation wrote: a JSON object per set.
+
+    Raises:
+        InputError: a missing file, a line that is no prediction, or a file without any target.
+    """
+    sets = []
+    sums, counts, kinds = [], [], set()
+    for name, pairs in _answers(path):
+        if not pairs:
+            continue
+        sets.append((name, tuple(target for _, target in pairs)))
+        kinds |= {isinstance(target, str) for _, target in pairs}
+        scores = [float(a == b) if isinstance(b, str) else (a - b) ** 2 for a, b in pairs]
+        sums.append(scores)
+        counts.append(len(scores))
+    if len(kinds) != 1:
+        raise InputError(f"{path} holds {'labels and numbers' if kinds else 'no target'}, expected targets of one kind")
+    unit = "set" if len(sets) > 1 else "target"
+    if unit == "target":
+        columns = np.array(sums[0]), np.ones(counts[0])
+    else:
+        columns = np.array([sum(scores) for scores in sums]), np.array(counts, float)
+    return Graded(Outcome(*columns, labels=kinds.pop()), tuple(sets), unit)
+
+
+def _answers(path: Path) -> Iterator[tuple[str, list[tuple[Any, Any]]]]:
+    """Each set's name, with (answer, target) of each of its targets."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise InputError(f"{path} is missing or cannot be read: `regard evaluate {path.parent}` writes it") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            whole = json.loads(line)
+            written = [each for each in whole.get("vectors", [whole]) if "target" in each]
+            yield (
+                whole["name"],
+                [(each["label"] if "label" in each else each["number"], each["target"]) for each in written],
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path}, line {number}, is no prediction, expected what evaluation wrote") from None
+
+
+def mean(outcomes: Sequence[Outcome]) -> Outcome:
+    """The mean of several seeds, unit by unit."""
+    sums = np.mean([outcome.sums for outcome in outcomes], axis=0)
+    return replace(outcomes[0], sums=sums, seeds=len(outcomes))
+
+
+def interval(outcome: Outcome, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the metric over the choice of test units.
+
+    Units that are right or wrong get Wilson's interval, which stays honest where all are right; others the percentiles
+    of a bootstrap: units drawn with replacement, sum of `sums` / sum of `counts` of each draw.
+    """
+    if outcome.binary:
+        return wilson(int(outcome.sums.sum()), len(outcome.sums))
+    return _percentiles(_bootstrap((outcome.sums, outcome.counts), seed))
+
+
+def paired(first: Outcome, second: Outcome, seed: int = 0) -> Verdict:
+    """The paired comparison of two runs over the same units in the same order.
+
+    Units that are right or wrong: McNemar's exact test. Otherwise a permutation test that swaps the two runs' results
+    unit by unit. The interval of the difference is a bootstrap that draws the same units for both runs. Where a side is
+    the mean of several seeds the question is about these trained models, not about seeds that were never tried.
+    """
+    differences = first.sums - second.sums
+    low, high = _percentiles(_bootstrap((differences, first.counts), seed))
+    if first.binary and second.binary:
+        p, method = mcnemar(int((differences > 0).sum()), int((differences < 0).sum())), "McNemar, exact"
+    else:
+        p, method = sign_flips(differences, seed), f"permutation, {_RESAMPLES:,} sign flips"
+    return Verdict(first.metric - second.metric, low, high, p, method)
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion (Wilson 1927).
+
+    >>> [round(end, 3) for end in wilson(360, 360)]
+    [0.989, 1.0]
+    """
+    share, z2 = right / count, _Z**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's exact two-sided p: the units that only one of two runs got right are fair coins where runs are alike.
+
+    >>> mcnemar(5, 5), mcnemar(0, 0), round(mcnemar(10, 2), 4)
+    (1.0, 1.0, 0.0386)
+    """
+    coins = only_first + only_second
+    tail = sum(math.comb(coins, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**coins)
+
+
+def sign_flips(differences: Floats, seed: int = 0) -> float:
+    """The two-sided p of a paired permutation test: how often random signs give a sum as far from zero.
+
+    Counts the observed signs as one of the draws, so p is never 0.
+
+    >>> sign_flips(np.zeros(3))
+    1.0
+    """
+    moved = differences[differences != 0]
+    if len(moved) == 0:
+        return 1.0
+    # Sums of floats in another order differ in their last bits, which must not decide what is as large.
+    observed = abs(moved.sum()) * (1 - 1e-9)
+    generator = np.random.default_rng(seed)
+    extreme = 0
+    for draws in _chunks(len(moved)):
+        signs = generator.integers(0, 2, (draws, len(moved)), dtype=np.int8)
+        sums = 2 * (signs @ moved) - moved.sum()
+        extreme += int((np.abs(sums) >= observed).sum())
+    return (1 + extreme) / (1 + _RESAMPLES)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's correction of several p values (Holm 1979): holds whatever the dependence between them.
+
+    >>> [round(p, 3) for p in holm([0.04, 0.01, 0.5])]
+    [0.08, 0.03, 0.5]
+    """
+    adjusted = [0.0] * len(values)
+    highest = 0.0
+    for rank, n in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[n]))
+        adjusted[n] = highest
+    return adjusted
+
+
+def _bootstrap(columns: tuple[Floats, Floats], seed: int) -> Floats:
+    """`[r]` the ratio of sums of two columns over units drawn with replacement."""
+    above, below = columns
+    generator = np.random.default_rng(seed)
+    found = []
+    for draws in _chunks(len(above)):
+        drawn = generator.integers(0, len(above), (draws, len(above)))
+        found.append(above[drawn].sum(axis=1) / below[drawn].sum(axis=1))
+    return np.concatenate(found)
+
+
+def _percentiles(draws: Floats) -> tuple[float, float]:
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _chunks(units: int) -> list[int]:
+    """Sizes of blocks of resamples that keep each block small in memory."""
+    size = max(1, _CHUNK // units)
+    full, rest = divmod(_RESAMPLES, size)
+    return [size] * full + [rest] * (rest > 0)

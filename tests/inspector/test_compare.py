@@ -1,0 +1,132 @@
+"""Intervals cover, tests keep their level, and what cannot be compared is refused."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from regard import InputError
+from regard.inspector import compare
+from regard.inspector.compare import Outcome
+
+
+def labels(right, counts=None):
+    right = np.asarray(right, float)
+    return Outcome(right, np.ones_like(right) if counts is None else np.asarray(counts, float))
+
+
+def write(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_grade_counts_right_labels_of_each_set(tmp_path):
+    vectors = [{"label": "a", "target": "a"}, {"label": "a", "target": "b"}, {"label": "a"}]
+    lines = [{"name": "one", "vectors": vectors}, {"name": "two", "vectors": [{"label": "b", "target": "b"}]}]
+    graded = compare.grade(write(tmp_path / "p.jsonl", [*lines, {"name": "empty", "vectors": []}]))
+    assert graded.outcome.sums.tolist() == [1, 1]
+    assert graded.outcome.counts.tolist() == [2, 1]
+    assert graded.outcome.metric == 2 / 3
+    assert graded.test == (("one", ("a", "b")), ("two", ("b",)))
+    assert graded.unit == "set"
+
+
+def test_grade_takes_the_targets_of_one_set_as_units(tmp_path):
+    vectors = [{"label": "a", "target": "a"}, {"label": "b"}, {"label": "a", "target": "b"}]
+    graded = compare.grade(write(tmp_path / "p.jsonl", [{"name": "graph", "vectors": vectors}]))
+    assert graded.unit == "target"
+    assert graded.outcome.sums.tolist() == [1, 0]
+    assert graded.outcome.binary
+
+
+def test_grade_squares_errors_of_numbers(tmp_path):
+    lines = [{"name": "a", "number": 3.0, "target": 1.0}, {"name": "b", "number": 1.0, "target": 1.5}]
+    graded = compare.grade(write(tmp_path / "p.jsonl", lines))
+    assert graded.outcome.sums.tolist() == [4.0, 0.25]
+    assert not graded.outcome.labels
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "holds no target"),
+        ('{"name": "a", "label": "x"}\n', "holds no target"),
+        ('{"name": "a", "label": "x", "target": "x"}\n{"nam', "line 2, is no prediction"),
+        ("[1]\n", "line 1, is no prediction"),
+        ('{"name": "a", "target": "x"}\n', "line 1, is no prediction"),
+        ('{"name": "a", "label": "x", "target": "x"}\n{"name": "b", "number": 1, "target": 2}\n', "of one kind"),
+    ],
+)
+def test_grade_refuses_what_evaluation_did_not_write(tmp_path, text, sentence):
+    path = tmp_path / "p.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        compare.grade(path)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    """Sentences of correlated words: an interval that took words as independent would cover far less often."""
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        ease = generator.beta(4, 1, 60)
+        counts = generator.integers(1, 20, 60)
+        low, high = compare.interval(labels(generator.binomial(counts, ease), counts))
+        covered += low <= 0.8 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_wilson_never_claims_certainty():
+    low, high = compare.interval(labels(np.ones(50)))
+    assert low < 0.95
+    assert high == 1
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_paired_test_keeps_its_level_where_runs_are_alike(clustered):
+    generator = np.random.default_rng(1)
+    rejected = 0
+    for _ in range(200):
+        if clustered:
+            ease, counts = generator.beta(2, 2, 40), generator.integers(1, 9, 40)
+            both = [labels(generator.binomial(counts, ease), counts) for _ in range(2)]
+        else:
+            both = [labels(generator.random(40) < 0.7) for _ in range(2)]
+        rejected += compare.paired(*both).p < 0.05
+    assert rejected <= 20
+
+
+def test_a_clear_difference_is_found_with_its_sign():
+    generator = np.random.default_rng(2)
+    counts = generator.integers(1, 20, 300)
+    good, bad = (labels(generator.binomial(counts, share), counts) for share in (0.95, 0.85))
+    verdict = compare.paired(good, bad)
+    assert verdict.p < 0.001
+    assert 0 < verdict.low < verdict.difference < verdict.high
+    assert math.isclose(verdict.difference, good.metric - bad.metric)
+    assert compare.paired(bad, good).high == pytest.approx(-verdict.low)
+
+
+def test_one_label_per_set_gets_the_exact_test_and_it_agrees_with_the_permutation():
+    generator = np.random.default_rng(3)
+    first, second = (labels(generator.random(300) < share) for share in (0.9, 0.84))
+    verdict = compare.paired(first, second)
+    assert verdict.method == "McNemar, exact"
+    assert compare.sign_flips(first.sums - second.sums) == pytest.approx(verdict.p, abs=0.01)
+
+
+def test_the_mean_of_seeds_is_taken_unit_by_unit():
+    both = compare.mean([labels([1, 0, 1]), labels([1, 1, 0])])
+    assert both.sums.tolist() == [1, 0.5, 0.5]
+    assert both.seeds == 2
+    assert not both.binary
+    assert compare.paired(both, labels([0, 0, 0])).method.startswith("permutation")
+
+
+def test_results_are_the_same_each_time():
+    generator = np.random.default_rng(4)
+    outcome = labels(generator.binomial(9, 0.5, 30), np.full(30, 9))
+    other = labels(generator.binomial(9, 0.5, 30), np.full(30, 9))
+    assert compare.interval(outcome) == compare.interval(outcome)
+    assert compare.paired(outcome, other) == compare.paired(outcome, other)
