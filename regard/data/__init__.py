@@ -1,0 +1,1 @@
+"""Readers: files of text, speech, pictures and graphs in, examples of one set of vectors and its target out."""

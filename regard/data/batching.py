@@ -1,0 +1,280 @@
+"""Examples to batches: packing, a sampler that fills a budget of vectors, and a loader that resumes anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from regard.data.examples import Array, Dataset, Example
+from regard.errors import InputError
+from regard.sets import Layout, VectorSets
+
+__all__ = ["BudgetSampler", "collate", "loader"]
+
+
+def collate(examples: Sequence[Example]) -> dict[str, Any]:
+    """One batch from examples that have the same fields.
+
+    Returns:
+        a dictionary of
+        `inputs`: the `VectorSets`, with coordinates, edges and edge values;
+        `targets`: `[t]` or `[s]`, or None where an example has none;
+        `names`: the name of each set;
+        `tokens`: for each set what its vectors are called, or None;
+        `inner`: a `VectorSets` with one set for each distinct inner sequence (a word's characters), or None;
+        `inner_index`: `[t]` the set of `inner` that belongs to each vector, or None.
+
+    Raises:
+        InputError: no example at all, or examples that differ in width or in what they have.
+
+    >>> ids = [np.array([3, 1]), np.array([1])]
+    >>> batch = collate([Example(values, np.array(0), "a") for values in ids])
+    >>> batch["inputs"], batch["targets"].tolist()
+    (VectorSets(values [3] int64, 2 sets), [0, 0])
+    """
+    if not examples:
+        raise InputError("there are no examples to make a batch of, expected at least one")
+    lengths = [len(example.values) for example in examples]
+    values = _join(examples, "values")
+    assert values is not None
+    offsets = np.cumsum([0, *lengths])
+    # `Layout` checks that edges stay inside their set and are not repeated: readers promise it for each example.
+    edges = _join(examples, "edges", axis=1, shifts=offsets)
+    fields = [torch.from_numpy(offsets), _join(examples, "coords"), edges, _join(examples, "edge_values"), None]
+    inner, inner_index = _join_inner(examples)
+    return {
+        "inputs": VectorSets(values, Layout._trusted(fields)),
+        "targets": None if any(example.target is None for example in examples) else _join(examples, "target"),
+        "names": [example.name for example in examples],
+        "tokens": [example.tokens for example in examples],
+        "inner": inner,
+        "inner_index": inner_index,
+    }
+
+
+def _join(examples: Sequence[Example], field: str, axis: int = 0, shifts: Array | None = None) -> Tensor | None:
+    parts = [getattr(example, field) for example in examples]
+    if parts[0] is None:
+        odd = next((i for i, part in enumerate(parts) if part is not None), None)
+    else:
+        # Along the other axes, and in kind, all must be like the first.
+        alike = (parts[0].dtype, parts[0].ndim, parts[0].shape[1 - axis : 2 - axis])
+        odd = next(
+            (i for i, p in enumerate(parts) if p is None or (p.dtype, p.ndim, p.shape[1 - axis : 2 - axis]) != alike),
+            None,
+        )
+    if odd is not None:
+        found, first = (None if p is None else f"{list(p.shape)} {p.dtype}" for p in (parts[odd], parts[0]))
+        name = examples[odd].name
+        raise InputError(f"the example {name!r} has {field} {found}, expected them like {examples[0].name!r}: {first}")
+    if parts[0] is None:
+        return None
+    if shifts is not None:
+        parts = [part + shift for part, shift in zip(parts, shifts[:-1], strict=True)]
+    return torch.from_numpy(np.stack(parts) if parts[0].ndim == 0 else np.concatenate(parts, axis))
+
+
+def _join_inner(examples: Sequence[Example]) -> tuple[VectorSets | None, Tensor | None]:
+    """The distinct inner sequences, and which one belongs to each vector."""
+    if any(example.inner is None for example in examples):
+        return None, None
+    seen: dict[bytes, int] = {}
+    unique: list[Array] = []
+    index = []
+    for example in examples:
+        for sequence in example.inner or ():
+            key = sequence.tobytes()
+            if key not in seen:
+                seen[key] = len(unique)
+                unique.append(sequence)
+            index.append(seen[key])
+    values = np.concatenate(unique) if unique else np.zeros(0, np.int64)
+    layout = Layout.of_lengths([len(sequence) for sequence in unique])
+    return VectorSets(torch.from_numpy(values), layout), torch.tensor(index, dtype=torch.int64)
+
+
+class BudgetSampler(Sampler[list[int]]):
+    """Batches of indices that fill a budget of vectors: each example exactly once per epoch, over all ranks together.
+
+    With `shuffle` the examples are ordered by length, ties at random, cut into batches, and the batches shuffled, so that
+    the lengths in a batch are close; batches that ranks process at the same step are neighbours in length. Without, the
+    examples keep their order. What comes is a pure function of (seed, epoch), and the number of batches the same in
+    every epoch and on every rank: where it would not divide among the ranks, batches are halved. A rank gets an empty
+    batch only where every batch is a single example and still they do not divide.
+
+    Args:
+        lengths: the number of vectors of each example; an empty example counts as one vector.
+        budget: the most vectors in a batch; an example that is larger than that is a batch of its own.
+        seed: for the order.
+        shuffle: whether the order is random.
+        rank: which of the ranks this is.
+        ranks: how many processes share the examples.
+
+    >>> sampler = BudgetSampler([5, 1, 4, 2, 3], budget=6, shuffle=False)
+    >>> list(sampler)
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        budget: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        if budget < 1:
+            raise InputError(f"the budget of a batch is {budget} vectors, expected at least 1")
+        if not 0 <= rank < ranks:
+            raise InputError(f"the rank is {rank} of {ranks}, expected one between 0 and {ranks - 1}")
+        self.lengths = np.maximum(np.asarray(lengths, np.int64), 1)
+        self.budget, self.seed, self.shuffle, self.rank, self.ranks = budget, seed, shuffle, rank, ranks
+        self.epoch = 0
+        self._position = 0
+        self._resume = 0
+        # The cuts depend on the sorted lengths alone, so the number of batches is the same in every epoch.
+        self._cuts = self._cut(np.sort(self.lengths) if shuffle else self.lengths)
+
+    def _cut(self, lengths: Array) -> list[tuple[int, int]]:
+        """Where batches begin and end in the ordered examples, a multiple of `ranks` of them."""
+        cuts: list[tuple[int, int]] = []
+        start = filled = 0
+        for stop, length in enumerate(lengths.tolist()):
+            if stop > start and filled + length > self.budget:
+                cuts.append((start, stop))
+                start, filled = stop, 0
+            filled += length
+        if len(lengths):
+            cuts.append((start, len(lengths)))
+        while len(cuts) % self.ranks:
+            widest = max(range(len(cuts)), key=lambda i: cuts[i][1] - cuts[i][0])
+            start, stop = cuts[widest]
+            if stop - start == 1:
+                cuts.append((len(lengths), len(lengths)))
+            else:
+                middle = (start + stop + 1) // 2
+                cuts[widest : widest + 1] = [(start, middle), (middle, stop)]
+        return cuts
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """All batches of this rank in an epoch."""
+        order, steps = np.arange(len(self.lengths)), np.arange(len(self))
+        if self.shuffle:
+            # A counter-based generator of (seed, epoch): no state to keep.
+            generator = np.random.Generator(np.random.Philox(key=[self.seed % 2**64, epoch]))
+            order = generator.permutation(order)
+            order = order[np.argsort(self.lengths[order], kind="stable")]
+            steps = generator.permutation(steps)
+        cuts = [self._cuts[step * self.ranks + self.rank] for step in steps.tolist()]
+        return [order[start:stop].tolist() for start, stop in cuts]
+
+    def __len__(self) -> int:
+        return len(self._cuts) // self.ranks
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self.batches(self.epoch)
+        self._position, self._resume = self._resume, 0
+        for batch in batches[self._position :]:
+            self._position += 1
+            yield _Batch(batch, self.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; a position that was loaded for another epoch is forgotten."""
+        if epoch != self.epoch:
+            self.epoch, self._resume, self._position = epoch, 0, 0
+
+    def _identity(self) -> dict[str, int]:
+        """What must be the same where a position is to mean the same."""
+        vectors = int(self.lengths.sum())
+        return {"seed": self.seed, "budget": self.budget, "ranks": self.ranks, "vectors": vectors}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, and how many of its batches were taken."""
+        return {"epoch": self.epoch, "position": self._position, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken: the next iteration gives the rest of that epoch.
+
+        The end of an epoch is the beginning of the next.
+
+        Raises:
+            InputError: a state of another seed, budget, number of ranks or data.
+        """
+        for name, mine in self._identity().items():
+            if state[name] != mine:
+                raise InputError(f"the batches to resume have {name} {state[name]}, expected {mine} as given now")
+        over = state["position"] >= len(self)
+        self.epoch = state["epoch"] + 1 if over else state["epoch"]
+        self._resume = self._position = 0 if over else state["position"]
+
+
+class _Batch(list[int]):
+    """Indices that tell their epoch, so that it reaches the data set in whichever process reads it."""
+
+    def __init__(self, indices: Sequence[int], epoch: int) -> None:
+        super().__init__(indices)
+        self.epoch = epoch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Batch, (list(self), self.epoch)
+
+
+class _Fetch:
+    """A data set that is asked for whole batches and gives them packed."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+        if isinstance(indices, _Batch) and hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(indices.epoch)
+        if indices:
+            return collate([self.dataset[i] for i in indices])
+        return _emptied(collate([self.dataset[0]]))
+
+
+def _emptied(batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch of no sets, with the widths and types of this one."""
+    inner, targets, index = batch["inner"], batch["targets"], batch["inner_index"]
+    return {
+        "inputs": batch["inputs"].select([]),
+        "targets": None if targets is None else targets[:0],
+        "names": [],
+        "tokens": [],
+        "inner": None if inner is None else inner.select([]),
+        "inner_index": None if index is None else index[:0],
+    }
+
+
+def _as_is(batch: dict[str, Any]) -> dict[str, Any]:
+    return batch
+
+
+def loader(dataset: Dataset, sampler: BudgetSampler, workers: int = 0, pin: bool = False) -> StatefulDataLoader:
+    """Batches of `collate` in the sampler's order, read by `workers` processes (0 reads in this one).
+
+    Its `state_dict()` between two batches, loaded into a new loader of the same data, gives exactly the batches that are
+    left. Before each epoch the sampler's `set_epoch` is to be called; the data set hears of the epoch with each batch.
+    Workers are spawned and live as long as the loader; a script that uses them needs `if __name__ == "__main__":`.
+    """
+    return StatefulDataLoader(
+        _Fetch(dataset),  # type: ignore[arg-type]
+        batch_sampler=sampler,
+        collate_fn=_as_is,
+        num_workers=workers,
+        pin_memory=pin,
+        multiprocessing_context="spawn" if workers else None,
+        persistent_workers=workers > 0,
+        # A generator of its own: making an iterator then leaves torch's global generator, and so dropout, alone.
+        generator=torch.Generator().manual_seed(sampler.seed),
+    )

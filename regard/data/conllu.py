@@ -1,0 +1,167 @@
+"""Sentences: parsed from CoNLL-U (version 2), or from plain text, one sentence per line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from regard.data.files import read_lines
+from regard.errors import InputError
+
+__all__ = ["COLUMNS", "Sentence", "is_conllu", "read_conllu", "read_sources", "tokenize"]
+
+COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
+"""The columns of CoNLL-U that label a word, by their place in a line."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """The words of one sentence, and for each the line it stands in and its label (`_` where there is none)."""
+
+    name: str
+    words: tuple[str, ...]
+    labels: tuple[str, ...]
+    where: str
+    first_line: int
+    lines: tuple[int, ...] = ()
+
+
+def is_conllu(path: Path) -> bool:
+    """Whether a file's name ends in `.conllu` or `.conllu.gz`."""
+    return path.name.endswith((".conllu", ".conllu.gz"))
+
+
+def read_conllu(path: Path, column: str = "upos") -> tuple[Sentence, ...]:
+    """The sentences of a CoNLL-U file, plain or `.gz`; multiword tokens (`1-2`) and empty nodes (`1.1`) are skipped.
+
+    A sentence is named by its `sent_id`, or else by file and line.
+
+    Raises:
+        InputError: a file that cannot be read, is empty, or departs from the format; the sentence names file and line.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        raise InputError(f"{path} is not there, expected a file in CoNLL-U") from None
+    return _parsed(path, column, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, column: str, modified: int, size: int) -> tuple[Sentence, ...]:
+    """Parsed once, since `fit` and `part` both read the training file; a changed file is another key."""
+    sentences = tuple(_parse(path, COLUMNS[column]))
+    if not sentences:
+        raise InputError(f"{path} is empty, expected sentences in CoNLL-U")
+    return sentences
+
+
+def _parse(path: Path, column: int) -> Iterator[Sentence]:
+    block: list[tuple[int, str]] = []
+    for number, line in read_lines(path):
+        if line.strip():
+            block.append((number, line))
+        elif block:
+            yield _sentence(path, block, column)
+            block = []
+    if block:
+        yield _sentence(path, block, column)
+
+
+def _sentence(path: Path, block: Sequence[tuple[int, str]], column: int) -> Sentence:
+    name = ""
+    words: list[str] = []
+    labels: list[str] = []
+    lines: list[int] = []
+    for number, line in block:
+        if line.startswith("#"):
+            key, _, value = line[1:].partition("=")
+            name = value.strip() if key.strip() == "sent_id" else name
+            continue
+        row = line.split("\t")
+        if len(row) != 10:
+            found = f"{len(row)} fields separated by tabs, expected the 10 of CoNLL-U"
+            raise InputError(f"{path}, line {number}, has {found}")
+        index, form, label = row[0], row[1], row[column]
+        if not index.isdecimal():
+            if not re.fullmatch(r"\d+[-.]\d+", index):
+                raise InputError(
+                    f"{path}, line {number}, has the word number {index!r}, expected such as 3, 3-4 or 3.1"
+                )
+            continue
+        if int(index) != len(words) + 1:
+            raise InputError(f"{path}, line {number}, has the word number {index}, expected {len(words) + 1}")
+        if not form:
+            raise InputError(f"{path}, line {number}, has an empty second field, expected a word")
+        words.append(sys.intern(form))
+        labels.append(sys.intern(label))
+        lines.append(number)
+    first = block[0][0]
+    if not words:
+        raise InputError(f"{path}, line {first}, begins a sentence without words, expected at least one")
+    return Sentence(name or f"{path.name}:{first}", tuple(words), tuple(labels), str(path), first, tuple(lines))
+
+
+_CLITIC = re.compile(r"(?i)(?<=\w)(n['’]t|['’](?:s|re|ve|ll|d|m))$")
+_EDGES = re.compile(r"^([^\w\s]*)(.*?)([^\w\s]*)$")
+_ABBREVIATION = re.compile(r"(\w\.)+|(?i:mr|mrs|ms|dr|st|vs|etc|jr|sr|inc|co|corp|ltd)\.")
+
+
+def tokenize(text: str) -> tuple[str, ...]:
+    """Words and punctuation of a line: split at white space, marks at a word's ends split off, and English clitics.
+
+    >>> tokenize('She said: "I don\\'t see Mr. Lee\\'s saw (in the U.S.)..."')
+    ('She', 'said', ':', '"', 'I', 'do', "n't", 'see', 'Mr.', 'Lee', "'s", 'saw', '(', 'in', 'the', 'U.S.', ')', '...', '"')
+    """
+    words: list[str] = []
+    for chunk in text.split():
+        match = _EDGES.match(chunk)
+        before, middle, after = match.groups() if match else ("", chunk, "")
+        if after.startswith(".") and not after.startswith("..") and _ABBREVIATION.fullmatch(middle + "."):
+            middle, after = middle + ".", after[1:]
+        words += _marks(before)
+        clitic = _CLITIC.search(middle)
+        words += [middle[: clitic.start()], clitic.group()] if clitic else [middle] if middle else []
+        words += _marks(after)
+    return tuple(words)
+
+
+def _marks(text: str) -> list[str]:
+    """Single marks; the same mark repeated stays together, such as three dots."""
+    return [match.group() for match in re.finditer(r"(.)\1*", text)]
+
+
+def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]:
+    """Sentences to predict for, from CoNLL-U files, files with a sentence per line, `-` (standard input) or themselves.
+
+    A source that is no file but has several words is taken as a sentence.
+
+    Raises:
+        InputError: a source that cannot be read, or holds no sentence.
+    """
+    found: list[Sentence] = []
+    for source in sources:
+        path = Path(source)
+        before = len(found)
+        if source == "-":
+            found += _plain(read_lines(sys.stdin.buffer, "standard input"), "standard input")
+        elif len(source.split()) > 1 and (len(source) > 255 or not path.exists()):
+            found += _plain([(1, source)], "sentence")
+        elif is_conllu(path):
+            found += read_conllu(path, column)
+        else:
+            found += _plain(read_lines(path), str(path))
+        if len(found) == before:
+            raise InputError(f"{source if source != '-' else 'standard input'} is empty, expected a sentence per line")
+    return found
+
+
+def _plain(lines: Iterable[tuple[int, str]], where: str) -> Iterator[Sentence]:
+    for number, line in lines:
+        words = tokenize(line)
+        if words:
+            name = line.strip() if where == "sentence" else f"{where}:{number}"
+            yield Sentence(name, words, ("_",) * len(words), where, number)

@@ -1,0 +1,190 @@
+"""A label or number per node: Planetoid's citation graphs, or one's own `nodes.csv` and `edges.csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regard.data.examples import PARTS, Array, Encoding, Example, Listed, Part, Targets, check_part, parse_number, split
+from regard.data.files import PART_NAMES, read_table
+from regard.data.planetoid import read_planetoid
+from regard.data.registry import locate
+from regard.errors import InputError, nearest
+
+__all__ = ["Graph", "Planetoid"]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A graph as it was read: `features [n, d]`, texts by node (empty where there is none), `edges [2, e]`."""
+
+    where: str
+    names: tuple[str, ...]
+    features: Array
+    labels: list[str]
+    parts: list[str]
+    edges: Array
+    edge_values: Array | None = None
+
+
+@dataclass
+class Planetoid:
+    """A label per node of one graph; each part is the whole graph, with targets at its own nodes only.
+
+    Args:
+        path: a folder of Planetoid files `ind.NAME.*`, or one with `nodes.csv` (columns `id`, `label`, perhaps `split`,
+            and a column for each feature) and `edges.csv` (columns `source`, `target`, and perhaps numbers that edges
+            carry). Nodes without label are in no part. Where there is no `split`, a tenth of each label's nodes is the
+            test part and another the validation part, by the SHA-256 of their ids. None is Cora with its public split.
+        name: which Planetoid graph of the folder.
+        undirected: whether each edge goes both ways; otherwise only the target attends to the source.
+        self_loops: whether each node attends to itself as well; such an edge carries zeros.
+        normalize: whether each node's features are divided by the sum of their magnitudes.
+        numbers: whether the labels of `nodes.csv` are numbers to predict, not names of classes.
+    """
+
+    path: str | None = None
+    name: str = "cora"
+    undirected: bool = True
+    self_loops: bool = True
+    normalize: bool = True
+    numbers: bool = False
+
+    def fit(self) -> Encoding:
+        """The labels of the training nodes and the width of the features."""
+        graph = self._read(self.path)
+        rows = [row for row, part in enumerate(graph.parts) if part == "train"]
+        if not rows:
+            raise InputError(f"{graph.where} has no training node, expected at least one with a label")
+        if self.numbers:
+            for row in rows:
+                parse_number(graph.labels[row], f"{graph.where}, node {graph.names[row]}, column label,")
+        targets = Targets.fit([graph.labels[row] for row in rows], self.numbers)
+        return Encoding(
+            labels=targets.labels,
+            width=graph.features.shape[1],
+            edge_width=0 if graph.edge_values is None else graph.edge_values.shape[1],
+            statistics=targets.statistics,
+        )
+
+    def part(self, name: Part, encoding: Encoding) -> Listed:
+        """One example, the graph; the targets of nodes outside the part are `IGNORE`, or NaN for numbers.
+
+        Raises:
+            InputError: a node whose label no training node has, or a part without nodes.
+        """
+        graph = self._read(self.path)
+        targets = Targets.of(encoding)
+        rows = [row for row, part in enumerate(graph.parts) if part == check_part(name)]
+        if not rows:
+            raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
+        target = np.full(len(graph.names), targets.missing)
+        for row in rows:
+            target[row] = targets(graph.labels[row], f"{graph.where}, node {graph.names[row]},")
+        return Listed([self._example(graph, encoding, target)])
+
+    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
+        """The graphs of the folders named, without targets."""
+        return Listed([self._example(self._read(source), encoding, None) for source in sources])
+
+    def _example(self, graph: Graph, encoding: Encoding, target: Array | None) -> Example:
+        width, edge_width = graph.features.shape[1], 0 if graph.edge_values is None else graph.edge_values.shape[1]
+        for found, expected, what in (
+            (width, encoding.width, "features"),
+            (edge_width, encoding.edge_width, "numbers"),
+        ):
+            if found != expected:
+                whose = "per node" if what == "features" else "per edge"
+                raise InputError(f"{graph.where} has {found} {what} {whose}, expected {expected} as in training")
+        values = graph.features
+        if self.normalize:
+            total = np.abs(values).sum(1, keepdims=True)
+            values = np.divide(values, total, out=np.zeros_like(values), where=total > 0)
+        edges, edge_values = self._edges(graph)
+        return Example(values, target, Path(graph.where).name, edges=edges, edge_values=edge_values, tokens=graph.names)
+
+    def _edges(self, graph: Graph) -> tuple[Array, Array | None]:
+        """(query row, key row) without repeats, in increasing order; where an edge was given both ways each keeps its value."""
+        n, source, target = len(graph.names), *graph.edges
+        codes = [target * n + source]
+        values = [] if graph.edge_values is None else [graph.edge_values]
+        if self.undirected:
+            codes.append(source * n + target)
+            values += values[:1]
+        if self.self_loops:
+            codes.append(np.arange(n) * (n + 1))
+            values += [np.zeros((n, values[0].shape[1]), np.float32)] if values else []
+        unique, first = np.unique(np.concatenate(codes), return_index=True)
+        return np.stack([unique // n, unique % n]), np.concatenate(values)[first] if values else None
+
+    def _read(self, source: str | None) -> Graph:
+        folder = Path(source) if source is not None else locate("planetoid")
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder, expected one with nodes.csv and edges.csv, or Planetoid files")
+        if (folder / "nodes.csv").exists():
+            return _read_tables(folder)
+        known = sorted(path.name[4:-2] for path in folder.glob("ind.*.x"))
+        if not known:
+            raise InputError(f"{folder} has neither nodes.csv nor files ind.NAME.x, expected either")
+        if self.name not in known:
+            raise InputError(f"{folder} has no graph {self.name!r} ({nearest(self.name, known)})")
+        features, labels, parts, links = read_planetoid(folder, self.name)
+        edges = np.array(links, np.int64).reshape(-1, 2).T
+        return Graph(f"{folder} ({self.name})", tuple(map(str, range(len(labels)))), features, labels, parts, edges)
+
+
+def _read_tables(folder: Path) -> Graph:
+    path = folder / "nodes.csv"
+    header, rows = read_table(path, ("id",))
+    columns = {name: header.index(name) for name in ("id", "label", "split") if name in header}
+    wide = [(i, name) for i, name in enumerate(header) if name not in columns]
+    if not wide:
+        raise InputError(f"{path} has no column beside {', '.join(columns)}, expected at least one feature")
+    features = np.empty((len(rows), len(wide)), np.float32)
+    by_name: dict[str, int] = {}
+    labels, parts = [], []
+    for n, (line, row) in enumerate(rows):
+        name, where = row[columns["id"]], f"{path}, line {line},"
+        if name in by_name:
+            raise InputError(f"{where} repeats the node {name!r}, expected each once")
+        by_name[name] = n
+        labels.append(row[columns["label"]] if "label" in columns else "")
+        parts.append(_part(row[columns["split"]], labels[-1], where) if "split" in columns else "")
+        features[n] = [parse_number(row[i], f"{where} column {column},") for i, column in wide]
+    if "split" not in columns:
+        labeled = [n for n, label in enumerate(labels) if label]
+        names = list(by_name)
+        for n, part in zip(labeled, split([names[n] for n in labeled], [labels[n] for n in labeled]), strict=True):
+            parts[n] = part
+    edges, edge_values = _read_edges(folder / "edges.csv", by_name)
+    return Graph(str(folder), tuple(by_name), features, labels, parts, edges, edge_values)
+
+
+def _part(text: str, label: str, where: str) -> str:
+    if text and text not in PART_NAMES:
+        raise InputError(f"{where} has the split {text!r}, expected {', '.join(PARTS)} or nothing")
+    if text and not label:
+        raise InputError(f"{where} has no label, expected one as the node is in the part {text}")
+    return PART_NAMES[text] if text else ""
+
+
+def _read_edges(path: Path, nodes: dict[str, int]) -> tuple[Array, Array | None]:
+    header, rows = read_table(path, ("source", "target"))
+    places = [header.index("source"), header.index("target")]
+    carried = [(i, name) for i, name in enumerate(header) if i not in places]
+    seen: dict[tuple[int, int], int] = {}
+    values = np.empty((len(rows), len(carried)), np.float32)
+    for e, (line, row) in enumerate(rows):
+        for i in places:
+            if row[i] not in nodes:
+                raise InputError(f"{path}, line {line}, names the node {row[i]!r}, expected an id of nodes.csv")
+        source, target = (nodes[row[i]] for i in places)
+        if (source, target) in seen:
+            again = f"repeats the edge of line {seen[source, target]} from {row[places[0]]!r} to {row[places[1]]!r}"
+            raise InputError(f"{path}, line {line}, {again}, expected each once")
+        seen[source, target] = line
+        values[e] = [parse_number(row[i], f"{path}, line {line}, column {name},") for i, name in carried]
+    return np.array(list(seen), np.int64).reshape(-1, 2).T, values if carried else None

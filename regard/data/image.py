@@ -1,0 +1,147 @@
+"""A label per picture: the handwritten digits of scikit-learn, or one's own pictures in a folder for each label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from regard.data.examples import Array, Encoding, Example, Listed, Part, Targets, check_part, split
+from regard.data.files import labeled_files
+from regard.errors import InputError
+
+__all__ = ["Digits"]
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """`pixels [h, w, c]` between 0 and 1."""
+
+    name: str
+    label: str
+    where: str
+    pixels: Array
+
+
+@dataclass
+class Digits:
+    """A label per picture; vectors are pixels or square patches, with the coordinates (row, column) of the patch.
+
+    A vector holds the values of its patch, row by row and between 0 (black) and 1 (white); a pixel is a patch of 1.
+
+    Args:
+        path: a folder `LABEL/` of PNG or JPEG files, or of `train/LABEL/`, `validation/LABEL/` and `test/LABEL/`; without
+            such a division a tenth of each label is the test part and another the validation part, by the SHA-256 of
+            the files' paths inside the folder. None is scikit-learn's 1,797 digits of 8 x 8 pixels, named by their
+            number, divided by label in the same way into 1,005 / 297 / 495.
+        patch: the side of a patch in pixels; it divides `size`.
+        size: the side to which own pictures are resized.
+        color: whether own pictures keep red, green and blue; otherwise they become gray.
+    """
+
+    path: str | None = None
+    patch: int = 1
+    size: int = 8
+    color: bool = False
+
+    def fit(self) -> Encoding:
+        """The labels of the training part, and the grid of patches."""
+        if self.patch < 1 or self._side % self.patch:
+            raise InputError(
+                f"patch is {self.patch}, expected a divisor of the {self._side} pixels of a picture's side"
+            )
+        side = self._side // self.patch
+        targets = Targets.fit(label for _, label, part in self._index() if part == "train")
+        width = self.patch**2 * (3 if self.color and self.path is not None else 1)
+        return Encoding(labels=targets.labels, width=width, coords=2, extent=(side, side))
+
+    def part(self, name: Part, encoding: Encoding) -> Listed:
+        """The pictures of one part.
+
+        Raises:
+            InputError: a picture that cannot be read, a label that the training part does not have, or an empty part.
+        """
+        chosen = [(key, label) for key, label, part in self._index() if part == check_part(name)]
+        if not chosen:
+            raise InputError(f"{self.path} has no picture in the {name} part, expected at least 3 of some label")
+        targets = Targets.of(encoding)
+        examples = []
+        for key, label in chosen:
+            target = targets(label, f"{Path(self.path or '') / key}")
+            examples.append(self._example(key, self._pixels(key), target))
+        return Listed(examples)
+
+    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
+        """Picture files, brought to the size of training; for the embedded digits also their numbers, such as `17`."""
+        examples = []
+        for source in sources:
+            embedded = self.path is None and source.isdecimal() and not Path(source).exists()
+            pixels = self._pixels(source) if embedded else self._open(Path(source))
+            examples.append(self._example(source, pixels, None))
+        return Listed(examples)
+
+    @property
+    def _side(self) -> int:
+        return 8 if self.path is None else self.size
+
+    def _index(self) -> list[tuple[str, str, str]]:
+        """What each picture is named by, its label and its part."""
+        if self.path is None:
+            labels = [str(label) for label in _digits()[1]]
+            names = [str(i) for i in range(len(labels))]
+            return list(zip(names, labels, split(names, labels, (0.56, 0.165, 0.275)), strict=True))
+        root = Path(self.path)
+        files = labeled_files(root, _SUFFIXES)
+        names, labels = [path.relative_to(root).as_posix() for path, _, _ in files], [label for _, label, _ in files]
+        given = [part for _, _, part in files]
+        parts = split(names, labels) if None in given else given
+        return [(name, label, str(part)) for name, label, part in zip(names, labels, parts, strict=True)]
+
+    def _pixels(self, key: str) -> Array:
+        if self.path is not None:
+            return self._open(Path(self.path) / key)
+        pictures = _digits()[0]
+        if int(key) >= len(pictures):
+            raise InputError(f"there is no digit {key}, expected a number below {len(pictures)} or a picture file")
+        return pictures[int(key)][:, :, None]
+
+    def _open(self, path: Path) -> Array:
+        """`[side, side, c]` float32, of a picture that was resized to the square."""
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as file:
+                picture = file.convert("RGB" if self.color and self.path is not None else "L")
+            if picture.size != (self._side, self._side):
+                picture = picture.resize((self._side, self._side), Image.Resampling.BOX)
+            pixels = np.asarray(picture, np.float32) / 255
+        except FileNotFoundError:
+            raise InputError(f"{path} is not there, expected a picture") from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = (
+                "it is empty" if path.is_file() and not path.stat().st_size else str(error).rstrip(".") or "damaged"
+            )
+            raise InputError(f"{path} cannot be read as a picture: {reason}") from None
+        return pixels.reshape(self._side, self._side, -1)
+
+    def _example(self, name: str, pixels: Array, target: Array | None) -> Example:
+        p = self.patch
+        side, channels = self._side // p, pixels.shape[2]
+        patches = pixels.reshape(side, p, side, p, channels).transpose(0, 2, 1, 3, 4).reshape(side * side, -1)
+        rows, columns = np.divmod(np.arange(side * side), side)
+        coords = np.stack([rows, columns], 1).astype(np.float32)
+        return Example(np.ascontiguousarray(patches, np.float32), target, name, coords=coords)
+
+
+@lru_cache(maxsize=1)
+def _digits() -> tuple[Array, Array]:
+    """`[1797, 8, 8]` between 0 and 1, and their labels."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return (data.images / 16).astype(np.float32), data.target

@@ -1,0 +1,175 @@
+"""The published data sets: where each comes from, under what licence, with which checksums, and where it lies here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from regard.data.files import cache_folder, sha256
+from regard.errors import InputError, nearest
+
+__all__ = ["DATASETS", "Published", "get", "locate"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published data set.
+
+    Args:
+        name: what it is called here, and the name of its folder.
+        title: one line that says what it is.
+        source: the page that publishes it.
+        licence: what the source says of its use.
+        citation: what to cite.
+        files: the SHA-256 of each file, by its path in the folder.
+        base: the address that each path of `files` is appended to; empty where there is nothing to download.
+        note: what else a user must know.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    citation: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    note: str = ""
+
+    def url(self, path: str) -> str:
+        """The public address of one file."""
+        return self.base + path
+
+
+_PUBLISHED = (
+    Published(
+        "digits",
+        "1,797 handwritten digits of 8 x 8 pixels, embedded in scikit-learn",
+        "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+        "CC BY 4.0",
+        "Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998",
+        note="installed with scikit-learn: there is nothing to download",
+    ),
+    Published(
+        "ud-english-ewt",
+        "UD English EWT: 16,622 sentences of web text with parts of speech, CoNLL-U",
+        "https://github.com/UniversalDependencies/UD_English-EWT",
+        "CC BY-SA 4.0",
+        "Silveira et al., A Gold Standard Dependency Corpus for English, LREC 2014",
+        {
+            "en_ewt-ud-train.conllu": "3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b",
+            "en_ewt-ud-dev.conllu": "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6",
+            "en_ewt-ud-test.conllu": "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd",
+        },
+        "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.16/",
+        "the reader takes the files plain or as .conllu.gz",
+    ),
+    Published(
+        "speechocean762-adults",
+        "96 adults who read 20 English sentences each, 16 kHz, with speakers",
+        "https://www.openslr.org/101/",
+        "CC BY 4.0 (OpenSLR); its README: free for commercial and non-commercial use",
+        "Zhang et al., speechocean762: An Open-Source Non-native English Speech Corpus, Interspeech 2021",
+        {
+            "utterances.csv": "16d1eb7f519e6c9fa03944faee45b37fe41c745e06f5a69636fef71715e1601b",
+            "speakers.csv": "feca75ed279cd108ccaa023a7c3adade386310e62971bb3566a90b4f639ee1ff",
+        },
+        note="the adults of SLR101 re-encoded as Ogg Opus, a selection that has no public address of its own: "
+        "put it into the folder named by REGARD_DATA, or train on your own folder of sounds with --data.path",
+    ),
+    Published(
+        "planetoid",
+        "Cora: 2,708 papers in 7 fields, 5,278 citations, public split 140 / 500 / 1,000",
+        "https://github.com/kimiyoung/planetoid",
+        "MIT",
+        "Yang et al., Revisiting Semi-Supervised Learning with Graph Embeddings, ICML 2016",
+        {
+            "ind.cora.allx": "9419ba2f26f5c35243db64aba110e0f35a04851609e0dc5433450676ca6b8543",
+            "ind.cora.ally": "2b998f5cc7fedc86e7f97ca2498f47a1ffc1462c29e2d578b23bf3f62b6e7d71",
+            "ind.cora.graph": "58f13302f39dde8852dad6fe6d15b89b077b6d7f837626bce671ef80344b383d",
+            "ind.cora.test.index": "297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875",
+            "ind.cora.tx": "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a",
+            "ind.cora.ty": "41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad",
+            "ind.cora.x": "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
+            "ind.cora.y": "94465c14eb53e04ca262198dcbb2521ee8af60fb3f3d546cd6ca24a511b0e7d1",
+        },
+        "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data/",
+    ),
+)
+DATASETS: dict[str, Published] = {published.name: published for published in _PUBLISHED}
+
+
+def locate(name: str) -> Path:
+    """The folder of a published data set: below the folder named by `REGARD_DATA`, else in the cache.
+
+    Raises:
+        InputError: an unknown name, or a data set that is in neither place.
+    """
+    published = _published(name)
+    if name == "digits":
+        spec = importlib.util.find_spec("sklearn")
+        if spec is None or spec.origin is None:
+            raise InputError("the data set digits ships inside scikit-learn, expected that package to be installed")
+        return Path(spec.origin).parent / "datasets" / "data"
+    named = os.environ.get("REGARD_DATA")
+    places = [Path(named) / name] if named else []
+    places.append(cache_folder() / "data" / name)
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " nor ".join(str(place) for place in places)
+    way = f"run `regard data get {name}`" if published.base else published.note
+    raise InputError(f"the data set {name} is not in {looked}: {way}")
+
+
+def get(name: str) -> Path:
+    """The folder of a published data set, downloaded into the cache if it is not here yet.
+
+    Each file is checked against its SHA-256, and the folder appears only when all are there.
+
+    Raises:
+        InputError: an unknown name, a source that does not answer, or a file with another checksum.
+    """
+    published = _published(name)
+    try:
+        return locate(name)
+    except InputError:
+        if not published.base:
+            raise
+    place = cache_folder() / "data" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{name}.") as temporary:
+        whole = Path(temporary) / name
+        for path, expected in published.files.items():
+            _download(published.url(path), whole / path, expected)
+        try:
+            whole.rename(place)
+        except OSError:
+            # Another process finished first: its files have the same checksums.
+            if not place.is_dir():
+                raise
+    return place
+
+
+def _published(name: str) -> Published:
+    if name not in DATASETS:
+        raise InputError(f"there is no data set {name!r} ({nearest(name, DATASETS)})")
+    return DATASETS[name]
+
+
+def _download(url: str, path: Path, expected: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    except (urllib.error.URLError, OSError) as error:
+        raise InputError(f"{url} cannot be downloaded: {getattr(error, 'reason', error)}") from None
+    found = sha256(path)
+    if found != expected:
+        raise InputError(f"{url} has the SHA-256 {found}, expected {expected}: the file is not the published one")
