@@ -44,7 +44,17 @@ format: $(INSTALLED)  ## repair what can be repaired of style and formatting
 bench: $(INSTALLED)  ## measure, and write benchmarks/results
 
 docs: $(INSTALLED)  ## build the documentation into site/
-	$(BIN)zensical build --clean --strict
+	$(BIN)python -m benchmarks.lessons pages
+	$(BIN)zensical build --clean
+
+lessons: $(INSTALLED)  ## execute the notebooks again, in place
+	$(BIN)python -m benchmarks.lessons
+
+tables: $(INSTALLED)  ## write the tables of README and docs from benchmarks/results
+	$(BIN)python -m benchmarks.tables
+
+figures: $(INSTALLED)  ## draw the pictures of README and docs
+	$(BIN)python -m benchmarks.figures
 
 clean:  ## remove what was installed and built, but no runs
 	rm -rf .venv site dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,127 @@
+"""Encoder of EWT sentences: packed sets against `torch.nn.TransformerEncoder` on padded batches of the same sentences.
+
+    python -m benchmarks.encoder [--repeats 5]
+
+Both have the same weights and dropout and do forward and backward of the same 64 sentences in random order; a figure is real words
+per second, the median over interleaved repeats. Needs REGARD_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from benchmarks.machine import machine, write
+from regard.data.registry import locate
+from regard.data.text import Conllu
+from regard.layers.attention import SelfAttention
+from regard.layers.blocks import Block, FeedForward, Stack
+from regard.sets import VectorSets
+
+WIDTH, LAYERS, HEADS, HIDDEN, SENTENCES, BATCHES = 256, 4, 8, 1024, 64, 8
+
+
+def encoders(dropout: float) -> tuple[Stack, nn.TransformerEncoder]:
+    """Ours and torch's, with the same weights."""
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, HIDDEN, dropout, batch_first=True, norm_first=True)
+    theirs = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
+    ours = Stack(
+        [
+            Block(
+                SelfAttention(WIDTH, HEADS, dropout=dropout),
+                FeedForward(WIDTH, HIDDEN, dropout),
+                WIDTH,
+                dropout=dropout,
+            )
+            for _ in range(LAYERS)
+        ],
+        WIDTH,
+    )
+    ours.load_state_dict(renamed(theirs))
+    return ours, theirs
+
+
+def renamed(theirs: nn.TransformerEncoder) -> dict[str, torch.Tensor]:
+    """Torch's weights under our names."""
+    names = {
+        "self_attn.in_proj_": "mixer.project.",
+        "self_attn.out_proj": "mixer.out",
+        "linear1": "feed_forward.into",
+        "linear2": "feed_forward.out",
+        "norm1": "norm_mixer",
+        "norm2": "norm_feed_forward",
+        "layers.": "blocks.",
+    }
+    state = {}
+    for name, tensor in theirs.state_dict().items():
+        for old, new in names.items():
+            name = name.replace(old, new)
+        state[name] = tensor
+    return state
+
+
+def batches() -> list[VectorSets]:
+    """Random vectors for the words of random training sentences."""
+    locate("ud-english-ewt")
+    reader = Conllu()
+    part = reader.part("train", reader.fit())
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randperm(len(part), generator=generator)[: SENTENCES * BATCHES].view(BATCHES, SENTENCES)
+    return [
+        VectorSets.pack([torch.randn(part.lengths[i], WIDTH, generator=generator) for i in batch.tolist()])
+        for batch in chosen
+    ]
+
+
+def seconds(step: Callable[[VectorSets], torch.Tensor], model: nn.Module, given: list[VectorSets]) -> float:
+    begin = time.perf_counter()
+    for sets in given:
+        model.zero_grad()
+        step(sets).backward()
+    return time.perf_counter() - begin
+
+
+def compare(dropout: float, repeats: int) -> dict[str, object]:
+    torch.manual_seed(0)
+    ours, theirs = encoders(dropout)
+    given = batches()
+
+    def packed(sets: VectorSets) -> torch.Tensor:
+        # A fresh layout for each step: what is derived from it is part of the price.
+        return ours(VectorSets(sets.values, type(sets.layout)(sets.offsets))).values.square().sum()
+
+    def padded(sets: VectorSets) -> torch.Tensor:
+        values, mask = sets.to_padded()
+        return theirs(values, src_key_padding_mask=~mask)[mask].square().sum()
+
+    if dropout == 0:
+        torch.testing.assert_close(packed(given[0]), padded(given[0]), rtol=1e-4, atol=1e-2)
+    times: dict[str, list[float]] = {"packed": [], "padded": []}
+    for _ in range(repeats + 1):
+        times["packed"].append(seconds(packed, ours, given))
+        times["padded"].append(seconds(padded, theirs, given))
+    words = sum(len(sets.values) for sets in given)
+    median = {name: statistics.median(each[1:]) for name, each in times.items()}
+    return {
+        "dropout": dropout,
+        "words per second": {name: round(words / t) for name, t in median.items()},
+        "ratio": round(median["padded"] / median["packed"], 2),
+        "padding": round(1 - words / sum(len(s) * s.layout.longest for s in given), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    rows = [compare(dropout, options.repeats) for dropout in (0.0, 0.1)]
+    write("encoder", {"case": "encoder", "sizes": [WIDTH, LAYERS, HEADS, HIDDEN], "rows": rows, "machine": machine()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The pictures of the README and the docs, drawn from the code that they show.
+
+python -m benchmarks.figures
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from regard.attention.spec import parse
+
+__all__ = ["FIGURES", "main", "overview", "patterns"]
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+INK, SOFT, ACCENT = "#30343f", "#c9ced6", "#2f6db5"
+HUES = ("#2f6db5", "#c8553d", "#588157", "#8a5a9e")
+
+
+def patterns(size: int = 14) -> Figure:
+    """Which keys (columns) each query (row) may attend to, asked of the patterns themselves."""
+    shown = ("Everyone()", "Causal()", "Window(3, 1)", "First(2)", "Window(2, 2) | First(1)", "Causal() & ~First(2)")
+    figure, axes = plt.subplots(1, len(shown), figsize=(12, 2.5), layout="constrained")
+    i, j = np.indices((size, size))
+    colors = matplotlib.colors.ListedColormap(["#eef0f3", ACCENT])
+    for axis, text in zip(axes, shown, strict=True):
+        axis.imshow(parse(text).allows(i, j), cmap=colors, vmin=0, vmax=1)
+        axis.set_xticks(np.arange(-0.5, size), labels=[])
+        axis.set_yticks(np.arange(-0.5, size), labels=[])
+        axis.grid(color="white", linewidth=0.8)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+        axis.set_title(text, fontsize=8.5, color=INK, family="monospace")
+    axes[0].set_ylabel("query", color=INK)
+    axes[0].set_xlabel("key", color=INK)
+    return figure
+
+
+def overview() -> Figure:
+    """Four kinds of input become sets of vectors; attention mixes each set; labels come out."""
+    figure, axis = plt.subplots(figsize=(11, 3.9), layout="constrained")
+    axis.set(xlim=(0, 110), ylim=(0, 39))
+    axis.axis("off")
+    kinds = ("words of a sentence", "frames of speech", "patches of a picture", "nodes of a graph")
+    labels = ("a label per word", "who speaks", "which digit", "a label per node")
+    for n, (kind, label, count, hue) in enumerate(zip(kinds, labels, (5, 8, 4, 6), HUES, strict=True)):
+        y = 31 - 9 * n
+        axis.text(1, y + 1.2, kind, color=hue, fontsize=11, va="center")
+        _vectors(axis, 30, y, count, hue)
+        _arrow(axis, (25.5, y + 1.2), (29, y + 1.2))
+        _arrow(axis, (30.5 + 2.2 * count, y + 1.2), (54, y + 1.2))
+        _arrow(axis, (81, y + 1.2), (86.5, y + 1.2))
+        axis.text(88, y + 1.2, label, color=hue, fontsize=11, va="center")
+    axis.add_patch(Rectangle((55, 1), 25, 35, facecolor="#eef3f9", edgecolor=ACCENT, linewidth=1.4))
+    formulas = (r"s_{ij}=\mathrm{score}(q_i,k_j)", r"a_{ij}=\mathrm{normalizer}_j(s_{ij})", r"o_i=\sum_j a_{ij}\,v_j")
+    for n, formula in enumerate(formulas):
+        axis.text(67.5, 24 - 8 * n, f"${formula}$", ha="center", va="center", fontsize=12.5, color=INK)
+    axis.text(67.5, 31, "attend", ha="center", fontsize=14, color=INK, weight="bold", family="monospace")
+    axis.text(39, 37, "sets of vectors", ha="center", color=INK, fontsize=10, style="italic")
+    return figure
+
+
+def _vectors(axis: Axes, x: float, y: float, count: int, hue: str) -> None:
+    shades = np.random.default_rng(count).uniform(0.25, 1, (count, 4))
+    for (column, row), alpha in np.ndenumerate(shades):
+        corner = (x + 2.2 * column, y - 2 + 1.6 * row)
+        axis.add_patch(Rectangle(corner, 1.5, 1.5, color=hue, alpha=alpha, linewidth=0))
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=SOFT, linewidth=1.6))
+
+
+FIGURES = {"patterns": patterns, "overview": overview}
+
+
+def main() -> int:
+    """Draw every figure into `docs/images`."""
+    matplotlib.use("Agg")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, draw in FIGURES.items():
+        figure = draw()
+        figure.savefig(IMAGES / f"{name}.png", dpi=150, facecolor="white")
+        plt.close(figure)
+        print(f"drew docs/images/{name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Lessons are notebooks in `docs/lessons`, kept with their outputs.
+
+python -m benchmarks.lessons           executes them again, in place
+python -m benchmarks.lessons pages     writes each as a page for the documentation, from the outputs that it holds
+"""
+
+import base64
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+__all__ = ["LESSONS", "execute", "main", "outputs", "page"]
+
+LESSONS = Path(__file__).parent.parent / "docs" / "lessons"
+
+
+def execute(path: Path) -> Any:
+    """The notebook with the outputs of a fresh run; an error in a cell is raised."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False).execute()
+    return notebook
+
+
+def outputs(notebook: Any) -> list[str]:
+    """What each code cell prints, without pictures: the same on every machine."""
+    return ["".join(_printed(output) for output in cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _printed(output: Any) -> str:
+    if output.output_type == "stream":
+        return str(output.text)
+    data = output.get("data", {})
+    return "" if "image/png" in data else str(data.get("text/plain", ""))
+
+
+def page(path: Path) -> None:
+    """Write `NAME.md` beside `NAME.ipynb`, with its pictures as files."""
+    notebook = nbformat.read(path, as_version=4)
+    parts: list[str] = []
+    pictures = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                pictures += 1
+                picture = path.with_name(f"{path.stem}-{pictures}.png")
+                picture.write_bytes(base64.b64decode(output.data["image/png"]))
+                parts.append(f"![]({picture.name})")
+            else:
+                parts.append(f"```text\n{_printed(output).rstrip()}\n```")
+    path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
+
+
+def main() -> int:
+    """Execute every lesson, or write its page."""
+    for path in sorted(LESSONS.glob("*.ipynb")):
+        if sys.argv[1:] == ["pages"]:
+            page(path)
+        else:
+            nbformat.write(execute(path), path)
+            print(f"executed {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

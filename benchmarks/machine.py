@@ -1,0 +1,48 @@
+"""What a measurement says of its machine, and where results are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["RESULTS", "machine", "matrix_rate", "write"]
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def matrix_rate(size: int = 1024, repeats: int = 9) -> float:
+    """GFLOP/s of a float32 matrix product of this size, the median of several."""
+    a = torch.randn(size, size)
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - begin)
+    return 2 * size**3 / statistics.median(times) / 1e9
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads, versions and the matrix-product rate of this very run."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "matrix GFLOP/s": round(matrix_rate(), 1),
+    }
+
+
+def write(name: str, result: dict[str, Any]) -> None:
+    """Writes `results/NAME.json` and prints it."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(result, indent=2) + "\n"
+    (RESULTS / f"{name}.json").write_text(text)
+    print(text)

@@ -1,0 +1,63 @@
+"""The documentation: tables come from results, links lead somewhere, lessons run."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from benchmarks import lessons, tables
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+LESSONS = sorted((ROOT / "docs" / "lessons").glob("*.ipynb"))
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+ROW = {"model": "a|b", "metric": "accuracy", "values": [0.9, 0.92], "mean": 0.91, "sd": 0.0141, "parameters": 12345}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", tables.documents(), ids=named)
+def test_tables_are_those_of_the_results(path):
+    assert path.read_text() == tables.fill(path.read_text()), f"run `make tables` to write the tables of {named(path)}"
+
+
+@pytest.mark.parametrize("path", sorted(tables.RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_result_stands_in_a_document(path):
+    assert any(f"<!-- table: {path.stem} -->" in document.read_text() for document in tables.documents())
+
+
+def test_a_table_shows_what_the_rows_have(tmp_path, monkeypatch):
+    result = {"data": "some", "split": "fixed", "rows": [ROW], "machine": {"cores": 2}}
+    (tmp_path / "case.json").write_text(json.dumps(result))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    text = tables.fill("before\n<!-- table: case -->\nold\n<!-- end -->\nafter\n")
+    assert text.startswith("before\n<!-- table: case -->\n")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert "| model | metric | test | parameters |" in text
+    assert "| a\\|b | accuracy | 0.910 ± 0.014 (2 seeds) | 12,345 |" in text
+    assert "some; fixed; cores: 2." in text
+    assert "old" not in text
+    assert tables.fill(text) == text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_links_lead_to_files(path):
+    for target in LINK.findall(re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)):
+        if not target.startswith(("https://", "mailto:", "#")):
+            assert (path.parent / target.split("#")[0]).exists(), f"{named(path)} links to {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", LESSONS, ids=named)
+def test_lessons_run_and_print_what_they_show(path):
+    assert lessons.outputs(lessons.execute(path)) == lessons.outputs(nbformat.read(path, as_version=4))
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text()], ids=named)
+def test_python_in_the_documentation_runs(path):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL))
+    exec(compile(code, named(path), "exec"), {})
