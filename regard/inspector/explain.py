@@ -1,0 +1,197 @@
+"""One output vector by numbers: its query, every key it may attend to, score, weight, value and the weighted sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.attention.attend import attend, attention_weights
+from regard.attention.pairs import Pairs
+from regard.attention.spec import Attention
+from regard.data.batching import collate
+from regard.errors import InputError
+from regard.layers.attention import Attend
+from regard.sets import Layout
+
+__all__ = ["Explanation", "Heard", "explain_example", "explain_run"]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One key that a query attends to."""
+
+    index: int
+    name: str
+    key: tuple[float, ...]
+    score: float
+    weight: float
+    value: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How one head makes one output vector: out = sum_j weight_j value_j.
+
+    Attributes:
+        attention: text form of the attention.
+        index: of the query in its set. name: what the vector is called.
+        query: its query vector.
+        heard: every key that the pattern allows, in order.
+        output: the weighted sum of the values, from these numbers.
+        model_output: what the model itself computed.
+    """
+
+    attention: str
+    index: int
+    name: str
+    query: tuple[float, ...]
+    heard: tuple[Heard, ...]
+    output: tuple[float, ...]
+    model_output: tuple[float, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            self.attention,
+            f"query {self.index} {self.name!r}: q = {_vector(self.query)}",
+            "",
+            f"{'key':>5}  {'':16}{'score':>9}{'weight':>9}  k, v",
+        ]
+        lines += [
+            f"{each.index:>5}  {each.name[:16]:16}{each.score:>9.4f}{each.weight:>9.4f}  {_vector(each.key)}, {_vector(each.value)}"
+            for each in self.heard
+        ]
+        total = sum(each.weight for each in self.heard)
+        lines += [
+            f"{'sum':>5}  {'':16}{'':9}{total:>9.4f}",
+            "",
+            f"weighted sum of v  {_vector(self.output)}",
+            f"the model's output {_vector(self.model_output)}",
+        ]
+        return "\n".join(lines)
+
+
+def _vector(numbers: Sequence[float], most: int = 8) -> str:
+    shown = ", ".join(f"{x:.4g}" for x in numbers[:most])
+    return f"[{shown}]" if len(numbers) <= most else f"[{shown}, ... {len(numbers)} numbers]"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of `attend`: what went in and what came out."""
+
+    attention: Attention
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    layout: Layout
+    key_layout: Layout
+    parameters: dict[str, Tensor]
+    out: Tensor
+
+    def explain(self, row: int, head: int, names: Sequence[str], key_names: Sequence[str]) -> Explanation:
+        """Row `row` of head `head` by numbers."""
+        weights = attention_weights(
+            self.attention, self.q, self.k, self.layout, self.key_layout, self.parameters, rows=[row]
+        )
+        heads, key_heads = self.q.shape[1], self.k.shape[1]
+        pairs = Pairs(self.layout, self.key_layout, weights.query, weights.key)
+        k = self.k[weights.key].repeat_interleave(heads // key_heads, dim=1)
+        v = self.v[weights.key].repeat_interleave(heads // key_heads, dim=1)
+        scores = self.attention.scores(self.q[weights.query], k, pairs, self.parameters)
+        bias = self.attention.bias
+        if bias is not None and bias.has_values:
+            v = v + bias.value_bias(pairs, self.parameters)
+        allowed = self.attention.allows(pairs).expand(-1, heads)[:, head]
+        heard = tuple(
+            Heard(
+                int(self.key_layout.index[key]),
+                key_names[int(key)],
+                tuple(k[p, head].tolist()),
+                float(scores[p, head]),
+                float(weights.values[p, head]),
+                tuple(v[p, head].tolist()),
+            )
+            for p, key in enumerate(weights.key)
+            if bool(allowed[p])
+        )
+        output = (weights.values[:, head, None] * v[:, head]).sum(0)
+        index = int(self.layout.index[row])
+        query, model_output = self.q[row, head].tolist(), self.out[row, head].tolist()
+        return Explanation(
+            repr(self.attention), index, names[row], tuple(query), heard, tuple(output.tolist()), tuple(model_output)
+        )
+
+
+def explain_example(query: int = 1) -> Explanation:
+    """Four vectors whose numbers can be worked by hand: the words of "I saw a saw", two of them alike.
+
+    q = x W_q with W_q = [[2, 0], [0, 1]], k = x, v = x W_v with W_v = [[1, 1], [0, 1]]; scores are q . k / sqrt(2).
+
+    Raises:
+        InputError: a query other than 0 to 3.
+
+    >>> [round(each.weight, 3) for each in explain_example(query=0).heard]
+    [0.308, 0.308, 0.075, 0.308]
+    """
+    words = ("I", "saw", "a", "saw")
+    if not 0 <= query < len(words):
+        raise InputError(f"query {query} was asked for, expected 0 to {len(words) - 1}: the example has four vectors")
+    x = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]])
+    q = x @ torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    v = x @ torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    layout, attention = Layout.of_lengths([4]), Attention()
+    q, k, v = q[:, None], x[:, None], v[:, None]
+    out = attend(attention, q, k, v, layout)
+    return _Call(attention, q, k, v, layout, layout, {}, out).explain(query, 0, words, words)
+
+
+def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0, set: int = 0) -> Explanation:  # noqa: A002
+    """One output vector of a trained model on an input of one's own.
+
+    Args:
+        run: an open run. source: what `predict` takes.
+        query: index of the vector in its set. layer, head: counted from 0. set: which of the source's sets.
+
+    Raises:
+        InputError: an index that is not there; a model without attention.
+    """
+    dataset = run.experiment.data.inputs([source], run.encoding)
+    if not 0 <= set < len(dataset):
+        raise InputError(f"set {set} of {source} was asked for, expected 0 to {len(dataset) - 1}")
+    example = dataset[set]
+    batch = collate([example])
+    calls = _record(run.model, batch)
+    if not 0 <= layer < len(calls):
+        raise InputError(
+            f"layer {layer} was asked for, expected one of the model's {len(calls)} attention layers, from 0"
+        )
+    call = calls[layer]
+    if not 0 <= head < call.q.shape[1]:
+        raise InputError(f"head {head} was asked for, expected 0 to {call.q.shape[1] - 1}")
+    if not 0 <= query < call.layout.total:
+        raise InputError(f"query {query} was asked for, expected 0 to {call.layout.total - 1}: the set's vectors")
+    names = example.tokens or tuple(str(i) for i in range(call.key_layout.total))
+    return call.explain(query, head, names, names)
+
+
+def _record(model: nn.Module, batch: dict[str, Any]) -> list[_Call]:
+    """Every call of `attend` that the model makes for a batch, in order."""
+    calls: list[_Call] = []
+
+    def keep(module: nn.Module, given: tuple[Any, ...], out: Tensor) -> None:
+        assert isinstance(module, Attend)
+        q, k, v, layout, *rest = given
+        calls.append(_Call(module.attention, q, k, v, layout, rest[0] if rest else layout, dict(module.learned), out))
+
+    hooks = [module.register_forward_hook(keep) for module in model.modules() if isinstance(module, Attend)]
+    try:
+        with torch.no_grad():
+            model.eval()(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
