@@ -268,7 +268,7 @@ def loader(dataset: Dataset, sampler: BudgetSampler, workers: int = 0, pin: bool
     Workers are spawned and live as long as the loader; a script that uses them needs `if __name__ == "__main__":`.
     """
     return StatefulDataLoader(
-        _Fetch(dataset),  # type: ignore[arg-type]
+        _Fetch(dataset),
         batch_sampler=sampler,
         collate_fn=_as_is,
         num_workers=workers,
