@@ -16,7 +16,7 @@ __all__ = ["RESULTS", "documents", "fill", "main", "table"]
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-# Entry of a row -> heading; those that no row has are left out.
+# Entry of a row -> heading, in the order of the columns; entries under other names follow them as they are called.
 HEADINGS = {
     "model": "model",
     "metric": "metric",
@@ -27,31 +27,41 @@ HEADINGS = {
     "epochs": "epochs",
     "seconds": "seconds to train",
 }
+HIDDEN = ("seeds", "values", "sd")
 
 
 def _number(x: Any) -> str:
     if not isinstance(x, int | float):
-        return "" if x is None else str(x)
+        return "" if x is None else str(x).replace("|", "\\|")
     if isinstance(x, int) or abs(x) >= 1000:
         return f"{x:,.0f}"
-    return f"{x:.1f}" if abs(x) >= 10 else f"{x:.3f}"
+    digits = 1 if abs(x) >= 10 else 2 if abs(x) >= 1 else 4
+    return f"{x:.{digits}f}"
 
 
-def _cell(row: dict[str, Any], entry: str) -> str:
-    text = _number(row.get(entry)).replace("|", "\\|")
-    seeds = len(row.get("values", ()))
-    if entry == "mean" and seeds > 1:
-        text += f" ± {_number(row['sd'])} ({seeds} seeds)"
-    return text
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    """Heading -> text. An entry that holds several numbers becomes several columns."""
+    cells: dict[str, str] = {}
+    for entry, value in row.items():
+        heading = HEADINGS.get(entry, entry)
+        if isinstance(value, dict):
+            cells |= {f"{heading}, {name}": _number(part) for name, part in value.items()}
+        elif entry not in HIDDEN and value is not None:
+            cells[heading] = _number(value)
+    if len(row.get("values", ())) > 1:
+        cells["test"] += f" ± {_number(row['sd'])} ({len(row['values'])} seeds)"
+    return cells
 
 
 def table(result: dict[str, Any]) -> str:
     """A result file as a Markdown table, with the data and the machine in a line below it."""
-    entries = [entry for entry in HEADINGS if any(row.get(entry) is not None for row in result["rows"])]
-    lines = [[HEADINGS[entry] for entry in entries], ["---"] * len(entries)]
-    lines += [[_cell(row, entry) for entry in entries] for row in result["rows"]]
+    rows = [_cells(row) for row in result["rows"]]
+    found = list(dict.fromkeys(heading for row in rows for heading in row))
+    known = [heading for heading in HEADINGS.values() if heading in found]
+    headings = known + [heading for heading in found if heading not in known]
+    lines = [headings, ["---"] * len(headings), *([row.get(heading, "") for heading in headings] for row in rows)]
     about = [str(result[key]) for key in ("data", "split") if result.get(key)]
-    about += [f"{key}: {value}" for key, value in result.get("machine", {}).items()]
+    about += [f"{key}: {_number(value)}" for key, value in result.get("machine", {}).items()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{'; '.join(about)}.\n"
 
 
@@ -59,8 +69,9 @@ def fill(text: str) -> str:
     """A document with its marked tables written anew."""
 
     def written(match: re.Match[str]) -> str:
-        result = json.loads((RESULTS / f"{match[2]}.json").read_text())
-        return f"{match[1]}\n{table(result)}\n{match[3]}"
+        path = RESULTS / f"{match[2]}.json"
+        shown = table(json.loads(path.read_text())) if path.exists() else "Not measured yet.\n"
+        return f"{match[1]}\n{shown}\n{match[3]}"
 
     return MARKED.sub(written, text)
 
