@@ -1,0 +1,38 @@
+"""`regard explain`: one output vector by its numbers."""
+
+from collections.abc import Sequence
+
+from regard.cli.options import parse, parser
+from regard.errors import InputError
+
+__all__ = ["run"]
+
+_DESCRIPTION = """One output vector by its numbers: the query, every key it attends to, score, weight, value, and the
+weighted sum, which is the model's own output. Without RUN, four vectors whose numbers can be worked by hand."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    options = parser("explain", _DESCRIPTION)
+    options.add_argument("run", metavar="RUN", nargs="?", help="a run folder")
+    options.add_argument("input", metavar="INPUT", nargs="?", help="what `regard predict` takes")
+    options.add_argument("--query", type=int, default=1, help="which vector of the set, from 0")
+    options.add_argument("--layer", type=int, default=0, help="which attention of the model, from 0")
+    options.add_argument("--head", type=int, default=0, help="which head, from 0")
+    options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
+    chosen = parse(options, arguments)
+    if chosen.run is not None and chosen.input is None:
+        raise InputError(f"explain is given the run {chosen.run!r} alone, expected an INPUT to run it on")
+    if chosen.run is None and any(chosen[name] for name in ("layer", "head", "set")):
+        raise InputError("the example has one set, layer and head, expected RUN and INPUT to choose others")
+
+    from regard.inspector.explain import explain_example, explain_run
+
+    if chosen.run is None:
+        print(explain_example(chosen.query))
+        return 0
+
+    from regard.train import Run
+
+    opened = Run.open(chosen.run)
+    print(explain_run(opened, chosen.input, chosen.query, chosen.layer, chosen.head, chosen.set))
+    return 0

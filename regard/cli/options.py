@@ -1,0 +1,104 @@
+"""Options of commands: jsonargparse with its errors told in one sentence that names the nearest option."""
+
+import argparse
+import re
+import types
+from collections.abc import Sequence
+from typing import Any, Literal, Union, get_args, get_origin
+
+import jsonargparse
+
+from regard.errors import InputError, nearest
+
+__all__ = ["parse", "parser"]
+
+
+def parser(command: str, description: str) -> jsonargparse.ArgumentParser:
+    """The parser of `regard COMMAND`, which `parse` reads arguments with."""
+    return jsonargparse.ArgumentParser(
+        prog=f"regard {command}",
+        description=description,
+        exit_on_error=False,
+        allow_abbrev=False,
+        print_config=None,
+    )
+
+
+def parse(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> jsonargparse.Namespace:
+    """What the arguments say; options and operands may stand in any order, and `--` ends the options.
+
+    Raises:
+        InputError: an unknown option, with the nearest known one; a value of another type; an operand too few or many.
+    """
+    flags, operands = _split(options, arguments)
+    try:
+        return options.parse_args([*flags, "--", *operands] if operands else flags)
+    except argparse.ArgumentError as error:
+        raise InputError(_sentence(options, flags, str(error))) from None
+
+
+def _split(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options with their values, and operands. argparse alone would refuse operands after an option."""
+    shown = [action for action in options._actions if action.help != argparse.SUPPRESS]
+    known = {name: action for action in shown for name in action.option_strings}
+    flags: list[str] = []
+    operands: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, _ = argument.partition("=")
+        if argument == "--":
+            return flags, operands + rest
+        if argument == "-" or not argument.startswith("-"):
+            operands.append(argument)
+            continue
+        if name not in known:
+            public = [name for name in known if name.startswith("--")]
+            raise InputError(f"{_command(options)} has no option {name!r}: {nearest(name, public)}")
+        flags.append(argument)
+        if known[name].nargs is None and not equals:
+            if not rest:
+                raise InputError(f"{name} is given without a value, expected {_kind(known[name])}")
+            # Joined, because a value may begin with a dash.
+            flags[-1] = f"{name}={rest.pop(0)}"
+    return flags, operands
+
+
+def _command(options: jsonargparse.ArgumentParser) -> str:
+    """The command's name, without the program's, which precedes every sentence."""
+    return options.prog.removeprefix("regard ")
+
+
+def _sentence(options: jsonargparse.ArgumentParser, flags: Sequence[str], message: str) -> str:
+    """jsonargparse's message of several lines as one sentence."""
+    if missing := re.search(r"arguments are required: (.+)", message):
+        return f"{_command(options)} is not told {missing[1]}; {options.prog} --help says what it takes"
+    match = re.match(r'Parser key "([\w.]+)"', message)
+    action = next((a for a in options._actions if match and a.dest == match[1]), None)
+    if action is None or not action.option_strings:
+        return f"{_command(options)}: {' '.join(message.split())}"
+    name = action.option_strings[0]
+    value = next((flag.partition("=")[2] for flag in reversed(flags) if flag.startswith(f"{name}=")), None)
+    if value is None:
+        return f"{_command(options)}: {' '.join(message.split())}"
+    choices = [str(choice) for choice in get_args(getattr(action, "_typehint", None)) if isinstance(choice, str)]
+    hint = f": {nearest(value, choices)}" if choices else ""
+    return f"{name} is {value!r}, expected {_kind(action)}{hint}"
+
+
+def _kind(action: argparse.Action) -> str:
+    return _spelled(getattr(action, "_typehint", None) or action.type or str)
+
+
+def _spelled(kind: Any) -> str:
+    """A type in words: `int | None` is "a whole number or null"."""
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    origin = get_origin(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_spelled(member) for member in get_args(kind))
+    if origin in (tuple, list):
+        members = [_spelled(member) for member in get_args(kind) if member is not Ellipsis]
+        return f"a list in brackets of {', '.join(members)}"
+    return words.get(kind, getattr(kind, "__name__", str(kind)))

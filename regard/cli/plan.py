@@ -1,0 +1,112 @@
+"""`regard plan`: what would run an attention, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from regard.cli.options import parse, parser
+from regard.errors import InputError
+
+if TYPE_CHECKING:
+    from regard.attention.patterns import Pattern
+    from regard.sets import Layout
+
+__all__ = ["draw", "run"]
+
+_SHADES = "·░▒▓█"
+_CELLS = 32  # the side of a picture
+_SAMPLES = 16  # the side of a cell's grid of samples
+
+_DESCRIPTION = """What would run an attention: the executor, why not the others, pairs, operations and bytes.
+SPEC is a pattern such as "Window(64, 16) | First(1)", or a whole "Attention(score=Additive(), pattern=Causal())"."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    options = parser("plan", _DESCRIPTION)
+    options.add_argument("spec", metavar="SPEC", help="the text form of a pattern or an Attention")
+    options.add_argument("--length", type=int, required=True, help="vectors of each set")
+    options.add_argument("--sets", type=int, default=1, help="how many sets of that length")
+    options.add_argument("--heads", type=int, default=8, help="heads that share the width")
+    options.add_argument("--width", type=int, default=512, help="width of the vectors, all heads together")
+    options.add_argument("--degree", type=int, default=0, help="for Edges(): keys that each vector has an edge to")
+    options.add_argument("--dropout", type=float, default=0.0, help="probability on the weights")
+    options.add_argument(
+        "--dtype", type=Literal["float32", "bfloat16", "float64"], default="float32", help="of vectors"
+    )
+    options.add_argument("--executor", help="ask for this executor by name: it runs or says why not")
+    chosen = parse(options, arguments)
+    for name, lowest in {"length": 0, "sets": 0, "heads": 1, "width": 1, "degree": 0}.items():
+        if chosen[name] < lowest:
+            raise InputError(f"--{name} is {chosen[name]}, expected at least {lowest}")
+    if chosen.width % chosen.heads:
+        raise InputError(f"--width is {chosen.width}, expected a multiple of the {chosen.heads} heads")
+
+    import torch
+
+    from regard import Attention, plan
+    from regard.attention.patterns import Pattern
+    from regard.attention.spec import parse as parse_spec
+
+    value = parse_spec(chosen.spec)
+    attention = Attention(pattern=value) if isinstance(value, (Pattern, tuple)) else value
+    if not isinstance(attention, Attention):
+        raise InputError(f"SPEC is {chosen.spec!r}, expected a pattern or an Attention")
+    layout = _layout(chosen.sets, chosen.length, chosen.degree)
+    report = plan(
+        attention,
+        layout,
+        heads=chosen.heads,
+        d=chosen.width // chosen.heads,
+        dropout=chosen.dropout,
+        executor=chosen.executor,
+        dtype=getattr(torch, chosen.dtype),
+    )
+    print(report)
+    for pattern in dict.fromkeys(attention.patterns):
+        print(f"\n{pattern!r}, queries down, keys across")
+        print(draw(pattern, layout))
+    return 0
+
+
+def draw(pattern: Pattern, layout: Layout) -> str:
+    """The pattern on the first set: a row for each query, or each stretch of queries, shaded by how much it allows.
+
+    Long sets are drawn from a grid of samples, the same for queries and keys; what allows any sample is never blank.
+
+    >>> from regard import Layout
+    >>> from regard.attention.patterns import Causal
+    >>> print(draw(Causal(), Layout.of_lengths([3])))
+    ██····
+    ████··
+    ██████
+    """
+    import torch
+
+    from regard.attention.pairs import Pairs
+
+    length = int(layout.lengths[0]) if layout.sets else 0
+    if length == 0:
+        return "(no vectors)"
+    cells = min(length, _CELLS)
+    samples = 1 if length <= _CELLS else min(_SAMPLES, length // cells)
+    rows = torch.arange(cells * samples) * length // (cells * samples)
+    pairs = Pairs(layout, layout, rows[:, None], rows)
+    allowed = pattern.allows(pairs.i, pairs.j, pairs).expand(len(rows), len(rows))
+    share = allowed.reshape(cells, samples, cells, samples).double().mean(dim=(1, 3))
+    shades = (share * (len(_SHADES) - 1)).ceil().long()
+    return "\n".join("".join(_SHADES[shade] * 2 for shade in row) for row in shades.tolist())
+
+
+def _layout(sets: int, length: int, degree: int) -> Layout:
+    """Sets of that length; with a degree, each vector has an edge to itself and to those after it, around a ring."""
+    import torch
+
+    from regard.sets import Layout
+
+    edges = None
+    if degree:
+        rows = torch.arange(sets * length).repeat_interleave(min(degree, length))
+        step = torch.arange(min(degree, length)).repeat(sets * length)
+        edges = torch.stack([rows, rows - rows % length + (rows + step) % length])
+    return Layout(torch.arange(sets + 1) * length, edges=edges)

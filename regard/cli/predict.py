@@ -1,0 +1,77 @@
+"""`regard predict`: labels and probabilities for new inputs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from regard.cli.options import parse, parser
+from regard.errors import InputError
+
+if TYPE_CHECKING:
+    from regard.train import Run
+
+__all__ = ["run"]
+
+_DESCRIPTION = """Labels and probabilities, one JSON object per line for each set of vectors.
+INPUT is what the data of the run is made of: CoNLL-U or plain text, sounds, pictures, a folder with nodes.csv.
+Without INPUT, or where it is -, standard input is read."""
+_VECTORS = 40  # that --show prints of one set
+
+
+def run(arguments: Sequence[str]) -> int:
+    options = parser("predict", _DESCRIPTION)
+    options.add_argument("run", metavar="RUN", help="a run folder")
+    options.add_argument("inputs", metavar="INPUT", nargs="*", help="files, or - for standard input")
+    options.add_argument("--show", type=int, metavar="N", help="draw N examples of the test part instead")
+    chosen = parse(options, arguments)
+    if chosen.show is not None:
+        if chosen.inputs:
+            raise InputError("--show draws examples of the test part, expected no INPUT beside it")
+        if chosen.show < 1:
+            raise InputError(f"--show is {chosen.show}, expected at least 1")
+    elif not chosen.inputs and sys.stdin.isatty():
+        raise InputError("predict is given no INPUT, expected files, or - to type lines")
+
+    from regard.train import Run
+
+    opened = Run.open(chosen.run)
+    if chosen.show is not None:
+        print("\n\n".join(_shown(opened, chosen.show)))
+        return 0
+    for prediction in _counted(opened.predict(chosen.inputs or ["-"])):
+        print(json.dumps(prediction, ensure_ascii=False), flush=True)
+    return 0
+
+
+def _shown(opened: Run, count: int) -> Iterator[str]:
+    """Examples from all over the test part, drawn beside their predictions."""
+    from regard.cli.draw import draw
+    from regard.data.examples import Listed
+    from regard.train.scoring import run as outputs
+
+    part = opened.experiment.data.part("test", opened.encoding)
+    chosen = Listed([part[i * len(part) // count] for i in range(min(count, len(part)))])
+    first = 0
+    for batch, output in outputs(opened.model, opened.task, chosen, opened.experiment.training.batch_vectors):
+        for prediction in opened.task.predictions(output, batch):
+            yield draw(chosen[first], prediction, count if len(part) == 1 else _VECTORS)
+            first += 1
+
+
+def _counted(predictions: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same, with their number on standard error where the predictions themselves go elsewhere."""
+    if sys.stdout.isatty() or not sys.stderr.isatty():
+        yield from predictions
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.completed} predicted"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=None)
+        for prediction in predictions:
+            progress.advance(task)
+            yield prediction

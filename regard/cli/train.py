@@ -1,0 +1,200 @@
+"""`regard train`: a recipe or a configuration, changed by options, becomes one run or several."""
+
+import argparse
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+
+from regard.cli.options import parse, parser
+from regard.errors import InputError
+from regard.recipes import RECIPES, recipe
+from regard.train import Experiment, from_yaml, to_yaml
+from regard.train.experiment import KINDS, kind
+from regard.train.folder import read_config
+
+__all__ = ["run"]
+
+_DESCRIPTION = """Train, and write a run folder: its configuration, weights, metrics and curves.
+Every option of an experiment can be set, and `regard train RECIPE --help` lists them.
+Sections of an experiment with a --SECTION.type can become another type; options that both types have keep their values."""
+_BARE = ("-h", "--help", "--print_config")  # options without a value
+
+
+def run(arguments: Sequence[str]) -> int:
+    operands, given = _scan(arguments)
+    if "--resume" in given:
+        return _resume(Path(given["--resume"]), len(operands) + len(given) - 1)
+    if not operands and "--config" not in given:
+        _without_recipe(arguments)
+    base = _base(operands, given.get("--config"))
+    first, options = _read(base, arguments)
+    # All of them before any run begins, so that the last value of a sweep is refused now and not in an hour.
+    experiments = {words: _read(base, [*arguments, *settings])[0] for words, settings in _variants(options, first)}
+    if options.print_config:
+        if len(experiments) > 1:
+            raise InputError("--print_config shows one experiment, expected no --sweep and no --seeds beside it")
+        print(to_yaml(first), end="")
+        return 0
+    folder = _folder(options.folder, base.recipe)
+    return _train({folder / words: experiment for words, experiment in experiments.items()})
+
+
+def _scan(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Operands, and the values of options, before it is known which options the experiment has."""
+    operands: list[str] = []
+    given: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("-"):
+            operands.append(name)
+        elif name not in _BARE:
+            if not equals and not rest:
+                raise InputError(f"{name} is given without a value, expected one after it")
+            given[name] = value if equals else rest.pop(0)
+    return operands, given
+
+
+def _without_recipe(arguments: Sequence[str]) -> None:
+    """The help that needs no recipe, or the reason why one is needed."""
+    if {"-h", "--help"} & set(arguments):
+        parse(_common("train"), arguments)
+    raise InputError(f"train is given no recipe, expected one of {', '.join(RECIPES)}, or --config FILE")
+
+
+def _base(operands: Sequence[str], config: str | None) -> Experiment:
+    """The experiment that options change: a recipe's, or the one in a configuration file."""
+    if len(operands) > 1:
+        raise InputError(f"train is given {' and '.join(map(repr, operands))}, expected one recipe")
+    if config is None:
+        return recipe(operands[0]).experiment()
+    try:
+        text = Path(config).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{config} cannot be read ({error}), expected a configuration in YAML") from None
+    base = from_yaml(text, config)
+    if operands and base.recipe != recipe(operands[0]).name:
+        raise InputError(f"{config} is of recipe {base.recipe!r}, and the command names {operands[0]!r}: name one")
+    return base
+
+
+def _common(command: str) -> jsonargparse.ArgumentParser:
+    """The options that are not part of an experiment."""
+    options = parser(command, _DESCRIPTION)
+    options.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"one of {', '.join(RECIPES)}")
+    options.add_argument("--config", metavar="FILE", help="an experiment in YAML instead of a recipe's")
+    options.add_argument("--resume", metavar="RUN", help="continue a run that was stopped; takes no other option")
+    options.add_argument("--folder", metavar="RUN", help="where to write the run; runs/RECIPE-N if not given")
+    options.add_argument(
+        "--seeds", type=int, default=1, help="a run for each of this many seeds, from training.seed on"
+    )
+    options.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="OPTION=A,B",
+        help="a run for each value; several --sweep make a run for each combination",
+    )
+    options.add_argument("--print_config", action="store_true", help="print the experiment in YAML and stop")
+    return options
+
+
+def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsonargparse.Namespace]:
+    """The base experiment with the arguments' changes, and the other options."""
+    _, given = _scan(arguments)
+    options = _common(f"train {base.recipe}")
+    types = {}
+    for section, known in KINDS.items():
+        before = getattr(base, section)
+        types[section] = kind(section, given.get(f"--{section}.type", type(before).__name__))
+        options.add_class_arguments(types[section], section)
+        shared = {each.name for each in fields(types[section])} & {each.name for each in fields(before)}
+        # The group's own option would take a file with the whole section; --config is that for all sections.
+        options._option_string_actions[f"--{section}"].help = argparse.SUPPRESS
+        options.set_defaults({f"{section}.{name}": getattr(before, name) for name in shared})
+        if len(known) > 1:
+            name = type(before).__name__
+            options.add_argument(f"--{section}.type", type=Literal[*known], default=name, help="another type")
+    chosen = parse(options, arguments)
+    if chosen.seeds < 1:
+        raise InputError(f"--seeds is {chosen.seeds}, expected at least 1")
+    sections: dict[str, Any] = {
+        section: made(**{each.name: chosen[section][each.name] for each in fields(made)})
+        for section, made in types.items()
+    }
+    return Experiment(base.recipe, **sections), chosen
+
+
+def _variants(options: jsonargparse.Namespace, base: Experiment) -> list[tuple[str, list[str]]]:
+    """For each run that is asked for, its name within the folder and the settings that make it."""
+    axes = [_sweep(text) for text in options.sweep]
+    if options.seeds > 1:
+        axes.append([("training.seed", str(base.training.seed + n)) for n in range(options.seeds)])
+    found = []
+    for settings in itertools.product(*axes):
+        words = ",".join(f"{name.partition('.')[2] or name}={_slug(value)}" for name, value in settings)
+        found.append((words, [f"--{name}={value}" for name, value in settings]))
+    names = [words for words, _ in found]
+    for words in names:
+        if names.count(words) > 1:
+            raise InputError(f"--sweep and --seeds ask for the run {words!r} twice, expected each run once")
+    return found
+
+
+def _sweep(text: str) -> list[tuple[str, str]]:
+    name, equals, listed = text.partition("=")
+    values = [""]
+    depth = 0
+    for character in listed:
+        depth += (character in "([{") - (character in ")]}")
+        # Commas inside brackets belong to a value: Window(64, 16).
+        if character == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += character
+    if not equals or not all(value.strip() for value in values):
+        raise InputError(f"--sweep is {text!r}, expected an option and its values such as model.width=64,128")
+    return [(name.removeprefix("--"), value.strip()) for value in values]
+
+
+def _slug(value: str) -> str:
+    """The value as a part of a folder's name."""
+    return re.sub(r"[^\w.+-]+", "-", value).strip("-")
+
+
+def _folder(given: str | None, name: str) -> Path:
+    if given is not None:
+        return Path(given)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("training in several processes needs --folder, so that all of them write one run")
+    return next(folder for n in itertools.count(1) if not (folder := Path("runs", f"{name}-{n}")).exists())
+
+
+def _resume(folder: Path, others: int) -> int:
+    if others:
+        raise InputError("--resume continues a run as it was begun, expected no recipe and no other option beside it")
+    return _train({folder: read_config(folder)}, resume=True)
+
+
+def _train(experiments: dict[Path, Experiment], resume: bool = False) -> int:
+    from regard.train import fit
+
+    first = os.environ.get("RANK", "0") == "0"
+    for folder in experiments:
+        # Only one of several processes looks, because it is the one that writes.
+        if first and not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} is there already, expected a new folder; --resume {folder} continues a run")
+    for folder, experiment in experiments.items():
+        try:
+            fit(experiment, folder, resume=resume)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted: `regard train --resume {folder}` continues") from None
+        if first:
+            print(f"The run lies in {folder}")
+    return 0

@@ -1,0 +1,81 @@
+"""Recipes: each is a function that returns a complete experiment as plain values, with no logic and without torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from regard.errors import InputError, nearest
+from regard.recipes.citation import citation
+from regard.recipes.digits import digits
+from regard.recipes.speaker import speaker
+from regard.recipes.tagging import tagging
+from regard.train import Experiment
+
+__all__ = ["RECIPES", "Recipe", "citation", "digits", "recipe", "speaker", "tagging"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What can be trained.
+
+    Args:
+        name: what `regard train` calls it.
+        experiment: makes the experiment.
+        data: the data set, and how `--data.path` names one's own.
+        published: numbers of others on the same data, to compare with.
+    """
+
+    name: str
+    experiment: Callable[[], Experiment]
+    data: str
+    published: str
+
+    @property
+    def purpose(self) -> str:
+        """What it learns: the first line of the function's docstring."""
+        return (self.experiment.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+RECIPES = {
+    each.name: each
+    for each in (
+        Recipe(
+            "digits",
+            digits,
+            "scikit-learn's digits, 1,797 pictures of 8 x 8; own: a folder of pictures by label",
+            "accuracy: logistic regression .967, support vectors .994",
+        ),
+        Recipe(
+            "tagging",
+            tagging,
+            "UD English EWT, 16,622 sentences; own: a CoNLL-U file, or a folder of them",
+            "accuracy: affixes and two neighbours, linear .942; UDPipe 1.2 .945",
+        ),
+        Recipe(
+            "speaker",
+            speaker,
+            "speechocean762, 96 adults x 20 sentences; own: a folder of sounds by label",
+            "none for this split",
+        ),
+        Recipe(
+            "citation",
+            citation,
+            "Cora, 2,708 papers, public split; own: a folder with nodes.csv and edges.csv",
+            "accuracy: GCN .815, GAT .830",
+        ),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        InputError: there is none; the nearest name is suggested.
+
+    >>> recipe("taging")
+    Traceback (most recent call last):
+    regard.errors.InputError: there is no recipe 'taging': did you mean 'tagging'?
+    """
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe {name!r}: {nearest(name, RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,27 @@
+"""Topics of papers that cite one another."""
+
+from regard.data.graph import Planetoid
+from regard.models.configs import GraphAttentionNetwork
+from regard.tasks.configs import PerVectorLabel
+from regard.train import Experiment, Optimizer, Training
+
+__all__ = ["citation"]
+
+
+def citation() -> Experiment:
+    """The topic of each paper, by attention along citations.
+
+    `--sweep "model.attention=Attention(score=Separable(), pattern=Edges()),Attention(score=Dot(), pattern=Edges())"`
+    compares scores.
+
+    Own data: `--data.path folder` with `nodes.csv` (columns id, label, perhaps split, and the features) and `edges.csv`
+    (columns source and target).
+    """
+    return Experiment(
+        "citation",
+        Planetoid(),
+        GraphAttentionNetwork(width=64, layers=2, heads=8, dropout=0.6, attention_dropout=0.6),
+        PerVectorLabel(),
+        Optimizer(learning_rate=5e-3, weight_decay=5e-4, warm_up=0, schedule="constant"),
+        Training(epochs=200, batch_vectors=4096, patience=100, log_every=1, checkpoint_every=0),
+    )
