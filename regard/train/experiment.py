@@ -6,14 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from regard.errors import InputError, nearest
 
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
-
-__all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "parser", "to_yaml"]
+__all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def to_yaml(experiment: Experiment) -> str:
         value = getattr(experiment, section)
         named = {} if section in _ALWAYS else {"type": type(value).__name__}
         tree[section] = named | _plain(asdict(value))
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1 << 16)
 
 
 def from_yaml(text: str, source: str = "the configuration") -> Experiment:
@@ -151,7 +148,7 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
     Traceback (most recent call last):
     regard.errors.InputError: data.type is 'Digit', which is not known (did you mean 'Digits'?)
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         tree = yaml.safe_load(text)
@@ -167,21 +164,6 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
         raise InputError(f"{source} has recipe {_named(recipe)}, expected a name")
     sections = {section: _read_section(section, tree.get(section), source) for section in KINDS}
     return Experiment(recipe, **sections)
-
-
-def parser(experiment: Experiment) -> ArgumentParser:
-    """A parser whose options (`--model.layers 6`) are those of the experiment's types, and its values the defaults.
-
-    `Experiment(recipe, **vars(parser(e).instantiate_classes(parsed)))` is the changed experiment.
-    """
-    from jsonargparse import ArgumentParser
-
-    found = ArgumentParser(exit_on_error=False)
-    for section in KINDS:
-        value = getattr(experiment, section)
-        found.add_class_arguments(type(value), section)
-        found.set_defaults({f"{section}.{each.name}": getattr(value, each.name) for each in fields(value)})
-    return found
 
 
 def _read_section(section: str, options: Any, source: str) -> Any:

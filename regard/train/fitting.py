@@ -1,0 +1,222 @@
+"""`fit`: from an experiment to a run directory."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+
+from regard.data.batching import BudgetSampler, loader
+from regard.data.examples import Dataset, Encoding
+from regard.errors import InputError
+from regard.train.card import write_card
+from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
+from regard.train.curves import draw_curves
+from regard.train.experiment import Experiment, Training, to_yaml
+from regard.train.folder import CONFIG, ENCODING, read_config, save, sweep
+from regard.train.learner import Learner
+from regard.train.progress import Bar
+from regard.train.recorder import Best, Recorder, cut_back
+from regard.train.scoring import targets_of, trivial_metrics
+
+__all__ = ["fit"]
+
+
+def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Path:
+    """Trains, and leaves all that a run is in a folder: configuration, encoding, best weights, metrics, curves, card.
+
+    Under torchrun every process calls it alike; the first one writes.
+
+    Args:
+        folder: of the run; new or empty, unless a killed run goes on in it.
+        resume: go on from the newest checkpoint of the folder, or begin where there is none; the losses are those of a
+            training that was never killed.
+
+    Raises:
+        InputError: a folder that holds something else, data that cannot be read, a full disk, a loss that is not finite.
+    """
+    folder = Path(folder)
+    _check_folder(experiment, folder, resume)
+    seed = experiment.training.seed
+    _seed(seed)
+    begun = resume and _is_begun(folder)
+    encoding = Encoding.load(folder) if begun else experiment.data.fit()
+    parts = _Parts(experiment, encoding)
+    model = experiment.model.build(encoding)
+    task = experiment.task.build(model.width, encoding)
+    task.observe(targets_of(parts.train))
+    # Dropout differs between processes, the initial weights do not.
+    _seed(seed + 1_000_003 * _rank())
+    learner = Learner(model, task, experiment, parts.steps)
+    if _rank() == 0 and not begun:
+        save(folder / CONFIG, to_yaml(experiment))
+        encoding.save(folder)
+    best, recorder = _train(learner, parts, folder, resume)
+    if _rank() == 0:
+        trivial = trivial_metrics(task.cpu(), targets_of(parts.validation))
+        draw_curves(folder, task.monitor[0], trivial)
+        trained = {
+            "parameters": sum(each.numel() for each in learner.parameters()),
+            "steps": learner.global_step,
+            "epoch": best.epoch,
+            "seconds": round(recorder.seconds, 1),
+            "device": f"{learner.device.type} x {_ranks()}",
+            "threads": torch.get_num_threads(),
+        }
+        write_card(folder, experiment, trained, best.found, trivial)
+    return folder
+
+
+class _Parts:
+    """The training and the validation part, and how they come in batches."""
+
+    def __init__(self, experiment: Experiment, encoding: Encoding) -> None:
+        options = experiment.training
+        self.train: Dataset = experiment.data.part("train", encoding)
+        self.validation: Dataset = experiment.data.part("validation", encoding)
+        for name, part in (("training", self.train), ("validation", self.validation)):
+            if not len(part):
+                raise InputError(f"the {name} part is empty, expected at least one example")
+        place = {"rank": _rank(), "ranks": _ranks()}
+        self.order = BudgetSampler(self.train.lengths, options.batch_vectors, seed=options.seed, shuffle=True, **place)
+        fixed = BudgetSampler(self.validation.lengths, options.batch_vectors, seed=0, shuffle=False, **place)
+        self.loaders = loader(self.train, self.order, options.workers), loader(self.validation, fixed, 0)
+        self.steps = len(self.order) * options.epochs
+
+
+def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
+    if not resume:
+        # Under torchrun another process may have begun to write already.
+        if _rank() == 0 and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                f"{folder} is there already, expected a new folder, or --resume to go on with the run in it"
+            )
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, expected the run directory to resume")
+    if _is_begun(folder) and to_yaml(read_config(folder)) != to_yaml(experiment):
+        raise InputError(f"{folder / CONFIG} describes another experiment, expected the one to resume")
+
+
+def _is_begun(folder: Path) -> bool:
+    return (folder / ENCODING[-1]).is_file()
+
+
+def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple[Best, Recorder]:
+    options = learner.experiment.training
+    checkpoint, state = newest(folder / "checkpoints") if resume else (None, {})
+    if resume and _rank() == 0:
+        sweep(folder)
+        cut_back(folder, state.get("global_step", 0))
+    best, recorder = Best(folder, options.patience), Recorder(folder, options.log_every)
+    callbacks: list[Callback] = [
+        _Epochs(parts.order),
+        recorder,
+        best,
+        Checkpoints(folder / "checkpoints", options.checkpoint_every),
+    ]
+    if options.progress:
+        callbacks.insert(0, Bar())
+    if state:
+        # The order of the epoch must be right before Lightning asks for its first batch.
+        parts.order.set_epoch(state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    with _quiet(), _plain_errors(folder):
+        trainer = _trainer(options, folder, callbacks)
+        trainer.fit(learner, *parts.loaders, ckpt_path=checkpoint, weights_only=True)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return best, recorder
+
+
+def _trainer(options: Training, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.device is 'cuda', but torch finds no GPU here")
+    gpu = options.device != "cpu" and torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return lightning.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=local,
+        num_nodes=_ranks() // local,
+        strategy=DDPStrategy(process_group_backend="nccl" if gpu else "gloo") if _ranks() > 1 else "auto",
+        max_epochs=options.epochs,
+        gradient_clip_val=options.clip or None,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+class _Epochs(Callback):
+    """Tells the sampler which epoch begins."""
+
+    def __init__(self, order: BudgetSampler) -> None:
+        self.order = order
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.order.set_epoch(trainer.current_epoch)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice, and without the metrics' complaint about a process that had no example."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", ".isinstance.treespec, LeafSpec.. is deprecated")
+            warnings.filterwarnings("ignore", "The ``compute`` method of metric .* was called before")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def _plain_errors(folder: Path) -> Iterator[None]:
+    """A disk that fills up while events are written is the user's to mend, like one that fills up elsewhere.
+
+    Lightning turns an interrupt into an exit; what called `fit` should see the interrupt.
+    """
+    try:
+        yield
+    except SystemExit as ending:
+        if isinstance(ending.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(f"{folder} cannot be written to: {error.strerror}") from None
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _ranks() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,0 +1,123 @@
+"""The files of a run directory: whole or absent whenever the process ends, and the weights bound to what they mean."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regard.data.files import write_atomically
+from regard.errors import InputError
+from regard.train.experiment import Experiment, from_yaml, to_yaml
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["CONFIG", "ENCODING", "WEIGHTS", "load_weights", "read_config", "save", "save_weights", "sweep"]
+
+CONFIG = "config.yaml"
+ENCODING = ("labels.json", "vocabulary.json", "encoding.json")
+WEIGHTS = "model.safetensors"
+
+
+def save(path: Path, content: bytes | str) -> None:
+    """Writes a file whole; what was there before stays if that fails.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        write_atomically(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed process left half written."""
+    for place in (folder, folder / "checkpoints"):
+        for path in place.glob(".*.*") if place.is_dir() else ():
+            path.unlink()
+
+
+def read_config(folder: Path) -> Experiment:
+    """The experiment of a run.
+
+    Raises:
+        InputError: no run directory, or a configuration that was altered into none.
+    """
+    path = folder / CONFIG
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{path} is missing or cannot be read, expected a run directory that training made") from None
+    return from_yaml(text, str(path))
+
+
+def save_weights(folder: Path, experiment: Experiment, model: nn.Module, task: nn.Module) -> None:
+    """Writes a copy of all weights, with checksums of them and of the files that give them their meaning."""
+    from safetensors.torch import save as serialize
+
+    tensors = {name: each.detach().cpu().contiguous().clone() for name, each in _named(model, task).items()}
+    metadata = _meaning(folder, experiment) | {WEIGHTS: _digest_of(tensors)}
+    save(folder / WEIGHTS, serialize(tensors, metadata))
+
+
+def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: nn.Module) -> None:
+    """Reads the weights that `save_weights` wrote; nothing is ever unpickled.
+
+    Raises:
+        InputError: the file is missing, is no safetensors file, or it or a file beside it was altered since.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path} is missing, expected the weights that training writes once it has validated")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}), expected what training wrote") from None
+    for name, digest in _meaning(folder, experiment).items():
+        if metadata.get(name) != digest:
+            raise InputError(f"{folder / name} does not belong to {WEIGHTS}, expected it as training wrote it")
+    if metadata.get(WEIGHTS) != _digest_of(tensors):
+        raise InputError(f"{path} holds other weights than training wrote, as its own checksum says")
+    own = _named(model, task)
+    if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in tensors.items()}:
+        raise InputError(f"{path} holds weights of another model than {CONFIG} describes")
+    for name, each in own.items():
+        each.data.copy_(tensors[name])
+
+
+def _named(model: nn.Module, task: nn.Module) -> dict[str, Any]:
+    return {
+        f"{part}.{name}": each
+        for part, m in (("model", model), ("task", task))
+        for name, each in m.state_dict().items()
+    }
+
+
+def _meaning(folder: Path, experiment: Experiment) -> dict[str, str]:
+    """The checksum of each file that the weights would mean something else without.
+
+    Of the configuration only the model, the task and how the data is read count: data may move, and training is over.
+    """
+    sections = to_yaml(experiment).split("\noptimizer:")[0]
+    lines = [line for line in sections.splitlines() if not line.startswith("  path:")]
+    files = {name: (folder / name).read_bytes() for name in ENCODING}
+    return {
+        name: hashlib.sha256(each).hexdigest() for name, each in (files | {CONFIG: "\n".join(lines).encode()}).items()
+    }
+
+
+def _digest_of(tensors: dict[str, Any]) -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        each = tensors[name]
+        digest.update(f"{name} {each.dtype} {list(each.shape)}".encode())
+        digest.update(each.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

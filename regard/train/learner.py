@@ -1,0 +1,141 @@
+"""The Lightning module: one step of training, one of validation, and the optimizer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MetricCollection, SumMetric
+
+from regard.errors import InputError
+from regard.tasks.modules import Task
+from regard.train.experiment import Experiment, Optimizer
+
+__all__ = ["Learner", "parameter_groups", "rate"]
+
+
+class Learner(lightning.LightningModule):
+    """A model and a task, trained on batches that are plain dicts.
+
+    The loss of a step is the sum over the targets of all processes, divided by their number: a process with half as
+    many targets counts half as much, and one without any adds nothing.
+
+    Args:
+        total_steps: of the whole training; the cosine ends there.
+    """
+
+    model: nn.Module
+    task: Task
+    metrics: MetricCollection
+    loss_sum: SumMetric
+    target_count: SumMetric
+
+    def __init__(self, model: nn.Module, task: Task, experiment: Experiment, total_steps: int) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.experiment = experiment
+        self.total_steps = total_steps
+        self.metrics = task.metrics()
+        self.loss_sum, self.target_count = SumMetric(), SumMetric()
+        self.seen = torch.zeros(2)
+        """`[2]` the last step's loss and number of targets, summed over all processes."""
+        self.found: dict[str, float] = {}
+        """What the last validation found: `loss`, and the task's metrics."""
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        # Lightning would walk through every name and token in search of tensors.
+        return {key: each.to(device) if hasattr(each, "to") else each for key, each in batch.items()}
+
+    def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """The output, the sum of the losses, and the number of targets."""
+        half = self.experiment.training.precision == "bf16-mixed"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            output = self.task(self.model(batch))
+        return output, *self.task.loss(output, batch["targets"])
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        if batch["names"]:
+            _, total, count = self._run(batch)
+        else:
+            # A process without an example still takes part: the others wait for the gradient of every parameter.
+            total = torch.stack([each.sum() for each in self.parameters() if each.requires_grad]).sum() * 0
+            count = total.new_zeros(())
+        self.seen = torch.stack([total.detach().float(), count.float()])
+        processes = self.trainer.world_size
+        if processes > 1:
+            torch.distributed.all_reduce(self.seen)
+        # Lightning's processes average their gradients; this makes it a sum.
+        return total * (processes / self.seen[1].clamp(min=1))
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        if batch["names"]:
+            output, total, count = self._run(batch)
+            self.task.score(self.metrics, output, batch["targets"])
+            self.loss_sum.update(total)
+            self.target_count.update(count)
+
+    def on_validation_epoch_end(self) -> None:
+        targets = float(self.target_count.compute())
+        if not targets:
+            raise InputError("the validation part has no target, expected at least 1")
+        self.found = {"loss": float(self.loss_sum.compute()) / targets}
+        self.found |= {name: float(each) for name, each in self.metrics.compute().items()}
+        for each in (self.metrics, self.loss_sum, self.target_count):
+            each.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        options = self.experiment.optimizer
+        groups = parameter_groups(self, options)
+        optimizer = torch.optim.AdamW(groups, options.learning_rate, options.betas, fused=True)
+        schedule = LambdaLR(optimizer, lambda step: rate(options, step, self.total_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def learning_rate(self, step: int) -> float:
+        """That of a step, counted from 1."""
+        options = self.experiment.optimizer
+        return options.learning_rate * rate(options, step - 1, self.total_steps)
+
+    def check_finite(self, loss: float) -> None:
+        """Raises: InputError: the training has failed."""
+        if not math.isfinite(loss):
+            found = f"the loss is {loss} by step {self.global_step}"
+            raise InputError(f"{found}, expected a finite number: a lower optimizer.learning_rate may help")
+
+
+def parameter_groups(module: nn.Module, options: Optimizer) -> list[dict[str, Any]]:
+    """What decays, and what does not: biases, norms and other vectors, and embedding tables unless asked for."""
+    tables = {
+        id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding) and not options.decay_embeddings
+    }
+    trained = [each for each in module.parameters() if each.requires_grad]
+    decays = [each.dim() > 1 and id(each) not in tables for each in trained]
+    groups = [
+        {"params": [p for p, d in zip(trained, decays, strict=True) if d], "weight_decay": options.weight_decay},
+        {"params": [p for p, d in zip(trained, decays, strict=True) if not d], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def rate(options: Optimizer, step: int, total: int) -> float:
+    """The learning rate of a step, as a part of the highest one.
+
+    (step + 1) / warm_up during the warm-up; then (1 + cos(pi (step - warm_up) / (total - warm_up))) / 2, or 1.
+
+    >>> options = Optimizer(warm_up=10)
+    >>> [round(rate(options, step, 30), 2) for step in (0, 9, 10, 20, 30)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < options.warm_up:
+        return (step + 1) / options.warm_up
+    if options.schedule == "constant":
+        return 1.0
+    done = (step - options.warm_up) / max(1, total - options.warm_up)
+    return (1 + math.cos(math.pi * min(done, 1.0))) / 2

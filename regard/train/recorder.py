@@ -1,0 +1,153 @@
+"""What a training leaves to read: `metrics.csv`, TensorBoard events, the best weights, and a bar while it runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from regard.errors import InputError
+from regard.train.folder import save, save_weights
+from regard.train.learner import Learner
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["METRICS", "Best", "Recorder", "cut_back", "read_metrics"]
+
+METRICS = "metrics.csv"
+
+
+class Recorder(Callback):
+    """One row of `metrics.csv` every so many steps (`kind` step: that step's loss) and one at the end of each epoch
+    (`kind` epoch: the mean loss of the epoch's targets, and what validation found), and the same as TensorBoard events.
+
+    Rows carry no time, so that a resumed training leaves the very same file.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder = folder
+        self.every = every
+        self.sums = torch.zeros(2, dtype=torch.float64)
+        self.seconds = 0.0
+        self.events: SummaryWriter | None = None
+        self._since = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        self.seconds, self._since = self.seconds + time.monotonic() - self._since, time.monotonic()
+        return {"sums": self.sums.clone(), "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.seconds = state_dict["sums"], state_dict["seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._since = time.monotonic()
+        self.sums = self.sums.to(pl_module.device)
+        if trainer.is_global_zero:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.events = SummaryWriter(str(self.folder), purge_step=trainer.global_step + 1)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, Learner)
+        self.sums += pl_module.seen
+        if trainer.global_step % self.every == 0:
+            total, count = pl_module.seen.tolist()
+            pl_module.check_finite(total)
+            self._row(trainer, "step", pl_module, total / max(count, 1), {})
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
+        total, count = self.sums.tolist()
+        self.sums.zero_()
+        pl_module.check_finite(total)
+        self._row(trainer, "epoch", pl_module, total / max(count, 1), pl_module.found)
+
+    def _row(self, trainer: Trainer, kind: str, learner: Learner, loss: float, found: dict[str, float]) -> None:
+        if not trainer.is_global_zero:
+            return
+        row: dict[str, Any] = {"kind": kind, "epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        row |= {"learning_rate": learner.learning_rate(trainer.global_step), "loss": loss}
+        row |= {f"validation_{name}": found.get(name, "") for name in ("loss", *learner.metrics)}
+        path = self.folder / METRICS
+        try:
+            fresh = not path.exists() or path.stat().st_size == 0
+            with path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                if fresh:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+        assert self.events is not None
+        for name, value in row.items():
+            if isinstance(value, float):
+                self.events.add_scalar(f"{kind}/{name}", value, trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.events is not None:
+            self.events.close()
+
+
+class Best(Callback):
+    """Writes the weights whenever validation has become better, and stops where it has not for `patience` epochs."""
+
+    def __init__(self, folder: Path, patience: int) -> None:
+        self.folder = folder
+        self.patience = patience
+        self.found: dict[str, float] = {}
+        """What validation found at the best epoch."""
+        self.epoch = 0
+        self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"found": dict(self.found), "epoch": self.epoch, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.found, self.epoch, self.waited = state_dict["found"], state_dict["epoch"], state_dict["waited"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A training that was killed after its last epoch stops again at once.
+        self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
+        name, direction = pl_module.task.monitor
+        new, old = pl_module.found[name], self.found.get(name, math.nan)
+        if math.isnan(old) or (new > old if direction == "max" else new < old):
+            self.found, self.epoch, self.waited = pl_module.found, trainer.current_epoch + 1, 0
+            if trainer.is_global_zero:
+                save_weights(self.folder, pl_module.experiment, pl_module.model, pl_module.task)
+        else:
+            self.waited += 1
+        self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        trainer.should_stop = bool(self.patience) and self.waited >= self.patience
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """The rows of `metrics.csv`."""
+    try:
+        with (folder / METRICS).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def cut_back(folder: Path, step: int) -> None:
+    """Removes the rows of `metrics.csv` that lie after a step, and a last one that was only half written."""
+    rows = [row for row in read_metrics(folder) if None not in row.values() and int(row["step"]) <= step]
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    save(folder / METRICS, text.getvalue())

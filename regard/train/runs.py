@@ -1,0 +1,105 @@
+"""`Run`: a run directory opened to be evaluated, or to predict with."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from regard.data.examples import Encoding, Part, check_part
+from regard.tasks.modules import Task
+from regard.train.card import add_evaluation
+from regard.train.experiment import Experiment
+from regard.train.folder import load_weights, read_config, save
+from regard.train.scoring import defined, run, targets_of, trivial_metrics
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with all that belongs to it; `Run.open` reads it from a folder.
+
+    Args:
+        folder: where it lies.
+        experiment: what was trained.
+        encoding: what was learned from the training part.
+        model: with the best weights.
+        task: with the best weights.
+    """
+
+    folder: Path
+    experiment: Experiment
+    encoding: Encoding
+    model: nn.Module
+    task: Task
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Run:
+        """Reads a run directory; of `checkpoints/` nothing is needed, and nothing is ever unpickled.
+
+        Raises:
+            InputError: a file that is missing or was altered; the sentence names it.
+        """
+        folder = Path(folder)
+        experiment = read_config(folder)
+        encoding = Encoding.load(folder)
+        model = experiment.model.build(encoding)
+        task = experiment.task.build(model.width, encoding)
+        load_weights(folder, experiment, model, task)
+        return cls(folder, experiment, encoding, model.eval(), task.eval())
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers training has chosen."""
+        return sum(each.numel() for module in (self.model, self.task) for each in module.parameters())
+
+    def evaluate(self, part: Part = "test") -> dict[str, Any]:
+        """Metrics on a part of the data, beside those of the best model that never looks.
+
+        Writes `evaluation.json` (what is returned) and `predictions-PART.jsonl`, one line for each set, in order; for
+        another part than test the first is `evaluation-PART.json`.
+
+        Returns:
+            `part`, `metrics` and `baseline` (by name), `monitor` (the name that counts, and "max" or "min"), the
+            numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`.
+        """
+        began = time.monotonic()
+        data = self.experiment.data.part(check_part(part), self.encoding)
+        targets = targets_of(data)
+        metrics = self.task.metrics()
+        total, lines = 0.0, []
+        for batch, output in run(self.model, self.task, data, self.experiment.training.batch_vectors):
+            self.task.score(metrics, output, batch["targets"])
+            total += float(self.task.loss(output, batch["targets"])[0])
+            lines += [json.dumps(each, ensure_ascii=False) for each in self.task.predictions(output, batch)]
+        count = int(self.task.present(targets).sum())
+        found = {"loss": total / max(count, 1)} | defined(metrics.compute())
+        trivial = trivial_metrics(self.task, targets)
+        evaluation = {
+            "part": part,
+            "metrics": found,
+            "baseline": trivial,
+            "monitor": list(self.task.monitor),
+            "sets": len(data),
+            "vectors": sum(data.lengths),
+            "targets": count,
+            "parameters": self.parameters,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        name = "evaluation.json" if part == "test" else f"evaluation-{part}.json"
+        save(self.folder / f"predictions-{part}.jsonl", "".join(f"{line}\n" for line in lines))
+        save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
+        add_evaluation(self.folder, part, found, trivial)
+        return evaluation
+
+    def predict(self, sources: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """One JSON object for each set of the sources (files, or lines: what the reader of the run's data takes)."""
+        data = self.experiment.data.inputs(sources, self.encoding)
+        for batch, output in run(self.model, self.task, data, self.experiment.training.batch_vectors):
+            yield from self.task.predictions(output, batch)
