@@ -1,0 +1,242 @@
+"""`Layout`: all of a batch of sets but the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from regard.errors import InputError
+
+__all__ = ["Layout", "offsets_of"]
+
+
+class Layout:
+    """Where the sets of a batch lie, and what belongs to their vectors beside the values.
+
+    Built once per batch and shared by all layers; what executors derive from it is computed once and kept here.
+
+    Args:
+        offsets: `[s + 1]` int64; set `b` owns rows `offsets[b]:offsets[b + 1]`. Empty sets are legal.
+        coords: `[t, n]` or None; where each vector lies beyond its place in the order, such as (row, column).
+        edges: `[2, e]` int64 or None; (query row, key row), inside a set, without repeats.
+        edge_values: `[e, m]` or None; what each edge carries.
+        starts: `[s]` int64 or None; the index of each set's first row in its own set (0 where None), for queries that
+            continue a set whose first keys came before.
+
+    Raises:
+        InputError: a field that does not fit the others; the sentence names the set and the reason.
+
+    >>> layout = Layout(torch.tensor([0, 2, 2, 5]))
+    >>> layout.lengths.tolist(), layout.index.tolist()
+    ([2, 0, 3], [0, 1, 0, 1, 2])
+    """
+
+    FIELDS = ("offsets", "coords", "edges", "edge_values", "starts")
+
+    def __init__(
+        self,
+        offsets: Tensor,
+        coords: Tensor | None = None,
+        edges: Tensor | None = None,
+        edge_values: Tensor | None = None,
+        starts: Tensor | None = None,
+    ) -> None:
+        self.offsets = offsets
+        self.coords = coords
+        self.edges = edges
+        self.edge_values = edge_values
+        self.starts = starts
+        self._check()
+
+    @classmethod
+    def _trusted(cls, fields: Sequence[Tensor | None]) -> Layout:
+        """A layout from fields that are known to agree, in the order of `FIELDS`."""
+        layout = cls.__new__(cls)
+        for name, field in zip(cls.FIELDS, fields, strict=True):
+            setattr(layout, name, field)
+        return layout
+
+    @classmethod
+    def of_lengths(cls, lengths: Sequence[int] | Tensor) -> Layout:
+        """The layout of sets with these numbers of vectors, and nothing else.
+
+        >>> Layout.of_lengths([2, 0, 3]).offsets.tolist()
+        [0, 2, 2, 5]
+        """
+        return cls(offsets_of(torch.as_tensor(lengths, dtype=torch.int64)))
+
+    def _fields(self) -> list[Tensor | None]:
+        return [getattr(self, name) for name in self.FIELDS]
+
+    def _check(self) -> None:
+        offsets = self.offsets
+        if offsets.dim() != 1 or offsets.dtype != torch.int64 or offsets.numel() == 0:
+            raise InputError(
+                f"offsets have shape {list(offsets.shape)} and type {offsets.dtype}, expected [s + 1] of int64"
+            )
+        if offsets[0] != 0:
+            raise InputError(f"offsets begin at {int(offsets[0])}, expected 0")
+        if (self.lengths < 0).any():
+            b = int((self.lengths < 0).nonzero()[0])
+            raise InputError(f"set {b} would have {int(self.lengths[b])} vectors, expected offsets that never decrease")
+        if self.coords is not None and (self.coords.dim() != 2 or self.coords.shape[0] != self.total):
+            raise InputError(
+                f"coords have shape {list(self.coords.shape)}, expected [{self.total}, n]: one row per vector"
+            )
+        if self.starts is not None and (self.starts.shape != (self.sets,) or self.starts.dtype != torch.int64):
+            raise InputError(
+                f"starts have shape {list(self.starts.shape)}, expected [{self.sets}] of int64: one per set"
+            )
+        if self.edges is not None:
+            self._check_edges(self.edges)
+        elif self.edge_values is not None:
+            raise InputError(
+                f"there are {self.edge_values.shape[0]} edge values but no edges, expected one row per edge"
+            )
+
+    def _check_edges(self, edges: Tensor) -> None:
+        if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
+            raise InputError(f"edges have shape {list(edges.shape)} and type {edges.dtype}, expected [2, e] of int64")
+        outside = ((edges < 0) | (edges >= self.total)).any(0)
+        if outside.any():
+            e = int(outside.nonzero()[0])
+            q, k = edges[:, e].tolist()
+            raise InputError(f"edge {e} joins rows {q} and {k}, expected rows between 0 and {self.total - 1}")
+        owner = self.set_of_row[edges]
+        across = owner[0] != owner[1]
+        if across.any():
+            e = int(across.nonzero()[0])
+            a, b = owner[:, e].tolist()
+            raise InputError(f"edge {e} goes from set {a} to set {b}, expected both ends in the same set")
+        codes = self.edge_codes
+        again = codes[1:] == codes[:-1]
+        if again.any():
+            q, k = edges[:, self.edge_order[int(again.nonzero()[0]) + 1]].tolist()
+            raise InputError(
+                f"the edge from row {q} to row {k} of set {int(self.set_of_row[q])} is repeated, expected it once"
+            )
+        if self.edge_values is not None and (
+            self.edge_values.dim() != 2 or self.edge_values.shape[0] != edges.shape[1]
+        ):
+            found = list(self.edge_values.shape)
+            raise InputError(f"edge values have shape {found}, expected [{edges.shape[1]}, m]: one row per edge")
+
+    @property
+    def sets(self) -> int:
+        """The number of sets."""
+        return self.offsets.shape[0] - 1
+
+    @property
+    def device(self) -> torch.device:
+        return self.offsets.device
+
+    @cached_property
+    def total(self) -> int:
+        """The number of vectors of all sets."""
+        return int(self.offsets[-1])
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """`[s]` the number of vectors of each set."""
+        return self.offsets.diff()
+
+    @cached_property
+    def longest(self) -> int:
+        """The number of vectors of the largest set, 0 where there is none."""
+        return int(self.lengths.max()) if self.sets else 0
+
+    @cached_property
+    def set_of_row(self) -> Tensor:
+        """`[t]` the set that owns each row."""
+        return torch.repeat_interleave(
+            torch.arange(self.sets, device=self.device), self.lengths, output_size=self.total
+        )
+
+    @cached_property
+    def index(self) -> Tensor:
+        """`[t]` each row's index in its own set, counted from the set's start."""
+        first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
+        return torch.arange(self.total, device=self.device) - first[self.set_of_row]
+
+    @cached_property
+    def edge_codes(self) -> Tensor:
+        """`[e]` query row * t + key row of every edge, in increasing order."""
+        return self._sorted_edges[0]
+
+    @cached_property
+    def edge_order(self) -> Tensor:
+        """`[e]` the place in `edges` of each entry of `edge_codes`."""
+        return self._sorted_edges[1]
+
+    @cached_property
+    def _sorted_edges(self) -> tuple[Tensor, Tensor]:
+        if self.edges is None:
+            none = self.offsets.new_zeros(0)
+            return none, none
+        codes, order = torch.sort(self.edges[0] * self.total + self.edges[1], stable=True)
+        return codes, order
+
+    @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What executors computed from this layout, under keys of their own; it lives as long as the layout."""
+        return {}
+
+    def to(self, device: torch.device | str | None, non_blocking: bool = False) -> Layout:
+        """The same layout on another device."""
+        fields = [None if f is None else f.to(device, non_blocking=non_blocking) for f in self._fields()]
+        # The very same object where nothing moved, with all it has derived.
+        return self if fields[0] is self.offsets else self._trusted(fields)
+
+    def __getstate__(self) -> dict[str, Tensor | None]:
+        # What was derived is quicker to derive again than to send to another process.
+        return dict(zip(self.FIELDS, self._fields(), strict=True))
+
+    def pin_memory(self) -> Layout:
+        return self._trusted([None if f is None else f.pin_memory() for f in self._fields()])
+
+    def bare(self) -> Layout:
+        """The same sets without coordinates and edges."""
+        return self._trusted([self.offsets, None, None, None, self.starts])
+
+    def __repr__(self) -> str:
+        parts = [f"{self.sets} sets", f"{self.total} vectors"]
+        if self.coords is not None:
+            parts.append(f"{self.coords.shape[1]} coordinates")
+        if self.edges is not None:
+            parts.append(f"{self.edges.shape[1]} edges")
+        return f"Layout({', '.join(parts)})"
+
+
+def offsets_of(lengths: Tensor) -> Tensor:
+    """`[0, l0, l0 + l1, ...]`"""
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+
+
+# The names of the fields that are there tell one structure of a layout from another, as text that can be stored.
+def _flatten_layout(layout: Layout) -> tuple[list[Tensor], str]:
+    there = [name for name in Layout.FIELDS if getattr(layout, name) is not None]
+    return [getattr(layout, name) for name in there], " ".join(there)
+
+
+def _unflatten_layout(fields: Iterable[Any], names: str) -> Layout:
+    there = dict(zip(names.split(), fields, strict=True))
+    return Layout._trusted([there.get(name) for name in Layout.FIELDS])
+
+
+def _flatten_layout_with_keys(layout: Layout) -> tuple[list[tuple[Any, Any]], str]:
+    fields, names = _flatten_layout(layout)
+    return [(pytree.GetAttrKey(name), field) for name, field in zip(names.split(), fields, strict=True)], names
+
+
+pytree.register_pytree_node(
+    Layout,
+    _flatten_layout,
+    _unflatten_layout,
+    serialized_type_name="regard.Layout",
+    flatten_with_keys_fn=_flatten_layout_with_keys,
+)
