@@ -24,9 +24,19 @@ class Pattern(Value):
     """What every pattern offers; a new one defines `allows`, and `keys` where it can name them without trying all pairs."""
 
     @property
+    def parts(self) -> tuple[Pattern, ...]:
+        """The patterns that this one combines."""
+        return ()
+
+    @property
     def reads_edges(self) -> bool:
         """Whether the answer depends on the layout's edges."""
-        return False
+        return any(part.reads_edges for part in self.parts)
+
+    @property
+    def tries_all(self) -> bool:
+        """Whether the keys are found by asking about every pair, for want of intervals."""
+        return type(self).keys is Pattern.keys or any(part.tries_all for part in self.parts)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         raise NotImplementedError
@@ -35,10 +45,10 @@ class Pattern(Value):
         return rows.tried(self)
 
     def __and__(self, other: Pattern) -> And:
-        return And(self, other)
+        return And(self, other) if isinstance(other, Pattern) else NotImplemented
 
     def __or__(self, other: Pattern) -> Or:
-        return Or(self, other)
+        return Or(self, other) if isinstance(other, Pattern) else NotImplemented
 
     def __invert__(self) -> Not:
         return Not(self)
@@ -130,8 +140,8 @@ class And(Pattern):
     b: Pattern
 
     @property
-    def reads_edges(self) -> bool:
-        return self.a.reads_edges or self.b.reads_edges
+    def parts(self) -> tuple[Pattern, ...]:
+        return self.a, self.b
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) & self.b.allows(i, j, pairs)
@@ -151,8 +161,8 @@ class Or(Pattern):
     b: Pattern
 
     @property
-    def reads_edges(self) -> bool:
-        return self.a.reads_edges or self.b.reads_edges
+    def parts(self) -> tuple[Pattern, ...]:
+        return self.a, self.b
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) | self.b.allows(i, j, pairs)
@@ -171,8 +181,8 @@ class Not(Pattern):
     a: Pattern
 
     @property
-    def reads_edges(self) -> bool:
-        return self.a.reads_edges
+    def parts(self) -> tuple[Pattern, ...]:
+        return (self.a,)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) ^ True

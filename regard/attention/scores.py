@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from regard.attention.values import Value
+from regard.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,8 +86,9 @@ class Additive(Score):
     slope: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.activation not in ("tanh", "leaky_relu"):
-            raise ValueError(f"Additive has activation {self.activation!r}, expected 'tanh' or 'leaky_relu'")
+            raise InputError(f"Additive has activation {self.activation!r}, expected 'tanh' or 'leaky_relu'")
 
     def parameters(self, heads: int, d: int) -> Shapes:
         return {"score_weight": (heads, d)}

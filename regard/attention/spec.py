@@ -96,12 +96,18 @@ class Attention(Value):
         return self.score.scaling(d) if self.bias is not None and self.bias.scaled else 1.0
 
 
+# Longer texts would only be there to exhaust the parser.
+_LONGEST_TEXT = 10_000
+# What `&`, `|` and `~` make has no name of its own in the text form.
+_OPERATORS = (patterns.And, patterns.Or, patterns.Not)
+
+
 def _vocabulary() -> dict[str, Callable[..., Any]]:
     names: dict[str, Callable[..., Any]] = {"Attention": Attention}
     for module, kind in ((scores, Score), (patterns, Pattern), (normalizers, Normalizer), (biases, Bias)):
         for name in module.__all__:
             thing = getattr(module, name)
-            if isinstance(thing, type) and issubclass(thing, kind) and thing is not kind:
+            if isinstance(thing, type) and issubclass(thing, kind) and thing not in (kind, *_OPERATORS):
                 names[name] = thing
     return names
 
@@ -124,13 +130,16 @@ def parse(text: str) -> Any:
     >>> parse("Causal() & ~Window(2, 2)")
     (Causal() & ~Window(left=2, right=2))
     """
+    if len(text) > _LONGEST_TEXT:
+        raise InputError(f"the text of {len(text):,} characters is too long, expected at most {_LONGEST_TEXT:,}")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        return _build(ast.parse(text.strip(), mode="eval").body, text)
+    except InputError:
+        raise
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise InputError(
             f"the text {text!r} is no specification, expected such as 'Window(64, 16) | First(1)'"
         ) from error
-    return _build(tree.body, text)
 
 
 def _build(node: ast.AST, text: str) -> Any:
@@ -151,12 +160,14 @@ def _build(node: ast.AST, text: str) -> Any:
             known = _vocabulary()
             if name not in known:
                 raise InputError(f"{name!r} in {text!r} is no part of an attention; {nearest(name, known)}")
-            named = {option.arg: _build(option.value, text) for option in options if option.arg}
+            names = [option.arg for option in options if option.arg is not None]
+            if len(set(names)) < len(options):
+                raise InputError(f"{ast.unparse(node)!r} in {text!r} does not name each option once")
+            values = [_build(arg, text) for arg in args]
+            named = {name: _build(option.value, text) for name, option in zip(names, options, strict=True)}
             try:
-                return known[name](*(_build(arg, text) for arg in args), **named)
-            except InputError:
-                raise
-            except (TypeError, ValueError) as error:
+                return known[name](*values, **named)
+            except TypeError as error:
                 raise InputError(f"{ast.unparse(node)} in {text!r} has options that do not fit: {error}") from error
     raise InputError(
         f"{ast.unparse(node)!r} in {text!r} is no part of a specification, expected such as 'Window(64, 16)'"

@@ -1,13 +1,41 @@
-"""What all values of a specification share: they compare, hash, and print as the text that `parse` reads back."""
+"""What all values of a specification share: they check their options, compare, hash, and print as the text `parse` reads."""
 
+import math
 from dataclasses import MISSING, dataclass, fields
+from types import NoneType
+from typing import Any
+
+from regard.errors import InputError
 
 __all__ = ["Value"]
+
+_KINDS: dict[Any, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, NoneType),
+    "str": (str,),
+}
+# Indices and offsets from them must fit into 64 bits.
+_LARGEST = 1 << 40
 
 
 @dataclass(frozen=True, repr=False)
 class Value:
-    """An immutable piece of a specification. Its `repr` names the options that differ from their defaults."""
+    """An immutable piece of a specification. Its `repr` names the options that differ from their defaults.
+
+    Raises:
+        InputError: an option of another kind than its annotation says, or a number that has no text form.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kinds = getattr(self, field.name), _KINDS.get(field.type)
+            fits = kinds is None or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))
+            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < _LARGEST):
+                fits = False
+            if not fits:
+                raise InputError(f"{type(self).__name__} has {field.name} {value!r}, expected {field.type}")
 
     def __repr__(self) -> str:
         options = []
