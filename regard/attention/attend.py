@@ -11,8 +11,9 @@ from torch import Tensor
 from regard.attention.dropout import Dropout
 from regard.attention.executors.edges import pair_weights
 from regard.attention.pairs import Rows
-from regard.attention.plan import EXECUTORS, choose
+from regard.attention.plan import EXECUTORS, check, choose
 from regard.attention.problem import Problem, Tensors
+from regard.attention.scores import Shapes
 from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.sets import Layout
@@ -20,6 +21,8 @@ from regard.sets import Layout
 __all__ = ["Weights", "attend", "attention_weights"]
 
 _NONE: Mapping[str, Tensor] = {}
+# A size of which nothing is known.
+_ANY = -1
 
 
 def attend(
@@ -57,14 +60,16 @@ def attend(
         `[t, h, e]`
 
     Raises:
-        InputError: tensors whose shapes do not fit each other, the layouts or the attention; an executor that refuses.
+        InputError: tensors whose shapes or types do not fit each other, the layouts or the attention; an executor that refuses.
 
     >>> layout = Layout.of_lengths([2, 3])
     >>> x = torch.arange(5.0)[:, None, None].expand(5, 1, 4)
     >>> attend(Attention(), torch.zeros(5, 1, 4), x, x, layout)[:, 0, 0].tolist()
     [0.5, 0.5, 3.0, 3.0, 3.0]
     """
-    problem, tensors = _problem(attention, Tensors(q, k, v, parameters), layout, key_layout, dropout)
+    tensors = Tensors(q, k, v, parameters)
+    problem = _problem(attention, tensors, layout, key_layout, dropout)
+    _check_parameters(attention, parameters, attention.parameters(problem.heads, problem.d, problem.e))
     return EXECUTORS[choose(problem, executor).executor].run(problem, tensors)
 
 
@@ -104,12 +109,15 @@ def attention_weights(
     >>> attention_weights(Attention(), x, x, Layout.of_lengths([1, 2]), rows=[2]).values.tolist()
     [[0.5], [0.5]]
     """
-    problem, tensors = _problem(attention, Tensors(q, k, k, parameters), layout, key_layout, None)
-    choose(problem)
-    chosen = torch.arange(layout.total, device=q.device) if rows is None else torch.as_tensor(rows, device=q.device)
-    if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < layout.total:
+    tensors = Tensors(q, k, k, parameters)
+    problem = _problem(attention, tensors, layout, key_layout, None)
+    # The values' width is unknown here, and so is the shape of what is learned for them.
+    _check_parameters(attention, parameters, attention.parameters(problem.heads, problem.d, _ANY))
+    check(problem)
+    chosen = torch.arange(layout.total) if rows is None else torch.as_tensor(rows)
+    if chosen.numel() and (chosen.dtype != torch.int64 or chosen.min() < 0 or chosen.max() >= layout.total):
         raise InputError(f"rows {chosen.tolist()} were asked for, expected rows between 0 and {layout.total - 1}")
-    asked = Rows(chosen.to(torch.int64).unique(), layout, problem.key_layout)
+    asked = Rows(chosen.to(q.device, torch.int64).unique(), layout, problem.key_layout)
     query_rows, key_rows = problem.union.keys(asked).pairs()
     values, _ = pair_weights(problem, tensors, query_rows, key_rows)
     return Weights(query_rows, key_rows, values, (layout.total, problem.key_layout.total))
@@ -121,8 +129,8 @@ def _problem(
     layout: Layout,
     key_layout: Layout | None,
     dropout: Dropout | None,
-) -> tuple[Problem, Tensors]:
-    """The problem that these tensors pose, after checking that they fit."""
+) -> Problem:
+    """The problem that these tensors pose, after checking that they fit each other and the layouts."""
     q, k, v = tensors.q, tensors.k, tensors.v
     key_layout = layout if key_layout is None else key_layout
     for name, x, total in (("q", q, layout.total), ("k", k, key_layout.total), ("v", v, key_layout.total)):
@@ -139,9 +147,20 @@ def _problem(
         )
     if layout.sets != key_layout.sets:
         raise InputError(f"there are {layout.sets} sets of queries and {key_layout.sets} of keys, expected as many")
-    problem = Problem(attention, layout, key_layout, q.shape[1], k.shape[1], q.shape[2], v.shape[2], q.dtype, dropout)
-    for name, shape in attention.parameters(problem.heads, problem.d, problem.e).items():
-        given = tuple(tensors.parameters[name].shape) if name in tensors.parameters else "no shape: it is missing"
-        if given != shape:
-            raise InputError(f"the parameter {name!r} of {attention!r} has {given}, expected shape {shape}")
-    return problem, tensors
+    if not q.is_floating_point() or not q.dtype == k.dtype == v.dtype:
+        found = f"{q.dtype}, {k.dtype} and {v.dtype}"
+        raise InputError(f"queries, keys and values are of types {found}, expected the same floats")
+    drop = dropout if dropout is not None and dropout.p else None
+    return Problem(attention, layout, key_layout, q.shape[1], k.shape[1], q.shape[2], v.shape[2], q.dtype, drop)
+
+
+def _check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:
+    for name, shape in expected.items():
+        given = tuple(parameters[name].shape) if name in parameters else None
+        if given is None:
+            raise InputError(f"the parameter {name!r} of {attention!r} is missing, expected a tensor for it")
+        if len(given) != len(shape) or any(a not in (b, _ANY) for a, b in zip(shape, given, strict=True)):
+            wanted = ["any" if size == _ANY else size for size in shape]
+            raise InputError(
+                f"the parameter {name!r} of {attention!r} has shape {list(given)}, expected shape {wanted}"
+            )

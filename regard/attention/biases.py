@@ -91,8 +91,11 @@ class ALiBi(Bias):
         return "coordinates" if self.coordinates and not coordinates else None
 
     def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
-        slopes = q.new_tensor(self.slopes(q.shape[-2]))
-        return -slopes * _distance(pairs, self.coordinates).to(q.dtype)[..., None]
+        from torch import float32, promote_types
+
+        exact = promote_types(q.dtype, float32)  # bfloat16 has no distance of 257.
+        slopes = q.new_tensor(self.slopes(q.shape[-2]), dtype=exact)
+        return -slopes * _distance(pairs, self.coordinates).to(exact)[..., None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,12 +143,19 @@ class Shaw(Bias):
             gaps = [pairs.j - pairs.i]
         return [gap.clamp(-self.radius, self.radius) + self.radius for gap in gaps]
 
+    def _vectors(self, tables: Tensor, pairs: Pairs) -> Tensor:
+        """`[..., 1, width]` what each pair reads from the tables, summed over the axes."""
+        from torch.nn.functional import embedding  # Unlike an index, its gradient is summed in one fixed order.
+
+        total: Any = 0
+        for table, place in zip(tables, self._places(pairs), strict=True):
+            total = total + embedding(place, table)
+        return total.unsqueeze(-2)
+
     def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
         if not self.keys:
             return q.new_zeros(())
-        table = parameters["bias_keys"]
-        vectors = sum(table[axis][place] for axis, place in enumerate(self._places(pairs)))
-        return (q * vectors[..., None, :]).sum(-1)  # type: ignore[index]
+        return (q * self._vectors(parameters["bias_keys"], pairs)).sum(-1)
 
     def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
         if not self.keys:
@@ -157,8 +167,7 @@ class Shaw(Bias):
         return total
 
     def value_bias(self, pairs: Pairs, parameters: Parameters) -> Tensor:
-        table = parameters["bias_values"]
-        return sum(table[axis][place] for axis, place in enumerate(self._places(pairs))).unsqueeze(-2)  # type: ignore[union-attr]
+        return self._vectors(parameters["bias_values"], pairs)
 
     def tile_value_bias(self, weights: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
         total: Any = 0
@@ -190,5 +199,5 @@ class EdgeBias(Bias):
 
 def _distance(pairs: Pairs, coordinates: bool) -> Tensor:
     if coordinates:
-        return (pairs.key_coords - pairs.query_coords).square().sum(-1).sqrt()
+        return (pairs.key_coords - pairs.query_coords).norm(dim=-1)
     return (pairs.j - pairs.i).abs()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Dropout"]
+from regard.errors import InputError
 
-_LOW = 0xFFFFFFFF
+__all__ = ["Dropout"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Dropout:
         seed: 62 bits; `Dropout.draw` takes one from torch's generator.
 
     Raises:
-        ValueError: a probability outside of [0, 1).
+        InputError: a probability outside of [0, 1).
     """
 
     p: float
@@ -31,7 +31,7 @@ class Dropout:
 
     def __post_init__(self) -> None:
         if not 0 <= self.p < 1:
-            raise ValueError(f"the dropout probability is {self.p}, expected 0 <= p < 1")
+            raise InputError(f"the dropout probability is {self.p}, expected 0 <= p < 1")
 
     @classmethod
     def draw(cls, p: float) -> Dropout:
@@ -40,13 +40,22 @@ class Dropout:
 
     def factors(self, head: Tensor, query_rows: Tensor, key_rows: Tensor, dtype: torch.dtype) -> Tensor:
         """What each weight is multiplied with: 0 or 1 / (1 - p); all three int64 and broadcastable."""
-        x = _mix(_mix(_mix(self.seed & _LOW ^ head) ^ (self.seed >> 32)) ^ query_rows)
+        head, query_rows, key_rows = (x.to(torch.int32) for x in (head, query_rows, key_rows))
+        x = _mix(_mix(_mix(_signed(self.seed) ^ head) ^ _signed(self.seed >> 32)) ^ query_rows)
         x = _mix(_mix(x) ^ key_rows)
-        return (x >= int(self.p * (1 << 32))).to(dtype) / (1 - self.p)
+        return (x >= int(self.p * (1 << 32)) - (1 << 31)).to(dtype) / (1 - self.p)
+
+
+def _signed(x: int) -> int:
+    """The int32 with the lowest 32 bits of x."""
+    return (x + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit numbers in which each bit of x changes about half of the bits (multiply and xor-shift)."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _LOW
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & _LOW
-    return x ^ (x >> 16)
+    """A bijection of int32 in which each bit of x changes about half of the bits (multiply and xor-shift)."""
+    x = x ^ (x >> 16 & 0xFFFF)
+    x *= 0x7FEB352D
+    x ^= x >> 15 & 0x1FFFF
+    x *= _signed(0x846CA68B)
+    x ^= x >> 16 & 0xFFFF
+    return x

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from regard.sets import Layout
 
@@ -66,7 +67,8 @@ class Pairs:
         values = self.layout.edge_values
         assert values is not None, "a plan refuses layouts that lack what the bias needs"
         padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
-        return padded[self.edge]
+        # Unlike an index, its gradient is summed in one fixed order.
+        return embedding(self.edge % padded.shape[0], padded)
 
     @staticmethod
     def stack(per_head: Sequence[Tensor]) -> Tensor:

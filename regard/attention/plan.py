@@ -14,7 +14,7 @@ from regard.attention.spec import Attention
 from regard.errors import InputError, nearest
 from regard.sets import Layout
 
-__all__ = ["EXECUTORS", "Plan", "choose", "plan"]
+__all__ = ["EXECUTORS", "Plan", "check", "choose", "plan"]
 
 EXECUTORS: dict[str, ModuleType] = {"dense": dense, "edges": edges}
 
@@ -59,6 +59,7 @@ class Plan:
             *(f"slower    {name}: about {cost / self.costs[self.executor]:.1f} times" for name, cost in self._slower()),
             f"sets      {p.layout.sets:,}, {p.layout.total:,} vectors, {p.heads} heads of {p.d}",
             f"pairs     {self.pairs:,}{share}",
+            *(["tried     every pair, since the pattern names no intervals"] if p.union.tries_all else []),
             f"FLOPs     {self.flops:,} forward",
             f"bytes     {self.bytes:,} in and out",
         ]
@@ -81,7 +82,7 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
 
 
 def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float]]:
-    _check(problem)
+    check(problem)
     if executor is not None and executor not in EXECUTORS:
         raise InputError(f"there is no executor {executor!r}; {nearest(executor, EXECUTORS)}")
     reasons = {name: module.why_not(problem) for name, module in EXECUTORS.items()}
@@ -91,26 +92,36 @@ def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str]
             raise InputError(f"the executor {executor!r} refuses {problem.attention!r}: {refusals[executor]}")
         return executor, refusals, {executor: EXECUTORS[executor].cost(problem)}
     costs = {name: module.cost(problem) for name, module in EXECUTORS.items() if name not in refusals}
+    if not costs:
+        raise InputError(f"every executor refuses {problem.attention!r}: {'; '.join(refusals.values())}")
     return min(costs, key=costs.__getitem__), refusals, costs
 
 
-def _check(problem: Problem) -> None:
+def check(problem: Problem) -> None:
+    """Whether the sets have what the attention reads.
+
+    Raises:
+        InputError: a layout that lacks it, or patterns for another number of heads.
+    """
     attention, layout = problem.attention, problem.layout
+    same = problem.key_layout is layout
     if any(pattern.reads_edges for pattern in attention.patterns):
         if layout.edges is None:
             raise InputError(f"the sets have no edges, expected some for {attention!r}")
-        if problem.key_layout is not layout:
+        if not same:
             raise InputError(f"{attention!r} reads edges, expected queries and keys of the same layout")
     if len(attention.patterns) not in (1, problem.heads):
         raise InputError(
             f"there are {len(attention.patterns)} patterns, expected one, or one for each of {problem.heads} heads"
         )
     if attention.bias is not None:
-        coordinates = min(0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
-        width = 0 if layout.edge_values is None else layout.edge_values.shape[1]
-        lacking = attention.bias.needs(coordinates, width)
+        ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
+        width = 0 if layout.edge_values is None or not same else layout.edge_values.shape[1]
+        lacking = attention.bias.needs(ours if ours == theirs else 0, width)
         if lacking is not None:
-            raise InputError(f"the sets lack what {attention.bias!r} reads, expected {lacking}")
+            raise InputError(
+                f"the sets{'' if same else ' of queries and keys together'} lack what {attention.bias!r} reads, expected {lacking}"
+            )
 
 
 def plan(

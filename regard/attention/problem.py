@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -60,13 +61,12 @@ class Problem:
     def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """What `make` gives, computed once and kept by the query layout for all layers.
 
-        It must not refer to the layout, lest batch after batch wait for the collector of cycles.
+        It must not refer to a layout, lest batch after batch wait for the collector of cycles.
         """
         derived = self.layout.derived
         if self.key_layout is not self.layout:
-            key = (*key, id(self.key_layout))
-            # Kept alive, so that no other layout can get its identity.
-            derived[id(self.key_layout)] = self.key_layout
+            # Held weakly: two layouts that attend to each other would never be freed.
+            derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
         if key not in derived:
             derived[key] = make()
         return derived[key]

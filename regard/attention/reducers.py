@@ -10,26 +10,22 @@ __all__ = ["Along", "ByRow"]
 
 
 class Along:
-    """Rows along one dimension of a rectangle, with `allowed` (True where a pair may attend) broadcastable to the scores."""
+    """Rows along one dimension of a rectangle; `number`, each row's allowed keys, broadcasts against what is reduced."""
 
-    def __init__(self, dim: int, allowed: Tensor) -> None:
+    def __init__(self, dim: int, number: Tensor) -> None:
         self.dim = dim
-        self.allowed = allowed
-
-    @cached_property
-    def _number(self) -> Tensor:
-        return self.allowed.sum(self.dim, keepdim=True)
+        self.number = number
 
     def count(self, s: Tensor) -> Tensor:
-        return self._number.clamp(min=1).to(s.dtype)
+        return self.number.clamp(min=1).to(s.dtype)
 
     def max(self, s: Tensor) -> Tensor:
         if s.shape[self.dim] == 0:
             return s.new_zeros(())
-        return s.detach().amax(self.dim, keepdim=True).masked_fill(self._number == 0, 0)
+        return s.detach().amax(self.dim, keepdim=True).masked_fill(self.number == 0, 0)
 
     def sum(self, x: Tensor) -> Tensor:
-        return x.sum(self.dim, keepdim=True).masked_fill(self._number == 0, 1)
+        return x.sum(self.dim, keepdim=True).masked_fill(self.number == 0, 1)
 
 
 class ByRow:

@@ -37,7 +37,7 @@ def reference(
         allowed = attention.allows(pairs)
         s = attention.scores(q[queries][:, None], k[keys][None, :], pairs, parameters)
         s = s.masked_fill(~allowed, -torch.inf)
-        a = attention.normalizer.weights(s, Along(1, allowed))
+        a = attention.normalizer.weights(s, Along(1, allowed.sum(1, keepdim=True)))
         if dropout is not None:
             head = torch.arange(heads, device=q.device)
             a = a * dropout.factors(head, queries[:, None, None], keys[None, :, None], a.dtype)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from regard.attention.normalizers import Softmax
 from regard.attention.pairs import Pairs
@@ -26,6 +26,8 @@ __all__ = ["cost", "run", "why_not"]
 
 # A score matrix larger than this is refused rather than built.
 _LARGEST_BYTES = 4 << 30
+# Products of numbers up to here, summed, are finite in float32.
+_TAME = 1e15
 # Padding so many pairs costs about as much as one more rectangle.
 _PAIRS_PER_RECTANGLE = 3000
 # Seconds per pair, head and number of a vector, forward and backward: fused, and written out.
@@ -89,7 +91,9 @@ class _Rectangles:
     query_order: Tensor
     key_order: Tensor
     back: Tensor
-    """For each query row, its place in the padded order."""
+    """For each query row, its place in the padded order, or one past the end where its set has no keys."""
+    complete: bool
+    """Whether every query's set has keys."""
     in_order: bool
     """Whether rows already lie as the rectangles want them, so that nothing needs to be gathered."""
 
@@ -136,6 +140,8 @@ def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
         real = None if min(m[begin:end]) == max(m[begin:end]) else real_keys[:, None, :]
         each.append(_Rectangle(query_rows, key_rows, queries, keys, real))
         at_query, at_key = queries.stop, keys.stop
+    complete = bool((back >= 0).all())
+    back[back < 0] = at_query
     none = layout.offsets.new_zeros(0)
     query_order = torch.cat([r.query_rows.flatten() for r in each] or [none])
     key_order = torch.cat([r.key_rows.flatten() for r in each] or [none])
@@ -143,17 +149,28 @@ def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
         torch.equal(rows, torch.arange(total, device=rows.device))
         for rows, total in ((query_order, layout.total), (key_order, key_layout.total))
     )
-    return _Rectangles(each, query_order, key_order, back, in_order)
+    return _Rectangles(each, query_order, key_order, back, complete, in_order)
 
 
-def _allowed(problem: Problem, at: int, rectangle: _Rectangle) -> Tensor:
-    """`[g, h or 1, n, m]` True where a pair may attend; derived once for all layers."""
+@dataclass(frozen=True)
+class _Mask:
+    """`forbidden [g, h or 1, n, m]`, True where a pair may not attend, and each query's `number [g, h or 1, n, 1]` of others."""
 
-    def make() -> Tensor:
+    forbidden: Tensor
+    number: Tensor
+
+
+def _mask(problem: Problem, at: int, rectangle: _Rectangle) -> _Mask | None:
+    """What a rectangle forbids, None where it is nothing; derived once for all layers."""
+
+    def make() -> _Mask | None:
         allowed = problem.attention.allows(rectangle.pairs(problem)).movedim(-1, 1)
-        return allowed if rectangle.real is None else allowed & rectangle.real[:, None]
+        if rectangle.real is not None:
+            allowed = allowed & rectangle.real[:, None]
+        number = allowed.sum(-1, keepdim=True)
+        return None if bool(allowed.all()) else _Mask(~allowed, number)
 
-    return problem.kept(("allowed", problem.attention.pattern, at), make)
+    return problem.kept(("mask", problem.attention.pattern, at), make)
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
@@ -162,7 +179,7 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
     if not rectangles.in_order:
         q = q.index_select(0, rectangles.query_order)
         k, v = (x.index_select(0, rectangles.key_order) for x in (k, v))
-    compute = _run_fused if _fused(problem) else _run_eager
+    compute = _run_fused if _fused(problem) and _tame(problem, (q, k, v)) else _run_eager
     parts = []
     for at, r in enumerate(rectangles.each):
         g, n, m = *r.query_rows.shape, r.key_rows.shape[1]
@@ -175,36 +192,54 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
     out = torch.cat(parts) if parts else q.new_zeros(0, problem.heads, problem.e)
     if rectangles.in_order:
         return out
-    if bool((rectangles.back < 0).any()):
+    if not rectangles.complete:
         out = torch.cat([out, out.new_zeros(1, *out.shape[1:])])
-        return out.index_select(0, rectangles.back % out.shape[0])
     return out.index_select(0, rectangles.back)
+
+
+def _tame(problem: Problem, tensors: tuple[Tensor, ...]) -> bool:
+    """Whether no product that a mask hides can be infinite: the fused operator, which adds -inf to it, would make it NaN."""
+    if isinstance(problem.attention.pattern, Everyone) or not all(x.numel() for x in tensors):
+        return True
+    return bool(torch.stack([x.detach().abs().amax() for x in tensors]).amax() <= _TAME)
 
 
 def _run_fused(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
     scale = problem.attention.score.scaling(problem.d)
     grouped = problem.heads != problem.key_heads
-    q, k, v = tensors.q, tensors.k, tensors.v
+    # Only where all widths are the same does the operator build no matrix, and zeros change neither product.
+    width = max(problem.d, problem.e)
+    q, k, v = (
+        x if x.shape[-1] == width else pad(x, (0, width - x.shape[-1])) for x in (tensors.q, tensors.k, tensors.v)
+    )
     if _matrix_free(problem):
         causal = isinstance(problem.attention.pattern, Causal)
         # Causal queries see nothing behind the end of their set, so that they need no mask.
-        mask = None if rectangle.real is None or causal else rectangle.real[:, None]
-        return scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale, enable_gqa=grouped)
-    allowed = _allowed(problem, at, rectangle)
-    nothing = ~allowed.any(-1, keepdim=True)
+        real = None if rectangle.real is None or causal else rectangle.real[:, None]
+        out = scaled_dot_product_attention(q, k, v, real, is_causal=causal, scale=scale, enable_gqa=grouped)
+        return out[..., : problem.e]
+    mask = _mask(problem, at, rectangle)
+    if mask is None:
+        return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)[..., : problem.e]
     # A row without keys attends to all of them and is then struck out, so that neither it nor its gradient is NaN.
-    out = scaled_dot_product_attention(q, k, v, allowed | nothing, scale=scale, enable_gqa=grouped)
-    return out.masked_fill(nothing, 0)
+    nothing = mask.number == 0
+    out = scaled_dot_product_attention(q, k, v, ~mask.forbidden | nothing, scale=scale, enable_gqa=grouped)
+    return out[..., : problem.e].masked_fill(nothing, 0)
 
 
 def _run_eager(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
     attention, parameters = problem.attention, tensors.parameters
     pairs = rectangle.pairs(problem)
-    allowed = _allowed(problem, at, rectangle)
+    mask = _mask(problem, at, rectangle)
     k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (tensors.k, tensors.v))
     s = attention.tile(tensors.q, k, pairs, parameters)
-    s = s.to(torch.promote_types(s.dtype, torch.float32)).masked_fill(~allowed, -torch.inf)
-    a = attention.normalizer.weights(s, Along(-1, allowed))
+    s = s.to(torch.promote_types(s.dtype, torch.float32))
+    if mask is None:
+        a = attention.normalizer.weights(s, Along(-1, torch.tensor(s.shape[-1], device=s.device)))
+    else:
+        a = attention.normalizer.weights(s.masked_fill(mask.forbidden, -torch.inf), Along(-1, mask.number))
+        # Once more on the weights: the gradient of a forbidden one may be infinite, and zero times it is NaN.
+        a = a.masked_fill(mask.forbidden, 0)
     if problem.dropout is not None:
         head = torch.arange(problem.heads, device=a.device)[:, None, None]
         a = a * problem.dropout.factors(head, pairs.query_rows[:, None], pairs.key_rows[:, None], a.dtype)

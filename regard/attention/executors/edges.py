@@ -34,7 +34,9 @@ def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_row
     if len(problem.attention.patterns) > 1:
         allowed = problem.attention.allows(pairs)
         s = s.masked_fill(~allowed, -torch.inf)
-    return problem.attention.normalizer.weights(s, ByRow(query_rows, problem.layout.total, allowed)), pairs
+    a = problem.attention.normalizer.weights(s, ByRow(query_rows, problem.layout.total, allowed))
+    # Once more on the weights: the gradient of a forbidden one may be infinite, and zero times it is NaN.
+    return a if allowed is None else a.masked_fill(~allowed, 0), pairs
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
