@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -267,14 +268,17 @@ def loader(dataset: Dataset, sampler: BudgetSampler, workers: int = 0, pin: bool
     left. Before each epoch the sampler's `set_epoch` is to be called; the data set hears of the epoch with each batch.
     Workers are spawned and live as long as the loader; a script that uses them needs `if __name__ == "__main__":`.
     """
-    return StatefulDataLoader(
-        _Fetch(dataset),
-        batch_sampler=sampler,
-        collate_fn=_as_is,
-        num_workers=workers,
-        pin_memory=pin,
-        multiprocessing_context="spawn" if workers else None,
-        persistent_workers=workers > 0,
-        # A generator of its own: making an iterator then leaves torch's global generator, and so dropout, alone.
-        generator=torch.Generator().manual_seed(sampler.seed),
-    )
+    with warnings.catch_warnings():
+        # torchdata 0.11 calls a function that torch 2.13 deprecates.
+        warnings.filterwarnings("ignore", "'set_vital' is deprecated")
+        return StatefulDataLoader(
+            _Fetch(dataset),
+            batch_sampler=sampler,
+            collate_fn=_as_is,
+            num_workers=workers,
+            pin_memory=pin,
+            multiprocessing_context="spawn" if workers else None,
+            persistent_workers=workers > 0,
+            # A generator of its own: making an iterator then leaves torch's global generator, and so dropout, alone.
+            generator=torch.Generator().manual_seed(sampler.seed),
+        )
