@@ -74,14 +74,14 @@ class Checkpoints(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.states = state_dict["generators"]
+        wrote, now = len(self.states), torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        if wrote != now:
+            raise InputError(f"{self.folder} was written by {wrote} processes, expected as many to resume, not {now}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.states:
-            return
-        if len(self.states) != trainer.world_size:
-            found = f"{trainer.world_size} processes, expected {len(self.states)}"
-            raise InputError(f"{self.folder} cannot be resumed by {found}: as many as wrote it")
-        restore_generators(self.states[trainer.global_rank])
+        # Here the first batch is yet to come, and nothing more draws numbers before it.
+        if self.states:
+            restore_generators(self.states[trainer.global_rank])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         # After the last batch of an epoch validation is due; the checkpoint that follows it holds what it found.

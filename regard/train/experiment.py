@@ -187,7 +187,7 @@ def _read_section(section: str, options: Any, source: str) -> Any:
     reader = ArgumentParser(exit_on_error=False)
     reader.add_class_arguments(chosen, section)
     try:
-        return getattr(reader.instantiate_classes(reader.parse_object({section: options})), section)
+        return getattr(reader.instantiate(reader.parse_object({section: options})), section)
     except ArgumentError as error:
         raise InputError(f"{source} has a wrong value: {_one_line(error)}") from None
 

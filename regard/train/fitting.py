@@ -177,9 +177,10 @@ class _Epochs(Callback):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's advice, and without the metrics' complaint about a process that had no example."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.WARNING)
+    logs = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
@@ -187,7 +188,8 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", "The ``compute`` method of metric .* was called before")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 @contextmanager

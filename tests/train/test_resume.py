@@ -1,16 +1,24 @@
 """A training that is killed at any moment and resumed leaves what it would have left undisturbed."""
 
+import io
+import random
 import signal
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 import safetensors.torch
 import tiny
+import torch
 from processes import in_process, kill_when
 
+from regard.errors import InputError
 from regard.train import fit
-from regard.train.checkpoints import Checkpoints, newest
+from regard.train.checkpoints import Checkpoints, generators, newest, restore_generators
 from regard.train.learner import Learner
-from regard.train.recorder import Best, Recorder
+from regard.train.recorder import Best, Recorder, read_metrics
 
 # Nine steps an epoch, a checkpoint after every fourth step and at the end of each of the three epochs.
 MOMENTS = {
@@ -65,3 +73,78 @@ def test_a_killed_training_goes_on_with_the_same_losses(moment, undisturbed, tmp
     assert not list(folder.glob("**/.*")), "half-written files are left behind"
     assert (folder / "card.md").is_file()
     assert (folder / "curves.png").is_file()
+
+
+def test_early_stopping_outlives_a_kill(tmp_path):
+    options = {"epochs": 12, "patience": 2, "checkpoint_every": 0}
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    assert in_process(train, calm, False, None, options) == 0
+    epochs = [row for row in read_metrics(calm) if row["kind"] == "epoch"]
+    values = [float(row["validation_accuracy"]) for row in epochs]
+    assert len(values) < 12
+    assert values.index(max(values)) == len(values) - 3, "it stops two epochs after the best one"
+    moment = (Checkpoints, "on_train_epoch_end", len(values), True)
+    assert in_process(train, killed, False, moment, options) == -signal.SIGKILL
+    assert in_process(train, killed, True, None, options) == 0
+    assert left(killed) == left(calm)
+
+
+def test_a_finished_training_is_resumed_to_itself(tmp_path):
+    folder = fit(tiny.experiment(epochs=2), tmp_path / "run")
+    before = left(folder)
+    fit(tiny.experiment(epochs=2), folder, resume=True)
+    assert left(folder) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", b"cos\nsystem\n(S'touch /tmp/never'\ntR."])
+def test_an_unreadable_checkpoint_is_passed_over(damage, undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    assert in_process(train, folder, False, (Learner, "training_step", 15), {}) == -signal.SIGKILL
+    checkpoints = sorted((folder / "checkpoints").iterdir())
+    assert [path.name for path in checkpoints] == ["step-000000009.ckpt", "step-000000012.ckpt"]
+    checkpoints[1].write_bytes(damage)
+    assert newest(folder / "checkpoints")[0] == checkpoints[0]
+    assert in_process(train, folder, True, None, {}) == 0
+    assert left(folder) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_training_with_a_worker_goes_on_with_the_same_losses(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    assert run_script(folder, "workers=1", until=lambda: len(read_metrics(folder)) > 12) == -signal.SIGKILL
+    assert run_script(folder, "workers=1", "--resume") == 0
+    assert left(folder) == undisturbed
+
+
+def run_script(folder, *arguments, until=None):
+    """The exit status of a training in an interpreter of its own; it is killed as soon as `until` is true."""
+    process = subprocess.Popen([sys.executable, tiny.__file__, folder, *arguments])
+    while until is not None and process.poll() is None and not until():
+        time.sleep(0.001)
+    if until is not None:
+        process.kill()
+    return process.wait()
+
+
+def test_a_run_that_is_there_is_not_trained_over(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="is there already, expected a new folder"):
+        fit(tiny.experiment(), tmp_path)
+
+
+def test_another_experiment_is_not_resumed(tmp_path):
+    folder = fit(tiny.experiment(epochs=1), tmp_path / "run")
+    with pytest.raises(InputError, match=r"config\.yaml describes another experiment"):
+        fit(tiny.experiment(epochs=2), folder, resume=True)
+    with pytest.raises(InputError, match="is not a folder"):
+        fit(tiny.experiment(epochs=2), tmp_path / "nowhere", resume=True)
+
+
+def test_generators_go_back_to_what_they_were():
+    before = generators()
+    drawn = random.random(), np.random.rand(), torch.rand(1).item()
+    stream = io.BytesIO()
+    torch.save(before, stream)
+    stream.seek(0)
+    restore_generators(torch.load(stream, weights_only=True))
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == drawn
