@@ -61,3 +61,9 @@ def test_lessons_run_and_print_what_they_show(path):
 def test_python_in_the_documentation_runs(path):
     code = "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL))
     exec(compile(code, named(path), "exec"), {})
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_files_that_pages_name_exist(path):
+    for name in re.findall(r"`((?:regard|tests|benchmarks|docs)/[\w./-]*)`", path.read_text()):
+        assert (ROOT / name).exists(), f"{named(path)} names {name}"
