@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
     except KeyboardInterrupt as interruption:
-        print(f"regard: {interruption or 'interrupted'}", file=sys.stderr)
+        print(f"regard: {str(interruption) or 'interrupted'}", file=sys.stderr)
         return 130
 
 

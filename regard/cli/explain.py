@@ -31,8 +31,11 @@ def run(arguments: Sequence[str]) -> int:
         print(explain_example(chosen.query))
         return 0
 
+    import torch
+
     from regard.train import Run
 
-    opened = Run.open(chosen.run)
-    print(explain_run(opened, chosen.input, chosen.query, chosen.layer, chosen.head, chosen.set))
+    with torch.no_grad():
+        opened = Run.open(chosen.run)
+        print(explain_run(opened, chosen.input, chosen.query, chosen.layer, chosen.head, chosen.set))
     return 0

@@ -128,7 +128,8 @@ def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsona
         section: made(**{each.name: chosen[section][each.name] for each in fields(made)})
         for section, made in types.items()
     }
-    return Experiment(base.recipe, **sections), chosen
+    # As the run folder's configuration will be read, where 0 for a fraction is 0.0.
+    return from_yaml(to_yaml(Experiment(base.recipe, **sections))), chosen
 
 
 def _variants(options: jsonargparse.Namespace, base: Experiment) -> list[tuple[str, list[str]]]:

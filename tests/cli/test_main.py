@@ -1,0 +1,163 @@
+"""The command itself: help, errors in one sentence, exit statuses, and what it does not load."""
+
+import subprocess
+import sys
+
+import pytest
+
+from regard.cli import COMMANDS, main
+
+HEAVY = ["numpy", "torch", "lightning", "jsonargparse", "rich"]
+
+
+def refused(arguments, capsys):
+    """The sentence that bad input gets."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("regard: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("regard: ").rstrip("\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_names_every_command_and_loads_nothing(arguments):
+    script = f"""
+import sys
+from regard.cli import main
+status = main({arguments!r})
+loaded = set({HEAVY!r}) & set(sys.modules)
+sys.exit(f"loaded {{loaded}}" if loaded else status)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in COMMANDS:
+        assert f"\n  {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_loads_no_torch(command):
+    script = f"""
+import sys
+from regard.cli import main
+try:
+    main([{command!r}, "--help"])
+except SystemExit as end:
+    sys.exit("loaded torch" if "torch" in sys.modules or "lightning" in sys.modules else end.code)
+sys.exit("did not answer")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: regard {command}")
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("regard 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["evalute"], "there is no command 'evalute': did you mean 'evaluate'?"),
+        (["--versoin"], "there is no option '--versoin': did you mean '--version'?"),
+        (["plan", "Causal()", "--lenght", "4"], "plan has no option '--lenght': did you mean '--length'?"),
+        (["plan", "Causal()"], "plan is not told length; regard plan --help says what it takes"),
+        (["plan", "Causal()", "--length"], "--length is given without a value, expected a whole number"),
+        (["plan", "Causal()", "--length", "long"], "--length is 'long', expected a whole number"),
+        (["plan", "Causal()", "--length", "-4"], "--length is -4, expected at least 0"),
+        (["plan", "Causal()", "--length", "4", "--heads", "3"], "--width is 512, expected a multiple of the 3 heads"),
+        (["plan", "Dot()", "--length", "4"], "SPEC is 'Dot()', expected a pattern or an Attention"),
+        (
+            ["plan", "Causal()", "--length", "4", "--dtype", "float23"],
+            "--dtype is 'float23', expected one of float32, bfloat16, float64: did you mean 'float32'?",
+        ),
+        (["data", "gte"], "data does not know 'gte': did you mean 'get'?"),
+        (["data", "list", "digist"], "there is no data set 'digist': did you mean 'digits'?"),
+        (["evaluate", "nowhere"], "nowhere holds no config.yaml, expected the folder of a run, or a folder of runs"),
+        (
+            ["predict", "nowhere", "x", "--show", "2"],
+            "--show draws examples of the test part, expected no INPUT beside it",
+        ),
+        (["explain", "nowhere"], "explain is given the run 'nowhere' alone, expected an INPUT to run it on"),
+        (
+            ["explain", "--head", "1"],
+            "the example has one set, layer and head, expected RUN and INPUT to choose others",
+        ),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refused(arguments, capsys) == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (OSError(28, "No space left on device", "runs/x"), 2, "regard: runs/x: No space left on device\n"),
+        (KeyboardInterrupt(), 130, "regard: interrupted\n"),
+    ],
+)
+def test_failures_of_the_machine_are_told_in_one_sentence(error, status, sentence, capsys, monkeypatch):
+    import regard.cli.recipes
+
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(regard.cli.recipes, "run", fail)
+    assert main(["recipes"]) == status
+    assert capsys.readouterr().err == sentence
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """`regard data list | head -1`, with more output than a pipe holds, so that writing must fail."""
+    script = "import sys; from regard.cli import main; sys.exit(max(main(['data', 'list']) for _ in range(100)))"
+    done = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done.stdout.readline()
+    done.stdout.close()
+    assert done.stderr.read() == ""
+    done.stderr.close()
+    assert done.wait() == 0
+
+
+def test_options_and_operands_stand_in_any_order(capsys):
+    assert main(["plan", "--length", "3", "Causal()", "--width=16", "--heads", "2"]) == 0
+    assert "2 heads of 8" in capsys.readouterr().out
+
+
+def test_plan_draws_the_pattern(capsys):
+    assert main(["plan", "Window(1, 0)", "--length", "3"]) == 0
+    assert capsys.readouterr().out.endswith("██····\n████··\n··████\n")
+
+
+def test_plan_shows_every_stretch_of_a_long_pattern_that_allows_anything(capsys):
+    assert main(["plan", "Window(1, 0)", "--length", "5000"]) == 0
+    picture = capsys.readouterr().out.splitlines()[-32:]
+    assert all(line[2 * n] == "░" for n, line in enumerate(picture))
+    assert picture[0][4:] == "·" * 60
+
+
+def test_plan_of_edges_needs_some(capsys):
+    assert "edges" in refused(["plan", "Edges()", "--length", "4"], capsys)
+    assert main(["plan", "Edges()", "--length", "4", "--degree", "2", "--sets", "3", "--heads", "1"]) == 0
+    assert "pairs     24 (50.00% of all)" in capsys.readouterr().out
+
+
+def test_data_list_names_source_licence_and_checksums(capsys):
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    for word in ("ud-english-ewt", "CC BY-SA 4.0", "https://github.com/kimiyoung/planetoid", "sha-256"):
+        assert word in out
+
+
+def test_data_get_prints_the_folder(capsys):
+    assert main(["data", "get", "digits"]) == 0
+    assert "sklearn" in capsys.readouterr().out
+
+
+def test_explain_without_a_run_shows_the_example(capsys):
+    assert main(["explain", "--query", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "0.3083" in out
+    assert "weighted sum" in out

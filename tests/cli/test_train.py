@@ -1,0 +1,192 @@
+"""How the arguments of `train` become experiments, before anything is trained."""
+
+import dataclasses
+
+import pytest
+
+from regard.cli import main
+from regard.cli import train as command
+from regard.models.configs import Encoder
+from regard.recipes import RECIPES, recipe
+from regard.train import from_yaml
+
+POOLS = "mean, max, statistics, attention"
+SUCH_AS = "expected an option and its values such as model.width=64,128"
+TWICE = "the run 'width=8' twice, expected each run once"
+ALONE = "one experiment, expected no --sweep and no --seeds beside it"
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """What would be trained: (folder, experiment, resume) for each run."""
+    calls = []
+    monkeypatch.setattr(
+        "regard.train.fit", lambda *given, resume: calls.append((*reversed(given), resume)), raising=False
+    )
+    monkeypatch.chdir(tmp_path)
+    return calls
+
+
+def refused(capsys, *arguments):
+    assert main(["train", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err.removeprefix("regard: ").rstrip("\n")
+
+
+def printed(capsys, *arguments):
+    assert main(["train", *arguments, "--print_config"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_printed_configuration_is_read_back_the_same(name, tmp_path, capsys, trained):
+    changes = ["--model.width", "48", "--optimizer.betas", "[0.8, 0.9]", "--data.path", "somewhere"]
+    text = printed(capsys, name, *changes)
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert printed(capsys, "--config", str(file)) == text
+    assert main(["train", "--config", str(file)]) == 0
+    assert main(["train", name, *changes]) == 0
+    (first, one, _), (second, two, _) = trained
+    assert one == two == from_yaml(text)
+    assert one.model.width == 48
+    assert one.optimizer.betas == (0.8, 0.9)
+    assert str(first) == str(second) == f"runs/{name}-1"
+
+
+def test_without_options_it_is_the_recipe(trained):
+    assert main(["train", "digits"]) == 0
+    assert trained[0][1] == recipe("digits").experiment()
+
+
+def test_options_change_a_configuration_that_is_read(tmp_path, capsys, trained):
+    (tmp_path / "mine.yaml").write_text(printed(capsys, "digits", "--model.layers", "7"))
+    assert main(["train", "--config", "mine.yaml", "--model.width", "16"]) == 0
+    experiment = trained[0][1]
+    assert (experiment.model.layers, experiment.model.width) == (7, 16)
+
+
+def test_a_section_becomes_another_type_and_keeps_what_both_have(trained):
+    assert main(["train", "citation", "--model.type", "Encoder", "--model.feed_forward", "32"]) == 0
+    before, after = recipe("citation").experiment().model, trained[0][1].model
+    assert after == Encoder(
+        width=before.width,
+        layers=before.layers,
+        heads=before.heads,
+        attention=before.attention,
+        dropout=before.dropout,
+        feed_forward=32,
+    )
+
+
+def test_a_sweep_makes_a_run_for_each_combination_and_seed(trained):
+    attentions = "Attention(pattern=Window(4, 4)),Attention(pattern=Causal())"
+    arguments = ["--sweep", f"model.attention={attentions}", "--sweep", "model.layers=1,2", "--seeds", "2"]
+    assert main(["train", "digits", *arguments, "--training.seed", "5"]) == 0
+    assert [str(folder) for folder, _, _ in trained][:3] == [
+        "runs/digits-1/attention=Attention-pattern-Window-4-4,layers=1,seed=5",
+        "runs/digits-1/attention=Attention-pattern-Window-4-4,layers=1,seed=6",
+        "runs/digits-1/attention=Attention-pattern-Window-4-4,layers=2,seed=5",
+    ]
+    found = [(e.model.attention, e.model.layers, e.training.seed) for _, e, _ in trained]
+    assert len(set(found)) == 8
+    assert found[0] == ("Attention(pattern=Window(4, 4))", 1, 5)
+    assert found[-1] == ("Attention(pattern=Causal())", 2, 6)
+    alike = dataclasses.replace(trained[1][1].training, seed=5)
+    assert alike == trained[0][1].training
+
+
+def test_a_sweep_may_change_types(trained):
+    assert main(["train", "citation", "--sweep", "model.type=Encoder,GraphAttentionNetwork"]) == 0
+    assert [type(e.model).__name__ for _, e, _ in trained] == ["Encoder", "GraphAttentionNetwork"]
+
+
+def test_the_next_free_folder_is_taken(trained, tmp_path):
+    (tmp_path / "runs" / "digits-1").mkdir(parents=True)
+    assert main(["train", "digits"]) == 0
+    assert str(trained[0][0]) == "runs/digits-2"
+
+
+def test_several_processes_are_told_where_to_write(trained, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "needs --folder" in refused(capsys, "digits")
+    assert main(["train", "digits", "--folder", "mine"]) == 0
+    assert str(trained[0][0]) == "mine"
+
+
+def test_resume_takes_the_experiment_of_the_run(trained, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text(printed(capsys, "tagging", "--model.layers", "4"))
+    assert main(["train", "--resume", "mine"]) == 0
+    folder, experiment, resume = trained[0]
+    assert (str(folder), experiment.model.layers, resume) == ("mine", 4, True)
+    capsys.readouterr()
+    for more in (["tagging"], ["--model.layers", "4"], ["--seeds=2"]):
+        assert "no other option" in refused(capsys, "--resume", "mine", *more)
+
+
+def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path):
+    def interrupted(*given, resume):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("regard.train.fit", interrupted, raising=False)
+    assert main(["train", "digits", "--folder", str(tmp_path / "mine")]) == 130
+    assert f"`regard train --resume {tmp_path / 'mine'}`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "train is given no recipe, expected one of digits, tagging, speaker, citation, or --config FILE"),
+        (["taging"], "there is no recipe 'taging': did you mean 'tagging'?"),
+        (["digits", "tagging"], "train is given 'digits' and 'tagging', expected one recipe"),
+        (["digits", "--model.widht", "5"], "train digits has no option '--model.widht': did you mean '--model.width'?"),
+        (["digits", "--model.wid", "5"], "train digits has no option '--model.wid': did you mean '--model.width'?"),
+        (["digits", "--model.width"], "--model.width is given without a value, expected one after it"),
+        (["digits", "--model.width", "5.5"], "--model.width is '5.5', expected a whole number"),
+        (["digits", "--data.color", "blue"], "--data.color is 'blue', expected true or false"),
+        (["digits", "--optimizer.betas", "[1]"], "--optimizer.betas is '[1]', expected a list in brackets of a number, a number"),
+        (["digits", "--task.pool", "meen"], f"--task.pool is 'meen', expected one of {POOLS}: did you mean 'mean'?"),
+        (["digits", "--training.epochs", "0"], "training.epochs is 0, expected at least 1"),
+        (["digits", "--seeds", "0"], "--seeds is 0, expected at least 1"),
+        (["digits", "--sweep", "model.width="], f"--sweep is 'model.width=', {SUCH_AS}"),
+        (["digits", "--sweep", "model.widht=1,2"], "train digits has no option '--model.widht': did you mean '--model.width'?"),
+        (["digits", "--sweep", "model.width=8,x"], "--model.width is 'x', expected a whole number"),
+        (["digits", "--sweep", "model.width=8,8"], f"--sweep and --seeds ask for {TWICE}"),
+        (["digits", "--seeds", "2", "--print_config"], f"--print_config shows {ALONE}"),
+        (["--resume", "nowhere"], "nowhere/config.yaml is missing or cannot be read, expected a run directory that training made"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_refused_before_anything_runs(arguments, sentence, capsys, trained):
+    assert refused(capsys, *arguments) == sentence
+    assert trained == []
+
+
+def test_a_section_is_no_option(capsys):
+    assert refused(capsys, "digits", "--model", "5").startswith(
+        "train digits has no option '--model': did you mean '--"
+    )
+
+
+def test_the_type_of_a_section_is_suggested(capsys):
+    assert "did you mean 'PerSetNumber'" in refused(capsys, "digits", "--task.type", "PerSetNumbr")
+
+
+def test_a_configuration_of_another_recipe_is_refused(capsys, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(printed(capsys, "digits"))
+    assert "is of recipe 'digits'" in refused(capsys, "tagging", "--config", str(file))
+    assert "cannot be read" in refused(capsys, "--config", str(tmp_path / "absent.yaml"))
+
+
+def test_help_of_a_recipe_explains_its_options(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "digits", "--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert "--model.feed_forward" in out
+    assert "hidden width of the feed-forward networks" in out
+    assert "--data CONFIG" not in out
+    assert command.__doc__
