@@ -1,0 +1,1 @@
+"""The meaning of attention, and that every executor keeps it."""

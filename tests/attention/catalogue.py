@@ -1,0 +1,174 @@
+"""The catalogue that drives the conformance suite: what is attended, by how many heads, over what kind of sets.
+
+The four axes (score, pattern, normalizer, bias) are covered pair by pair: any two values of two axes meet in some case.
+What goes beyond the axes (grouped heads, other widths, other keys, coordinates) has cases of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations, product
+
+import torch
+from torch import Tensor
+
+from regard.attention.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.normalizers import Relu, Sigmoid, Softmax
+from regard.attention.patterns import Causal, Edges, Everyone, First, Window
+from regard.attention.scores import Additive, Dot, Separable
+from regard.attention.spec import Attention
+from regard.sets import Layout
+
+MIXED = (7, 0, 63, 1, 2, 7, 6)
+SIZES = ((0,), (1,), (2,), (7,), (63,), MIXED)
+EDGE_WIDTH = 2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one call of `attend` gets."""
+
+    layout: Layout
+    key_layout: Layout
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    parameters: dict[str, Tensor]
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        return {"q": self.q, "k": self.k, "v": self.v, **self.parameters}
+
+    def but(self, **leaves: Tensor) -> "Inputs":
+        """The same with other tensors, each a leaf of its own."""
+        new = {name: leaves.get(name, leaf).detach().clone().requires_grad_() for name, leaf in self.leaves.items()}
+        q, k, v = (new.pop(name) for name in "qkv")
+        return Inputs(self.layout, self.key_layout, q, k, v, new)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One entry of the catalogue.
+
+    `cross` gives the keys sets of their own, some of them empty; `continued` lets each set's queries come after three keys.
+    """
+
+    attention: Attention
+    heads: int = 4
+    key_heads: int = 4
+    d: int = 8
+    e: int = 8
+    coords: int = 0
+    cross: bool = False
+    continued: bool = False
+
+    def __str__(self) -> str:
+        widths = f"h{self.heads}g{self.key_heads}d{self.d}e{self.e}"
+        more = [name for name in ("cross", "continued") if getattr(self, name)]
+        return " ".join([repr(self.attention).removeprefix("Attention"), widths, *more])
+
+    @cached_property
+    def has_edges(self) -> bool:
+        reads = any(pattern.reads_edges for pattern in self.attention.patterns)
+        return reads or isinstance(self.attention.bias, EdgeBias)
+
+    @cached_property
+    def has_order(self) -> bool:
+        """Whether the place of a vector in its set matters."""
+        bias = self.attention.bias
+        by_order = isinstance(bias, ALiBi | Shaw) and not bias.coordinates
+        return by_order or not all(isinstance(pattern, Everyone | Edges) for pattern in self.attention.patterns)
+
+    def layouts(self, sizes: Sequence[int]) -> tuple[Layout, Layout]:
+        generator = torch.Generator().manual_seed(len(sizes) + sum(sizes))
+        layout = self._layout(Layout.of_lengths(sizes), generator)
+        if self.cross:
+            others = (*sizes[1:], sizes[0]) if len(sizes) > 1 else (sizes[0] + 2,)
+            return layout, self._layout(Layout.of_lengths(others), generator)
+        if self.continued:
+            three = torch.full((len(sizes),), 3)
+            return Layout(layout.offsets, starts=three), Layout.of_lengths(layout.lengths + three)
+        return layout, layout
+
+    def _layout(self, layout: Layout, generator: torch.Generator) -> Layout:
+        coords = edges = edge_values = None
+        if self.coords:
+            coords = torch.randint(-3, 4, (layout.total, self.coords), generator=generator).double()
+        if self.has_edges:
+            same = layout.set_of_row[:, None] == layout.set_of_row
+            some = same & (torch.rand(same.shape, generator=generator) < 0.3)
+            edges = some.nonzero().T[:, torch.randperm(int(some.sum()), generator=generator)]
+            edge_values = torch.randn(edges.shape[1], EDGE_WIDTH, generator=generator, dtype=torch.float64)
+        return Layout(layout.offsets, coords, edges, edge_values)
+
+    def inputs(self, sizes: Sequence[int], dtype: torch.dtype = torch.float64) -> Inputs:
+        """The same numbers for every type, as far as it can hold them."""
+        layout, key_layout = self.layouts(sizes)
+        generator = torch.Generator().manual_seed(7)
+
+        def leaf(*shape: int) -> Tensor:
+            # Numbers that bfloat16 holds exactly, so that all types compute the same problem.
+            x = torch.randn(shape, generator=generator, dtype=torch.float64).bfloat16()
+            return x.to(dtype).requires_grad_()
+
+        q = leaf(layout.total, self.heads, self.d)
+        k = leaf(key_layout.total, self.key_heads, self.d)
+        v = leaf(key_layout.total, self.key_heads, self.e)
+        shapes = self.attention.parameters(self.heads, self.d, self.e)
+        return Inputs(layout, key_layout, q, k, v, {name: leaf(*shape) for name, shape in shapes.items()})
+
+
+SCORES = (Dot(), Dot(scale=1.0), Additive(), Additive(activation="leaky_relu"), Separable())
+PATTERNS = (
+    Everyone(),
+    Causal(),
+    Window(2, 1),
+    Window(3, 3) | First(1),
+    ~Window(1, 1),
+    Edges(),
+    Edges() & Causal(),
+    (Window(2, 0), Edges(), ~Everyone(), First(2)),
+)
+NORMALIZERS = (Softmax(), Relu(), Sigmoid())
+BIASES = (None, ALiBi(), Shaw(radius=2), Shaw(radius=2, keys=False), EdgeBias(width=EDGE_WIDTH))
+
+
+def _pairwise(*axes: Sequence[object]) -> list[tuple]:
+    """Few tuples in which any two values of two axes meet: the best at each step, which is the same every time."""
+    numbers = [range(len(axis)) for axis in axes]
+    missing = {(a, i, b, j) for a, b in combinations(range(len(axes)), 2) for i in numbers[a] for j in numbers[b]}
+
+    def meets(row: tuple[int, ...]) -> set[tuple[int, int, int, int]]:
+        return {(a, row[a], b, row[b]) for a, b in combinations(range(len(row)), 2)} & missing
+
+    chosen = []
+    while missing:
+        row = max(product(*numbers), key=lambda row: len(meets(row)))
+        missing -= meets(row)
+        chosen.append(tuple(axis[n] for axis, n in zip(axes, row, strict=True)))
+    return chosen
+
+
+def _beyond_the_axes() -> list[Case]:
+    plain = Attention()
+    shaw = Attention(bias=Shaw(radius=2))
+    additive = Attention(score=Additive())
+    cases = [Case(attention, key_heads=2) for attention in (plain, shaw, additive)]
+    cases += [Case(Attention(score=Separable(), pattern=Edges()), key_heads=1)]
+    cases += [Case(attention, e=5) for attention in (plain, Attention(pattern=Causal()), shaw, additive)]
+    cases += [Case(Attention(pattern=Window(2, 2)), key_heads=2, e=12)]
+    cases += [Case(attention, cross=True) for attention in (plain, shaw, additive, Attention(normalizer=Sigmoid()))]
+    cases += [Case(Attention(pattern=pattern), cross=True) for pattern in (Causal(), Window(1, 2) | First(1))]
+    cases += [Case(Attention(pattern=pattern), continued=True) for pattern in (Causal(), Window(2, 0), ~First(2))]
+    cases += [Case(Attention(pattern=Causal(), bias=bias), continued=True) for bias in (ALiBi(), Shaw(radius=4))]
+    cases += [Case(Attention(bias=ALiBi(coordinates=True)), coords=n) for n in (1, 2)]
+    cases += [Case(Attention(bias=Shaw(radius=2, coordinates=n)), coords=n, e=6) for n in (1, 2)]
+    cases += [Case(Attention(bias=Shaw(radius=2, coordinates=2)), coords=2, cross=True)]
+    cases += [Case(Attention(pattern=(Causal(), Everyone()), bias=ALiBi()), heads=2, key_heads=1, d=6, e=3)]
+    return cases
+
+
+CATALOGUE = [
+    *(Case(Attention(score=s, pattern=p, normalizer=n, bias=b)) for s, p, n, b in _pairwise(SCORES, PATTERNS, NORMALIZERS, BIASES)),
+    *_beyond_the_axes(),
+]  # fmt: skip

@@ -1,0 +1,131 @@
+"""Every executor means the same: one catalogue, one list of checks, and executors broken on purpose that the checks must catch."""
+
+import pytest
+import torch
+
+from regard.attention.attend import attention_weights
+from regard.attention.normalizers import Softmax
+from regard.attention.pairs import Pairs
+from regard.attention.plan import EXECUTORS, plan
+from regard.errors import InputError
+
+from . import checks
+from .catalogue import CATALOGUE, MIXED, SIZES, Case
+
+ORDERLESS = [case for case in CATALOGUE if not case.has_order]
+each_case = pytest.mark.parametrize("case", CATALOGUE, ids=str)
+each_executor = pytest.mark.parametrize("name", EXECUTORS)
+
+
+def run_of(name: str, case: Case) -> checks.Run:
+    layout, key_layout = case.layouts(MIXED)
+    try:
+        plan(case.attention, layout, heads=case.heads, d=case.d, key_layout=key_layout, executor=name)
+    except InputError as refusal:
+        pytest.skip(str(refusal))
+    return checks.executor(name)
+
+
+@each_executor
+@each_case
+def test_equals_the_meaning(case, name):
+    for sizes in SIZES:
+        checks.equals_the_meaning(run_of(name, case), case, sizes)
+
+
+@each_executor
+@each_case
+def test_equals_the_meaning_in_bfloat16(case, name):
+    checks.equals_the_meaning(run_of(name, case), case, MIXED, torch.bfloat16)
+
+
+@each_executor
+@each_case
+def test_packed_equals_alone(case, name):
+    checks.packed_equals_alone(run_of(name, case), case)
+
+
+@each_executor
+@each_case
+def test_forbidden_keys_change_nothing(case, name):
+    checks.forbidden_keys_change_nothing(run_of(name, case), case)
+
+
+@each_executor
+@each_case
+def test_spoils_only_its_own_set(case, name):
+    checks.spoils_only_its_own_set(run_of(name, case), case)
+
+
+@each_executor
+@each_case
+def test_empty_rows_are_zero(case, name):
+    checks.empty_rows_are_zero(run_of(name, case), case)
+
+
+@each_executor
+@each_case
+def test_drops_like_the_meaning(case, name):
+    checks.drops_like_the_meaning(run_of(name, case), case)
+
+
+@each_executor
+@pytest.mark.parametrize("case", ORDERLESS, ids=str)
+def test_permuting_vectors_permutes_the_output(case, name):
+    checks.permuting_vectors_permutes_the_output(run_of(name, case), case)
+
+
+@each_executor
+@each_case
+def test_gradients_are_those_of_the_output(case, name):
+    checks.gradients_are_those_of_the_output(run_of(name, case), case)
+
+
+@pytest.mark.unpoisoned
+@each_executor
+@each_case
+def test_repeats_itself(case, name, two_threads):
+    checks.repeats_itself(run_of(name, case), case)
+
+
+@each_case
+def test_weights_reproduce_the_output(case):
+    x = case.inputs(MIXED)
+    arguments = (case.attention, x.q, x.k, x.layout, x.key_layout, x.parameters)
+    weights = attention_weights(*arguments)
+    a = weights.dense()
+    allowed = checks.allowed_pairs(case, x)
+    assert (a.movedim(0, -1)[~allowed] == 0).all(), "weight where nothing may attend"
+    v = x.v.repeat_interleave(case.heads // case.key_heads, 1)
+    out = torch.einsum("htu,uhe->the", a, v)
+    bias = case.attention.bias
+    if bias is not None and bias.has_values:
+        every = Pairs(x.layout, x.key_layout, torch.arange(x.layout.total)[:, None], torch.arange(x.key_layout.total))
+        out = out + torch.einsum(
+            "htu,tuhe->the", a, bias.value_bias(every, x.parameters).expand(-1, -1, case.heads, -1)
+        )
+    checks.close({"out": out.detach()}, {"out": checks.truth(case, MIXED)["out"]})
+    if isinstance(case.attention.normalizer, Softmax):
+        sums, some = a.sum(-1).T, allowed.any(1)
+        torch.testing.assert_close(sums, some.double())
+    rows = torch.tensor([5, 0, 40])
+    few = attention_weights(*arguments, rows=rows).dense()
+    torch.testing.assert_close(few[:, rows], a[:, rows], rtol=0, atol=checks.EXACT)
+    others = torch.ones(x.layout.total, dtype=torch.bool).index_fill(0, rows, False)
+    assert (few[:, others] == 0).all()
+
+
+def test_weights_carry_gradients():
+    case = CATALOGUE[0]
+    x = case.inputs((4, 3))
+    weights = attention_weights(case.attention, x.q, x.k, x.layout, None, x.parameters)
+    weights.dense().square().sum().backward()
+    assert x.q.grad is not None
+    assert x.q.grad.abs().sum() > 0
+
+
+def test_the_catalogue_is_what_it_says():
+    assert len(set(CATALOGUE)) == len(CATALOGUE)
+    assert len(ORDERLESS) >= 10
+    empty = [case for case in CATALOGUE if not checks.allowed_pairs(case, case.inputs(MIXED)).any(1).all()]
+    assert len(empty) >= 10, "hardly any row is without keys"
