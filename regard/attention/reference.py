@@ -44,5 +44,5 @@ def reference(
         values = v[keys][None, :]
         if attention.bias is not None and attention.bias.has_values:
             values = values + attention.bias.value_bias(pairs, parameters)
-        out = out.index_copy(0, queries, (a[..., None] * values).sum(1))
+        out = out.index_copy(0, queries, (a[..., None] * values).sum(1).to(out.dtype))
     return out

@@ -189,7 +189,8 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
         ]
         out = compute(problem, Tensors(cut[0], cut[1], cut[2], tensors.parameters), at, r)
         parts.append(out.transpose(1, 2).reshape(g * n, problem.heads, problem.e))
-    out = torch.cat(parts) if parts else q.new_zeros(0, problem.heads, problem.e)
+    # Without any pair, zeros whose gradients are zeros: the sum of no queries.
+    out = torch.cat(parts) if parts else q.new_zeros(0, problem.heads, problem.e) + q[:0].sum()
     if rectangles.in_order:
         return out
     if not rectangles.complete:
