@@ -77,9 +77,16 @@ class Task(nn.Module, ABC):
     def metrics(self) -> MetricCollection:
         """New metrics, which `score` feeds."""
 
-    @abstractmethod
     def score(self, metrics: MetricCollection, output: Tensor, targets: Tensor) -> None:
         """Counts the outputs in; the targets that are not there are left out."""
+        here = self.present(targets)
+        # The metrics take no empty tensors.
+        if here.any():
+            metrics.update(*self._compared(output[here], targets[here]))
+
+    @abstractmethod
+    def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions and targets as the metrics take them."""
 
     @abstractmethod
     def trivial(self, targets: Tensor) -> Tensor:
@@ -130,9 +137,7 @@ class LabelTask(Task):
         if not labels:
             raise InputError("the task is about labels, but the targets are numbers: the data needs another task")
         if len(labels) < 2:
-            raise InputError(
-                f"the training part has {len(labels)} different labels, expected at least 2 to choose from"
-            )
+            raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
         super().__init__(width, len(labels), config.dropout, pool)
         self.config = config
         self.labels = tuple(labels)
@@ -169,9 +174,8 @@ class LabelTask(Task):
             }
         )
 
-    def score(self, metrics: MetricCollection, output: Tensor, targets: Tensor) -> None:
-        here = self.present(targets)
-        metrics.update(output[here].argmax(-1), targets[here])
+    def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return output.argmax(-1), targets
 
     def trivial(self, targets: Tensor) -> Tensor:
         """The most frequent label of the training part."""
@@ -233,9 +237,8 @@ class NumberTask(Task):
             metric.set_dtype(torch.float64)
         return found
 
-    def score(self, metrics: MetricCollection, output: Tensor, targets: Tensor) -> None:
-        here = self.present(targets)
-        metrics.update(self._own_units(output[here]), self._own_units(targets[here]))
+    def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return self._own_units(output), self._own_units(targets)
 
     def trivial(self, targets: Tensor) -> Tensor:
         """The mean of the training part."""

@@ -102,13 +102,13 @@ class Checkpoints(Callback):
 
 
 def generators() -> dict[str, Any]:
-    """The states of this process' generators, as plain integers and tensors."""
+    """The states of this process' generators, as plain numbers and tensors."""
     version, internal, gauss = random.getstate()
     numpy_state: Any = np.random.get_state(legacy=False)
+    key, place = torch.tensor(numpy_state["state"]["key"].astype(np.int64)), numpy_state["state"]["pos"]
     return {
-        "python": [version, list(internal), gauss],
-        "numpy": numpy_state
-        | {"state": {"key": numpy_state["state"]["key"].tolist(), "pos": numpy_state["state"]["pos"]}},
+        "python": [version, torch.tensor(internal), gauss],
+        "numpy": numpy_state | {"state": {"key": key, "pos": place}},
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }
@@ -117,9 +117,11 @@ def generators() -> dict[str, Any]:
 def restore_generators(states: dict[str, Any]) -> None:
     """Puts this process' generators back to what `generators` found."""
     version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    key = np.array(states["numpy"]["state"]["key"], np.uint32)
-    np.random.set_state(states["numpy"] | {"state": {"key": key, "pos": states["numpy"]["state"]["pos"]}})
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    state = states["numpy"]["state"]
+    np.random.set_state(
+        states["numpy"] | {"state": {"key": state["key"].numpy().astype(np.uint32), "pos": state["pos"]}}
+    )
     torch.set_rng_state(states["torch"])
     if states["cuda"]:
         torch.cuda.set_rng_state_all(states["cuda"])

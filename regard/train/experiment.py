@@ -184,6 +184,10 @@ def _read_section(section: str, options: Any, source: str) -> Any:
     for name in options:
         if name not in known:
             raise InputError(f"{source} has no option {section}.{name} ({nearest(str(name), known)})")
+    for each in fields(chosen):
+        # A text that looks like a number, such as precision: 32, is still the text that the option takes.
+        if isinstance(each.default, str) and isinstance(options.get(each.name), (int, float)):
+            options[each.name] = str(options[each.name])
     reader = ArgumentParser(exit_on_error=False)
     reader.add_class_arguments(chosen, section)
     try:

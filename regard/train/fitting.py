@@ -29,7 +29,7 @@ from regard.train.folder import CONFIG, ENCODING, read_config, save, sweep
 from regard.train.learner import Learner
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
-from regard.train.scoring import targets_of, trivial_metrics
+from regard.train.scoring import device_of, targets_of, trivial_metrics
 
 __all__ = ["fit"]
 
@@ -141,9 +141,7 @@ def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple
 
 
 def _trainer(options: Training, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("training.device is 'cuda', but torch finds no GPU here")
-    gpu = options.device != "cpu" and torch.cuda.is_available()
+    gpu = device_of(options).type == "cuda"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if gpu else "cpu",

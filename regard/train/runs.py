@@ -74,7 +74,7 @@ class Run:
         targets = targets_of(data)
         metrics = self.task.metrics()
         total, lines = 0.0, []
-        for batch, output in run(self.model, self.task, data, self.experiment.training.batch_vectors):
+        for batch, output in run(self.model, self.task, data, self.experiment.training):
             self.task.score(metrics, output, batch["targets"])
             total += float(self.task.loss(output, batch["targets"])[0])
             lines += [json.dumps(each, ensure_ascii=False) for each in self.task.predictions(output, batch)]
@@ -101,5 +101,5 @@ class Run:
     def predict(self, sources: Sequence[str]) -> Iterator[dict[str, Any]]:
         """One JSON object for each set of the sources (files, or lines: what the reader of the run's data takes)."""
         data = self.experiment.data.inputs(sources, self.encoding)
-        for batch, output in run(self.model, self.task, data, self.experiment.training.batch_vectors):
+        for batch, output in run(self.model, self.task, data, self.experiment.training):
             yield from self.task.predictions(output, batch)

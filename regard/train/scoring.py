@@ -13,8 +13,9 @@ from regard.data.batching import collate
 from regard.data.examples import Dataset
 from regard.errors import InputError
 from regard.tasks.modules import Task
+from regard.train.experiment import Training
 
-__all__ = ["defined", "in_order", "run", "targets_of", "trivial_metrics"]
+__all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics"]
 
 
 def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
@@ -33,21 +34,38 @@ def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
         yield range(first, len(lengths))
 
 
-@torch.inference_mode()
-def run(model: nn.Module, task: Task, part: Dataset, budget: int) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
-    """Each batch of a part, in order, and the task's output for it."""
-    model.eval()
-    task.eval()
-    for indices in in_order(part.lengths, budget):
+def device_of(options: Training) -> torch.device:
+    """Where to compute: a GPU where there is one, unless the options say otherwise.
+
+    Raises:
+        InputError: they ask for a GPU where there is none.
+    """
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("training.device is 'cuda', but torch finds no GPU here")
+    return torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@torch.no_grad()
+def run(
+    model: nn.Module, task: Task, part: Dataset, options: Training
+) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+    """Each batch of a part, in order, and the task's output for it, both on the CPU."""
+    device = device_of(options)
+    model.to(device).eval()
+    task.to(device).eval()
+    for indices in in_order(part.lengths, options.batch_vectors):
         batch = collate([part[i] for i in indices])
-        yield batch, task(model(batch))
+        output = task(model({key: each.to(device) if hasattr(each, "to") else each for key, each in batch.items()}))
+        yield batch, output.cpu()
+    model.cpu()
+    task.cpu()
 
 
 def targets_of(part: Dataset) -> torch.Tensor:
     """`[targets]` all targets of a part, those that are not there included.
 
     Raises:
-        InputError: an example without any.
+        InputError: a part without examples or without targets, or an example that is not labeled.
     """
     found = []
     for i in range(len(part)):
@@ -55,6 +73,8 @@ def targets_of(part: Dataset) -> torch.Tensor:
         if example.target is None:
             raise InputError(f"{example.name} has no target, expected a labeled part")
         found.append(torch.as_tensor(example.target).reshape(-1))
+    if not found:
+        raise InputError("the part has no examples, expected at least one")
     return torch.cat(found)
 
 

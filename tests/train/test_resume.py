@@ -126,6 +126,22 @@ def run_script(folder, *arguments, until=None):
     return process.wait()
 
 
+def interrupted(folder):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    Learner.validation_step = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny.experiment(), folder)
+
+
+def test_an_interrupt_reaches_whoever_called(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    assert in_process(interrupted, folder) == 0
+    assert in_process(train, folder, True, None, {}) == 0
+    assert left(folder) == undisturbed
+
+
 def test_a_run_that_is_there_is_not_trained_over(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match="is there already, expected a new folder"):

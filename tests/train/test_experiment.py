@@ -1,0 +1,93 @@
+"""An experiment and its text form say the same, and text can name nothing but the project's own types."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from regard.errors import InputError
+from regard.train import Experiment, Optimizer, Training, from_yaml, to_yaml
+from regard.train.learner import parameter_groups, rate
+
+TEXT = to_yaml(tiny.experiment())
+
+
+@pytest.mark.parametrize("target", tiny.TASKS)
+def test_yaml_and_back(target):
+    before = tiny.experiment(target, precision="bf16-mixed", patience=3)
+    before = replace(before, optimizer=Optimizer(learning_rate=3e-5, betas=(0.8, 0.9), schedule="constant"))
+    assert from_yaml(to_yaml(before)) == before
+
+
+def test_what_is_left_out_takes_its_default():
+    short = from_yaml("recipe: x\ndata: {type: Tiny}\nmodel: {type: Encoder}\ntask: {type: PerSetLabel, pool: max}\n")
+    assert short.training == Training()
+    assert short.task.pool == "max"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("recipe: tiny", "recipe: [", "c.yaml is no YAML"),
+        ("recipe: tiny", "recipe: 3", "c.yaml has recipe 3, expected a name"),
+        ("training:", "trainings:", "unknown section 'trainings' .did you mean 'training'"),
+        ("layers: 1", "layer: 1", "no option model.layer .did you mean 'layers'"),
+        ("layers: 1", "layers: many", "model.layers"),
+        ("type: Encoder", "type: Encode", "model.type is 'Encode', which is not known .did you mean 'Encoder'"),
+        ("type: Encoder", "type: torch.nn.Linear", "model.type is 'torch.nn.Linear', which is not known"),
+        ("  type: Encoder\n", "", "no model.type, expected one of Encoder"),
+        ("epochs: 3", "epochs: 0", "training.epochs is 0, expected at least 1"),
+        ("learning_rate: 0.01", "learning_rate: -1", "optimizer.learning_rate is -1.0, expected at least 0"),
+        ("pool: mean", "pool: men", "task.pool"),
+    ],
+)
+def test_bad_text_is_refused_in_one_sentence(old, new, sentence):
+    assert old in TEXT
+    with pytest.raises(InputError, match=sentence) as refusal:
+        from_yaml(TEXT.replace(old, new), "c.yaml")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["", "3", "[1, 2]", "model: 3", "!!python/object/apply:os.system ['touch never']"])
+def test_other_text_is_refused(text):
+    with pytest.raises(InputError):
+        from_yaml(text)
+
+
+def test_values_may_be_written_as_people_write_them():
+    text = TEXT.replace("precision: '32'", "precision: 32").replace("learning_rate: 0.01", "learning_rate: 1e-2")
+    assert from_yaml(text.replace("clip: 1.0", "clip: 1")) == tiny.experiment()
+
+
+def test_reading_an_experiment_loads_no_torch():
+    script = "import sys; from regard.train import from_yaml, Experiment; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_rate_rises_stays_and_falls():
+    options = Optimizer(warm_up=4)
+    rates = [rate(options, step, 20) for step in range(21)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1
+    assert rates[12] == pytest.approx(0.5)
+    assert rates[20] == pytest.approx(0)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rate(Optimizer(warm_up=0, schedule="constant"), 10_000, 20) == 1
+    assert rate(Optimizer(warm_up=50), 49, 20) == 1, "a warm-up longer than the training"
+
+
+def test_only_matrices_decay():
+    module = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
+    decayed, spared = parameter_groups(module, Optimizer(weight_decay=0.1))
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0)
+    assert [id(p) for p in decayed["params"]] == [id(module[1].weight)]
+    assert len(spared["params"]) == 4
+    with_tables, _ = parameter_groups(module, Optimizer(decay_embeddings=True))
+    assert len(with_tables["params"]) == 2
+
+
+def test_sections_have_defaults():
+    assert Experiment("x", None, None, None).optimizer == Optimizer()
