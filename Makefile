@@ -41,7 +41,9 @@ format: $(INSTALLED)  ## repair what can be repaired of style and formatting
 	$(BIN)ruff check --fix .
 	$(BIN)ruff format .
 
-bench: $(INSTALLED)  ## measure, and write benchmarks/results
+bench: $(INSTALLED)  ## measure again (needs REGARD_DATA), and write results and tables
+	$(BIN)python -m benchmarks.encoder
+	$(BIN)python -m benchmarks.tables
 
 docs: $(INSTALLED)  ## build the documentation into site/
 	$(BIN)python -m benchmarks.lessons pages
