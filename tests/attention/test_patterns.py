@@ -1,0 +1,204 @@
+"""Patterns: the intervals say the same as `allows`, and the algebra of `&`, `|` and `~` is the one of sets of pairs."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regard.attention.pairs import Intervals, Pairs, Rows
+from regard.attention.patterns import Causal, Edges, Everyone, First, Pattern, Window
+from regard.sets import Layout
+
+
+@dataclass(frozen=True, repr=False)
+class EveryThird(Pattern):
+    """A pattern that only says what it allows."""
+
+    def allows(self, i, j, pairs=None):
+        return (i + j) % 3 == 0
+
+
+BASIC = st.one_of(
+    st.just(Everyone()),
+    st.just(Causal()),
+    st.just(Edges()),
+    st.just(EveryThird()),
+    st.builds(Window, st.integers(-2, 4), st.integers(-2, 4)),
+    st.builds(First, st.integers(0, 3)),
+)
+PATTERNS = st.recursive(
+    BASIC,
+    lambda inner: st.one_of(
+        st.builds(lambda a, b: a & b, inner, inner),
+        st.builds(lambda a, b: a | b, inner, inner),
+        st.builds(lambda a: ~a, inner),
+    ),
+    max_leaves=5,
+)
+ORDERLY = st.recursive(
+    BASIC.filter(lambda pattern: pattern != Edges()),
+    lambda inner: st.one_of(st.builds(lambda a, b: a & b, inner, inner), st.builds(lambda a: ~a, inner)),
+    max_leaves=4,
+)
+SIZES = st.lists(st.integers(0, 6), max_size=5)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Layout:
+    """Sets with edges, and now and then with starts."""
+    layout = Layout.of_lengths(draw(SIZES))
+    same = (layout.set_of_row[:, None] == layout.set_of_row).nonzero()
+    chosen = [pair for pair in same.tolist() if draw(st.booleans())]
+    edges = torch.tensor(chosen, dtype=torch.int64).reshape(-1, 2).T
+    starts = torch.tensor(draw(st.lists(st.integers(0, 4), min_size=layout.sets, max_size=layout.sets)) or [0])
+    return Layout(layout.offsets, edges=edges, starts=starts[: layout.sets] if draw(st.booleans()) else None)
+
+
+@st.composite
+def crossing(draw: st.DrawFn) -> tuple[Layout, Layout]:
+    """As many sets of queries as of keys, each with starts now and then."""
+    sizes = draw(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=5))
+    layouts = []
+    for side in (0, 1):
+        plain = Layout.of_lengths([pair[side] for pair in sizes])
+        starts = torch.tensor([draw(st.integers(0, 4)) for _ in sizes], dtype=torch.int64)
+        layouts.append(Layout(plain.offsets, starts=starts if draw(st.booleans()) else None))
+    return layouts[0], layouts[1]
+
+
+def asked(layout: Layout, key_layout: Layout | None = None) -> Rows:
+    return Rows(torch.arange(layout.total), layout, key_layout or layout)
+
+
+def by_meaning(pattern: Pattern, rows: Rows) -> torch.Tensor:
+    """`[rows, u]` True where the pattern allows the pair and both are of the same set."""
+    keys = torch.arange(rows.key_layout.total)
+    pairs = Pairs(rows.layout, rows.key_layout, rows.rows[:, None], keys)
+    same = rows.sets[:, None] == rows.key_layout.set_of_row
+    return torch.as_tensor(pattern.allows(pairs.i, pairs.j, pairs)).expand_as(same) & same
+
+
+def by_intervals(intervals: Intervals) -> torch.Tensor:
+    """The same from intervals: packed rows of keys between `bounds`."""
+    found = torch.zeros(len(intervals.of.rows), intervals.of.key_layout.total, dtype=torch.bool)
+    for row, start, stop in zip(intervals.row.tolist(), *(x.tolist() for x in intervals.bounds()), strict=True):
+        found[row, start:stop] = True
+    return found
+
+
+def well_formed(intervals: Intervals) -> None:
+    assert (intervals.start < intervals.stop).all(), "an interval is empty"
+    assert (intervals.start[1:] > intervals.stop[:-1]).all(), "not sorted, not disjoint, or not merged"
+
+
+def agree(pattern: Pattern, rows: Rows) -> None:
+    intervals = pattern.keys(rows)
+    well_formed(intervals)
+    expected = by_meaning(pattern, rows)
+    assert torch.equal(by_intervals(intervals), expected)
+    assert torch.equal(intervals.counts(), expected.sum(1))
+    query_rows, key_rows = intervals.pairs()
+    places = expected.nonzero()
+    assert torch.equal(query_rows, rows.rows[places[:, 0]])
+    assert torch.equal(key_rows, places[:, 1])
+
+
+@given(PATTERNS, graphs())
+def test_intervals_are_what_is_allowed(pattern, layout):
+    agree(pattern, asked(layout))
+
+
+@given(ORDERLY, crossing())
+def test_intervals_are_what_is_allowed_across_layouts(pattern, layouts):
+    agree(pattern, asked(*layouts))
+
+
+@given(PATTERNS, graphs(), st.data())
+def test_intervals_of_some_rows(pattern, layout, data):
+    some = data.draw(st.lists(st.integers(0, layout.total - 1), unique=True)) if layout.total else []
+    agree(pattern, Rows(torch.tensor(sorted(some), dtype=torch.int64), layout, layout))
+
+
+@settings(max_examples=50)
+@given(PATTERNS, PATTERNS, graphs())
+def test_laws_of_the_algebra(a, b, layout):
+    rows = asked(layout)
+
+    def same(x: Pattern, y: Pattern) -> None:
+        found, wanted = x.keys(rows), y.keys(rows)
+        assert torch.equal(found.start, wanted.start)
+        assert torch.equal(found.stop, wanted.stop)
+
+    same(~(a & b), ~a | ~b)
+    same(~(a | b), ~a & ~b)
+    same(~~a, a)
+    same(a & b, b & a)
+    same(a | b, b | a)
+    same(a & a, a)
+    same(a | a, a)
+    same(a & Everyone(), a)
+    same(a | ~a, Everyone())
+    same(a & ~a, ~Everyone())
+    counts = {
+        name: x.keys(rows).counts() for name, x in (("a", a), ("b", b), ("and", a & b), ("or", a | b), ("not", ~a))
+    }
+    assert torch.equal(counts["and"] + counts["or"], counts["a"] + counts["b"])
+    assert torch.equal(counts["not"] + counts["a"], rows.number)
+
+
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 1), (4, 6), (-1, 3), (3, -2)])
+def test_a_window_holds_left_plus_right_plus_one_keys(left, right):
+    counts = Window(left, right).keys(asked(Layout.of_lengths([200]))).counts()
+    assert (counts[70:130] == left + right + 1).all()
+    assert [j for j in range(20) if Window(left, right).allows(10, j)] == list(range(10 - left, 10 + right + 1))[:20]
+
+
+def test_long_sets_take_intervals_and_no_matrix():
+    """100,000 vectors, whose pairs would fill 10 GB as a matrix of bits."""
+    n, pattern = 100_000, Window(128, 128) | First(4)
+    intervals = pattern.keys(asked(Layout.of_lengths([n])))
+    well_formed(intervals)
+    rows = torch.bincount(intervals.row, minlength=n)
+    assert (rows[:133] == 1).all()
+    assert (rows[133:] == 2).all()
+    assert len(intervals.start) == 2 * n - 133
+    counts = intervals.counts()
+    assert (counts[:4] == n).all()
+    assert (counts[133 : n - 128] == 257 + 4).all()
+    window = sum(min(n - 1, i + 128) - max(0, i - 128) + 1 for i in range(n))
+    # The first rows see all; the others see the first ones, which the window held already for the rows near them.
+    held = sum(max(0, 4 - max(0, i - 128)) for i in range(4, n))
+    first = sum(n - (min(n - 1, i + 128) - max(0, i - 128) + 1) for i in range(4))
+    assert int(counts.sum()) == window + first + 4 * (n - 4) - held
+
+
+def test_tried_patterns_are_asked_tile_by_tile(monkeypatch):
+    from regard.attention import pairs
+
+    asked_about = []
+
+    @dataclass(frozen=True, repr=False)
+    class Watched(EveryThird):
+        def allows(self, i, j, pairs=None):
+            asked_about.append(i.numel())
+            return super().allows(i, j, pairs)
+
+    monkeypatch.setattr(pairs, "_TRIED_AT_ONCE", 100)
+    rows = asked(Layout.of_lengths([30, 0, 20]))
+    agree(EveryThird() & Causal(), rows)
+    Watched().keys(rows)
+    assert max(asked_about) <= 100
+    assert sum(asked_about) == 30 * 30 + 20 * 20
+
+
+def test_edges_without_a_layout_are_refused():
+    with pytest.raises(ValueError, match="expected pairs of rows in a layout with edges"):
+        Edges().allows(0, 1)
+
+
+def test_patterns_combine_with_patterns_only():
+    for combine in (lambda: Window(1, 1) & 3, lambda: Window(1, 1) | None):
+        with pytest.raises(TypeError):
+            combine()

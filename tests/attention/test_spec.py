@@ -1,0 +1,122 @@
+"""Specifications are values with a text form, and only that text form is read."""
+
+import pytest
+
+from regard import Attention, InputError
+from regard.attention.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.normalizers import Relu
+from regard.attention.patterns import Causal, Edges, Everyone, First, Window
+from regard.attention.scores import Additive, Dot, Separable
+from regard.attention.spec import parse
+
+from .catalogue import CATALOGUE
+
+
+@pytest.mark.parametrize("case", CATALOGUE, ids=str)
+def test_text_form_and_back(case):
+    attention = case.attention
+    again = parse(repr(attention))
+    assert again == attention
+    assert hash(again) == hash(attention)
+    assert repr(again) == repr(attention)
+
+
+def test_different_values_differ():
+    attentions = {case.attention for case in CATALOGUE}
+    assert len({repr(attention) for attention in attentions}) == len(attentions)
+    assert Window(1, 2) != Window(2, 1)
+    assert (Causal() & Edges()) != (Edges() & Causal())
+    assert Dot() != Separable()
+    assert len({Attention(), Attention(score=Dot()), Attention(pattern=Everyone())}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Window(64, 16)", Window(left=64, right=16)),
+        ("  Window(right=1, left=-2)\n", Window(-2, 1)),
+        ("Causal() & ~Window(2, 2) | First(1)", (Causal() & ~Window(2, 2)) | First(1)),
+        ("Causal() & ~(Window(2, 2) | First(1))", Causal() & ~(Window(2, 2) | First(1))),
+        ("(Causal(), Everyone())", (Causal(), Everyone())),
+        ("Dot(scale=-0.5)", Dot(-0.5)),
+        ("Additive('leaky_relu', slope=1e-2)", Additive("leaky_relu", 0.01)),
+        ("Attention(Separable(), bias=Shaw(4, values=False))", Attention(Separable(), bias=Shaw(4, values=False))),
+        ("None", None),
+    ],
+)
+def test_what_is_read(text, value):
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Windw(1, 2)", "'Windw' in 'Windw(1, 2)' is no part of an attention; did you mean 'Window'?"),
+        ("__import__('os').system('true')", "is no part of a specification"),
+        ("__import__('os')", "'__import__' in"),
+        ("open('x')", "'open' in"),
+        ("Window.allows(1, 2)", "is no part of a specification"),
+        ("Window(1, 2).left", "is no part of a specification"),
+        ("Window(1, 2)[0]", "is no part of a specification"),
+        ("(lambda: 0)()", "is no part of a specification"),
+        ("[Causal()]", "is no part of a specification"),
+        ("[Causal() for _ in 'ab']", "is no part of a specification"),
+        ("Window(*(1, 2))", "is no part of a specification"),
+        ("Dot(**{'scale': 2.0})", "does not name each option once"),
+        ("Window(1, right=2, right=3)", "does not name each option once"),
+        ("f'{Causal()}'", "is no part of a specification"),
+        ("(a := Causal())", "is no part of a specification"),
+        ("Causal() if True else Edges()", "is no part of a specification"),
+        ("Causal() + Edges()", "is no part of a specification"),
+        ("not Causal()", "is no part of a specification"),
+        ("Causal", "'Causal' in 'Causal' is no part of a specification"),
+        ("And(Causal(), Edges())", "'And' in"),
+        ("b'x'", "is no part of a specification"),
+        ("Window(1)", "has options that do not fit"),
+        ("Window(1, 2, 3)", "has options that do not fit"),
+        ("Window(1, to=2)", "has options that do not fit"),
+        ("Window(1.5, 2)", "Window has left 1.5, expected int"),
+        ("Window('1', 2)", "Window has left '1', expected int"),
+        ("Window(True, 2)", "Window has left True, expected int"),
+        ("Window(10000000000000000000000, 2)", "expected int"),
+        ("Dot(scale=1e999)", "Dot has scale inf, expected float | None"),
+        ("Dot(scale=Dot())", "Dot has scale Dot(), expected float | None"),
+        ("Additive('relu')", "expected 'tanh' or 'leaky_relu'"),
+        ("Shaw(2, keys=1)", "Shaw has keys 1, expected bool"),
+        ("Causal() & 3", "'3' in 'Causal() & 3' is no pattern"),
+        ("~Dot()", "is no pattern"),
+        ("Attention(score=Causal())", "Attention has score Causal(), expected one of Additive, Dot, Separable"),
+        ("Attention(pattern=())", "Attention has pattern ()"),
+        ("Attention(pattern=(Causal(), 1))", "Attention has pattern"),
+        ("Attention(normalizer=None)", "expected one of Relu, Sigmoid, Softmax"),
+        ("Attention(bias=Dot())", "expected None or one of ALiBi, EdgeBias, Shaw"),
+        ("", "is no specification"),
+        ("Window(1, 2", "is no specification"),
+        ("Window(1, 2); import os", "is no specification"),
+        ("Causal()\x00", "is no specification"),
+        ("9" * 5000, "is no specification"),
+        ("~" * 2000 + "Causal()", "is no specification"),
+        ("(" * 2000 + "Causal()" + ")" * 2000, "is no specification"),
+        ("Causal()|" * 1000 + "Causal()", "is no specification"),
+        ("~" * 1_000_000 + "Causal()", "is too long, expected at most 10,000"),
+    ],
+)
+def test_what_is_refused(text, sentence):
+    with pytest.raises(InputError) as refusal:
+        parse(text)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_values_are_immutable_and_hold_no_tensors():
+    with pytest.raises(AttributeError):
+        Window(1, 2).left = 3
+    assert Attention(bias=ALiBi()).parameters(4, 8) == {}
+
+
+def test_parameters_are_named_with_their_shapes():
+    assert Attention(score=Separable()).parameters(4, 8) == {"score_query": (4, 8), "score_key": (4, 8)}
+    shaw = Attention(bias=Shaw(radius=2, coordinates=2))
+    assert shaw.parameters(4, 8, 6) == {"bias_keys": (2, 5, 8), "bias_values": (2, 5, 6)}
+    assert Attention(bias=EdgeBias(width=3)).parameters(4, 8) == {"bias_edges": (3, 4)}
+    assert Attention(Additive(), normalizer=Relu()).parameters(2, 3) == {"score_weight": (2, 3)}
