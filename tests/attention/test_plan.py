@@ -27,7 +27,7 @@ def sparse_graph(n: int = 3000, degree: int = 4) -> Layout:
 
 
 def test_short_sentences_are_dense_and_sparse_graphs_go_along_edges():
-    for attention in (Attention(), Attention(pattern=Causal()), Attention(bias=Shaw(4)), Attention(score=Additive())):
+    for attention in (Attention(), Attention(pattern=Causal()), Attention(bias=Shaw(4))):
         for dropout in (0.0, 0.1):
             assert plan(attention, SENTENCES, heads=4, d=32, dropout=dropout).executor == "dense"
     graph = sparse_graph()

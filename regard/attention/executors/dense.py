@@ -30,8 +30,10 @@ _LARGEST_BYTES = 4 << 30
 _TAME = 1e15
 # Padding so many pairs costs about as much as one more rectangle.
 _PAIRS_PER_RECTANGLE = 3000
-# Seconds per pair, head and number of a vector, forward and backward: fused, and written out.
-_FUSED_SECONDS, _EAGER_SECONDS, _EAGER_SECONDS_PER_PAIR = 4e-11, 6e-11, 8e-9
+# Seconds of one core, forward and backward in float32, as measured for 256 to 1,024 vectors and for sentences: for a
+# rectangle; for a number that is gathered; for a pair and head, fused and written out; there for every number that the
+# score holds for the pair; and for a pair, head and number of a vector.
+_RECTANGLE, _GATHERED, _FUSED, _EAGER, _HELD, _PRODUCT = 4e-4, 1.5e-9, 5e-9, 1e-8, 7e-9, 1e-11
 
 
 def _fused(problem: Problem) -> bool:
@@ -60,12 +62,15 @@ def why_not(problem: Problem) -> str | None:
 
 
 def cost(problem: Problem) -> float:
-    work = problem.dense_pairs * problem.heads
+    cut, width = _cut_up(problem), problem.d + problem.e
+    pairs = problem.heads * sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
+    gathered = 0 if cut.in_order else problem.heads * width * (len(cut.query_order) + len(cut.key_order))
+    per_pair = _PRODUCT * width
     if _fused(problem):
-        half = 0.6 if isinstance(problem.attention.pattern, Causal) else 1.0
-        return 5e-5 + half * work * (problem.d + problem.e) * _FUSED_SECONDS
-    numbers = problem.attention.score.numbers_per_pair(problem.d)
-    return 2e-4 + work * (numbers * _EAGER_SECONDS_PER_PAIR + (problem.d + problem.e) * _EAGER_SECONDS)
+        per_pair += _FUSED * (0.75 if _matrix_free(problem) and isinstance(problem.attention.pattern, Causal) else 1)
+    else:
+        per_pair += _EAGER + _HELD * problem.attention.score.numbers_per_pair(problem.d)
+    return _RECTANGLE * (1 + len(cut.each)) + _GATHERED * gathered + per_pair * pairs
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,10 @@ def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
     return _Rectangles(each, query_order, key_order, back, complete, in_order)
 
 
+def _cut_up(problem: Problem) -> _Rectangles:
+    return problem.kept(("rectangles",), lambda: _rectangles(problem.layout, problem.key_layout))
+
+
 @dataclass(frozen=True)
 class _Mask:
     """`forbidden [g, h or 1, n, m]`, True where a pair may not attend, and each query's `number [g, h or 1, n, 1]` of others."""
@@ -174,7 +183,7 @@ def _mask(problem: Problem, at: int, rectangle: _Rectangle) -> _Mask | None:
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
-    rectangles = problem.kept(("rectangles",), lambda: _rectangles(problem.layout, problem.key_layout))
+    rectangles = _cut_up(problem)
     q, k, v = tensors.q, tensors.k, tensors.v
     if not rectangles.in_order:
         q = q.index_select(0, rectangles.query_order)

@@ -11,8 +11,9 @@ from regard.attention.reducers import ByRow
 
 __all__ = ["cost", "pair_weights", "run", "why_not"]
 
-# Seconds per pair, head and number of a vector, forward and backward: every pair gathers its query, key and value.
-_SECONDS = 1.2e-8
+# Seconds of one core per pair, head and number of a vector, forward and backward in float32, as measured for graphs of
+# 256 to 2,708 vectors: every pair gathers its query, key and value, into a cache or past it.
+_CALL, _CACHED, _UNCACHED, _CACHE = 3e-4, 2.5e-9, 1e-8, 16e6
 
 
 def why_not(problem: Problem) -> str | None:
@@ -20,7 +21,9 @@ def why_not(problem: Problem) -> str | None:
 
 
 def cost(problem: Problem) -> float:
-    return 1e-4 + _SECONDS * problem.count(problem.union) * problem.heads * (problem.d + problem.e)
+    held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
+    numbers = problem.count(problem.union) * problem.heads * held
+    return _CALL + numbers * (_CACHED if numbers < _CACHE else _UNCACHED)
 
 
 def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_rows: Tensor) -> tuple[Tensor, Pairs]:
