@@ -55,7 +55,7 @@ def _shown(opened: Run, count: int) -> Iterator[str]:
     part = opened.experiment.data.part("test", opened.encoding)
     chosen = Listed([part[i * len(part) // count] for i in range(min(count, len(part)))])
     first = 0
-    for batch, output in outputs(opened.model, opened.task, chosen, opened.experiment.training.batch_vectors):
+    for batch, output in outputs(opened.model, opened.task, chosen, opened.experiment.training):
         for prediction in opened.task.predictions(output, batch):
             yield draw(chosen[first], prediction, count if len(part) == 1 else _VECTORS)
             first += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,12 +42,17 @@ class Digits:
         patch: the side of a patch in pixels; it divides `size`.
         size: the side to which own pictures are resized.
         color: whether own pictures keep red, green and blue; otherwise they become gray.
+        distort: how far each training picture is turned (radians), stretched and moved (parts of its side), at most and
+            anew in each epoch; 0 leaves pictures as they are.
+        seed: of the distortions, which are a function of (seed, epoch, picture).
     """
 
     path: str | None = None
     patch: int = 1
     size: int = 8
     color: bool = False
+    distort: float = 0.0
+    seed: int = 0
 
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches."""
@@ -55,6 +60,8 @@ class Digits:
             raise InputError(
                 f"patch is {self.patch}, expected a divisor of the {self._side} pixels of a picture's side"
             )
+        if not 0 <= self.distort < 1:
+            raise InputError(f"distort is {self.distort}, expected at least 0 and less than 1")
         side = self._side // self.patch
         targets = Targets.fit(label for _, label, part in self._index() if part == "train")
         width = self.patch**2 * (3 if self.color and self.path is not None else 1)
@@ -74,7 +81,7 @@ class Digits:
         for key, label in chosen:
             target = targets(label, f"{Path(self.path or '') / key}")
             examples.append(self._example(key, self._pixels(key), target))
-        return Listed(examples)
+        return _Distorted(self, examples) if name == "train" and self.distort else Listed(examples)
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """Picture files, brought to the size of training; for the embedded digits also their numbers, such as `17`."""
@@ -130,12 +137,54 @@ class Digits:
         return pixels.reshape(self._side, self._side, -1)
 
     def _example(self, name: str, pixels: Array, target: Array | None) -> Example:
-        p = self.patch
-        side, channels = self._side // p, pixels.shape[2]
-        patches = pixels.reshape(side, p, side, p, channels).transpose(0, 2, 1, 3, 4).reshape(side * side, -1)
+        side = self._side // self.patch
         rows, columns = np.divmod(np.arange(side * side), side)
         coords = np.stack([rows, columns], 1).astype(np.float32)
-        return Example(np.ascontiguousarray(patches, np.float32), target, name, coords=coords)
+        return Example(_patches(pixels, self.patch), target, name, coords=coords)
+
+
+class _Distorted(Listed):
+    """Pictures that are turned, stretched and moved a little, differently in each epoch."""
+
+    def __init__(self, reader: Digits, examples: Sequence[Example]) -> None:
+        super().__init__(examples)
+        self._reader = reader
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the distortions."""
+        self._epoch = epoch
+
+    def __getitem__(self, index: int, /) -> Example:
+        from scipy.ndimage import affine_transform
+
+        example, patch, most = self.examples[index], self._reader.patch, self._reader.distort
+        pixels = _pixels(example.values, patch)
+        side = len(pixels)
+        key = (self._reader.seed % 2**32) << 32 | self._epoch
+        turn, *rest = np.random.Generator(np.random.Philox(key=[key, index])).uniform(-most, most, 5)
+        matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (1 + np.array(rest[:2]))
+        center = np.full(2, (side - 1) / 2)
+        offset = center - matrix @ (center + side * np.array(rest[2:]))
+        moved = [
+            affine_transform(channel, matrix, offset, order=1, mode="grid-constant")
+            for channel in pixels.transpose(2, 0, 1)
+        ]
+        return replace(example, values=_patches(np.stack(moved, 2), patch))
+
+
+def _patches(pixels: Array, patch: int) -> Array:
+    """`[patches, patch * patch * c]` of a square picture `[side, side, c]`."""
+    side, channels = len(pixels) // patch, pixels.shape[2]
+    cut = pixels.reshape(side, patch, side, patch, channels).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(cut.reshape(side * side, -1), np.float32)
+
+
+def _pixels(patches: Array, patch: int) -> Array:
+    """The square picture that was cut into these patches."""
+    side = round(len(patches) ** 0.5)
+    cut = patches.reshape(side, side, patch, patch, -1).transpose(0, 2, 1, 3, 4)
+    return cut.reshape(side * patch, side * patch, -1)
 
 
 @lru_cache(maxsize=1)

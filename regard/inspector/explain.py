@@ -92,6 +92,7 @@ class _Call:
     parameters: dict[str, Tensor]
     out: Tensor
 
+    @torch.no_grad()
     def explain(self, row: int, head: int, names: Sequence[str], key_names: Sequence[str]) -> Explanation:
         """Row `row` of head `head` by numbers."""
         weights = attention_weights(

@@ -15,11 +15,13 @@ __all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW; weights decay, biases, norms and other vectors do not.
+    """Adam; weights decay, biases, norms and other vectors do not.
 
     Args:
         learning_rate: the highest rate, reached after the warm-up.
-        weight_decay: the decay of matrices, times the learning rate, per step.
+        weight_decay: of matrices, see `decay`.
+        decay: "decoupled" takes learning rate * weight_decay of each weight off it at each step (AdamW, Loshchilov and
+            Hutter 2019); "coupled" adds weight_decay * weight to its gradient (an L2 penalty).
         warm_up: steps over which the rate rises linearly from 0.
         schedule: after the warm-up the rate falls to 0 along half a cosine, or stays constant.
         betas: how much of the past the averages of gradients and of their squares keep per step.
@@ -28,6 +30,7 @@ class Optimizer:
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    decay: Literal["decoupled", "coupled"] = "decoupled"
     warm_up: int = 100
     schedule: Literal["cosine", "constant"] = "cosine"
     betas: tuple[float, float] = (0.9, 0.98)
@@ -133,7 +136,9 @@ def to_yaml(experiment: Experiment) -> str:
     for section in KINDS:
         value = getattr(experiment, section)
         named = {} if section in _ALWAYS else {"type": type(value).__name__}
-        tree[section] = named | _plain(asdict(value))
+        # A whole number in an option for any number is written as one, as it would be read back.
+        whole = {f.name: float(getattr(value, f.name)) for f in fields(value) if f.type in ("float", float)}
+        tree[section] = named | _plain(asdict(value) | whole)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1 << 16)
 
 

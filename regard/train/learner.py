@@ -94,7 +94,8 @@ class Learner(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         options = self.experiment.optimizer
         groups = parameter_groups(self, options)
-        optimizer = torch.optim.AdamW(groups, options.learning_rate, options.betas, fused=True)
+        kind = torch.optim.AdamW if options.decay == "decoupled" else torch.optim.Adam
+        optimizer = kind(groups, options.learning_rate, options.betas, fused=True)
         schedule = LambdaLR(optimizer, lambda step: rate(options, step, self.total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -118,3 +118,32 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 def test_a_patch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(InputError, match="patch is 3, expected a divisor of the 8"):
         Digits(patch=3).fit()
+
+
+def test_distorted_pictures_change_with_the_epoch_and_only_in_training() -> None:
+    reader, plain = Digits(patch=2, distort=0.1), Digits(patch=2)
+    encoding = reader.fit()
+    train, original = reader.part("train", encoding), plain.part("train", encoding)
+    first = [train[i].values for i in range(5)]
+    again = [reader.part("train", encoding)[i].values for i in range(5)]
+    train.set_epoch(1)  # type: ignore[attr-defined]
+    for i, (a, b) in enumerate(zip(first, again, strict=True)):
+        np.testing.assert_array_equal(a, b)
+        assert np.abs(a - train[i].values).max() > 0.01
+        assert 0.01 < np.abs(a - original[i].values).mean() < 0.2
+        assert train[i].target == original[i].target
+    for name in ("validation", "test"):
+        kept, expected = reader.part(name, encoding)[0], plain.part(name, encoding)[0]  # type: ignore[arg-type]
+        np.testing.assert_array_equal(kept.values, expected.values)
+
+
+def test_no_distortion_leaves_the_picture_as_it_was() -> None:
+    reader = Digits(patch=2, distort=1e-9)
+    encoding = reader.fit()
+    expected = Digits(patch=2).part("train", encoding)[3].values
+    np.testing.assert_allclose(reader.part("train", encoding)[3].values, expected, atol=1e-6)
+
+
+def test_a_distortion_out_of_range_is_refused() -> None:
+    with pytest.raises(InputError, match=r"distort is 1\.5, expected at least 0 and less than 1"):
+        Digits(distort=1.5).fit()
