@@ -22,6 +22,8 @@ def citation() -> Experiment:
         Planetoid(),
         GraphAttentionNetwork(width=64, layers=2, heads=8, dropout=0.6, attention_dropout=0.6),
         PerVectorLabel(),
-        Optimizer(learning_rate=5e-3, weight_decay=5e-4, warm_up=0, schedule="constant"),
-        Training(epochs=200, batch_vectors=4096, patience=100, log_every=1, checkpoint_every=0),
+        Optimizer(
+            learning_rate=5e-3, weight_decay=5e-4, decay="coupled", warm_up=0, schedule="constant", betas=(0.9, 0.999)
+        ),
+        Training(epochs=150, batch_vectors=4096, clip=0, log_every=10, checkpoint_every=0),
     )

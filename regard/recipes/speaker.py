@@ -16,17 +16,9 @@ def speaker() -> Experiment:
     """
     return Experiment(
         "speaker",
-        Sounds(),
-        Encoder(
-            width=96,
-            layers=2,
-            heads=4,
-            feed_forward=192,
-            attention="Attention(pattern=Window(left=16, right=16))",
-            positions="none",
-            dropout=0.1,
-        ),
+        Sounds(train_crop=1.28),
+        Encoder(width=96, layers=2, heads=4, feed_forward=192, positions="none", dropout=0.1),
         PerSetLabel(pool="statistics", label_smoothing=0.1),
-        Optimizer(learning_rate=1e-3, warm_up=200),
-        Training(epochs=20, batch_vectors=8192, patience=5),
+        Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=200),
+        Training(epochs=50, batch_vectors=4096),
     )

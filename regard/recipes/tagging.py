@@ -26,10 +26,10 @@ def tagging() -> Experiment:
             positions="none",
             dropout=0.2,
             input_dropout=0.2,
-            word_dropout=0.1,
-            characters=64,
+            word_dropout=0.25,
+            characters=128,
         ),
         PerVectorLabel(label_smoothing=0.05),
         Optimizer(learning_rate=2e-3, warm_up=200),
-        Training(epochs=12, batch_vectors=1024, patience=4),
+        Training(epochs=14, batch_vectors=512),
     )

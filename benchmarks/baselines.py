@@ -1,0 +1,120 @@
+"""The best simple models beside ours: linear models and nearest neighbors on the same splits, by scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from regard.data.examples import IGNORE, Array, Example
+
+__all__ = ["BASELINES"]
+
+Parts = tuple[list[Example], list[Example]]
+
+
+def _score(model: Any, train: tuple[Any, Array], test: tuple[Any, Array]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(*train)
+    return float(model.score(*test))
+
+
+def _labels(examples: Sequence[Example]) -> Array:
+    return np.concatenate([np.atleast_1d(each.target) for each in examples])
+
+
+def digits(parts: Parts) -> dict[str, float]:
+    """On all pixels at once."""
+    train, test = ((np.stack([each.values.ravel() for each in part]), _labels(part)) for part in parts)
+    return {
+        "logistic regression": _score(LogisticRegression(max_iter=2000), train, test),
+        "nearest neighbor": _score(KNeighborsClassifier(1), train, test),
+        "support vectors": _score(SVC(gamma="scale", C=10), train, test),
+    }
+
+
+def _word_features(words: Sequence[str], at: int) -> dict[str, Any]:
+    """The word, its affixes and shape, and the two words around it."""
+    word = words[at]
+    lower = word.lower()
+    found: dict[str, Any] = {
+        "word": word,
+        "lower": lower,
+        "before": words[at - 1].lower() if at else "<begin>",
+        "behind": words[at + 1].lower() if at + 1 < len(words) else "<end>",
+        "first": at == 0,
+        "capital": word[:1].isupper(),
+        "all capitals": word.isupper(),
+        "digit": any(c.isdigit() for c in word),
+        "hyphen": "-" in word,
+    }
+    for n in range(1, 5):
+        found[f"prefix {n}"], found[f"suffix {n}"] = lower[:n], lower[-n:]
+    return found
+
+
+def tagging(parts: Parts) -> dict[str, float]:
+    """A linear model on affixes and the two words around."""
+
+    def features(part: Sequence[Example]) -> tuple[list[dict[str, Any]], Array]:
+        words = [each.tokens or () for each in part]
+        return [_word_features(line, at) for line in words for at in range(len(line))], _labels(part)
+
+    model = make_pipeline(
+        DictVectorizer(dtype=np.float32), SGDClassifier(alpha=3e-6, max_iter=20, random_state=0, n_jobs=1)
+    )
+    return {"linear model on affixes and neighbors": _score(model, features(parts[0]), features(parts[1]))}
+
+
+def citation(parts: Parts) -> dict[str, float]:
+    """A linear model on the words of each paper, and on those averaged over citations, twice."""
+
+    def rows(values: Array) -> list[tuple[Array, Array]]:
+        labeled = [each.target != IGNORE for (each,) in parts]
+        return [(values[chosen], each.target[chosen]) for (each,), chosen in zip(parts, labeled, strict=True)]
+
+    ((graph,), _) = parts
+    assert graph.edges is not None
+    values = graph.values
+    for _ in range(2):
+        total = np.zeros_like(values)
+        np.add.at(total, graph.edges[0], values[graph.edges[1]])
+        values = total / np.bincount(graph.edges[0], minlength=len(values))[:, None].clip(1)
+    return {
+        "logistic regression": _score(LogisticRegression(C=100, max_iter=1000), *rows(graph.values)),
+        "logistic regression, averaged over citations": _score(LogisticRegression(C=100, max_iter=1000), *rows(values)),
+    }
+
+
+def speaker(parts: Parts) -> dict[str, float]:
+    """On the mean and the deviation of every band over the utterance."""
+    train, test = (
+        (np.stack([np.concatenate([each.values.mean(0), each.values.std(0)]) for each in part]), _labels(part))
+        for part in parts
+    )
+    return {
+        "logistic regression on mean and deviation": _score(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), train, test
+        ),
+        "nearest neighbor on mean and deviation": _score(
+            make_pipeline(StandardScaler(), KNeighborsClassifier(1)), train, test
+        ),
+    }
+
+
+BASELINES: dict[str, Callable[[Parts], dict[str, float]]] = {
+    "digits": digits,
+    "tagging": tagging,
+    "citation": citation,
+    "speaker": speaker,
+}

@@ -1,0 +1,154 @@
+"""Training results: a recipe and its variants, over seeds, beside simple baselines and published numbers.
+
+    python -m benchmarks.train CASE [--seeds N] [--folder runs/bench]
+
+Trains every variant with every seed into `FOLDER/CASE/VARIANT/SEED` (a run that is there already is not trained again), evaluates
+each on the test part, once, and writes `results/CASE.json`. Choices were made on the validation part before. Needs REGARD_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines import BASELINES
+from benchmarks.machine import machine, write
+from regard.data.examples import Example
+from regard.recipes import RECIPES
+from regard.train import Experiment, Run, fit
+from regard.train.card import read_facts
+from regard.train.scoring import run as outputs
+
+__all__ = ["CASES", "Case"]
+
+# For each variant, the model's options that differ from the recipe's.
+Variants = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained and what it is compared with."""
+
+    data: str
+    split: str
+    seeds: int
+    published: str
+    variants: Variants = field(default_factory=lambda: {"recipe": {}})
+    more: Callable[[Run], dict[str, float]] = lambda run: {}
+
+
+def middle_second(run: Run) -> dict[str, float]:
+    """Accuracy on the second in the middle of each test utterance."""
+    data = replace(run.experiment.data, crop=1.0).part("test", run.encoding)
+    metrics = run.task.metrics()
+    for batch, output in outputs(run.model, run.task, data, run.experiment.training):
+        run.task.score(metrics, output, batch["targets"])
+    return {"middle second": float(metrics.compute()["accuracy"])}
+
+
+CASES = {
+    "digits": Case(
+        "scikit-learn digits, 1,797 pictures", "by label and number: 1,005 / 297 / 495", 3, "none on this split"
+    ),
+    "tagging": Case(
+        "UD English EWT, UPOS, gold tokens",
+        "published: 12,544 / 2,001 / 2,077 sentences",
+        3,
+        "UDPipe 1.2 .944-.945",
+        # Feed-forward widths that make the blocks of all three equally large.
+        {
+            "self-attention": {},
+            "pointwise": {"mixer": "pointwise", "feed_forward": 448},
+            "window": {"mixer": "window", "neighbors": 1, "feed_forward": 320},
+        },
+    ),
+    "citation": Case(
+        "Cora",
+        "published: 140 / 500 / 1,000 papers",
+        10,
+        "GCN .815, GAT .830",
+        {
+            "Separable (GAT)": {},
+            "Additive (GATv2)": {"attention": "Attention(score=Additive(activation='leaky_relu'), pattern=Edges())"},
+            "Dot": {"attention": "Attention(pattern=Edges())"},
+        },
+    ),
+    "speaker": Case(
+        "speechocean762 adults, 96 speakers",
+        "published list: 14 / 2 / 4 utterances a speaker",
+        3,
+        "none",
+        more=middle_second,
+    ),
+}
+
+
+def train_one(experiment: Experiment, folder: Path) -> Run:
+    if not (folder / "evaluation.json").exists():
+        fit(experiment, folder, resume=folder.exists())
+        Run.open(folder).evaluate("test")
+    return Run.open(folder)
+
+
+def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]:
+    """One row of the table."""
+    case, experiment = CASES[name], RECIPES[name].experiment()
+    experiment = replace(experiment, model=replace(experiment.model, **case.variants[variant]))
+    values, facts, more = [], [], []
+    for seed in range(seeds):
+        training = replace(experiment.training, seed=seed, progress=False)
+        run = train_one(replace(experiment, training=training), folder / variant.split()[0] / str(seed))
+        evaluation = run.evaluate("test")
+        values.append(round(evaluation["metrics"]["accuracy"], 4))
+        facts.append(read_facts(run.folder))
+        more.append(case.more(run))
+        baseline = evaluation["baseline"]["accuracy"]
+    extra = {key: round(statistics.mean(each[key] for each in more), 4) for key in more[0]}
+    return {
+        "model": variant,
+        "metric": "accuracy",
+        "seeds": list(range(seeds)),
+        "values": values,
+        "mean": round(statistics.mean(values), 4),
+        "sd": round(statistics.stdev(values), 4) if seeds > 1 else 0.0,
+        **extra,
+        "baseline": round(baseline, 4),
+        "published": case.published,
+        "parameters": run.parameters,
+        "epochs": experiment.training.epochs,
+        "seconds": round(statistics.median(each["seconds"] for each in facts), 1),
+    }
+
+
+def parts(experiment: Experiment) -> tuple[list[Example], list[Example]]:
+    reader = experiment.data
+    plain = {name: 0.0 for name in ("distort", "train_crop") if hasattr(reader, name)}
+    reader = replace(reader, **plain)
+    encoding = reader.fit()
+    train, test = (reader.part(name, encoding) for name in ("train", "test"))
+    return [train[i] for i in range(len(train))], [test[i] for i in range(len(test))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--folder", type=Path, default=Path("runs/bench"))
+    options = parser.parse_args()
+    case = CASES[options.case]
+    seeds = options.seeds or case.seeds
+    rows = [measure(options.case, variant, seeds, options.folder / options.case) for variant in case.variants]
+    simple = BASELINES[options.case](parts(RECIPES[options.case].experiment()))
+    rows += [{"model": name, "metric": "accuracy", "mean": round(each, 4)} for name, each in simple.items()]
+    write(
+        options.case,
+        {"case": options.case, "data": case.data, "split": case.split, "rows": rows, "machine": machine()},
+    )
+
+
+if __name__ == "__main__":
+    main()
