@@ -1,6 +1,6 @@
 """Encoder of EWT sentences: packed sets against `torch.nn.TransformerEncoder` on padded batches of the same sentences.
 
-    python -m benchmarks.encoder [--repeats 5]
+    python -m benchmarks.encoder [--repeats 5] [--device cpu]
 
 Both have the same weights and dropout and do forward and backward of the same 64 sentences in random order; a figure is real words
 per second, the median over interleaved repeats. Needs REGARD_DATA.
@@ -83,13 +83,15 @@ def seconds(step: Callable[[VectorSets], torch.Tensor], model: nn.Module, given:
     for sets in given:
         model.zero_grad()
         step(sets).backward()
+    if given[0].device.type == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - begin
 
 
-def compare(dropout: float, repeats: int) -> dict[str, object]:
+def compare(dropout: float, repeats: int, device: str) -> dict[str, object]:
     torch.manual_seed(0)
-    ours, theirs = encoders(dropout)
-    given = batches()
+    ours, theirs = (model.to(device) for model in encoders(dropout))
+    given = [sets.to(device) for sets in batches()]
 
     def packed(sets: VectorSets) -> torch.Tensor:
         # A fresh layout for each step: what is derived from it is part of the price.
@@ -118,9 +120,12 @@ def compare(dropout: float, repeats: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
-    rows = [compare(dropout, options.repeats) for dropout in (0.0, 0.1)]
-    write("encoder", {"case": "encoder", "sizes": [WIDTH, LAYERS, HEADS, HIDDEN], "rows": rows, "machine": machine()})
+    rows = [compare(dropout, options.repeats, options.device) for dropout in (0.0, 0.1)]
+    name = "encoder" if options.device == "cpu" else "encoder-cuda"
+    about = machine() | ({} if options.device == "cpu" else {"device": torch.cuda.get_device_name()})
+    write(name, {"case": "encoder", "sizes": [WIDTH, LAYERS, HEADS, HIDDEN], "rows": rows, "machine": about})
 
 
 if __name__ == "__main__":
