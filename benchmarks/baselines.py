@@ -30,7 +30,12 @@ def _score(model: Any, train: tuple[Any, Array], test: tuple[Any, Array]) -> flo
 
 
 def _labels(examples: Sequence[Example]) -> Array:
-    return np.concatenate([np.atleast_1d(each.target) for each in examples])
+    return np.concatenate([_target(each) for each in examples])
+
+
+def _target(example: Example) -> Array:
+    assert example.target is not None, "a part of a published data set has targets"
+    return np.atleast_1d(example.target)
 
 
 def digits(parts: Parts) -> dict[str, float]:
@@ -80,8 +85,8 @@ def citation(parts: Parts) -> dict[str, float]:
     """A linear model on the words of each paper, and on those averaged over citations, twice."""
 
     def rows(values: Array) -> list[tuple[Array, Array]]:
-        labeled = [each.target != IGNORE for (each,) in parts]
-        return [(values[chosen], each.target[chosen]) for (each,), chosen in zip(parts, labeled, strict=True)]
+        targets = [_target(each) for (each,) in parts]
+        return [(values[target != IGNORE], target[target != IGNORE]) for target in targets]
 
     ((graph,), _) = parts
     assert graph.edges is not None

@@ -24,8 +24,17 @@ HUES = ("#2f6db5", "#c8553d", "#588157", "#8a5a9e")
 
 def patterns(size: int = 14) -> Figure:
     """Which keys (columns) each query (row) may attend to, asked of the patterns themselves."""
-    shown = ("Everyone()", "Causal()", "Window(3, 1)", "First(2)", "Window(2, 2) | First(1)", "Causal() & ~First(2)")
-    figure, axes = plt.subplots(1, len(shown), figsize=(12, 2.5), layout="constrained")
+    shown = (
+        "Everyone()",
+        "Causal()",
+        "Window(3, 1)",
+        "Dilated(2, 2, 3)",
+        "Stride(4) & Causal()",
+        "Blocks(5)",
+        "First(2)",
+        "Window(2, 2) | First(1)",
+    )
+    figure, axes = plt.subplots(1, len(shown), figsize=(15, 2.4), layout="constrained")
     i, j = np.indices((size, size))
     colors = matplotlib.colors.ListedColormap(["#eef0f3", ACCENT])
     for axis, text in zip(axes, shown, strict=True):

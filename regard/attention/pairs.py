@@ -137,6 +137,28 @@ class Rows:
         """All keys of each row's set."""
         return self.between(0, self.reach)
 
+    def every(self, step: int, low: Tensor, high: Tensor) -> Intervals:
+        """The keys low, low + step, ... below high that are there, counted like `between`."""
+        start = self.key_layout.starts[self.sets] if self.key_layout.starts is not None else 0
+        low, high = low - start, torch.minimum(high - start, self.number)
+        low = torch.where(low < 0, low % step, low)
+        row, turn = _expand(torch.zeros_like(low), ((high - low + step - 1) // step).clamp(min=0))
+        return self._keys(row, self.first_key[row] + low[row] + turn * step)
+
+    def alike_but_for(self, axis: int) -> Intervals:
+        """The keys whose coordinates are the row's, all but one of them."""
+        ours, theirs = (
+            torch.cat([layout.set_of_row[:, None].to(coords.dtype), coords[:, :axis], coords[:, axis + 1 :]], 1)
+            for layout in (self.layout, self.key_layout)
+            for coords in [_coords(layout)]
+        )
+        alike = torch.unique(torch.cat([ours[self.rows], theirs]), dim=0, return_inverse=True)[1]
+        mine, others = alike.split([len(self.rows), len(theirs)])
+        others, key = torch.sort(others, stable=True)
+        begin = torch.searchsorted(others, mine)
+        row, place = _expand(begin, torch.searchsorted(others, mine, right=True) - begin)
+        return self._keys(row, key[place])
+
     def edges(self) -> Intervals:
         """The keys that an edge joins to each row."""
         codes, total = self.layout.edge_codes, self.layout.total

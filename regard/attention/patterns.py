@@ -12,11 +12,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from regard.attention.values import Value
+from regard.errors import InputError
 
 if TYPE_CHECKING:
     from regard.attention.pairs import Intervals, Pairs, Rows
 
-__all__ = ["And", "Causal", "Edges", "Everyone", "First", "Not", "Or", "Pattern", "Window"]
+__all__ = [
+    "AlongAxis",
+    "And",
+    "Blocks",
+    "Causal",
+    "Dilated",
+    "Edges",
+    "Everyone",
+    "First",
+    "Near",
+    "Not",
+    "Or",
+    "Pattern",
+    "Stride",
+    "Window",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +48,11 @@ class Pattern(Value):
     def reads_edges(self) -> bool:
         """Whether the answer depends on the layout's edges."""
         return any(part.reads_edges for part in self.parts)
+
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates the vectors must have at least."""
+        return max((part.coordinates for part in self.parts), default=0)
 
     @property
     def tries_all(self) -> bool:
@@ -99,6 +120,77 @@ class Window(Pattern):
 
 
 @dataclass(frozen=True, repr=False)
+class Dilated(Pattern):
+    """Keys j = i + step * r with -left <= r <= right: a window with gaps, as many keys as `Window(left, right)`.
+
+    Source: Beltagy et al. 2020 (Longformer), section 3.1.
+
+    >>> [j for j in range(12) if Dilated(2, 1, step=3).allows(6, j)]
+    [0, 3, 6, 9]
+    """
+
+    left: int
+    right: int
+    step: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_one(self, "step", self.step)
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        inside = (i - self.left * self.step <= j) & (j <= i + self.right * self.step)
+        return inside & ((i - j) % self.step == 0)
+
+    def keys(self, rows: Rows) -> Intervals:
+        return rows.every(self.step, rows.index - self.left * self.step, rows.index + self.right * self.step + 1)
+
+
+@dataclass(frozen=True, repr=False)
+class Stride(Pattern):
+    """Keys with (i - j) mod k = 0.
+
+    Source: Child et al. 2019 (Sparse Transformer), section 4.2.
+
+    >>> [j for j in range(10) if Stride(4).allows(5, j)]
+    [1, 5, 9]
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_one(self, "k", self.k)
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        return (i - j) % self.k == 0
+
+    def keys(self, rows: Rows) -> Intervals:
+        return rows.every(self.k, rows.index % self.k, rows.index + self.k * rows.reach)
+
+
+@dataclass(frozen=True, repr=False)
+class Blocks(Pattern):
+    """Keys of the query's own block: floor(i / size) = floor(j / size).
+
+    >>> [j for j in range(10) if Blocks(4).allows(5, j)]
+    [4, 5, 6, 7]
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_one(self, "size", self.size)
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        return i // self.size == j // self.size
+
+    def keys(self, rows: Rows) -> Intervals:
+        begin = rows.index // self.size * self.size
+        return rows.between(begin, begin + self.size)
+
+
+@dataclass(frozen=True, repr=False)
 class First(Pattern):
     """Pairs with i < n or j < n: the first n vectors attend to all, and all attend to them (global vectors).
 
@@ -130,6 +222,61 @@ class Edges(Pattern):
 
     def keys(self, rows: Rows) -> Intervals:
         return rows.edges()
+
+
+@dataclass(frozen=True, repr=False)
+class Near(Pattern):
+    """Pairs whose coordinates differ by at most `radius` in each direction (Chebyshev distance): a receptive field.
+
+    With `Causal`, the local attention of Parmar et al. 2018 (Image Transformer), section 3.2.
+    """
+
+    radius: float
+
+    @property
+    def coordinates(self) -> int:
+        return 1
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        if pairs is None:
+            raise ValueError("Near was asked about indices alone, expected pairs of rows in a layout with coordinates")
+        return ((pairs.query_coords - pairs.key_coords).abs() <= self.radius).all(-1)
+
+
+@dataclass(frozen=True, repr=False)
+class AlongAxis(Pattern):
+    """Pairs whose coordinates are the same but for coordinate k: with k = 1, the pixels of the query's own row.
+
+    Source: Ho et al. 2019 (Axial Transformer), section 3.1.
+    """
+
+    k: int
+
+    @property
+    def coordinates(self) -> int:
+        return self.k + 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.k < 0:
+            raise InputError(f"AlongAxis has k {self.k}, expected the number of a coordinate, from 0")
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        if pairs is None:
+            raise ValueError(
+                "AlongAxis was asked about indices alone, expected pairs of rows in a layout with coordinates"
+            )
+        same = pairs.query_coords == pairs.key_coords
+        same[..., self.k] = True
+        return same.all(-1)
+
+    def keys(self, rows: Rows) -> Intervals:
+        return rows.alike_but_for(self.k)
+
+
+def _at_least_one(value: Pattern, option: str, found: int) -> None:
+    if found < 1:
+        raise InputError(f"{type(value).__name__} has {option} {found}, expected at least 1")
 
 
 @dataclass(frozen=True, repr=False)

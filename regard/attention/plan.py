@@ -110,12 +110,16 @@ def check(problem: Problem) -> None:
             raise InputError(f"the sets have no edges, expected some for {attention!r}")
         if not same:
             raise InputError(f"{attention!r} reads edges, expected queries and keys of the same layout")
+    ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
+    wanted = max(pattern.coordinates for pattern in attention.patterns)
+    if min(ours, theirs) < wanted or (wanted and ours != theirs):
+        found = f"{ours} coordinates" if same else f"{ours} coordinates on queries and {theirs} on keys"
+        raise InputError(f"the sets have {found}, expected at least {wanted} for {attention!r}")
     if len(attention.patterns) not in (1, problem.heads):
         raise InputError(
             f"there are {len(attention.patterns)} patterns, expected one, or one for each of {problem.heads} heads"
         )
     if attention.bias is not None:
-        ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
         width = 0 if layout.edge_values is None or not same else layout.edge_values.shape[1]
         lacking = attention.bias.needs(ours if ours == theirs else 0, width)
         if lacking is not None:

@@ -14,7 +14,18 @@ from torch import Tensor
 
 from regard.attention.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.normalizers import Relu, Sigmoid, Softmax
-from regard.attention.patterns import Causal, Edges, Everyone, First, Window
+from regard.attention.patterns import (
+    AlongAxis,
+    Blocks,
+    Causal,
+    Dilated,
+    Edges,
+    Everyone,
+    First,
+    Near,
+    Stride,
+    Window,
+)
 from regard.attention.scores import Additive, Dot, Separable
 from regard.attention.spec import Attention
 from regard.sets import Layout
@@ -164,6 +175,12 @@ def _beyond_the_axes() -> list[Case]:
     cases += [Case(Attention(bias=ALiBi(coordinates=True)), coords=n) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=n)), coords=n, e=6) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=2)), coords=2, cross=True)]
+    by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4))
+    cases += [Case(Attention(pattern=pattern)) for pattern in by_order]
+    cases += [Case(Attention(pattern=pattern), cross=True) for pattern in by_order]
+    cases += [Case(Attention(pattern=pattern), continued=True) for pattern in by_order]
+    by_place = (Near(1), AlongAxis(0) | AlongAxis(1))
+    cases += [Case(Attention(score=Additive(), pattern=pattern), coords=2) for pattern in by_place]
     cases += [Case(Attention(pattern=(Causal(), Everyone()), bias=ALiBi()), heads=2, key_heads=1, d=6, e=3)]
     return cases
 

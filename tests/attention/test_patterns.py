@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.attention.pairs import Intervals, Pairs, Rows
-from regard.attention.patterns import Causal, Edges, Everyone, First, Pattern, Window
+from regard.attention.patterns import (
+    AlongAxis,
+    Blocks,
+    Causal,
+    Dilated,
+    Edges,
+    Everyone,
+    First,
+    Near,
+    Pattern,
+    Stride,
+    Window,
+)
+from regard.errors import InputError
 from regard.sets import Layout
 
 
@@ -27,6 +40,9 @@ BASIC = st.one_of(
     st.just(EveryThird()),
     st.builds(Window, st.integers(-2, 4), st.integers(-2, 4)),
     st.builds(First, st.integers(0, 3)),
+    st.builds(Dilated, st.integers(-1, 2), st.integers(-1, 2), st.integers(1, 3)),
+    st.builds(Stride, st.integers(1, 4)),
+    st.builds(Blocks, st.integers(1, 4)),
 )
 PATTERNS = st.recursive(
     BASIC,
@@ -108,6 +124,36 @@ def agree(pattern: Pattern, rows: Rows) -> None:
 @given(PATTERNS, graphs())
 def test_intervals_are_what_is_allowed(pattern, layout):
     agree(pattern, asked(layout))
+
+
+PLACED = st.one_of(st.builds(Near, st.sampled_from([0, 1, 1.5])), st.builds(AlongAxis, st.integers(0, 1)))
+
+
+@given(PLACED, SIZES, st.integers(0, 9))
+def test_intervals_of_coordinates_are_what_is_allowed(pattern, sizes, seed):
+    plain = Layout.of_lengths(sizes)
+    place = torch.randint(0, 3, (plain.total, 2), generator=torch.Generator().manual_seed(seed))
+    layout = Layout(plain.offsets, coords=place.double())
+    agree(pattern, asked(layout))
+    agree(~pattern & Causal(), asked(layout))
+
+
+def test_a_row_of_a_picture_lies_along_its_columns():
+    place = torch.cartesian_prod(torch.arange(3), torch.arange(4)).double()
+    layout = Layout(torch.tensor([0, 12]), coords=place)
+    row, column = (by_meaning(AlongAxis(k), asked(layout))[5] for k in (1, 0))
+    assert row.nonzero().flatten().tolist() == [4, 5, 6, 7]
+    assert column.nonzero().flatten().tolist() == [1, 5, 9]
+    near = by_meaning(Near(1), asked(layout))[5]
+    assert near.nonzero().flatten().tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Dilated(1, 1, 0), lambda: Stride(0), lambda: Blocks(-1), lambda: AlongAxis(-1)]
+)
+def test_steps_and_sizes_that_make_no_sense_are_refused(make):
+    with pytest.raises(InputError, match="expected"):
+        make()
 
 
 @given(ORDERLY, crossing())
