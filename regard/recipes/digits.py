@@ -20,5 +20,5 @@ def digits() -> Experiment:
         Encoder(width=64, layers=3, heads=4, feed_forward=128, positions="learned", dropout=0.1),
         PerSetLabel(pool="mean", label_smoothing=0.1),
         Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=100),
-        Training(epochs=100, batch_vectors=512),
+        Training(epochs=100, batch_vectors=512, threads=1),
     )

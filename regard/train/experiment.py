@@ -56,6 +56,7 @@ class Training:
         checkpoint_every: steps between two checkpoints within an epoch; 0 writes one at the end of each epoch only.
         log_every: steps between two rows of `metrics.csv`.
         workers: processes that read examples; 0 reads in the training process.
+        threads: of the processor while training; 0 takes all that torch finds. One is quicker where every step is small.
         device: where to compute; "auto" takes a GPU where there is one.
         progress: whether to show a progress bar.
     """
@@ -69,12 +70,13 @@ class Training:
     checkpoint_every: int = 200
     log_every: int = 20
     workers: int = 0
+    threads: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     progress: bool = True
 
     def __post_init__(self) -> None:
         _at_least("training", self, epochs=1, batch_vectors=1, seed=0, clip=0, log_every=1)
-        _at_least("training", self, patience=0, checkpoint_every=0, workers=0)
+        _at_least("training", self, patience=0, checkpoint_every=0, workers=0, threads=0)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
             "epoch": best.epoch,
             "seconds": round(recorder.seconds, 1),
             "device": f"{learner.device.type} x {_ranks()}",
-            "threads": torch.get_num_threads(),
+            "threads": experiment.training.threads or torch.get_num_threads(),
         }
         write_card(folder, experiment, trained, best.found, trivial)
     return folder
@@ -132,7 +132,7 @@ def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple
     if state:
         # The order of the epoch must be right before Lightning asks for its first batch.
         parts.order.set_epoch(state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    with _quiet(), _plain_errors(folder):
+    with _quiet(), _plain_errors(folder), _threads(options.threads):
         trainer = _trainer(options, folder, callbacks)
         trainer.fit(learner, *parts.loaders, ckpt_path=checkpoint, weights_only=True)
     if torch.distributed.is_initialized():
@@ -206,6 +206,16 @@ def _plain_errors(folder: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise InputError(f"{folder} cannot be written to: {error.strerror}") from None
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _seed(seed: int) -> None:

@@ -208,3 +208,11 @@ def test_a_gpu_that_is_not_there_is_not_used(tmp_path):
 def test_batches_in_order_hold_what_fits():
     assert [list(each) for each in in_order([3, 3, 9, 1, 0], 6)] == [[0, 1], [2], [3, 4]]
     assert list(in_order([], 6)) == []
+
+
+def test_training_takes_the_threads_it_is_told_to_and_gives_them_back(tmp_path):
+    before = torch.get_num_threads()
+    told = tiny.experiment()
+    told = replace(told, training=replace(told.training, epochs=1, threads=before + 1))
+    assert read_facts(fit(told, tmp_path / "run"))["threads"] == before + 1
+    assert torch.get_num_threads() == before
