@@ -280,8 +280,8 @@ def _at_least_one(value: Pattern, option: str, found: int) -> None:
 
 
 @dataclass(frozen=True, repr=False)
-class And(Pattern):
-    """Pairs that both patterns allow."""
+class _Two(Pattern):
+    """Two patterns, combined."""
 
     a: Pattern
     b: Pattern
@@ -289,6 +289,11 @@ class And(Pattern):
     @property
     def parts(self) -> tuple[Pattern, ...]:
         return self.a, self.b
+
+
+@dataclass(frozen=True, repr=False)
+class And(_Two):
+    """Pairs that both patterns allow."""
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) & self.b.allows(i, j, pairs)
@@ -301,15 +306,8 @@ class And(Pattern):
 
 
 @dataclass(frozen=True, repr=False)
-class Or(Pattern):
+class Or(_Two):
     """Pairs that at least one of the patterns allows."""
-
-    a: Pattern
-    b: Pattern
-
-    @property
-    def parts(self) -> tuple[Pattern, ...]:
-        return self.a, self.b
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) | self.b.allows(i, j, pairs)
