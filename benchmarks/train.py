@@ -39,6 +39,7 @@ class Case:
     published: str
     variants: Variants = field(default_factory=lambda: {"recipe": {}})
     more: Callable[[Run], dict[str, float]] = lambda run: {}
+    shown: Callable[[Run], dict[str, str]] = lambda run: {}
 
 
 def middle_second(run: Run) -> dict[str, float]:
@@ -48,6 +49,13 @@ def middle_second(run: Run) -> dict[str, float]:
     for batch, output in outputs(run.model, run.task, data, run.experiment.training):
         run.task.score(metrics, output, batch["targets"])
     return {"middle second": float(metrics.compute()["accuracy"])}
+
+
+def two_saws(run: Run) -> dict[str, str]:
+    """What a tagger makes of a sentence in which one word is a verb and a noun."""
+    sentence = "I saw a saw"
+    (predicted,) = run.predict([sentence])
+    return {sentence: " ".join(each["label"] for each in predicted["vectors"])}
 
 
 CASES = {
@@ -65,6 +73,7 @@ CASES = {
             "pointwise": {"mixer": "pointwise", "feed_forward": 448},
             "window": {"mixer": "window", "neighbors": 1, "feed_forward": 320},
         },
+        shown=two_saws,
     ),
     "citation": Case(
         "Cora",
@@ -116,6 +125,7 @@ def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]
         "mean": round(statistics.mean(values), 4),
         "sd": round(statistics.stdev(values), 4) if seeds > 1 else 0.0,
         **extra,
+        **case.shown(run),
         "baseline": round(baseline, 4),
         "published": case.published,
         "parameters": run.parameters,
