@@ -84,7 +84,7 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
 def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float]]:
     check(problem)
     if executor is not None and executor not in EXECUTORS:
-        raise InputError(f"there is no executor {executor!r}; {nearest(executor, EXECUTORS)}")
+        raise InputError(f"there is no executor {executor!r}: {nearest(executor, EXECUTORS)}")
     reasons = {name: module.why_not(problem) for name, module in EXECUTORS.items()}
     refusals = {name: reason for name, reason in reasons.items() if reason is not None}
     if executor is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from regard.attention import biases, normalizers, patterns, scores
@@ -159,14 +159,19 @@ def _build(node: ast.AST, text: str) -> Any:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=options):
             known = _vocabulary()
             if name not in known:
-                raise InputError(f"{name!r} in {text!r} is no part of an attention; {nearest(name, known)}")
+                raise InputError(f"{name!r} in {text!r} is no part of an attention: {nearest(name, known)}")
             names = [option.arg for option in options if option.arg is not None]
             if len(set(names)) < len(options):
                 raise InputError(f"{ast.unparse(node)!r} in {text!r} does not name each option once")
             values = [_build(arg, text) for arg in args]
             named = {name: _build(option.value, text) for name, option in zip(names, options, strict=True)}
+            if isinstance(made := known[name], type):
+                options_of = [each.name for each in fields(made)]
+                for option in named:
+                    if option not in options_of:
+                        raise InputError(f"{name} in {text!r} has no option {option!r}: {nearest(option, options_of)}")
             try:
-                return known[name](*values, **named)
+                return made(*values, **named)
             except TypeError as error:
                 raise InputError(f"{ast.unparse(node)} in {text!r} has options that do not fit: {error}") from error
     raise InputError(

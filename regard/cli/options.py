@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import jsonargparse
 
-from regard.errors import InputError, nearest
+from regard.errors import InputError, closest
 
 __all__ = ["parse", "parser"]
 
@@ -54,13 +54,16 @@ def _split(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> tu
             continue
         if name not in known:
             public = [name for name in known if name.startswith("--")]
-            raise InputError(f"{_command(options)} has no option {name!r}: {nearest(name, public)}")
+            close = closest(name, public)
+            hint = f": did you mean {close!r}?" if close else f"; {options.prog} --help lists them"
+            raise InputError(f"{_command(options)} has no option {name!r}{hint}")
         flags.append(argument)
         if known[name].nargs is None and not equals:
-            if not rest:
-                raise InputError(f"{name} is given without a value, expected {_kind(known[name])}")
             # Joined, because a value may begin with a dash.
-            flags[-1] = f"{name}={rest.pop(0)}"
+            value = rest.pop(0) if rest and not rest[0].startswith("--") else ""
+            flags[-1] = f"{name}={value}"
+        if flags[-1] == f"{name}=":
+            raise InputError(f"{name} is given without a value, expected {_kind(known[name])}")
     return flags, operands
 
 
@@ -73,6 +76,8 @@ def _sentence(options: jsonargparse.ArgumentParser, flags: Sequence[str], messag
     """jsonargparse's message of several lines as one sentence."""
     if missing := re.search(r"arguments are required: (.+)", message):
         return f"{_command(options)} is not told {missing[1]}; {options.prog} --help says what it takes"
+    if extra := re.search(r"unrecognized arguments: (.+)", message):
+        return f"{_command(options)} is given {extra[1]!r} too many; {options.prog} --help says what it takes"
     match = re.match(r'Parser key "([\w.]+)"', message)
     action = next((a for a in options._actions if match and a.dest == match[1]), None)
     if action is None or not action.option_strings:
@@ -82,7 +87,8 @@ def _sentence(options: jsonargparse.ArgumentParser, flags: Sequence[str], messag
     if value is None:
         return f"{_command(options)}: {' '.join(message.split())}"
     choices = [str(choice) for choice in get_args(getattr(action, "_typehint", None)) if isinstance(choice, str)]
-    hint = f": {nearest(value, choices)}" if choices else ""
+    close = closest(value, choices)
+    hint = f": did you mean {close!r}?" if close else ""
     return f"{name} is {value!r}, expected {_kind(action)}{hint}"
 
 

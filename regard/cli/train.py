@@ -55,9 +55,11 @@ def _scan(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         if not name.startswith("-"):
             operands.append(name)
         elif name not in _BARE:
-            if not equals and not rest:
+            if not equals and rest and not rest[0].startswith("--"):
+                value = rest.pop(0)
+            if not value and name in ("--config", "--resume"):
                 raise InputError(f"{name} is given without a value, expected one after it")
-            given[name] = value if equals else rest.pop(0)
+            given[name] = value
     return operands, given
 
 
@@ -77,7 +79,9 @@ def _base(operands: Sequence[str], config: str | None) -> Experiment:
     try:
         text = Path(config).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{config} cannot be read ({error}), expected a configuration in YAML") from None
+        raise InputError(
+            f"{config} cannot be read ({getattr(error, 'strerror', 'it is no text')}), expected a configuration in YAML"
+        ) from None
     base = from_yaml(text, config)
     if operands and base.recipe != recipe(operands[0]).name:
         raise InputError(f"{config} is of recipe {base.recipe!r}, and the command names {operands[0]!r}: name one")

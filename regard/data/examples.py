@@ -96,6 +96,7 @@ class Listed:
         return [len(example.values) for example in self.examples]
 
 
+_LARGEST = float(np.finfo(np.float32).max)
 _FILES = ("labels.json", "vocabulary.json", "encoding.json")
 
 
@@ -155,7 +156,7 @@ class Encoding:
         except (AttributeError, KeyError, TypeError, ValueError):
             names = ", ".join(_FILES)
             raise InputError(
-                f"{folder} holds {names} that were altered, expected them as training wrote them"
+                f"one of {names} in {folder} was altered, expected all three as training wrote them"
             ) from None
 
 
@@ -202,7 +203,7 @@ class Targets:
     (('a', 'b'), 1)
     >>> targets("c", "line 2")
     Traceback (most recent call last):
-    regard.errors.InputError: line 2 has the label 'c', which no training example has (known: a, b)
+    regard.errors.InputError: line 2 has the label 'c', which no training example has: known are a, b
     """
 
     labels: tuple[str, ...] = ()
@@ -241,7 +242,7 @@ class Targets:
             return np.array(self.labels.index(text))
         except ValueError:
             clause = nearest(text, self.labels)
-            raise InputError(f"{where} has the label {text!r}, which no training example has ({clause})") from None
+            raise InputError(f"{where} has the label {text!r}, which no training example has: {clause}") from None
 
 
 def _natural(text: str) -> tuple[int, int, str]:
@@ -260,7 +261,8 @@ def parse_number(text: str, where: str) -> float:
         number = float(text)
     except ValueError:
         number = float("nan")
-    if not np.isfinite(number):
+    # Vectors and targets are float32, which nothing larger fits into.
+    if not abs(number) <= _LARGEST:
         raise InputError(f"{where} holds {text!r}, expected a finite number")
     return number
 
@@ -297,4 +299,4 @@ def check_part(name: str) -> Part:
     for part in PARTS:
         if part == name:
             return part
-    raise InputError(f"there is no part {name!r} ({nearest(name, PARTS)})")
+    raise InputError(f"there is no part {name!r}: {nearest(name, PARTS)}")

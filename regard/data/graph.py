@@ -130,7 +130,7 @@ class Planetoid:
         if not known:
             raise InputError(f"{folder} has neither nodes.csv nor files ind.NAME.x, expected either")
         if self.name not in known:
-            raise InputError(f"{folder} has no graph {self.name!r} ({nearest(self.name, known)})")
+            raise InputError(f"{folder} has no graph {self.name!r}: {nearest(self.name, known)}")
         features, labels, parts, links = read_planetoid(folder, self.name)
         edges = np.array(links, np.int64).reshape(-1, 2).T
         return Graph(f"{folder} ({self.name})", tuple(map(str, range(len(labels)))), features, labels, parts, edges)

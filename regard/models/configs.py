@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from regard.errors import check_numbers
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -51,6 +53,11 @@ class Encoder:
     word_dropout: float = 0.0
     characters: int = 0
 
+    def __post_init__(self) -> None:
+        check_numbers("model", self, "width", "heads", "feed_forward", "longest", least=1)
+        check_numbers("model", self, "layers", "neighbors", "characters", least=0)
+        check_numbers("model", self, "dropout", "input_dropout", "word_dropout", least=0, below=1)
+
     def build(self, encoding: Encoding) -> nn.Module:
         from regard.models.encoder import EncoderModel
 
@@ -78,6 +85,10 @@ class GraphAttentionNetwork:
     attention: str = "Attention(score=Separable(), pattern=Edges())"
     dropout: float = 0.6
     attention_dropout: float = 0.6
+
+    def __post_init__(self) -> None:
+        check_numbers("model", self, "width", "layers", "heads", "last_heads", least=1)
+        check_numbers("model", self, "dropout", "attention_dropout", least=0, below=1)
 
     def build(self, encoding: Encoding) -> nn.Module:
         from regard.models.gat import GraphAttentionModel

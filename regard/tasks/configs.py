@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from regard.errors import check_numbers
+
 if TYPE_CHECKING:
     from regard.data.examples import Encoding
     from regard.tasks.modules import LabelTask, NumberTask
@@ -30,6 +32,10 @@ class PerVectorLabel:
     dropout: float = 0.0
     top: int = 5
 
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
+        check_numbers("task", self, "top", least=1)
+
     def build(self, width: int, encoding: Encoding) -> LabelTask:
         from regard.tasks.modules import LabelTask
 
@@ -54,6 +60,10 @@ class PerSetLabel:
     dropout: float = 0.0
     top: int = 5
 
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
+        check_numbers("task", self, "top", least=1)
+
     def build(self, width: int, encoding: Encoding) -> LabelTask:
         from regard.tasks.modules import LabelTask
 
@@ -71,6 +81,9 @@ class PerVectorNumber:
 
     loss: Literal["squared", "huber"] = "squared"
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "dropout", least=0, below=1)
 
     def build(self, width: int, encoding: Encoding) -> NumberTask:
         from regard.tasks.modules import NumberTask
@@ -91,6 +104,9 @@ class PerSetNumber:
     pool: Pool = "mean"
     loss: Literal["squared", "huber"] = "squared"
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "dropout", least=0, below=1)
 
     def build(self, width: int, encoding: Encoding) -> NumberTask:
         from regard.tasks.modules import NumberTask

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from regard.errors import InputError, nearest
+from regard.errors import InputError, check_numbers, nearest
 
 __all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "to_yaml"]
 
@@ -37,7 +37,7 @@ class Optimizer:
     decay_embeddings: bool = False
 
     def __post_init__(self) -> None:
-        _at_least("optimizer", self, learning_rate=0, weight_decay=0, warm_up=0)
+        check_numbers("optimizer", self, "learning_rate", "weight_decay", "warm_up", least=0)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas is {self.betas}, expected two numbers from 0 to below 1")
 
@@ -75,8 +75,9 @@ class Training:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        _at_least("training", self, epochs=1, batch_vectors=1, seed=0, clip=0, log_every=1)
-        _at_least("training", self, patience=0, checkpoint_every=0, workers=0, threads=0)
+        check_numbers("training", self, "epochs", "batch_vectors", "log_every", least=1)
+        check_numbers("training", self, "seed", least=0, below=2**32)
+        check_numbers("training", self, "clip", "patience", "checkpoint_every", "workers", "threads", least=0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ KINDS: dict[str, dict[str, str]] = {
 _ALWAYS = ("optimizer", "training")
 
 
-def kind(section: str, name: str) -> type:
+def kind(section: str, name: str, source: str = "") -> type:
     """The dataclass that `type: name` means in a section.
 
     Raises:
@@ -122,7 +123,8 @@ def kind(section: str, name: str) -> type:
     """
     known = KINDS[section]
     if name not in known:
-        raise InputError(f"{section}.type is {name!r}, which is not known ({nearest(str(name), known)})")
+        where = f"{source} has {section}.type {name!r}" if source else f"{section}.type is {name!r}"
+        raise InputError(f"{where}, which is not known: {nearest(str(name), known)}")
     found: type = getattr(import_module(known[name]), name)
     return found
 
@@ -153,7 +155,7 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
 
     >>> from_yaml("recipe: mine\\ndata: {type: Digit}")
     Traceback (most recent call last):
-    regard.errors.InputError: data.type is 'Digit', which is not known (did you mean 'Digits'?)
+    regard.errors.InputError: the configuration has data.type 'Digit', which is not known: did you mean 'Digits'?
     """
     import yaml
 
@@ -165,7 +167,7 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
         raise InputError(f"{source} holds {_named(tree)}, expected the sections recipe, {', '.join(KINDS)}")
     for name in tree:
         if name not in ("recipe", *KINDS):
-            raise InputError(f"{source} has an unknown section {name!r} ({nearest(str(name), ('recipe', *KINDS))})")
+            raise InputError(f"{source} has an unknown section {name!r}: {nearest(str(name), ('recipe', *KINDS))}")
     recipe = tree.get("recipe")
     if not isinstance(recipe, str):
         raise InputError(f"{source} has recipe {_named(recipe)}, expected a name")
@@ -184,13 +186,13 @@ def _read_section(section: str, options: Any, source: str) -> Any:
     if section in _ALWAYS:
         chosen = kind(section, section.capitalize())
     elif "type" in options:
-        chosen = kind(section, options.pop("type"))
+        chosen = kind(section, options.pop("type"), source)
     else:
         raise InputError(f"{source} has no {section}.type, expected one of {', '.join(KINDS[section])}")
     known = [each.name for each in fields(chosen)]
     for name in options:
         if name not in known:
-            raise InputError(f"{source} has no option {section}.{name} ({nearest(str(name), known)})")
+            raise InputError(f"{source} has no option {section}.{name}: {nearest(str(name), known)}")
     for each in fields(chosen):
         # A text that looks like a number, such as precision: 32, is still the text that the option takes.
         if isinstance(each.default, str) and isinstance(options.get(each.name), (int, float)):
@@ -201,12 +203,6 @@ def _read_section(section: str, options: Any, source: str) -> Any:
         return getattr(reader.instantiate(reader.parse_object({section: options})), section)
     except ArgumentError as error:
         raise InputError(f"{source} has a wrong value: {_one_line(error)}") from None
-
-
-def _at_least(section: str, options: Any, **lowest: float) -> None:
-    for name, bound in lowest.items():
-        if not getattr(options, name) >= bound:
-            raise InputError(f"{section}.{name} is {getattr(options, name)}, expected at least {bound}")
 
 
 def _plain(value: Any) -> Any:

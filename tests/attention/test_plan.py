@@ -160,7 +160,7 @@ LABELED = Layout(PLAIN.offsets, edges=torch.tensor([[0], [1]]), edge_values=torc
         (Attention(), {"q": X[:, :1]}, "queries, keys and values have 1, 2 and 2 heads"),
         (Attention(), {"k": X.double()}, "are of types torch.float32, torch.float64 and torch.float32"),
         (Attention(), {"key_layout": Layout.of_lengths([5])}, "there are 2 sets of queries and 1 of keys"),
-        (Attention(), {"executor": "dens"}, "there is no executor 'dens'; did you mean 'dense'?"),
+        (Attention(), {"executor": "dens"}, "there is no executor 'dens': did you mean 'dense'?"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(attention, changed, sentence):

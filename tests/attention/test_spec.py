@@ -51,7 +51,7 @@ def test_what_is_read(text, value):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("Windw(1, 2)", "'Windw' in 'Windw(1, 2)' is no part of an attention; did you mean 'Window'?"),
+        ("Windw(1, 2)", "'Windw' in 'Windw(1, 2)' is no part of an attention: did you mean 'Window'?"),
         ("__import__('os').system('true')", "is no part of a specification"),
         ("__import__('os')", "'__import__' in"),
         ("open('x')", "'open' in"),
@@ -74,7 +74,8 @@ def test_what_is_read(text, value):
         ("b'x'", "is no part of a specification"),
         ("Window(1)", "has options that do not fit"),
         ("Window(1, 2, 3)", "has options that do not fit"),
-        ("Window(1, to=2)", "has options that do not fit"),
+        ("Window(1, to=2)", "Window in 'Window(1, to=2)' has no option 'to': known are left, right"),
+        ("Attention(patern=Causal())", "has no option 'patern': did you mean 'pattern'?"),
         ("Window(1.5, 2)", "Window has left 1.5, expected int"),
         ("Window('1', 2)", "Window has left '1', expected int"),
         ("Window(True, 2)", "Window has left True, expected int"),

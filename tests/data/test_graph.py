@@ -12,7 +12,9 @@ from regard.data.graph import Planetoid
 from regard.data.planetoid import load_pickle
 from regard.errors import InputError
 
-published = pytest.mark.skipif("REGARD_DATA" not in os.environ, reason="REGARD_DATA names no folder of published data")
+published = pytest.mark.skipif(
+    not os.environ.get("REGARD_DATA"), reason="REGARD_DATA names no folder of published data"
+)
 
 NODES = "id,label,split,f,g\na,x,train,1,1\nb,y,train,0,4\nc,x,dev,-3,1\nd,y,test,0,0\ne,,,1,0\n"
 EDGES = "source,target\na,b\nb,a\nb,c\nd,e\n"
@@ -110,6 +112,7 @@ def test_without_a_split_each_label_is_divided(tmp_path: Path) -> None:
         (NODES + "a,x,train,1,1\n", EDGES, "line 7, repeats the node 'a'"),
         (NODES + "f,x,train,1\n", EDGES, "line 7, has 4 fields, expected 5"),
         (NODES + "f,x,train,1,nan\n", EDGES, "nodes.csv, line 7, column g, holds 'nan', expected a finite number"),
+        (NODES + "f,x,train,1,1e39\n", EDGES, "nodes.csv, line 7, column g, holds '1e39', expected a finite number"),
         (NODES + "f,x,train,inf,1\n", EDGES, "line 7, column f, holds 'inf'"),
         (NODES + "f,x,train,,1\n", EDGES, "line 7, column f, holds ''"),
         (NODES + "f,x,trial,1,1\n", EDGES, "line 7, has the split 'trial'"),
