@@ -118,5 +118,9 @@ def _cached(path: Path, mels: int) -> Path:
     if not target.exists():
         buffer = io.BytesIO()
         np.save(buffer, log_mel(path, mels))
-        write_atomically(target, buffer.getvalue())
+        try:
+            write_atomically(target, buffer.getvalue())
+        except InputError as error:
+            ways = "XDG_CACHE_HOME names another folder for the cache, --data.cache false does without"
+            raise InputError(f"{error}; {ways}") from None
     return target

@@ -30,19 +30,26 @@ PART_NAMES = {
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the process ends; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file so that it is there whole or not at all, whenever the process ends; folders are made.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written to.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def sha256(path: Path) -> str:
@@ -97,7 +104,7 @@ def read_table(path: Path, columns: Collection[str]) -> tuple[list[str], list[tu
             raise InputError(f"{path} is empty, expected a first line that names the columns {', '.join(columns)}")
         for name in columns:
             if name not in header:
-                raise InputError(f"{path} has no column {name!r} in its first line ({nearest(name, header)})")
+                raise InputError(f"{path} has no column {name!r} in its first line: {nearest(name, header)}")
         if len(set(header)) < len(header):
             again = next(name for i, name in enumerate(header) if name in header[:i])
             raise InputError(f"{path} names the column {again!r} twice in its first line, expected each once")

@@ -143,7 +143,10 @@ def get(name: str) -> Path:
         if not published.base:
             raise
     place = cache_folder() / "data" / name
-    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{place.parent} cannot be made: {error.strerror}, expected a cache folder") from None
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{name}.") as temporary:
         whole = Path(temporary) / name
         for path, expected in published.files.items():
@@ -159,7 +162,7 @@ def get(name: str) -> Path:
 
 def _published(name: str) -> Published:
     if name not in DATASETS:
-        raise InputError(f"there is no data set {name!r} ({nearest(name, DATASETS)})")
+        raise InputError(f"there is no data set {name!r}: {nearest(name, DATASETS)}")
     return DATASETS[name]
 
 
@@ -169,7 +172,8 @@ def _download(url: str, path: Path, expected: str) -> None:
         with urllib.request.urlopen(url, timeout=60) as answer, path.open("wb") as file:
             shutil.copyfileobj(answer, file)
     except (urllib.error.URLError, OSError) as error:
-        raise InputError(f"{url} cannot be downloaded: {getattr(error, 'reason', error)}") from None
+        reason = getattr(error, "reason", error)
+        raise InputError(f"{url} cannot be downloaded: {getattr(reason, 'strerror', None) or reason}") from None
     found = sha256(path)
     if found != expected:
         raise InputError(f"{url} has the SHA-256 {found}, expected {expected}: the file is not the published one")

@@ -12,7 +12,7 @@ from regard.data.examples import PARTS, Array, Encoding, Example, Part, Targets,
 from regard.data.features import FRAMES_PER_SECOND, cached_log_mel, count_frames, log_mel, sound_suffixes
 from regard.data.files import PART_NAMES, labeled_files, read_table
 from regard.data.registry import locate
-from regard.errors import InputError
+from regard.errors import InputError, check_numbers
 
 __all__ = ["Sounds", "Utterances"]
 
@@ -59,6 +59,7 @@ class Sounds:
 
     def fit(self) -> Encoding:
         """The labels of the training part; no sound is read."""
+        check_numbers("data", self, "mels", least=1)
         for name, seconds in (("crop", self.crop), ("train_crop", self.train_crop)):
             if seconds and not seconds * FRAMES_PER_SECOND >= 1:
                 raise InputError(f"{name} is {seconds} seconds, expected 0 or at least 0.01: one frame")

@@ -13,7 +13,17 @@ from regard.train.experiment import Experiment, from_yaml, to_yaml
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CONFIG", "ENCODING", "WEIGHTS", "load_weights", "read_config", "save", "save_weights", "sweep"]
+__all__ = [
+    "CONFIG",
+    "ENCODING",
+    "WEIGHTS",
+    "load_weights",
+    "read_config",
+    "read_weights",
+    "save",
+    "save_weights",
+    "sweep",
+]
 
 CONFIG = "config.yaml"
 ENCODING = ("labels.json", "vocabulary.json", "encoding.json")
@@ -26,10 +36,7 @@ def save(path: Path, content: bytes | str) -> None:
     Raises:
         InputError: the disk is full, or the folder cannot be written to.
     """
-    try:
-        write_atomically(path, content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    write_atomically(path, content.encode() if isinstance(content, str) else content)
 
 
 def sweep(folder: Path) -> None:
@@ -66,6 +73,20 @@ def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
     """Reads the weights that `save_weights` wrote; nothing is ever unpickled.
 
     Raises:
+        InputError: what `read_weights` refuses, or weights of another model.
+    """
+    tensors = read_weights(folder, experiment)
+    own = _named(model, task)
+    if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in tensors.items()}:
+        raise InputError(f"{folder / WEIGHTS} holds weights of another model than {CONFIG} describes")
+    for name, each in own.items():
+        each.data.copy_(tensors[name])
+
+
+def read_weights(folder: Path, experiment: Experiment) -> dict[str, Any]:
+    """The weights by name, if they are those that belong to the files beside them.
+
+    Raises:
         InputError: the file is missing, is no safetensors file, or it or a file beside it was altered since.
     """
     from safetensors import SafetensorError, safe_open
@@ -84,11 +105,7 @@ def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
             raise InputError(f"{folder / name} does not belong to {WEIGHTS}, expected it as training wrote it")
     if metadata.get(WEIGHTS) != _digest_of(tensors):
         raise InputError(f"{path} holds other weights than training wrote, as its own checksum says")
-    own = _named(model, task)
-    if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in tensors.items()}:
-        raise InputError(f"{path} holds weights of another model than {CONFIG} describes")
-    for name, each in own.items():
-        each.data.copy_(tensors[name])
+    return tensors
 
 
 def _named(model: nn.Module, task: nn.Module) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from regard.data.features import cached_log_mel, count_frames, log_mel, read_sou
 from regard.data.speech import Sounds
 from regard.errors import InputError
 
-published = pytest.mark.skipif("REGARD_DATA" not in os.environ, reason="REGARD_DATA names no folder of published data")
+published = pytest.mark.skipif(
+    not os.environ.get("REGARD_DATA"), reason="REGARD_DATA names no folder of published data"
+)
 PARTS = ("train", "validation", "test")
 
 
@@ -257,3 +259,18 @@ def test_the_published_utterances() -> None:
     assert example.values.shape == (part.lengths[0], 40)
     assert example.target is not None
     assert encoding.labels[int(example.target)] == example.name.split("/")[1]
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Sounds(str(sounds(tmp_path)))
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(
+        InputError, match=r"\.npy cannot be written: Not a directory; XDG_CACHE_HOME .* --data\.cache false"
+    ):
+        reader.part("train", reader.fit())
+
+
+def test_no_bands_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.mels is 0, expected at least 1"):
+        Sounds(str(sounds(tmp_path)), mels=0).fit()
