@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from regard.train.learner import Learner
 __all__ = ["AtomicCheckpoints", "Checkpoints", "generators", "newest", "restore_generators"]
 
 KEPT = 2
+_PARTS = {"state_dict", "loops", "callbacks", "global_step"}
 
 
 class AtomicCheckpoints(CheckpointIO):
@@ -32,7 +34,12 @@ class AtomicCheckpoints(CheckpointIO):
         save(Path(path), stream.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of another pickle protocol than torch's: such a file is refused, or read.
+            warnings.simplefilter("ignore", UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(found, dict) or not found.keys() >= _PARTS:
+            raise ValueError(f"{path} is no checkpoint")
         return found
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -40,12 +47,19 @@ class AtomicCheckpoints(CheckpointIO):
 
 
 def newest(folder: Path) -> tuple[Path | None, dict[str, Any]]:
-    """The newest checkpoint of a folder that can be read, and what is in it; (None, {}) where there is none."""
-    for path in reversed(_all(folder)):
+    """The newest checkpoint of a folder that can be read, and what is in it; (None, {}) in a folder without any.
+
+    Raises:
+        InputError: there are some, and none can be read.
+    """
+    paths = _all(folder)
+    for path in reversed(paths):
         try:
             return path, AtomicCheckpoints().load_checkpoint(path)
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
             continue
+    if paths:
+        raise InputError(f"{paths[-1]} is no checkpoint of a training, expected one here, or none to begin again")
     return None, {}
 
 

@@ -17,10 +17,12 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 
 from regard.data.batching import BudgetSampler, loader
-from regard.data.examples import Dataset, Encoding
+from regard.data.examples import Dataset, Encoding, Listed
 from regard.errors import InputError
+from regard.tasks.modules import Task
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
@@ -29,7 +31,7 @@ from regard.train.folder import CONFIG, ENCODING, read_config, save, sweep
 from regard.train.learner import Learner
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
-from regard.train.scoring import device_of, targets_of, trivial_metrics
+from regard.train.scoring import device_of, run, targets_of, trivial_metrics
 
 __all__ = ["fit"]
 
@@ -57,6 +59,8 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     model = experiment.model.build(encoding)
     task = experiment.task.build(model.width, encoding)
     task.observe(targets_of(parts.train))
+    if _rank() == 0:
+        _rehearse(model, task, parts, experiment.training)
     # Dropout differs between processes, the initial weights do not.
     _seed(seed + 1_000_003 * _rank())
     learner = Learner(model, task, experiment, parts.steps)
@@ -94,6 +98,17 @@ class _Parts:
         fixed = BudgetSampler(self.validation.lengths, options.batch_vectors, seed=0, shuffle=False, **place)
         self.loaders = loader(self.train, self.order, options.workers), loader(self.validation, fixed, 0)
         self.steps = len(self.order) * options.epochs
+
+
+def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) -> None:
+    """The longest example of each part goes through once, so that what does not fit is refused before a run is begun."""
+    for part in (parts.train, parts.validation):
+        lengths = part.lengths
+        longest = Listed([part[max(range(len(part)), key=lengths.__getitem__)]])
+        for batch, output in run(model, task, longest, options):
+            task.loss(output, batch["targets"])
+    model.train()
+    task.train()
 
 
 def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:

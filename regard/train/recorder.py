@@ -14,7 +14,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from regard.errors import InputError
-from regard.train.folder import save, save_weights
+from regard.train.folder import read_config, read_weights, save, save_weights
 from regard.train.learner import Learner
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ class Best(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.found, self.epoch, self.waited = state_dict["found"], state_dict["epoch"], state_dict["waited"]
+        if self.epoch:
+            # What later epochs cannot better must still be there; no checkpoint has it.
+            read_weights(self.folder, read_config(self.folder))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A training that was killed after its last epoch stops again at once.
@@ -134,12 +137,22 @@ class Best(Callback):
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """The rows of `metrics.csv`."""
+    """The rows of `metrics.csv`, of which a killed training may have left the last half written.
+
+    Raises:
+        InputError: a file that is no such table.
+    """
+    path = folder / METRICS
     try:
-        with (folder / METRICS).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8") as file:
+            rows: list[dict[str, str]] = list(csv.DictReader(file))
     except FileNotFoundError:
         return []
+    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = [{}]
+    if not all((row.get("step") or "").isdecimal() for row in (rows[:-1] or rows)):
+        raise InputError(f"{path} was altered or cannot be read, expected the rows that training wrote")
+    return rows
 
 
 def cut_back(folder: Path, step: int) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,3 +165,39 @@ def test_generators_go_back_to_what_they_were():
     stream.seek(0)
     restore_generators(torch.load(stream, weights_only=True))
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == drawn
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    return fit(tiny.experiment(epochs=1), tmp_path_factory.mktemp("ended") / "run")
+
+
+def whole(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "sentence"),
+    [
+        ("model.safetensors", None, "is missing, expected the weights"),
+        ("model.safetensors", b"no weights", "is not a whole safetensors file"),
+        ("metrics.csv", b"\xff\xfe", "was altered or cannot be read"),
+        ("metrics.csv", b"no,table\n1,2\n3,4\n", "was altered or cannot be read"),
+        ("checkpoints/*", b"no checkpoint", "is no checkpoint of a training"),
+        ("checkpoints/*", {"x": 1}, "is no checkpoint of a training"),
+        ("checkpoints/*", [1], "is no checkpoint of a training"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_refused_and_left_alone(name, damage, sentence, ended, tmp_path):
+    folder = shutil.copytree(ended, tmp_path / "run")
+    for path in list(folder.glob(name)):
+        if damage is None:
+            path.unlink()
+        elif isinstance(damage, bytes):
+            path.write_bytes(damage)
+        else:
+            torch.save(damage, path)
+    before = whole(folder)
+    with pytest.raises(InputError, match=sentence):
+        fit(tiny.experiment(epochs=1), folder, resume=True)
+    assert whole(folder) == before

@@ -11,6 +11,8 @@ import tiny
 import torch
 
 from regard.errors import InputError
+from regard.models.configs import Encoder
+from regard.tasks.configs import PerVectorLabel
 from regard.train import Run, fit, from_yaml
 from regard.train.card import read_facts
 from regard.train.folder import save_weights
@@ -119,11 +121,11 @@ def test_a_missing_file_is_named(name, folder):
 @pytest.mark.parametrize(
     ("name", "old", "new", "sentence"),
     [
-        ("labels.json", "up", "side", "labels.json, vocabulary.json, encoding.json that were altered"),
+        ("labels.json", "up", "side", "one of labels.json, vocabulary.json, encoding.json in .* was altered"),
         ("labels.json", "[", "", "labels.json is not JSON"),
         ("config.yaml", "heads: 2", "heads: 4", "config.yaml does not belong to model.safetensors"),
-        ("config.yaml", "heads: 2", "head: 2", "no option model.head .did you mean 'heads'"),
-        ("config.yaml", "type: Encoder", "type: os.system", "model.type is 'os.system', which is not known"),
+        ("config.yaml", "heads: 2", "head: 2", "no option model.head: did you mean 'heads'"),
+        ("config.yaml", "type: Encoder", "type: os.system", "has model.type 'os.system', which is not known"),
     ],
 )
 def test_an_altered_file_is_named(name, old, new, sentence, folder):
@@ -183,6 +185,21 @@ def test_an_empty_part_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(tiny.SIZES, "validation", 0)
     with pytest.raises(InputError, match="the validation part is empty"):
         fit(tiny.experiment(), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"task": PerVectorLabel()}, "the data needs another task"),
+        ({"model": Encoder(width=8, heads=3)}, "expected heads to divide the width"),
+        ({"model": Encoder(width=8, heads=2, attention="Attention(pattern=Edges())")}, "the sets have no edges"),
+        ({"model": Encoder(width=8, heads=2, positions="learned", longest=6)}, "the learned positions end there"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_before_a_run_is_begun(options, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        fit(replace(tiny.experiment(), **options), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "nothing half-written"
 
 
