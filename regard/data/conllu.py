@@ -46,7 +46,7 @@ def read_conllu(path: Path, column: str = "upos") -> tuple[Sentence, ...]:
     try:
         status = path.stat()
     except OSError:
-        raise InputError(f"{path} is not there, expected a file in CoNLL-U") from None
+        raise InputError(f"{path} is not there, expected a file in CoNLL-U, or a folder of them") from None
     return _parsed(path, column, status.st_mtime_ns, status.st_size)
 
 
@@ -145,6 +145,8 @@ def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]
     found: list[Sentence] = []
     for source in sources:
         path = Path(source)
+        if not source.strip():
+            raise InputError(f"a source is {source!r}, expected a sentence, a file, or - for standard input")
         before = len(found)
         if source == "-":
             found += _plain(read_lines(sys.stdin.buffer, "standard input"), "standard input")
@@ -161,6 +163,9 @@ def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]
 
 def _plain(lines: Iterable[tuple[int, str]], where: str) -> Iterator[Sentence]:
     for number, line in lines:
+        if line.count("\t") == 9:
+            found = "looks like CoNLL-U with its 10 fields"
+            raise InputError(f"{where}, line {number}, {found}, expected plain text, or a file named .conllu")
         words = tokenize(line)
         if words:
             name = line.strip() if where == "sentence" else f"{where}:{number}"

@@ -79,13 +79,13 @@ class Conllu:
 
     def _sentences(self, part: Part) -> list[Sentence]:
         place = Path(self.path) if self.path is not None else locate("ud-english-ewt")
-        if place.is_file():
+        if not place.is_dir():
             sentences = read_conllu(place, self.column)
             parts = split([sentence.name for sentence in sentences])
             chosen = [sentence for sentence, its in zip(sentences, parts, strict=True) if its == part]
             if not chosen:
                 raise InputError(
-                    f"{place} has {len(sentences)} sentences, expected at least 3 to divide into three parts"
+                    f"{place} has too few sentences, {len(sentences)}, expected at least 3 to divide into three parts"
                 )
             return chosen
         files = [path for path in sorted(place.glob("*")) if is_conllu(path) and _part_of(path) == part]

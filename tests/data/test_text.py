@@ -11,7 +11,9 @@ from regard.data.conllu import read_conllu, tokenize
 from regard.data.text import Conllu
 from regard.errors import InputError
 
-published = pytest.mark.skipif("REGARD_DATA" not in os.environ, reason="REGARD_DATA names no folder of published data")
+published = pytest.mark.skipif(
+    not os.environ.get("REGARD_DATA"), reason="REGARD_DATA names no folder of published data"
+)
 
 
 def line(index: str, form: str, upos: str = "NOUN") -> str:
@@ -143,7 +145,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "x-ud-dev.conllu").unlink()
     with pytest.raises(InputError, match="has no validation part"):
         reader.part("validation", reader.fit())
-    with pytest.raises(InputError, match="has no train part"):
+    with pytest.raises(InputError, match="nowhere is not there"):
         Conllu(str(tmp_path / "nowhere")).fit()
 
 
@@ -177,6 +179,16 @@ def test_inputs_without_a_sentence_are_refused(tmp_path: Path) -> None:
     for source, sentence in ((tmp_path / "empty.txt", "is empty"), (tmp_path / "nowhere.txt", "No such file")):
         with pytest.raises(InputError, match=sentence):
             reader.inputs([str(source)], encoding)
+    for nothing in ("", "  "):
+        with pytest.raises(InputError, match="expected a sentence, a file, or -"):
+            reader.inputs([nothing], encoding)
+
+
+def test_conllu_under_another_name_is_not_taken_for_sentences(tmp_path: Path) -> None:
+    reader = folder(tmp_path)
+    path = (tmp_path / "x-ud-test.conllu").rename(tmp_path / "test.txt")
+    with pytest.raises(InputError, match=r"test\.txt, line \d+, looks like CoNLL-U"):
+        reader.inputs([str(path)], reader.fit())
 
 
 def test_tokens_join_to_the_text_they_came_from() -> None:
