@@ -11,7 +11,7 @@ import numpy as np
 
 from regard.data.examples import Array, Encoding, Example, Listed, Part, Targets, check_part, split
 from regard.data.files import labeled_files
-from regard.errors import InputError
+from regard.errors import InputError, check_numbers
 
 __all__ = ["Digits"]
 
@@ -56,6 +56,7 @@ class Digits:
 
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches."""
+        check_numbers("data", self, "size", least=1)
         if self.patch < 1 or self._side % self.patch:
             raise InputError(
                 f"patch is {self.patch}, expected a divisor of the {self._side} pixels of a picture's side"
@@ -123,16 +124,19 @@ class Digits:
 
         try:
             with Image.open(path) as file:
-                picture = file.convert("RGB" if self.color and self.path is not None else "L")
+                # Pillow would cut 16 bits off at 255, not scale them.
+                deep = file.mode.startswith("I;16")
+                whole = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file
+                picture = whole.convert("RGB" if self.color and self.path is not None else "L")
             if picture.size != (self._side, self._side):
                 picture = picture.resize((self._side, self._side), Image.Resampling.BOX)
             pixels = np.asarray(picture, np.float32) / 255
         except FileNotFoundError:
             raise InputError(f"{path} is not there, expected a picture") from None
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = (
-                "it is empty" if path.is_file() and not path.stat().st_size else str(error).rstrip(".") or "damaged"
-            )
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".") or "it is damaged"
+            if path.is_file() and not path.stat().st_size:
+                reason = "it is empty"
             raise InputError(f"{path} cannot be read as a picture: {reason}") from None
         return pixels.reshape(self._side, self._side, -1)
 

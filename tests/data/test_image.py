@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regard.data.examples import Encoding
 from regard.data.image import Digits
 from regard.errors import InputError
 
@@ -147,3 +148,15 @@ def test_no_distortion_leaves_the_picture_as_it_was() -> None:
 def test_a_distortion_out_of_range_is_refused() -> None:
     with pytest.raises(InputError, match=r"distort is 1\.5, expected at least 0 and less than 1"):
         Digits(distort=1.5).fit()
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 0x4000], [0x8000, 0xFFFF]], np.uint16)).save(tmp_path / "deep.png")
+    reader = Digits(path=str(tmp_path), size=2, patch=2)
+    (example,) = reader.inputs([str(tmp_path / "deep.png")], Encoding()).examples
+    assert (example.values * 255).tolist() == [[0, 0x40, 0x80, 0xFF]]
+
+
+def test_a_size_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.size is 0, expected at least 1"):
+        Digits(path=pictures(tmp_path), size=0).fit()
