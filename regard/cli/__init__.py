@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate" not in str(error):
+            raise
+        return _fail("this takes more memory than there is, expected smaller sets, --training.batch_vectors or model")
     except KeyboardInterrupt as interruption:
         print(f"regard: {str(interruption) or 'interrupted'}", file=sys.stderr)
         return 130

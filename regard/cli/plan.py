@@ -16,6 +16,7 @@ __all__ = ["draw", "run"]
 
 _SHADES = "·░▒▓█"
 _CELLS = 32  # the side of a picture
+_MOST = 10_000_000  # vectors, sets or edges to be told about, as their places are in memory
 _SAMPLES = 16  # the side of a cell's grid of samples
 
 _DESCRIPTION = """What would run an attention: the executor, why not the others, pairs, operations and bytes.
@@ -39,6 +40,12 @@ def run(arguments: Sequence[str]) -> int:
     for name, lowest in {"length": 0, "sets": 0, "heads": 1, "width": 1, "degree": 0}.items():
         if chosen[name] < lowest:
             raise InputError(f"--{name} is {chosen[name]}, expected at least {lowest}")
+    vectors, edges = chosen.sets * chosen.length, chosen.sets * chosen.length * chosen.degree
+    if max(vectors, chosen.sets, edges) > _MOST:
+        raise InputError(
+            f"--sets, --length and --degree make {vectors:,} vectors in {chosen.sets:,} sets and {edges:,} edges, "
+            f"expected at most {_MOST:,} of each"
+        )
     if chosen.width % chosen.heads:
         raise InputError(f"--width is {chosen.width}, expected a multiple of the {chosen.heads} heads")
 

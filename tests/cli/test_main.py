@@ -7,6 +7,7 @@ import pytest
 
 from regard.cli import COMMANDS, main
 
+MEMORY = "this takes more memory than there is, expected smaller sets, --training.batch_vectors or model"
 HEAVY = ["numpy", "torch", "lightning", "jsonargparse", "rich"]
 
 
@@ -72,6 +73,12 @@ def test_version(capsys):
             ["plan", "Causal()", "--length", "4", "--dtype", "float23"],
             "--dtype is 'float23', expected one of float32, bfloat16, float64: did you mean 'float32'?",
         ),
+        (["explain", "a", "b", "c"], "explain is given 'c' too many; regard explain --help says what it takes"),
+        (["plan", "Causal()", "--executor", "--length", "4"], "--executor is given without a value, expected a text"),
+        (
+            ["plan", "Causal()", "--length", str(10**20)],
+            f"--sets, --length and --degree make {10**20:,} vectors in 1 sets and 0 edges, expected at most 10,000,000 of each",
+        ),
         (["data", "gte"], "data does not know 'gte': did you mean 'get'?"),
         (["data", "list", "digist"], "there is no data set 'digist': did you mean 'digits'?"),
         (["evaluate", "nowhere"], "nowhere holds no config.yaml, expected the folder of a run, or a folder of runs"),
@@ -96,6 +103,8 @@ def test_bad_input_is_refused_in_one_sentence(arguments, sentence, capsys, tmp_p
     ("error", "status", "sentence"),
     [
         (OSError(28, "No space left on device", "runs/x"), 2, "regard: runs/x: No space left on device\n"),
+        (MemoryError(), 2, f"regard: {MEMORY}\n"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 2, f"regard: {MEMORY}\n"),
         (KeyboardInterrupt(), 130, "regard: interrupted\n"),
     ],
 )
