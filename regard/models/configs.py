@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from regard.errors import check_numbers
+from regard.attention.spec import Attention, parse
+from regard.errors import InputError, check_numbers
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regard.data.examples import Encoding
 
-__all__ = ["Encoder", "GraphAttentionNetwork"]
+__all__ = ["Encoder", "GraphAttentionNetwork", "attention_of"]
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Encoder:
         check_numbers("model", self, "width", "heads", "feed_forward", "longest", least=1)
         check_numbers("model", self, "layers", "neighbors", "characters", least=0)
         check_numbers("model", self, "dropout", "input_dropout", "word_dropout", least=0, below=1)
+        if self.mixer == "attention":
+            _check_heads(self.width, self.heads, self.attention)
 
     def build(self, encoding: Encoding) -> nn.Module:
         from regard.models.encoder import EncoderModel
@@ -89,8 +92,28 @@ class GraphAttentionNetwork:
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "layers", "heads", "last_heads", least=1)
         check_numbers("model", self, "dropout", "attention_dropout", least=0, below=1)
+        _check_heads(self.width, self.heads, self.attention)
 
     def build(self, encoding: Encoding) -> nn.Module:
         from regard.models.gat import GraphAttentionModel
 
         return GraphAttentionModel(self, encoding)
+
+
+def attention_of(text: str) -> Attention:
+    """The attention that a recipe's text names.
+
+    Raises:
+        InputError: text that is no attention.
+    """
+    attention = parse(text)
+    if not isinstance(attention, Attention):
+        raise InputError(f"the model's attention is {text!r}, expected such as 'Attention(pattern=Window(64, 16))'")
+    return attention
+
+
+def _check_heads(width: int, heads: int, attention: str) -> None:
+    """Here, before anything is built, so that the last run of a sweep is refused before the first begins."""
+    attention_of(attention)
+    if width % heads:
+        raise InputError(f"model.width is {width}, expected a multiple of the {heads} heads")

@@ -7,30 +7,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from regard.attention.spec import Attention, parse
 from regard.data.examples import Encoding
-from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.embed import Embed, FromCharacters
 from regard.layers.mixers import Pointwise, WindowedLinear
 from regard.layers.positions import Learned, Rotary, Sinusoidal
-from regard.models.configs import Encoder
+from regard.models.configs import Encoder, attention_of
 from regard.sets import VectorSets
 
-__all__ = ["EncoderModel", "attention_of"]
-
-
-def attention_of(text: str) -> Attention:
-    """The attention that a recipe's text names.
-
-    Raises:
-        InputError: text that is no attention.
-    """
-    attention = parse(text)
-    if not isinstance(attention, Attention):
-        raise InputError(f"the model's attention is {text!r}, expected such as 'Attention(pattern=Window(64, 16))'")
-    return attention
+__all__ = ["EncoderModel"]
 
 
 class EncoderModel(nn.Module):

@@ -10,8 +10,7 @@ from torch import nn
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.attention import Attend
-from regard.models.configs import GraphAttentionNetwork
-from regard.models.encoder import attention_of
+from regard.models.configs import GraphAttentionNetwork, attention_of
 from regard.sets import VectorSets
 
 __all__ = ["GraphAttentionLayer", "GraphAttentionModel"]

@@ -12,6 +12,7 @@ from regard.train import from_yaml
 
 POOLS = "mean, max, statistics, attention"
 SUCH_AS = "expected an option and its values such as model.width=64,128"
+AN_ATTENTION = "expected such as 'Attention(pattern=Window(64, 16))'"
 TWICE = "the run 'width=8' twice, expected each run once"
 ALONE = "one experiment, expected no --sweep and no --seeds beside it"
 
@@ -165,6 +166,9 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path
         (["digits", "--sweep", "model.width="], f"--sweep is 'model.width=', {SUCH_AS}"),
         (["digits", "--sweep", "model.widht=1,2"], "train digits has no option '--model.widht': did you mean '--model.width'?"),
         (["digits", "--sweep", "model.width=8,x"], "--model.width is 'x', expected a whole number"),
+        (["digits", "--sweep", "model.width=8,9"], "model.width is 9, expected a multiple of the 4 heads"),
+        (["citation", "--sweep", "model.heads=8,9"], "model.width is 64, expected a multiple of the 9 heads"),
+        (["digits", "--sweep", "model.attention=Attention(),Dot()"], f"the model's attention is 'Dot()', {AN_ATTENTION}"),
         (["digits", "--sweep", "model.width=8,8"], f"--sweep and --seeds ask for {TWICE}"),
         (["digits", "--seeds", "2", "--print_config"], f"--print_config shows {ALONE}"),
         (["--resume", "nowhere"], "nowhere/config.yaml is missing or cannot be read, expected a run directory that training made"),

@@ -192,7 +192,6 @@ def test_an_empty_part_is_refused(tmp_path, monkeypatch):
     ("options", "sentence"),
     [
         ({"task": PerVectorLabel()}, "the data needs another task"),
-        ({"model": Encoder(width=8, heads=3)}, "expected heads to divide the width"),
         ({"model": Encoder(width=8, heads=2, attention="Attention(pattern=Edges())")}, "the sets have no edges"),
         ({"model": Encoder(width=8, heads=2, positions="learned", longest=6)}, "the learned positions end there"),
     ],
