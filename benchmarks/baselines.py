@@ -71,14 +71,19 @@ def _word_features(words: Sequence[str], at: int) -> dict[str, Any]:
 def tagging(parts: Parts) -> dict[str, float]:
     """A linear model on affixes and the two words around."""
 
-    def features(part: Sequence[Example]) -> tuple[list[dict[str, Any]], Array]:
-        words = [each.tokens or () for each in part]
-        return [_word_features(line, at) for line in words for at in range(len(line))], _labels(part)
-
-    model = make_pipeline(
-        DictVectorizer(dtype=np.float32), SGDClassifier(alpha=3e-6, max_iter=20, random_state=0, n_jobs=1)
-    )
-    return {"linear model on affixes and neighbors": _score(model, features(parts[0]), features(parts[1]))}
+    features = [
+        [_word_features(each.tokens or (), at) for each in part for at in range(len(each.tokens or ()))]
+        for part in parts
+    ]
+    vectorizer = DictVectorizer(dtype=np.float32).fit(features[0])
+    train, test = (vectorizer.transform(each) for each in features)
+    for each in (train, test):
+        # The linear model takes no wider ones.
+        each.indices, each.indptr = each.indices.astype(np.int32), each.indptr.astype(np.int32)
+    model = SGDClassifier(alpha=3e-6, max_iter=20, random_state=0)
+    return {
+        "linear model on affixes and neighbors": _score(model, (train, _labels(parts[0])), (test, _labels(parts[1])))
+    }
 
 
 def citation(parts: Parts) -> dict[str, float]:
