@@ -16,9 +16,9 @@ def speaker() -> Experiment:
     """
     return Experiment(
         "speaker",
-        Sounds(train_crop=1.28),
+        Sounds(train_crop=1.28, normalize=False),
         Encoder(width=96, layers=2, heads=4, feed_forward=192, positions="none", dropout=0.1),
         PerSetLabel(pool="statistics", label_smoothing=0.05),
         Optimizer(learning_rate=1.5e-3, weight_decay=0.05, warm_up=400),
-        Training(epochs=90, batch_vectors=2048),
+        Training(epochs=50, batch_vectors=2048),
     )
