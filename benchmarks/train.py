@@ -99,7 +99,6 @@ CASES = {
 def train_one(experiment: Experiment, folder: Path) -> Run:
     if not (folder / "evaluation.json").exists():
         fit(experiment, folder, resume=folder.exists())
-        Run.open(folder).evaluate("test")
     return Run.open(folder)
 
 

@@ -113,16 +113,16 @@ def _rows(layout: Layout, sets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _cut(n: list[int], m: list[int]) -> Iterator[tuple[int, int]]:
     """Where to cut the sorted sets: padding a rectangle must cost less than starting another one."""
-    begin, wide, high, real = 0, 0, 0, 0
+    begin, wide, high = 0, 0, 0
     for at in range(len(n)):
-        new_wide, new_high, new_real = max(wide, m[at]), max(high, n[at]), real + n[at] * m[at]
+        new_wide, new_high = max(wide, m[at]), max(high, n[at])
         before = (at - begin) * wide * high
         grown = (at + 1 - begin) * new_wide * new_high
         if at > begin and grown - before - n[at] * m[at] > _PAIRS_PER_RECTANGLE:
             yield begin, at
-            begin, wide, high, real = at, m[at], n[at], n[at] * m[at]
+            begin, wide, high = at, m[at], n[at]
         else:
-            wide, high, real = new_wide, new_high, new_real
+            wide, high = new_wide, new_high
     if begin < len(n):
         yield begin, len(n)
 
