@@ -30,7 +30,7 @@ LIGHT = [
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]
 HEAVY = [
-    *("torch", "lightning", "torchmetrics", "torchdata", "tensorboard", "matplotlib"),
+    *("torch", "lightning", "torchmetrics", "torchdata", "tensorboard", "matplotlib", "numba", "llvmlite"),
     *("sklearn", "scipy", "PIL", "soundfile", "soxr", "kaldi_native_fbank"),
 ]
 

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import torch
 
+from regard.attention import costs
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense, edges
 from regard.attention.problem import Problem
@@ -28,7 +29,7 @@ class Plan:
 
     executor: str
     refusals: dict[str, str]
-    costs: dict[str, float]
+    seconds: dict[str, float]
     problem: Problem = field(repr=False)
 
     @property
@@ -44,9 +45,12 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Bytes of the inputs and the output."""
-        p, t, u = self.problem, self.problem.layout.total, self.problem.key_layout.total
-        numbers = t * p.heads * (p.d + p.e) + u * p.key_heads * (p.d + p.e)
-        return numbers * p.dtype.itemsize
+        return self.problem.bytes
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a forward and a backward pass have allocated at their peak, above the inputs."""
+        return EXECUTORS[self.executor].memory(self.problem)
 
     def __str__(self) -> str:
         p = self.problem
@@ -56,17 +60,21 @@ class Plan:
             f"{p.attention!r}",
             f"executor  {self.executor}",
             *(f"refused   {name}: {reason}" for name, reason in self.refusals.items()),
-            *(f"slower    {name}: about {cost / self.costs[self.executor]:.1f} times" for name, cost in self._slower()),
+            *(
+                f"slower    {name}: about {seconds / self.seconds[self.executor]:.1f} times"
+                for name, seconds in self._slower()
+            ),
             f"sets      {p.layout.sets:,}, {p.layout.total:,} vectors, {p.heads} heads of {p.d}",
             f"pairs     {self.pairs:,}{share}",
             *(["tried     every pair, since the pattern names no intervals"] if p.union.tries_all else []),
             f"FLOPs     {self.flops:,} forward",
             f"bytes     {self.bytes:,} in and out",
+            f"memory    {self.memory:,} bytes more at the peak of training",
         ]
         return "\n".join(lines)
 
     def _slower(self) -> list[tuple[str, float]]:
-        return [(name, cost) for name, cost in self.costs.items() if name != self.executor]
+        return [(name, cost) for name, cost in self.seconds.items() if name != self.executor]
 
 
 def choose(problem: Problem, executor: str | None = None) -> Plan:
@@ -90,11 +98,15 @@ def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str]
     if executor is not None:
         if executor in refusals:
             raise InputError(f"the executor {executor!r} refuses {problem.attention!r}: {refusals[executor]}")
-        return executor, refusals, {executor: EXECUTORS[executor].cost(problem)}
-    costs = {name: module.cost(problem) for name, module in EXECUTORS.items() if name not in refusals}
-    if not costs:
+        return executor, refusals, {executor: _seconds(executor, problem)}
+    seconds = {name: _seconds(name, problem) for name in EXECUTORS if name not in refusals}
+    if not seconds:
         raise InputError(f"every executor refuses {problem.attention!r}: {'; '.join(refusals.values())}")
-    return min(costs, key=costs.__getitem__), refusals, costs
+    return min(seconds, key=seconds.__getitem__), refusals, seconds
+
+
+def _seconds(executor: str, problem: Problem) -> float:
+    return costs.seconds(executor, EXECUTORS[executor].work(problem))
 
 
 def check(problem: Problem) -> None:

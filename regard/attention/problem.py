@@ -55,6 +55,12 @@ class Problem:
     dropout: Dropout | None = None
 
     @property
+    def bytes(self) -> int:
+        """Bytes of the inputs and the output."""
+        queries, keys = self.layout.total * self.heads, self.key_layout.total * self.key_heads
+        return (queries + keys) * (self.d + self.e) * self.dtype.itemsize
+
+    @property
     def device(self) -> torch.device:
         return self.layout.device
 

@@ -200,8 +200,8 @@ def test_weights_of_some_rows_touch_no_others():
 
 def test_a_layout_shares_its_plan_between_layers(monkeypatch):
     counted = []
-    cost = dense.cost
-    monkeypatch.setattr(dense, "cost", lambda problem: counted.append(1) or cost(problem))
+    work = dense.work
+    monkeypatch.setattr(dense, "work", lambda problem: counted.append(1) or work(problem))
     layout = Layout.of_lengths([2, 3])
     for _ in range(3):
         attend(Attention(), X, X, X, layout)

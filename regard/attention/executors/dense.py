@@ -22,7 +22,7 @@ from regard.attention.reducers import Along
 from regard.attention.scores import Dot
 from regard.sets import Layout
 
-__all__ = ["cost", "run", "why_not"]
+__all__ = ["memory", "run", "why_not", "work"]
 
 # A score matrix larger than this is refused rather than built.
 _LARGEST_BYTES = 4 << 30
@@ -30,10 +30,6 @@ _LARGEST_BYTES = 4 << 30
 _TAME = 1e15
 # Padding so many pairs costs about as much as one more rectangle.
 _PAIRS_PER_RECTANGLE = 3000
-# Seconds of one core, forward and backward in float32, as measured for 256 to 1,024 vectors and for sentences: for a
-# rectangle; for a number that is gathered; for a pair and head, fused and written out; there for every number that the
-# score holds for the pair; and for a pair, head and number of a vector.
-_RECTANGLE, _GATHERED, _FUSED, _EAGER, _HELD, _PRODUCT = 4e-4, 1.5e-9, 5e-9, 1e-8, 7e-9, 1e-11
 
 
 def _fused(problem: Problem) -> bool:
@@ -61,16 +57,28 @@ def why_not(problem: Problem) -> str | None:
     return None
 
 
-def cost(problem: Problem) -> float:
+def work(problem: Problem) -> dict[str, float]:
     cut, width = _cut_up(problem), problem.d + problem.e
     pairs = problem.heads * sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
     gathered = 0 if cut.in_order else problem.heads * width * (len(cut.query_order) + len(cut.key_order))
-    per_pair = _PRODUCT * width
+    amounts: dict[str, float] = {
+        "calls": 1,
+        "rectangles": len(cut.each),
+        "gathered": gathered,
+        "products": pairs * width,
+    }
     if _fused(problem):
-        per_pair += _FUSED * (0.75 if _matrix_free(problem) and isinstance(problem.attention.pattern, Causal) else 1)
-    else:
-        per_pair += _EAGER + _HELD * problem.attention.score.numbers_per_pair(problem.d)
-    return _RECTANGLE * (1 + len(cut.each)) + _GATHERED * gathered + per_pair * pairs
+        causal = _matrix_free(problem) and isinstance(problem.attention.pattern, Causal)
+        return amounts | {"fused pairs": pairs * (0.75 if causal else 1)}
+    held = problem.attention.score.numbers_per_pair(problem.d)
+    return amounts | {"written-out pairs": pairs, "held numbers": pairs * held}
+
+
+def memory(problem: Problem) -> int:
+    cut, numbers = _cut_up(problem), problem.attention.score.numbers_per_pair(problem.d)
+    pairs = problem.heads * sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
+    held = 0 if _matrix_free(problem) else pairs * (numbers + 3) * max(4, problem.dtype.itemsize)
+    return held + 2 * problem.bytes
 
 
 @dataclass(frozen=True)

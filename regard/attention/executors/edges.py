@@ -9,21 +9,21 @@ from regard.attention.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.reducers import ByRow
 
-__all__ = ["cost", "pair_weights", "run", "why_not"]
-
-# Seconds of one core per pair, head and number of a vector, forward and backward in float32, as measured for graphs of
-# 256 to 2,708 vectors: every pair gathers its query, key and value, into a cache or past it.
-_CALL, _CACHED, _UNCACHED, _CACHE = 3e-4, 2.5e-9, 1e-8, 16e6
+__all__ = ["memory", "pair_weights", "run", "why_not", "work"]
 
 
 def why_not(problem: Problem) -> str | None:
     return None
 
 
-def cost(problem: Problem) -> float:
+def work(problem: Problem) -> dict[str, float]:
     held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
-    numbers = problem.count(problem.union) * problem.heads * held
-    return _CALL + numbers * (_CACHED if numbers < _CACHE else _UNCACHED)
+    return {"calls": 1, "numbers": problem.count(problem.union) * problem.heads * held}
+
+
+def memory(problem: Problem) -> int:
+    held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
+    return problem.count(problem.union) * problem.heads * held * max(4, problem.dtype.itemsize) + problem.bytes
 
 
 def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_rows: Tensor) -> tuple[Tensor, Pairs]:

@@ -1,0 +1,75 @@
+"""How kernels are compiled and run: `compiled` makes one of a function, `share` runs it on all threads."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from numba import njit
+
+__all__ = ["compiled", "inlined", "share"]
+
+# What of "fast" arithmetic leaves NaN and infinity their meaning.
+FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
+
+_pool: tuple[int, ThreadPoolExecutor] | None = None
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as machine code that holds no lock, kept on disk where something can be written."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba found no folder for its cache: this process compiles for itself.
+        return njit(**options)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of kernels, compiled into each of them."""
+    return njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
+
+
+def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -> None:
+    """`kernel(begin, end, *arguments)` for each two neighbors of `bounds`, on as many threads as torch uses.
+
+    Which thread computes which part is left to chance, so parts must write to places of their own; the caller's thread takes part.
+    """
+    parts = list(itertools.pairwise(bounds))
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads <= 1:
+        for begin, end in parts:
+            kernel(begin, end, *arguments)
+        return
+    turn = iter(parts)
+
+    def work() -> None:
+        for begin, end in turn:
+            kernel(begin, end, *arguments)
+
+    helpers = [_threads().submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    wanted = torch.get_num_threads()
+    if _pool is None or _pool[0] < wanted:
+        _pool = wanted, ThreadPoolExecutor(wanted, thread_name_prefix="regard")
+    return _pool[1]
+
+
+def _forget() -> None:
+    """A forked process has the pool, but not its threads."""
+    global _pool
+    _pool = None
+
+
+os.register_at_fork(after_in_child=_forget)
