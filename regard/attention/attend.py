@@ -151,7 +151,8 @@ def _problem(
         found = f"{q.dtype}, {k.dtype} and {v.dtype}"
         raise InputError(f"queries, keys and values are of types {found}, expected the same floats")
     drop = dropout if dropout is not None and dropout.p else None
-    return Problem(attention, layout, key_layout, q.shape[1], k.shape[1], q.shape[2], v.shape[2], q.dtype, drop)
+    heads, key_heads, d, e = q.shape[1], k.shape[1], q.shape[2], v.shape[2]
+    return Problem(attention.for_heads(heads), layout, key_layout, heads, key_heads, d, e, q.dtype, drop)
 
 
 def _check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:

@@ -55,6 +55,15 @@ class Pattern(Value):
         return max((part.coordinates for part in self.parts), default=0)
 
     @property
+    def varies(self) -> bool:
+        """Whether heads that share this pattern see different keys."""
+        return any(part.varies for part in self.parts)
+
+    def for_head(self, head: int) -> Pattern:
+        """What one head sees: this very object, unless the pattern varies with the head."""
+        return self
+
+    @property
     def tries_all(self) -> bool:
         """Whether the keys are found by asking about every pair, for want of intervals."""
         return type(self).keys is Pattern.keys or any(part.tries_all for part in self.parts)
@@ -290,6 +299,9 @@ class _Two(Pattern):
     def parts(self) -> tuple[Pattern, ...]:
         return self.a, self.b
 
+    def for_head(self, head: int) -> Pattern:
+        return type(self)(self.a.for_head(head), self.b.for_head(head)) if self.varies else self
+
 
 @dataclass(frozen=True, repr=False)
 class And(_Two):
@@ -328,6 +340,9 @@ class Not(Pattern):
     @property
     def parts(self) -> tuple[Pattern, ...]:
         return (self.a,)
+
+    def for_head(self, head: int) -> Pattern:
+        return Not(self.a.for_head(head)) if self.varies else self
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) ^ True

@@ -168,5 +168,5 @@ def plan(
     dense
     """
     drop = Dropout(dropout) if dropout else None
-    problem = Problem(attention, layout, key_layout or layout, heads, heads, d, d, dtype, drop)
+    problem = Problem(attention.for_heads(heads), layout, key_layout or layout, heads, heads, d, d, dtype, drop)
     return choose(problem, executor)

@@ -37,7 +37,7 @@ class Problem:
     """What is to be computed.
 
     Args:
-        attention: the specification.
+        attention: the specification, as `attention.for_heads(heads)` gives it.
         layout: of the queries. key_layout: of the keys, the same object in self-attention.
         heads: of the queries. key_heads: of the keys and values; a divisor of `heads`.
         d: width of queries and keys. e: width of values.
@@ -83,9 +83,20 @@ class Problem:
         return int((self.layout.lengths * self.key_layout.lengths).sum())
 
     @cached_property
+    def groups(self) -> list[tuple[Pattern, list[int]]]:
+        """The different patterns, each with the heads that use it."""
+        patterns = self.attention.patterns
+        if len(patterns) == 1:
+            return [(patterns[0], list(range(self.heads)))]
+        groups: dict[Pattern, list[int]] = {}
+        for head, pattern in enumerate(patterns):
+            groups.setdefault(pattern, []).append(head)
+        return list(groups.items())
+
+    @cached_property
     def union(self) -> Pattern:
         """What at least one head allows."""
-        first, *rest = self.attention.patterns
+        first, *rest = (pattern for pattern, _ in self.groups)
         for pattern in rest:
             first = Or(first, pattern)
         return first
@@ -102,5 +113,4 @@ class Problem:
     @cached_property
     def pairs(self) -> int:
         """The number of allowed pairs, summed over the heads."""
-        each = [self.count(pattern) for pattern in self.attention.patterns]
-        return sum(each) if len(each) > 1 else self.heads * each[0]
+        return sum(self.count(pattern) * len(heads) for pattern, heads in self.groups)

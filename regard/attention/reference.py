@@ -28,6 +28,7 @@ def reference(
 ) -> Tensor:
     """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; see `attend`."""
     heads = q.shape[1]
+    attention = attention.for_heads(heads)
     k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     out = q.new_zeros(q.shape[0], heads, v.shape[-1])
     for b in range(layout.sets):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from regard.attention import biases, normalizers, patterns, scores
@@ -64,6 +65,15 @@ class Attention(Value):
         """The pattern of every head, or one for all of them."""
         return self.pattern if isinstance(self.pattern, tuple) else (self.pattern,)
 
+    @cached_property
+    def _varies(self) -> bool:
+        return any(pattern.varies for pattern in self.patterns)
+
+    def for_heads(self, heads: int) -> Attention:
+        """The same with one pattern per head where a pattern varies with the head; else this very object."""
+        # Patterns for another number of heads are refused when they meet the heads.
+        return _for_heads(self, heads) if self._varies and len(self.patterns) in (1, heads) else self
+
     def parameters(self, heads: int, d: int, e: int | None = None) -> Shapes:
         """The names and shapes of the learned tensors, for queries of width d and values of width e (d where None).
 
@@ -94,6 +104,12 @@ class Attention(Value):
 
     def bias_scale(self, d: int) -> float:
         return self.score.scaling(d) if self.bias is not None and self.bias.scaled else 1.0
+
+
+@lru_cache(maxsize=256)
+def _for_heads(attention: Attention, heads: int) -> Attention:
+    patterns = attention.patterns if len(attention.patterns) > 1 else attention.patterns * heads
+    return replace(attention, pattern=tuple(pattern.for_head(head) for head, pattern in enumerate(patterns)))
 
 
 # Longer texts would only be there to exhaust the parser.
