@@ -54,6 +54,18 @@ class Bias(Value):
         """`[..., h, n, m]` for `q [..., h, n, d]` and pairs of shape `[..., n, m]`."""
         return self.score_bias(q.movedim(-3, -2).unsqueeze(-3), pairs, parameters).movedim(-1, -3)
 
+    @property
+    def of_distance(self) -> bool:
+        """Whether the score bias is a function of the head and of j - i alone."""
+        return False
+
+    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Tensor | None:
+        """`[h, 2 * reach + 1]`: the score bias for j - i from -reach to reach, or None where it is no function `of_distance`.
+
+        In the type and on the device of what is learned; in float64 on the CPU where nothing is.
+        """
+        return None
+
     def value_bias(self, pairs: Pairs, parameters: Parameters) -> Tensor:
         """`[..., h or 1, e]`, added to the values; only where `has_values`."""
         raise NotImplementedError
@@ -89,6 +101,17 @@ class ALiBi(Bias):
 
     def needs(self, coordinates: int, edge_width: int) -> str | None:
         return "coordinates" if self.coordinates and not coordinates else None
+
+    @property
+    def of_distance(self) -> bool:
+        return not self.coordinates
+
+    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Tensor | None:
+        from torch import arange, float64, tensor
+
+        if not self.of_distance:
+            return None
+        return -tensor(self.slopes(heads), dtype=float64)[:, None] * arange(-reach, reach + 1).abs()
 
     def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
         from torch import float32, promote_types
