@@ -16,15 +16,15 @@ class FeedForward(nn.Module):
     """W_2 f(W_1 x + b_1) + b_2, every vector by itself (Vaswani et al. 2017, eq. 2).
 
     Args:
-        width: in and out. hidden: in between. dropout: behind f while training. activation: f, "relu" or "gelu".
+        width: in and out. hidden: in between. dropout: behind f while training. activation: f, "relu", "gelu" or "silu".
     """
 
     def __init__(
-        self, width: int, hidden: int, dropout: float = 0.0, activation: Literal["relu", "gelu"] = "relu"
+        self, width: int, hidden: int, dropout: float = 0.0, activation: Literal["relu", "gelu", "silu"] = "relu"
     ) -> None:
         super().__init__()
         self.into = nn.Linear(width, hidden)
-        self.activation = nn.ReLU() if activation == "relu" else nn.GELU()
+        self.activation = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}[activation]()
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden, width)
 

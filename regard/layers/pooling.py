@@ -7,19 +7,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from regard.attention.scores import Dot
+from regard.attention.scores import Additive, Dot
 from regard.attention.spec import Attention
 from regard.layers.attention import Attend
 from regard.sets import Layout, VectorSets
 
-__all__ = ["Max", "Mean", "PoolName", "SelfAttentionPooling", "Statistics", "pooling"]
+__all__ = ["AttentiveStatistics", "Max", "Mean", "PoolName", "SelfAttentionPooling", "Statistics", "pooling"]
 
-PoolName = Literal["mean", "max", "statistics", "attention"]
+PoolName = Literal["mean", "max", "statistics", "attention", "attentive_statistics"]
 
 
 def pooling(name: PoolName, width: int) -> nn.Module:
-    """The pooling of that name for vectors of that width: "mean", "max", "statistics" or "attention"."""
-    return {"mean": Mean, "max": Max, "statistics": Statistics, "attention": SelfAttentionPooling}[name](width)
+    """The pooling of that name for vectors of that width."""
+    known = {
+        "mean": Mean,
+        "max": Max,
+        "statistics": Statistics,
+        "attention": SelfAttentionPooling,
+        "attentive_statistics": AttentiveStatistics,
+    }
+    return known[name](width)
 
 
 def _mean(values: Tensor, layout: Layout) -> Tensor:
@@ -84,10 +91,43 @@ class SelfAttentionPooling(nn.Module):
 
     def forward(self, sets: VectorSets) -> Tensor:
         """`[s, width]`"""
-        derived = sets.layout.derived
-        if "one per set" not in derived:
-            derived["one per set"] = Layout.of_lengths(torch.ones_like(sets.layout.lengths))
-        one = derived["one per set"]
+        one = _one_per_set(sets.layout)
         q = self.query.to(sets.values.dtype).expand(len(sets), 1, -1)
         vectors = sets.values[:, None]
         return self.attend(q, vectors, vectors, one, sets.layout)[:, 0]
+
+
+class AttentiveStatistics(nn.Module):
+    """[mu; sigma] with mu = sum_i a_i h_i, sigma^2 = sum_i a_i h_i^2 - mu^2 and a = softmax of v . tanh(W h_i + b) over the set.
+
+    Source: Okabe et al. 2018, eq. 3 to 6, with f = tanh; their added k changes no softmax.
+
+    Args:
+        width: of the vectors.
+        hidden: width of W h + b.
+    """
+
+    def __init__(self, width: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.width = 2 * width
+        self.project = nn.Linear(width, hidden, bias=False)
+        self.query = nn.Parameter(torch.zeros(hidden))
+        self.attend = Attend(Attention(score=Additive()), heads=1, d=hidden, e=2 * width)
+
+    def forward(self, sets: VectorSets) -> Tensor:
+        """`[s, 2 width]`"""
+        h = sets.values
+        q = self.query.to(h.dtype).expand(len(sets), 1, -1)
+        moments = torch.cat([h, h.square()], dim=1)[:, None]
+        one = _one_per_set(sets.layout)
+        mean, square = self.attend(q, self.project(h)[:, None], moments, one, sets.layout)[:, 0].chunk(2, dim=1)
+        # The floor keeps the root's slope finite where all vectors of a set are the same.
+        return torch.cat([mean, (square - mean.square()).clamp(min=1e-8).sqrt()], dim=1)
+
+
+def _one_per_set(layout: Layout) -> Layout:
+    """The layout of one query for each set; kept by the sets' own."""
+    if "one per set" not in layout.derived:
+        layout.derived["one per set"] = Layout.of_lengths(torch.ones_like(layout.lengths))
+    one: Layout = layout.derived["one per set"]
+    return one

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from regard.data.examples import Encoding
 
-__all__ = ["Encoder", "GraphAttentionNetwork", "attention_of"]
+__all__ = ["Conformer", "Encoder", "GraphAttentionNetwork", "attention_of"]
 
 
 @dataclass
@@ -98,6 +98,46 @@ class GraphAttentionNetwork:
         from regard.models.gat import GraphAttentionModel
 
         return GraphAttentionModel(self, encoding)
+
+
+@dataclass
+class Conformer:
+    """Blocks of half a feed-forward step, attention, convolution, half a feed-forward step (Gulati et al. 2020).
+
+    Args:
+        width: of the vectors inside
+        layers: number of blocks
+        heads: of the attention
+        feed_forward: hidden width of the feed-forward networks
+        dropout: while training, on weights, on hidden vectors and on what each layer adds
+        attention: text form of the attention; its bias brings relative positions
+        taps_left: neighbors before that the convolution reads
+        taps_right: neighbors behind that the convolution reads; what a stream must wait for
+        step: so many frames become one vector at the beginning
+        join: "last" gives the last block's vectors; "all" joins those of all blocks (MFA-Conformer)
+    """
+
+    width: int = 144
+    layers: int = 4
+    heads: int = 4
+    feed_forward: int = 576
+    dropout: float = 0.1
+    attention: str = "Attention(bias=Shaw(radius=16, values=False))"
+    taps_left: int = 15
+    taps_right: int = 15
+    step: int = 1
+    join: Literal["last", "all"] = "last"
+
+    def __post_init__(self) -> None:
+        check_numbers("model", self, "width", "layers", "heads", "feed_forward", "step", least=1)
+        check_numbers("model", self, "taps_left", "taps_right", least=0)
+        check_numbers("model", self, "dropout", least=0, below=1)
+        _check_heads(self.width, self.heads, self.attention)
+
+    def build(self, encoding: Encoding) -> nn.Module:
+        from regard.models.conformer import ConformerModel
+
+        return ConformerModel(self, encoding)
 
 
 def attention_of(text: str) -> Attention:

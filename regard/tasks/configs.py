@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
 
-Pool = Literal["mean", "max", "statistics", "attention"]
+Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class PerSetLabel:
 
     Args:
         pool: how the vectors of a set become one.
+        hidden: width of a layer between pooling and classes, whose outputs are the set's embedding; 0 means none.
+        loss: "cross_entropy", behind a ReLU where there is a hidden layer, or "am_softmax": the classes' scores are scaled
+            cosines, and the target's must win by a margin.
+        scale: what the cosines of "am_softmax" are multiplied with.
+        margin: by how much the target's cosine must be larger.
+        margin_warm_up: steps over which the margin grows linearly from 0.
         class_weights: "balanced" weighs a class by (targets / (classes * targets of the class)) of the training part.
         label_smoothing: this much of each target's probability is spread evenly over all classes.
         dropout: on the vectors that enter the head.
@@ -55,6 +61,11 @@ class PerSetLabel:
     """
 
     pool: Pool = "mean"
+    hidden: int = 0
+    loss: Literal["cross_entropy", "am_softmax"] = "cross_entropy"
+    scale: float = 30.0
+    margin: float = 0.2
+    margin_warm_up: int = 0
     class_weights: Literal["balanced"] | None = None
     label_smoothing: float = 0.0
     dropout: float = 0.0
@@ -62,12 +73,14 @@ class PerSetLabel:
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
+        check_numbers("task", self, "hidden", "margin_warm_up", "scale", least=0)
+        check_numbers("task", self, "margin", least=0, below=2)
         check_numbers("task", self, "top", least=1)
 
     def build(self, width: int, encoding: Encoding) -> LabelTask:
-        from regard.tasks.modules import LabelTask
+        from regard.tasks.modules import SetLabelTask
 
-        return LabelTask(self, width, encoding.labels, self.pool)
+        return SetLabelTask(self, width, encoding.labels)
 
 
 @dataclass(frozen=True)

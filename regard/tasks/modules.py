@@ -18,11 +18,12 @@ from regard.data.examples import IGNORE
 from regard.errors import InputError
 from regard.layers.pooling import PoolName, pooling
 from regard.sets import VectorSets
+from regard.tasks.heads import CosineHead, with_margin
 
 if TYPE_CHECKING:
     from regard.tasks.configs import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
 
-__all__ = ["LabelTask", "NumberTask", "Task"]
+__all__ = ["LabelTask", "NumberTask", "SetLabelTask", "Task"]
 
 
 class Task(nn.Module, ABC):
@@ -42,7 +43,7 @@ class Task(nn.Module, ABC):
         self.pool = None if pool is None else pooling(pool, width)
         self.dropout = nn.Dropout(dropout)
         pooled = width if self.pool is None else int(self.pool.width)  # type: ignore[arg-type]
-        self.head = nn.Linear(pooled, outputs)
+        self.head: nn.Linear | CosineHead = nn.Linear(pooled, outputs)
 
     @property
     def unit(self) -> str:
@@ -193,6 +194,49 @@ class LabelTask(Task):
                 each["target"] = self.labels[answer]
             found.append(each)
         return found
+
+
+class SetLabelTask(LabelTask):
+    """One of several labels for each set, from an embedding of the set.
+
+    With the loss "am_softmax" the outputs are scaled cosines (`CosineHead`), and while training the target's must be larger by
+    a margin, which grows from 0 over the first `margin_warm_up` steps.
+    """
+
+    config: PerSetLabel
+    steps: Tensor
+
+    def __init__(self, config: PerSetLabel, width: int, labels: Sequence[str]) -> None:
+        super().__init__(config, width, labels, config.pool)
+        pooled = self.head.weight.shape[1]
+        self.cosine = config.loss == "am_softmax"
+        self.width = config.hidden or pooled
+        """Of the embeddings."""
+        self.hidden = nn.Linear(pooled, config.hidden) if config.hidden else nn.Identity()
+        if self.cosine:
+            self.head = CosineHead(self.width, len(labels), config.scale)
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        elif config.hidden:
+            self.head = nn.Linear(self.width, len(labels))
+
+    def embed(self, sets: VectorSets) -> Tensor:
+        """`[s, width]` one vector for each set, which the classes are told apart by."""
+        assert self.pool is not None
+        embedding: Tensor = self.hidden(self.dropout(self.pool(sets)))
+        return embedding
+
+    def forward(self, sets: VectorSets) -> Tensor:
+        vectors = self.embed(sets)
+        output: Tensor = self.head(vectors if self.cosine or not self.config.hidden else vectors.relu())
+        return output
+
+    def loss(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self.cosine and self.training:
+            self._check(output, targets, floating=False)
+            self.steps += 1
+            grown = (self.steps / max(1, self.config.margin_warm_up)).clamp(max=1)
+            output = with_margin(output.float(), targets, self.config.scale * self.config.margin * grown)
+        return super().loss(output, targets)
 
 
 class NumberTask(Task):

@@ -107,7 +107,7 @@ KINDS: dict[str, dict[str, str]] = {
         "Sounds": "regard.data.speech",
         "Planetoid": "regard.data.graph",
     },
-    "model": {"Encoder": "regard.models.configs", "GraphAttentionNetwork": "regard.models.configs"},
+    "model": dict.fromkeys(("Conformer", "Encoder", "GraphAttentionNetwork"), "regard.models.configs"),
     "task": dict.fromkeys(("PerVectorLabel", "PerVectorNumber", "PerSetLabel", "PerSetNumber"), "regard.tasks.configs"),
     "optimizer": {"Optimizer": __name__},
     "training": {"Training": __name__},

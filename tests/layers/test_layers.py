@@ -12,7 +12,7 @@ from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.embed import Embed, FromCharacters
 from regard.layers.mixers import Pointwise, WindowedLinear
-from regard.layers.pooling import SelfAttentionPooling, pooling
+from regard.layers.pooling import AttentiveStatistics, SelfAttentionPooling, pooling
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.sets import Layout, VectorSets
 
@@ -204,6 +204,20 @@ def test_pooling_equals_each_set_alone_and_gives_zeros_for_none(name: str) -> No
         else:
             expected = (x @ pool.query).softmax(0) @ x
         torch.testing.assert_close(pooled, expected)
+
+
+def test_attentive_statistics_are_the_weighted_mean_and_deviation() -> None:
+    """Okabe et al. 2018, eq. 3 to 6, written out."""
+    pool = AttentiveStatistics(WIDTH, hidden=5).double()
+    nn.init.normal_(pool.query)
+    sets = some_sets(3, 1, 9)
+    out = pool(sets)
+    w = pool.attend.learned["score_weight"][0]
+    for x, pooled in zip(sets.unpack(), out, strict=True):
+        a = ((x @ pool.project.weight.T + pool.query).tanh() @ w).softmax(0)[:, None]
+        mean = (a * x).sum(0)
+        deviation = ((a * (x - mean).square()).sum(0)).clamp(min=1e-8).sqrt()
+        torch.testing.assert_close(pooled, torch.cat([mean, deviation]))
 
 
 def test_statistics_of_equal_vectors_have_a_finite_gradient() -> None:

@@ -191,3 +191,49 @@ def test_a_task_without_anything_to_choose_from_is_refused():
         PerSetLabel().build(4, NUMBERS)
     with pytest.raises(InputError, match="about numbers, but the targets are labels"):
         PerSetNumber().build(4, LABELS)
+
+
+def test_am_softmax_by_hand():
+    """Two classes, vectors at known angles: s = 10, m = 0.3."""
+    task = PerSetLabel(loss="am_softmax", scale=10.0, margin=0.3).build(2, Encoding(labels=("a", "b"), width=2))
+    task.head.weight.data = torch.tensor([[2.0, 0.0], [0.0, 0.5]])
+    sets = VectorSets.pack([torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 7.0]])])
+    output = task(sets)
+    torch.testing.assert_close(output, torch.tensor([[6.0, 8.0], [0.0, 10.0]]))
+    total, count = task.loss(output, torch.tensor([0, 1]))
+    first = -math.log(math.exp(10 * (0.6 - 0.3)) / (math.exp(10 * (0.6 - 0.3)) + math.exp(8.0)))
+    second = -math.log(math.exp(10 * (1.0 - 0.3)) / (math.exp(10 * (1.0 - 0.3)) + 1))
+    assert total.item() == pytest.approx(first + second)
+    assert count == 2
+    task.eval()
+    plain, _ = task.loss(output, torch.tensor([0, 1]))
+    assert plain.item() == pytest.approx(math.log(1 + math.exp(2.0)) + math.log(1 + math.exp(-10.0)))
+
+
+def test_the_margin_warms_up_and_goes_on_where_a_checkpoint_left_it():
+    options = PerSetLabel(loss="am_softmax", scale=10.0, margin=0.4, margin_warm_up=4)
+    task, other = (options.build(4, LABELS) for _ in range(2))
+    output, targets = torch.zeros(1, 3), torch.tensor([2])
+    losses = [task.loss(output, targets)[0].item() for _ in range(6)]
+    wanted = [math.log(1 + 2 * math.exp(margin)) for margin in (1.0, 2.0, 3.0, 4.0, 4.0, 4.0)]
+    assert losses == pytest.approx([loss - 0 for loss in wanted], rel=1e-5)
+    task = options.build(4, LABELS)
+    task.loss(output, targets)
+    other.load_state_dict(task.state_dict())
+    assert other.loss(output, targets)[0].item() == pytest.approx(wanted[1], rel=1e-5)
+
+
+def test_only_the_direction_of_a_vector_counts_with_am_softmax():
+    task = PerSetLabel(pool="mean", loss="am_softmax").build(4, LABELS)
+    larger = SETS.with_values(SETS.values * 7)
+    torch.testing.assert_close(task(SETS), task(larger))
+    assert task(SETS).abs().max() <= task.config.scale * (1 + 1e-6)
+    assert [name for name, _ in task.head.named_parameters()] == ["weight"], "no bias"
+
+
+def test_a_hidden_layer_gives_the_embedding():
+    for loss in ("cross_entropy", "am_softmax"):
+        task = PerSetLabel(pool="statistics", hidden=5, loss=loss).build(4, LABELS)
+        assert task.embed(SETS).shape == (3, 5)
+        assert task(SETS).shape == (3, 3)
+        assert task.width == 5

@@ -1,0 +1,101 @@
+"""Convolution along a set's order, and the module of the Conformer around it; no set ever mixes with its neighbor."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, glu, pad, silu
+
+from regard.sets import Layout, VectorSets
+
+__all__ = ["ConvolutionModule", "Depthwise", "Subsample"]
+
+
+class Depthwise(nn.Module):
+    """y_i = sum_r w_r * x_{i + r} + b for -left <= r <= right, number by number, with zeros beyond the ends of the set.
+
+    Args:
+        width: of the vectors.
+        left, right: how many neighbors before and behind.
+    """
+
+    def __init__(self, width: int, left: int, right: int) -> None:
+        super().__init__()
+        self.width, self.left, self.right = width, left, right
+        bound = 1 / math.sqrt(left + right + 1)
+        self.taps = nn.Parameter(torch.empty(left + right + 1, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        values, layout = sets.values, sets.layout
+        taps = self.taps.to(values.dtype)
+        plain = values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64)
+        if plain or torch.compiler.is_compiling():
+            out = _with_gaps(values, taps, layout, self.left)
+        else:
+            from regard.layers.depthwise import depthwise
+
+            out = depthwise(values, taps, layout, self.left)
+        return sets.with_values(out + self.bias)
+
+
+def _with_gaps(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
+    """The same by torch's convolution, along all sets with zeros between them."""
+    right = taps.shape[0] - 1 - left
+    gap = max(left, right)
+    place = torch.arange(layout.total, device=values.device) + gap * layout.set_of_row
+    line = values.new_zeros(layout.total + gap * layout.sets, values.shape[1]).index_copy(0, place, values)
+    out = conv1d(pad(line.T[None], (left, right)), taps.T[:, None], groups=values.shape[1])
+    return out[0].T.index_select(0, place)
+
+
+class ConvolutionModule(nn.Module):
+    """W_2 silu(norm(depthwise(glu(W_1 x)))): the convolution module of the Conformer (Gulati et al. 2020, section 2.2, figure 2).
+
+    Where the paper normalizes over the batch, this normalizes each vector (layer norm), so that a set's result never depends
+    on what else is in the batch, nor on frames that a stream has not brought yet.
+
+    Args:
+        width: of the vectors. left, right: neighbors of the depthwise convolution. dropout: behind W_2, while training.
+    """
+
+    def __init__(self, width: int, left: int, right: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.into = nn.Linear(width, 2 * width)
+        self.depthwise = Depthwise(width, left, right)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        sets = self.depthwise(sets.with_values(glu(self.into(sets.values), -1)))
+        return sets.with_values(self.dropout(self.out(silu(self.norm(sets.values)))))
+
+
+class Subsample(nn.Module):
+    """z_n = W [x_{step n}; ...; x_{step n + step - 1}] + b: `step` frames become one, zeros fill up the last ones of a set.
+
+    Args:
+        width_in: of the vectors. width: of the result. step: how many vectors become one.
+    """
+
+    def __init__(self, width_in: int, width: int, step: int) -> None:
+        super().__init__()
+        self.width, self.step = width, step
+        self.linear = nn.Linear(step * width_in, width)
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        layout, step = sets.layout, self.step
+        key = ("subsample", step)
+        if key not in layout.derived:
+            fewer = Layout.of_lengths((layout.lengths + step - 1) // step)
+            first = layout.offsets[fewer.set_of_row] + fewer.index * step
+            rows = first[:, None] + torch.arange(step, device=layout.device)
+            end = layout.offsets[fewer.set_of_row + 1][:, None]
+            layout.derived[key] = fewer, torch.where(rows < end, rows, layout.total)
+        fewer, rows = layout.derived[key]
+        values = torch.cat([sets.values, sets.values.new_zeros(1, sets.values.shape[1])])
+        joined = values.index_select(0, rows.flatten()).view(fewer.total, step * sets.values.shape[1])
+        return VectorSets(self.linear(joined), fewer)

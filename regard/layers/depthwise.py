@@ -1,0 +1,97 @@
+"""Depthwise convolution along packed sets on the CPU: each set by itself, nothing padded, no neighbor gathered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from regard.attention.kernels.compiled import compiled, share
+from regard.sets import Layout
+
+__all__ = ["depthwise"]
+
+
+@compiled
+def _forward(begin: int, end: int, out: Any, x: Any, taps: Any, left: int, first: Any, last: Any) -> None:
+    """out_i = sum_r taps_r x_{i - left + r} over the rows of i's set."""
+    for i in range(begin, end):
+        row = out[i]
+        row[:] = 0
+        for j in range(max(first[i], i - left), min(last[i], i - left + taps.shape[0])):
+            tap, other = taps[j - i + left], x[j]
+            for c in range(row.shape[0]):
+                row[c] += tap[c] * other[c]
+
+
+@compiled
+def _taps(begin: int, end: int, out: Any, gradient: Any, x: Any, left: int, first: Any, last: Any, rows: int) -> None:
+    """The taps' gradient, of each stretch of `rows` rows on its own: out_n,r = sum_i gradient_i x_{i - left + r}."""
+    for n in range(begin, end):
+        out[n] = 0
+        for i in range(n * rows, min((n + 1) * rows, x.shape[0])):
+            above = gradient[i]
+            for j in range(max(first[i], i - left), min(last[i], i - left + out.shape[1])):
+                tap, other = out[n, j - i + left], x[j]
+                for c in range(tap.shape[0]):
+                    tap[c] += above[c] * other[c]
+
+
+# So many rows go to a thread at once; their partial sums are added in one fixed order.
+_ROWS = 512
+
+
+def _bounds(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each row's set, and one past the last."""
+    if "first and last" not in layout.derived:
+        layout.derived["first and last"] = tuple(
+            layout.offsets[layout.set_of_row + n].numpy() for n in (0, 1)
+        )  # fmt: skip
+    found: tuple[np.ndarray, np.ndarray] = layout.derived["first and last"]
+    return found
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
+        values, taps = values.contiguous(), taps.contiguous()
+        ctx.save_for_backward(values, taps)
+        ctx.layout, ctx.left = layout, left
+        return _along(values, taps, layout, left)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        values, taps = ctx.saved_tensors
+        gradient, layout = gradient.contiguous(), ctx.layout
+        to_values = to_taps = None
+        if ctx.needs_input_grad[0]:
+            to_values = _along(gradient, taps.flip(0).contiguous(), layout, len(taps) - 1 - ctx.left)
+        if ctx.needs_input_grad[1]:
+            parts = -(-layout.total // _ROWS)
+            partial = taps.new_empty(parts, *taps.shape)
+            arrays = (partial.numpy(), gradient.numpy(), values.numpy())
+            share(_taps, range(parts + 1), *arrays, ctx.left, *_bounds(layout), _ROWS)
+            to_taps = partial.sum(0)
+        return to_values, to_taps, None, None
+
+
+def _along(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
+    out = torch.empty_like(values)
+    bounds = [*range(0, layout.total, _ROWS), layout.total]
+    share(_forward, bounds, out.numpy(), values.detach().numpy(), taps.detach().numpy(), left, *_bounds(layout))
+    return out
+
+
+def depthwise(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
+    """y_i = sum_r taps_r * x_{i - left + r}, number by number, with zeros beyond the ends of the set.
+
+    Args:
+        values: `[t, d]` float32 or float64 on the CPU. taps: `[n, d]` of the same type.
+        layout: whose rows the values are. left: how many of the taps lie before the row.
+    """
+    out: Tensor = _Depthwise.apply(values, taps, layout, left)
+    return out

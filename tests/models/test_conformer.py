@@ -1,0 +1,57 @@
+"""The Conformer: its block is the paper's formula, and no set ever hears of another."""
+
+import pytest
+import torch
+
+from regard.data.examples import Encoding
+from regard.errors import InputError
+from regard.models.configs import Conformer
+from regard.models.conformer import ConformerBlock
+from regard.sets import VectorSets
+
+SMALL = {"width": 12, "layers": 2, "heads": 2, "feed_forward": 20, "taps_left": 3, "taps_right": 2}
+
+
+def sets_of(*lengths: int, width: int = 12) -> VectorSets:
+    torch.manual_seed(2)
+    return VectorSets.pack([torch.randn(n, width, dtype=torch.float64) for n in lengths])
+
+
+def test_the_block_is_the_formula_of_the_paper():
+    block = ConformerBlock(Conformer(**SMALL)).double().eval()
+    sets = sets_of(6)
+    n, x = block.norms, sets.values
+    x = x + block.before(n[0](x)) / 2
+    x = x + block.attention(sets.with_values(n[1](x))).values
+    x = x + block.convolution(sets.with_values(n[2](x))).values
+    x = n[4](x + block.after(n[3](x)) / 2)
+    torch.testing.assert_close(block(sets).values, x)
+
+
+@pytest.mark.parametrize("join", ["last", "all"])
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_set_gives_what_it_gives_alone(join, step):
+    model = Conformer(**SMALL, join=join, step=step).build(Encoding(width=5)).double().eval()
+    sets = sets_of(7, 0, 1, 20, width=5)
+    together = model({"inputs": sets})
+    assert together.values.shape[1] == model.width == (24 if join == "all" else 12)
+    assert together.layout.lengths.tolist() == [-(-n // step) for n in (7, 0, 1, 20)]
+    for b, alone in enumerate(sets):
+        torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
+
+
+def test_joining_all_blocks_ends_with_the_last_one():
+    torch.manual_seed(0)
+    last = Conformer(**SMALL).build(Encoding(width=5)).double().eval()
+    joined = Conformer(**SMALL, join="all").build(Encoding(width=5)).double().eval()
+    joined.load_state_dict(last.state_dict(), strict=False)
+    joined.norm = torch.nn.Identity()
+    batch = {"inputs": sets_of(4, 9, width=5)}
+    torch.testing.assert_close(joined(batch).values[:, 12:], last(batch).values)
+
+
+def test_widths_and_heads_that_do_not_divide_are_refused():
+    with pytest.raises(InputError, match=r"model\.width is 12, expected a multiple of the 5 heads"):
+        Conformer(**SMALL | {"heads": 5})
+    with pytest.raises(InputError, match=r"model\.taps_left is -1"):
+        Conformer(**SMALL | {"taps_left": -1})
