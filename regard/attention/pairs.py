@@ -16,7 +16,7 @@ from regard.sets import Layout
 if TYPE_CHECKING:
     from regard.attention.patterns import Pattern
 
-__all__ = ["Intervals", "Pairs", "Rows"]
+__all__ = ["Intervals", "Pairs", "Rows", "expand"]
 
 # How many pairs a pattern that only says `allows` is asked about at once.
 _TRIED_AT_ONCE = 1 << 20
@@ -40,6 +40,16 @@ class Pairs:
     def j(self) -> Tensor:
         """Each key's index in its own set."""
         return self.key_layout.index[self.key_rows]
+
+    @cached_property
+    def start(self) -> Tensor:
+        """The index of the first key of each query's set."""
+        return _starts(self.key_layout)[self.layout.set_of_row[self.query_rows]]
+
+    @cached_property
+    def number(self) -> Tensor:
+        """The number of keys of each query's set."""
+        return self.key_layout.lengths[self.layout.set_of_row[self.query_rows]]
 
     @property
     def query_coords(self) -> Tensor:
@@ -81,6 +91,10 @@ def _coords(layout: Layout) -> Tensor:
     return layout.coords
 
 
+def _starts(layout: Layout) -> Tensor:
+    return torch.zeros_like(layout.lengths) if layout.starts is None else layout.starts
+
+
 class Rows:
     """Query rows whose keys are asked for; what `Pattern.keys` builds intervals with.
 
@@ -113,6 +127,11 @@ class Rows:
         return self.key_layout.lengths[self.sets]
 
     @cached_property
+    def start(self) -> Tensor:
+        """The index of the first key of each row's set."""
+        return _starts(self.key_layout)[self.sets]
+
+    @cached_property
     def stretch(self) -> int:
         """How far apart rows lie on the line."""
         return self.key_layout.longest + 1
@@ -125,13 +144,17 @@ class Rows:
 
     def between(self, low: Tensor | int, high: Tensor | int) -> Intervals:
         """Keys with low <= j < high, j an index in its own set."""
-        start = self.key_layout.starts[self.sets] if self.key_layout.starts is not None else 0
-        low = (torch.as_tensor(low, device=self.rows.device) - start).clamp(min=0)
-        high = torch.minimum(torch.as_tensor(high, device=self.rows.device) - start, self.number)
+        low = (torch.as_tensor(low, device=self.rows.device) - self.start).clamp(min=0)
+        high = torch.minimum(torch.as_tensor(high, device=self.rows.device) - self.start, self.number)
         low, high = torch.broadcast_tensors(low, high)
         place = torch.arange(len(self.rows), device=self.rows.device) * self.stretch
         some = low < high
         return Intervals(self, (place + low)[some], (place + high)[some])
+
+    def stretches(self, parts: Sequence[tuple[Tensor, Tensor]]) -> Intervals:
+        """Keys that lie in one of several stretches, each as in `between`."""
+        each = [self.between(low, high) for low, high in parts] or [self.between(0, 0)]
+        return Intervals(self, torch.cat([x.start for x in each]), torch.cat([x.stop for x in each])).merged()
 
     def everything(self) -> Intervals:
         """All keys of each row's set."""
@@ -139,10 +162,9 @@ class Rows:
 
     def every(self, step: int, low: Tensor, high: Tensor) -> Intervals:
         """The keys low, low + step, ... below high that are there, counted like `between`."""
-        start = self.key_layout.starts[self.sets] if self.key_layout.starts is not None else 0
-        low, high = low - start, torch.minimum(high - start, self.number)
+        low, high = low - self.start, torch.minimum(high - self.start, self.number)
         low = torch.where(low < 0, low % step, low)
-        row, turn = _expand(torch.zeros_like(low), ((high - low + step - 1) // step).clamp(min=0))
+        row, turn = expand(torch.zeros_like(low), ((high - low + step - 1) // step).clamp(min=0))
         return self._keys(row, self.first_key[row] + low[row] + turn * step)
 
     def alike_but_for(self, axis: int) -> Intervals:
@@ -156,7 +178,7 @@ class Rows:
         mine, others = alike.split([len(self.rows), len(theirs)])
         others, key = torch.sort(others, stable=True)
         begin = torch.searchsorted(others, mine)
-        row, place = _expand(begin, torch.searchsorted(others, mine, right=True) - begin)
+        row, place = expand(begin, torch.searchsorted(others, mine, right=True) - begin)
         return self._keys(row, key[place])
 
     def edges(self) -> Intervals:
@@ -164,7 +186,7 @@ class Rows:
         codes, total = self.layout.edge_codes, self.layout.total
         begin = torch.searchsorted(codes, self.rows * total)
         counts = torch.searchsorted(codes, (self.rows + 1) * total) - begin
-        row, entry = _expand(begin, counts)
+        row, entry = expand(begin, counts)
         return self._keys(row, codes[entry] % max(total, 1))
 
     def tried(self, pattern: Pattern) -> Intervals:
@@ -172,7 +194,7 @@ class Rows:
         parts = []
         step = max(1, _TRIED_AT_ONCE // self.stretch)
         for at in range(0, len(self.rows), step):
-            row, key = _expand(self.first_key[at : at + step], self.number[at : at + step])
+            row, key = expand(self.first_key[at : at + step], self.number[at : at + step])
             pairs = Pairs(self.layout, self.key_layout, self.rows[row + at], key)
             allowed = pattern.allows(pairs.i, pairs.j, pairs)
             parts.append(torch.stack([row[allowed] + at, key[allowed]]))
@@ -236,7 +258,7 @@ class Intervals:
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """`(query_rows, key_rows)`: every pair, in packed rows, in the order of the rows asked for and of the keys."""
-        which, place = _expand(self.start, self.stop - self.start)
+        which, place = expand(self.start, self.stop - self.start)
         row = self.row[which]
         return self.of.rows[row], place - row * self.of.stretch + self.of.first_key[row]
 
@@ -246,7 +268,7 @@ class Intervals:
         return self.start + shift, self.stop + shift
 
 
-def _expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+def expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """For each stretch `start .. start + count`: which stretch, and the place, of every place in it."""
     which = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     before = torch.nn.functional.pad(counts.cumsum(0), (1, 0))[:-1]

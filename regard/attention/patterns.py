@@ -8,13 +8,16 @@ Packing never enters a pattern: pairs of different sets are excluded before it i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from regard.attention.hashing import hashed
 from regard.attention.values import Value
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from regard.attention.pairs import Intervals, Pairs, Rows
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Not",
     "Or",
     "Pattern",
+    "RandomBlocks",
     "Stride",
     "Window",
 ]
@@ -144,7 +148,7 @@ class Dilated(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least_one(self, "step", self.step)
+        _at_least(1, self, "step", self.step)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         inside = (i - self.left * self.step <= j) & (j <= i + self.right * self.step)
@@ -168,7 +172,7 @@ class Stride(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least_one(self, "k", self.k)
+        _at_least(1, self, "k", self.k)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i - j) % self.k == 0
@@ -189,7 +193,7 @@ class Blocks(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least_one(self, "size", self.size)
+        _at_least(1, self, "size", self.size)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return i // self.size == j // self.size
@@ -197,6 +201,80 @@ class Blocks(Pattern):
     def keys(self, rows: Rows) -> Intervals:
         begin = rows.index // self.size * self.size
         return rows.between(begin, begin + self.size)
+
+
+@dataclass(frozen=True, repr=False)
+class RandomBlocks(Pattern):
+    """Each block of `size` queries sees `per_row` blocks of `size` keys of its set, drawn for every head anew.
+
+    The blocks are distinct, each choice of them is as likely as any other, and a set of fewer blocks is seen whole. The draw is a
+    hash of (seed, head, query block) and of how many blocks of keys the set has: the same in every batch and on every machine.
+
+    Source: Zaheer et al. 2020 (BigBird), section 2, in the blocks of its appendix D.
+
+    Args:
+        per_row: how many blocks of keys a block of queries sees.
+        size: of a block.
+        seed: of the draw.
+        head: whose draw it is; None means that each head has its own.
+
+    >>> blocks = RandomBlocks(2, size=4, seed=1)
+    >>> blocks.for_head(3)
+    RandomBlocks(per_row=2, size=4, seed=1, head=3)
+    """
+
+    per_row: int
+    size: int
+    seed: int = 0
+    head: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(0, self, "per_row", self.per_row)
+        _at_least(1, self, "size", self.size)
+
+    @property
+    def varies(self) -> bool:
+        return self.head is None
+
+    def for_head(self, head: int) -> Pattern:
+        return replace(self, head=head) if self.varies else self
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        if pairs is None:
+            raise ValueError("RandomBlocks was asked about indices alone, expected pairs of rows in a layout")
+        key_block = j // self.size
+        allowed = (i < i) & (j < j)
+        for block in self._drawn(i, pairs.start, pairs.number):
+            allowed = allowed | (block == key_block)
+        return allowed
+
+    def keys(self, rows: Rows) -> Intervals:
+        blocks = self._drawn(rows.index, rows.start, rows.number)
+        return rows.stretches([(block * self.size, (block + 1) * self.size) for block in blocks])
+
+    def _drawn(self, i: Tensor, start: Tensor | int, number: Tensor) -> list[Tensor]:
+        """The numbers of the blocks of keys that each query's block sees, -1 in place of those that a small set lacks.
+
+        Floyd's way to draw k of m blocks: draw n is one of the first m - k + n + 1, or the last of these if that one is taken.
+
+        Args:
+            i: the queries' indices. start, number: of the keys of each query's set, the first one's index and how many.
+        """
+        from torch import where
+
+        if self.head is None:
+            raise ValueError("RandomBlocks was asked without a head, expected what `for_head` gives")
+        first = start // self.size
+        blocks = where(number > 0, (start + number - 1) // self.size - first + 1, 0)
+        chosen: list[Tensor] = []
+        for draw in range(self.per_row):
+            last = blocks - self.per_row + draw
+            one = hashed(self.seed, self.seed >> 32, self.head, i // self.size, draw) % (last + 1).clamp(min=1)
+            for other in chosen:
+                one = where(other == one, last, one)
+            chosen.append(where(last >= 0, one, -1))
+        return [where(one >= 0, first + one, -1) for one in chosen]
 
 
 @dataclass(frozen=True, repr=False)
@@ -283,9 +361,9 @@ class AlongAxis(Pattern):
         return rows.alike_but_for(self.k)
 
 
-def _at_least_one(value: Pattern, option: str, found: int) -> None:
-    if found < 1:
-        raise InputError(f"{type(value).__name__} has {option} {found}, expected at least 1")
+def _at_least(lowest: int, value: Pattern, option: str, found: int) -> None:
+    if found < lowest:
+        raise InputError(f"{type(value).__name__} has {option} {found}, expected at least {lowest}")
 
 
 @dataclass(frozen=True, repr=False)

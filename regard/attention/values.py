@@ -12,6 +12,7 @@ __all__ = ["Value"]
 _KINDS: dict[Any, tuple[type, ...]] = {
     "bool": (bool,),
     "int": (int,),
+    "int | None": (int, NoneType),
     "float": (int, float),
     "float | None": (int, float, NoneType),
     "str": (str,),

@@ -91,7 +91,7 @@ def allowed_pairs(case: Case, x: Inputs) -> Tensor:
     """`[t, u, h]` by the meaning: the pattern, and the same set."""
     queries, keys = torch.arange(x.layout.total)[:, None], torch.arange(x.key_layout.total)
     same = x.layout.set_of_row[:, None] == x.key_layout.set_of_row
-    allowed = case.attention.allows(Pairs(x.layout, x.key_layout, queries, keys))
+    allowed = case.attention.for_heads(case.heads).allows(Pairs(x.layout, x.key_layout, queries, keys))
     return (allowed & same[..., None]).expand(-1, -1, case.heads)
 
 

@@ -1,6 +1,6 @@
 """Patterns: the intervals say the same as `allows`, and the algebra of `&`, `|` and `~` is the one of sets of pairs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -18,9 +18,12 @@ from regard.attention.patterns import (
     First,
     Near,
     Pattern,
+    RandomBlocks,
     Stride,
     Window,
 )
+from regard.attention.plan import plan
+from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.sets import Layout
 
@@ -43,6 +46,7 @@ BASIC = st.one_of(
     st.builds(Dilated, st.integers(-1, 2), st.integers(-1, 2), st.integers(1, 3)),
     st.builds(Stride, st.integers(1, 4)),
     st.builds(Blocks, st.integers(1, 4)),
+    st.builds(RandomBlocks, st.integers(0, 3), st.integers(1, 3), st.integers(0, 9), st.integers(0, 3)),
 )
 PATTERNS = st.recursive(
     BASIC,
@@ -148,8 +152,80 @@ def test_a_row_of_a_picture_lies_along_its_columns():
     assert near.nonzero().flatten().tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]
 
 
+def test_random_blocks_are_as_many_as_they_say_and_distinct():
+    sizes = [0, 3, 4, 9, 40, 41]
+    rows = asked(Layout.of_lengths(sizes))
+    counts = RandomBlocks(3, size=4, seed=5, head=0).keys(rows).counts()
+    allowed = by_meaning(RandomBlocks(3, size=4, seed=5, head=0), rows)
+    for b, size in enumerate(sizes):
+        mine, blocks = rows.sets == b, -(-size // 4)
+        # The last block of a set may be a short one.
+        assert set(counts[mine].tolist()) <= {min(size, keys) for keys in (12, 12 - (blocks * 4 - size))}
+        of_set = allowed[mine][:, rows.sets == b]
+        for first in range(0, size, 4):
+            assert (of_set[first : first + 4] == of_set[first]).all(), "queries of a block differ"
+            assert all(len(keys.unique()) == 1 for keys in of_set[first].split(4)), "a block is seen in part"
+
+
+def test_random_blocks_are_drawn_evenly():
+    """Of five blocks two at a time: ten pairs of blocks, each in a tenth of 6,000 draws, give or take six deviations."""
+    rows = asked(Layout.of_lengths([5]))
+    patterns = [RandomBlocks(2, 1, seed, head) for seed in range(300) for head in range(4)]
+    draws = torch.cat([pattern.keys(rows).pairs()[1].view(5, 2) for pattern in patterns])
+    counts = torch.bincount(draws[:, 0] * 5 + draws[:, 1], minlength=25).view(5, 5)
+    expected = torch.ones(5, 5).triu(1) * 600
+    assert ((counts - expected).abs() <= 6 * 600**0.5 * (expected > 0)).all()
+
+
+def test_heads_that_share_random_blocks_draw_for_themselves():
+    drawn = RandomBlocks(1, 2, seed=7)
+    bigbird = Window(1, 1) | First(1) | drawn
+    attention = Attention(pattern=bigbird).for_heads(3)
+    assert attention.patterns == tuple(Window(1, 1) | First(1) | replace(drawn, head=head) for head in range(3))
+    assert attention.for_heads(3) is attention
+    assert Attention(pattern=bigbird).for_heads(3) is attention
+    nested = Attention(pattern=(~(drawn & Causal()), Causal())).for_heads(2)
+    assert nested.patterns == (~(replace(drawn, head=0) & Causal()), Causal())
+    rows = asked(Layout.of_lengths([64]))
+    assert len({str(pattern.keys(rows).start.tolist()) for pattern in attention.patterns}) == 3
+    plain = Attention(pattern=(Causal(), bigbird.a))
+    assert plain.for_heads(2) is plain
+    three = Attention(pattern=(drawn, drawn, drawn))
+    assert three.for_heads(2) is three, "patterns for another number of heads stay, to be refused"
+
+
+def test_random_blocks_without_a_head_or_a_layout_are_refused():
+    for ask in (RandomBlocks(1, 2).keys, lambda rows: RandomBlocks(1, 2).allows(rows.index, rows.index, rows)):
+        with pytest.raises(ValueError, match="expected what `for_head` gives"):
+            ask(asked(Layout.of_lengths([3])))
+    with pytest.raises(ValueError, match="expected pairs of rows in a layout"):
+        RandomBlocks(1, 2, head=0).allows(0, 1)
+
+
+def test_heads_with_the_same_pattern_are_a_group():
+    layout = Layout.of_lengths([4])
+
+    def groups(pattern: Pattern | tuple[Pattern, ...]) -> list[tuple[Pattern, list[int]]]:
+        return plan(Attention(pattern=pattern), layout, heads=4).problem.groups
+
+    window, causal = Window(1, 1), Causal()
+    assert groups(window) == [(window, [0, 1, 2, 3])]
+    assert groups((window, causal, Window(1, 1), causal)) == [(window, [0, 2]), (causal, [1, 3])]
+    drawn = RandomBlocks(1, 1)
+    assert groups(drawn) == [(drawn.for_head(head), [head]) for head in range(4)]
+
+
 @pytest.mark.parametrize(
-    "make", [lambda: Dilated(1, 1, 0), lambda: Stride(0), lambda: Blocks(-1), lambda: AlongAxis(-1)]
+    "make",
+    [
+        lambda: Dilated(1, 1, 0),
+        lambda: Stride(0),
+        lambda: Blocks(-1),
+        lambda: AlongAxis(-1),
+        lambda: RandomBlocks(-1, 4),
+        lambda: RandomBlocks(1, 0),
+        lambda: RandomBlocks(1, 1, head=1.5),
+    ],
 )
 def test_steps_and_sizes_that_make_no_sense_are_refused(make):
     with pytest.raises(InputError, match="expected"):
