@@ -13,11 +13,11 @@ PACKAGE = Path(regard.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each layer may import itself and every layer before it; `data` stands aside of the line.
-LINE = ["errors", "sets", "attention", "layers", "models", "tasks", "train", "recipes", "inspector", "cli"]
+LINE = ["errors", "sets", "attention", "layers", "models", "tasks", "train", "recipes", "inspector", "speaker", "cli"]
 MAY_IMPORT = {layer: set(LINE[: n + 1]) for n, layer in enumerate(LINE)}
 MAY_IMPORT["data"] = {"data", "errors"}
 # Configurations name the type of what readers learned; training, recipes and commands read data.
-for layer in ("models", "tasks", "train", "recipes", "inspector", "cli"):
+for layer in ("models", "tasks", "train", "recipes", "inspector", "speaker", "cli"):
     MAY_IMPORT[layer].add("data")
 # A batch is where examples become sets.
 EXCEPTIONS = {"regard.data.batching": {"sets"}}
@@ -25,7 +25,13 @@ EXCEPTIONS = {"regard.data.batching": {"sets"}}
 # Importing these must not cost a user a second: what they need of the heavy libraries is loaded where it is used.
 LIGHT = [
     *("regard", "regard.errors", "regard.attention.spec", "regard.attention.scores", "regard.attention.patterns"),
-    *("regard.attention.normalizers", "regard.attention.biases", "regard.data.examples", "regard.data.registry"),
+    *(
+        "regard.attention.normalizers",
+        "regard.attention.biases",
+        "regard.attention.features",
+        "regard.data.examples",
+        "regard.data.registry",
+    ),
     *("regard.data.image", "regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]

@@ -15,7 +15,7 @@ from regard.attention.values import Value
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Normalizer", "Relu", "RowReducer", "Sigmoid", "Softmax"]
+__all__ = ["Normalizer", "Relu", "RowReducer", "Sigmoid", "Softmax", "Sum"]
 
 
 class RowReducer(Protocol):
@@ -37,6 +37,11 @@ class RowReducer(Protocol):
 @dataclass(frozen=True, repr=False)
 class Normalizer(Value):
     """What every normalizer offers."""
+
+    @property
+    def divides(self) -> bool:
+        """Whether it divides by the very scores, which then must not be below zero."""
+        return False
 
     def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
         raise NotImplementedError
@@ -65,3 +70,21 @@ class Sigmoid(Normalizer):
 
     def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
         return (s - rows.count(s).log()).sigmoid()
+
+
+@dataclass(frozen=True, repr=False)
+class Sum(Normalizer):
+    """a_j = s_j / sum_l s_l, for scores that are not below zero (Katharopoulos et al. 2020, eq. 4).
+
+    Scores that are all zero (products of features too small for the type) give zero weights, as no keys would.
+    """
+
+    @property
+    def divides(self) -> bool:
+        return True
+
+    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+        s = s.relu()  # Of legal scores, only the -inf of forbidden pairs changes.
+        total = rows.sum(s)
+        # Divided by infinity, zeros are zeros, and so are their gradients.
+        return s / total.masked_fill(total == 0, float("inf"))

@@ -131,6 +131,14 @@ def check(problem: Problem) -> None:
         raise InputError(
             f"there are {len(attention.patterns)} patterns, expected one, or one for each of {problem.heads} heads"
         )
+    places = attention.score.most_places
+    if places is not None:
+        for x, what in ((layout, "queries"), (problem.key_layout, "keys")):
+            longest = int(x.index.max()) + 1 if x.total else 0
+            if longest > places:
+                raise InputError(
+                    f"the {what} have {longest:,} places in a set, expected at most the {places:,} of {attention.score!r}"
+                )
     if attention.bias is not None:
         width = 0 if layout.edge_values is None or not same else layout.edge_values.shape[1]
         lacking = attention.bias.needs(ours if ours == theirs else 0, width)

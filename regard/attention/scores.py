@@ -2,21 +2,25 @@
 
 A score is called with aligned queries and keys, `q [..., h, d]` and `k [..., h, d]` that broadcast against each other,
 and gives `[..., h]`; that is its meaning. `tile` computes all pairs of `q [..., h, n, d]` and `k [..., h, m, d]`.
+Both are given the pairs too, of shape `[...]` and `[..., n, m]`; only a score that is `placed` reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from regard.attention.features import Elu, Features
 from regard.attention.values import Value
 from regard.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Additive", "Dot", "Score", "Separable"]
+    from regard.attention.pairs import Pairs
+
+__all__ = ["Additive", "Dot", "Kernel", "Score", "Separable", "Synthesized"]
 
 Parameters = Mapping[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
@@ -34,17 +38,32 @@ class Score(Value):
         """The factor that the score applies to its product, which also covers a bias that says `scaled`."""
         return 1.0
 
+    @property
+    def placed(self) -> bool:
+        """Whether the score depends on the places of query and key in their sets."""
+        return False
+
+    @property
+    def most_places(self) -> int | None:
+        """How many places a set may have, None for any number."""
+        return None
+
+    @property
+    def positive(self) -> bool:
+        """Whether no score is below zero, whatever the vectors are."""
+        return False
+
     def numbers_per_pair(self, d: int) -> int:
         """How many numbers `tile` holds for a pair."""
         return d
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         raise NotImplementedError
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         """`[..., h, n, m]` for `q [..., h, n, d]` and `k [..., h, m, d]`."""
         q, k = q.movedim(-3, -2).unsqueeze(-3), k.movedim(-3, -2).unsqueeze(-4)
-        return self(q, k, parameters).movedim(-1, -3)
+        return self(q, k, parameters, pairs).movedim(-1, -3)
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,10 +82,10 @@ class Dot(Score):
     def numbers_per_pair(self, d: int) -> int:
         return 1
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         return (q * k).sum(-1) * self.scaling(q.shape[-1])
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         return (q * self.scaling(q.shape[-1])) @ k.transpose(-2, -1)
 
 
@@ -93,7 +112,7 @@ class Additive(Score):
     def parameters(self, heads: int, d: int) -> Shapes:
         return {"score_weight": (heads, d)}
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         x = q + k
         x = x.tanh() if self.activation == "tanh" else _leaky_relu(x, self.slope)
         return (x * parameters["score_weight"]).sum(-1)
@@ -115,13 +134,109 @@ class Separable(Score):
     def numbers_per_pair(self, d: int) -> int:
         return 1
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         return _leaky_relu((q * parameters["score_query"]).sum(-1) + (k * parameters["score_key"]).sum(-1), self.slope)
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters) -> Tensor:
+    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         ours = (q * parameters["score_query"][:, None]).sum(-1)
         theirs = (k * parameters["score_key"][:, None]).sum(-1)
         return _leaky_relu(ours[..., :, None] + theirs[..., None, :], self.slope)
+
+
+@dataclass(frozen=True, repr=False)
+class Kernel(Score):
+    """s = phi(q) . phi(k): linear attention (Katharopoulos et al. 2020, eq. 4), with the normalizer `Sum` only.
+
+    Args:
+        phi: the feature map, `Elu()` (the paper's) or `Favor()` (random features of the softmax kernel).
+    """
+
+    phi: Features = field(default_factory=Elu)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.phi, Features):
+            raise InputError(f"Kernel has phi {self.phi!r}, expected Elu() or Favor()")
+
+    @property
+    def positive(self) -> bool:
+        return True
+
+    def numbers_per_pair(self, d: int) -> int:
+        return 1
+
+    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+        return (self.phi.of_queries(q) * self.phi.of_keys(k)).sum(-1)
+
+    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+        return self.phi.of_queries(q) @ self.phi.of_keys(k).mT
+
+
+@dataclass(frozen=True, repr=False)
+class Synthesized(Score):
+    """Scores that no key has a part in (Tay et al. 2021, sections 3.1 and 3.2), learned per head for places i and j:
+
+    - "dense": s = w_j . relu(q_i) + b_j; the projection that made q is the first layer of the paper's F (eq. 4)
+    - "random": s = R_ij (eq. 6)
+    - "factorized": s = a_i . b_j, of a small rank (eq. 8)
+
+    Args:
+        places: how many places are learned; longer sets are refused.
+        kind: "dense", "random" or "factorized".
+        rank: the width of a and b.
+    """
+
+    places: int
+    kind: str = "dense"
+    rank: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in ("dense", "random", "factorized"):
+            raise InputError(f"Synthesized has kind {self.kind!r}, expected 'dense', 'random' or 'factorized'")
+        if self.places < 1 or self.rank < 1:
+            raise InputError(f"{self!r} was asked for, expected at least one place and a rank from 1 on")
+
+    @property
+    def placed(self) -> bool:
+        return True
+
+    @property
+    def most_places(self) -> int:
+        return self.places
+
+    def parameters(self, heads: int, d: int) -> Shapes:
+        if self.kind == "dense":
+            return {"score_keys": (self.places, heads, d), "score_shift": (self.places, heads)}
+        if self.kind == "random":
+            return {"score_pairs": (self.places, self.places, heads)}
+        return {"score_queries": (self.places, heads, self.rank), "score_keys": (self.places, heads, self.rank)}
+
+    def numbers_per_pair(self, d: int) -> int:
+        return {"dense": d, "random": 1, "factorized": self.rank}[self.kind]
+
+    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+        assert pairs is not None, "a score that is placed is told the pairs"
+        if self.kind == "random":
+            return _rows(parameters["score_pairs"].flatten(0, 1), pairs.i * self.places + pairs.j)
+        keys = _rows(parameters["score_keys"], pairs.j)
+        if self.kind == "factorized":
+            return (_rows(parameters["score_queries"], pairs.i) * keys).sum(-1)
+        return (q.relu() * keys).sum(-1) + _rows(parameters["score_shift"], pairs.j)
+
+    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+        assert pairs is not None, "a score that is placed is told the pairs"
+        if self.kind != "dense" or pairs.j.shape[-2] != 1:
+            return super().tile(q, k, parameters, pairs)
+        keys, shift = (_rows(parameters[name], pairs.j.squeeze(-2)) for name in ("score_keys", "score_shift"))
+        return q.relu() @ keys.movedim(-3, -1) + shift.movedim(-1, -2).unsqueeze(-2)
+
+
+def _rows(table: Tensor, place: Any) -> Tensor:
+    """`table[place]`; unlike an index, its gradient is summed in one fixed order."""
+    from torch.nn.functional import embedding
+
+    return embedding(place, table.flatten(1)).unflatten(-1, table.shape[1:])
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:

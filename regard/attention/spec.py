@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from regard.attention import biases, normalizers, patterns, scores
+from regard.attention import biases, features, normalizers, patterns, scores
 from regard.attention.biases import Bias
+from regard.attention.features import Features
 from regard.attention.normalizers import Normalizer, Softmax
 from regard.attention.patterns import Everyone, Pattern
 from regard.attention.scores import Dot, Parameters, Score, Shapes
@@ -59,6 +60,16 @@ class Attention(Value):
             )
         if self.bias is not None and not isinstance(self.bias, Bias):
             raise InputError(f"Attention has bias {self.bias!r}, expected None or one of {_known(Bias)}")
+        if self.normalizer.divides != self.score.positive:
+            raise InputError(
+                f"Attention has score {self.score!r} and normalizer {self.normalizer!r}, "
+                "expected Kernel with Sum, or neither: Sum divides by scores that must not be below zero"
+            )
+        if self.normalizer.divides and self.bias is not None:
+            raise InputError(
+                f"Attention has bias {self.bias!r} and normalizer {self.normalizer!r}, "
+                "expected no bias: Sum divides by scores that must not be below zero"
+            )
 
     @property
     def patterns(self) -> tuple[Pattern, ...]:
@@ -90,14 +101,14 @@ class Attention(Value):
 
     def scores(self, q: Tensor, k: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
         """`[..., h]`: the scores of aligned queries and keys `[..., h, d]`, bias included."""
-        s = self.score(q, k, parameters)
+        s = self.score(q, k, parameters, pairs)
         if self.bias is None:
             return s
         return s + self.bias_scale(q.shape[-1]) * self.bias.score_bias(q, pairs, parameters)
 
     def tile(self, q: Tensor, k: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
         """`[..., h, n, m]`: the same for all pairs of `q [..., h, n, d]` and `k [..., h, m, d]`."""
-        s = self.score.tile(q, k, parameters)
+        s = self.score.tile(q, k, parameters, pairs)
         if self.bias is None:
             return s
         return s + self.bias_scale(q.shape[-1]) * self.bias.tile_score_bias(q, pairs, parameters)
@@ -120,7 +131,10 @@ _OPERATORS = (patterns.And, patterns.Or, patterns.Not)
 
 def _vocabulary() -> dict[str, Callable[..., Any]]:
     names: dict[str, Callable[..., Any]] = {"Attention": Attention}
-    for module, kind in ((scores, Score), (patterns, Pattern), (normalizers, Normalizer), (biases, Bias)):
+    for module, kind in (
+        *((scores, Score), (features, Features), (patterns, Pattern)),
+        *((normalizers, Normalizer), (biases, Bias)),
+    ):
         for name in module.__all__:
             thing = getattr(module, name)
             if isinstance(thing, type) and issubclass(thing, kind) and thing not in (kind, *_OPERATORS):

@@ -5,7 +5,7 @@ What goes beyond the axes (grouped heads, other widths, other keys, coordinates)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from regard.attention.biases import ALiBi, EdgeBias, Shaw
-from regard.attention.normalizers import Relu, Sigmoid, Softmax
+from regard.attention.features import Elu, Favor
+from regard.attention.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.patterns import (
     AlongAxis,
     Blocks,
@@ -23,10 +24,11 @@ from regard.attention.patterns import (
     Everyone,
     First,
     Near,
+    RandomBlocks,
     Stride,
     Window,
 )
-from regard.attention.scores import Additive, Dot, Separable
+from regard.attention.scores import Additive, Dot, Kernel, Separable, Synthesized
 from regard.attention.spec import Attention
 from regard.sets import Layout
 
@@ -88,6 +90,7 @@ class Case:
         """Whether the place of a vector in its set matters."""
         bias = self.attention.bias
         by_order = isinstance(bias, ALiBi | Shaw) and not bias.coordinates
+        by_order = by_order or self.attention.score.placed
         return by_order or not all(isinstance(pattern, Everyone | Edges) for pattern in self.attention.patterns)
 
     def layouts(self, sizes: Sequence[int]) -> tuple[Layout, Layout]:
@@ -175,7 +178,8 @@ def _beyond_the_axes() -> list[Case]:
     cases += [Case(Attention(bias=ALiBi(coordinates=True)), coords=n) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=n)), coords=n, e=6) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=2)), coords=2, cross=True)]
-    by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4))
+    bigbird = Window(1, 1) | First(1) | RandomBlocks(2, size=2, seed=5)
+    by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4), bigbird)
     cases += [Case(Attention(pattern=pattern)) for pattern in by_order]
     cases += [Case(Attention(pattern=pattern), cross=True) for pattern in by_order]
     cases += [Case(Attention(pattern=pattern), continued=True) for pattern in by_order]
@@ -185,7 +189,28 @@ def _beyond_the_axes() -> list[Case]:
     return cases
 
 
+def _of_their_own() -> list[Case]:
+    """Linear attention, whose score and normalizer go with each other alone, and scores by place."""
+    linear = [Attention(score=Kernel(phi), normalizer=Sum()) for phi in (Elu(), Favor(features=12, seed=3))]
+    causal = [replace(attention, pattern=Causal()) for attention in linear]
+    cases = [Case(attention) for attention in (*linear, *causal)]
+    cases += [Case(attention, key_heads=2, e=5) for attention in (linear[0], *causal)]
+    cases += [Case(attention, cross=True) for attention in (*linear, causal[0])]
+    cases += [Case(causal[0], continued=True), Case(linear[0], continued=True)]
+    cases += [
+        Case(replace(linear[0], pattern=p)) for p in (Window(2, 1), (Window(2, 0), Edges(), ~Everyone(), First(2)))
+    ]
+    placed = {kind: Attention(score=Synthesized(places=100, kind=kind)) for kind in ("dense", "random", "factorized")}
+    cases += [Case(attention, d=4) for attention in placed.values()]
+    cases += [
+        Case(replace(attention, pattern=Causal(), normalizer=Relu()), continued=True) for attention in placed.values()
+    ]
+    cases += [Case(replace(placed["dense"], bias=Shaw(radius=2)), key_heads=2, cross=True)]
+    return cases
+
+
 CATALOGUE = [
     *(Case(Attention(score=s, pattern=p, normalizer=n, bias=b)) for s, p, n, b in _pairwise(SCORES, PATTERNS, NORMALIZERS, BIASES)),
     *_beyond_the_axes(),
+    *_of_their_own(),
 ]  # fmt: skip

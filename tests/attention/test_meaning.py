@@ -269,7 +269,7 @@ def test_a_score_of_one_s_own_needs_one_method():
     class Distance(Score):
         """s = -|q - k|^2."""
 
-        def __call__(self, q: Tensor, k: Tensor, parameters: object) -> Tensor:
+        def __call__(self, q: Tensor, k: Tensor, parameters: object, pairs: object = None) -> Tensor:
             return -(q - k).square().sum(-1)
 
     q, v = normal(5, 3), normal(5, 2)

@@ -4,9 +4,10 @@ import pytest
 
 from regard import Attention, InputError
 from regard.attention.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.features import Favor
 from regard.attention.normalizers import Relu
 from regard.attention.patterns import Causal, Edges, Everyone, First, Window
-from regard.attention.scores import Additive, Dot, Separable
+from regard.attention.scores import Additive, Dot, Kernel, Separable
 from regard.attention.spec import parse
 
 from .catalogue import CATALOGUE
@@ -39,6 +40,7 @@ def test_different_values_differ():
         ("Causal() & ~(Window(2, 2) | First(1))", Causal() & ~(Window(2, 2) | First(1))),
         ("(Causal(), Everyone())", (Causal(), Everyone())),
         ("Dot(scale=-0.5)", Dot(-0.5)),
+        ("Kernel(Favor(64, seed=3))", Kernel(phi=Favor(features=64, seed=3))),
         ("Additive('leaky_relu', slope=1e-2)", Additive("leaky_relu", 0.01)),
         ("Attention(Separable(), bias=Shaw(4, values=False))", Attention(Separable(), bias=Shaw(4, values=False))),
         ("None", None),
@@ -86,10 +88,22 @@ def test_what_is_read(text, value):
         ("Shaw(2, keys=1)", "Shaw has keys 1, expected bool"),
         ("Causal() & 3", "'3' in 'Causal() & 3' is no pattern"),
         ("~Dot()", "is no pattern"),
-        ("Attention(score=Causal())", "Attention has score Causal(), expected one of Additive, Dot, Separable"),
+        (
+            "Attention(score=Causal())",
+            "Attention has score Causal(), expected one of Additive, Dot, Kernel, Separable, Synthesized",
+        ),
+        ("Attention(Kernel())", "Attention has score Kernel() and normalizer Softmax(), expected Kernel with Sum"),
+        ("Attention(normalizer=Sum())", "Attention has score Dot() and normalizer Sum(), expected Kernel with Sum"),
+        ("Attention(Kernel(), normalizer=Sum(), bias=ALiBi())", "Attention has bias ALiBi() and normalizer Sum()"),
+        ("Attention(Elu(), normalizer=Sum())", "Attention has score Elu(), expected one of"),
+        ("Kernel('elu')", "Kernel has phi 'elu', expected Elu() or Favor()"),
+        ("Favor(0)", "Favor(features=0) was asked for, expected at least one feature"),
+        ("Synthesized()", "has options that do not fit"),
+        ("Synthesized(0)", "Synthesized(places=0) was asked for, expected at least one place"),
+        ("Synthesized(9, kind='sparse')", "expected 'dense', 'random' or 'factorized'"),
         ("Attention(pattern=())", "Attention has pattern ()"),
         ("Attention(pattern=(Causal(), 1))", "Attention has pattern"),
-        ("Attention(normalizer=None)", "expected one of Relu, Sigmoid, Softmax"),
+        ("Attention(normalizer=None)", "expected one of Relu, Sigmoid, Softmax, Sum"),
         ("Attention(bias=Dot())", "expected None or one of ALiBi, EdgeBias, Shaw"),
         ("", "is no specification"),
         ("Window(1, 2", "is no specification"),

@@ -1,0 +1,85 @@
+"""Feature maps of linear attention, and the sums that their products are divided by."""
+
+import pytest
+import torch
+
+from regard import Attention, InputError, Layout, attend, plan
+from regard.attention.features import Elu, Favor
+from regard.attention.normalizers import Sum
+from regard.attention.scores import Kernel, Synthesized
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_elu_keeps_what_lies_far_below_zero():
+    x = torch.tensor([-50.0, -1.0, 0.0, 2.0], requires_grad=True)
+    phi = Elu().of_keys(x)
+    torch.testing.assert_close(phi, torch.tensor([-50.0, -1.0, 0.0, 1.0986123]).exp())
+    phi.sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([-50.0, -1.0, 0.0, 0.0]).exp())
+
+
+def test_favor_comes_closer_to_softmax_with_more_features():
+    # Short vectors: the estimate varies as exp(|q + k|^2 / sqrt(d)).
+    q, k, v = (normal(40, 1, 16, seed=n) * scale for n, scale in enumerate((0.3, 0.3, 1)))
+    layout = Layout.of_lengths([40])
+    true = attend(Attention(), q, k, v, layout)
+
+    def error(features: int) -> float:
+        errors = []
+        for seed in range(8):
+            attention = Attention(Kernel(Favor(features, seed)), normalizer=Sum())
+            errors.append((attend(attention, q, k, v, layout) - true).square().mean())
+        return float(torch.stack(errors).mean().sqrt())
+
+    few, many = error(32), error(2048)
+    # 64 times as many features leave an eighth of the error.
+    assert many < few / 6
+    assert many < 0.01
+
+
+def test_favor_is_orthogonal_within_blocks_and_drawn_from_its_seed():
+    y = torch.eye(8, dtype=torch.float64) * 8**0.25
+
+    def rows(favor: Favor) -> torch.Tensor:
+        return (favor.of_keys(y).log() + 0.5).T
+
+    w = rows(Favor(features=12, seed=5))
+    assert w.shape == (12, 8)
+    products = w @ w.T
+    for block in (products[:8, :8], products[8:, 8:]):
+        torch.testing.assert_close(block, block.diagonal().diag(), atol=1e-9, rtol=0)
+    assert products[:8, 8:].abs().max() > 0.1
+    assert torch.equal(w, rows(Favor(features=12, seed=5)))
+    assert not torch.allclose(w, rows(Favor(features=12, seed=5).redrawn()))
+
+
+def test_the_factor_of_a_query_cancels():
+    q, k, v = (normal(9, 2, 4, seed=n) for n in range(3))
+    s = Kernel(Favor(16)).tile(q.transpose(0, 1), k.transpose(0, 1), {})
+    w = Favor(16)
+    true = torch.einsum("ihm,jhm->hij", w.of_keys(q), w.of_keys(k))
+    torch.testing.assert_close(s / s.sum(-1, keepdim=True), true / true.sum(-1, keepdim=True))
+    out = attend(Attention(Kernel(w), normalizer=Sum()), q, k, v, Layout.of_lengths([9]))
+    torch.testing.assert_close(out.transpose(0, 1), true @ v.transpose(0, 1) / true.sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("executor", ["dense", "edges"])
+def test_scores_that_are_all_zero_give_zeros(executor):
+    q = torch.full((3, 1, 4), -200.0, requires_grad=True)
+    k, v = (normal(3, 1, 4, seed=n).float().requires_grad_() for n in range(2))
+    out = attend(Attention(Kernel(), normalizer=Sum()), q, k, v, Layout.of_lengths([3]), executor=executor)
+    assert (out == 0).all()
+    for gradient in torch.autograd.grad(out.sum(), (q, k, v)):
+        assert (gradient == 0).all()
+
+
+def test_longer_sets_than_there_are_places_are_refused():
+    attention = Attention(Synthesized(places=7))
+    assert plan(attention, Layout.of_lengths([7, 2])).executor
+    with pytest.raises(InputError, match=r"queries have 8 places in a set, expected at most the 7 of Synthesized\("):
+        plan(attention, Layout.of_lengths([8, 2]))
+    with pytest.raises(InputError, match="keys have 9 places"):
+        plan(attention, Layout.of_lengths([7]), key_layout=Layout(torch.tensor([0, 7]), starts=torch.tensor([2])))
