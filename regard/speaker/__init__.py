@@ -1,0 +1,1 @@
+"""Who speaks: comparing voices, error rates of verification, enrolled voices."""

@@ -1,0 +1,177 @@
+"""Enrolled voices: whole or not at all, one writer at a time, gone when removed."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regard.errors import InputError
+from regard.speaker.store import Store
+
+MODEL = "a" * 64
+
+
+def vectors(n: int, seed: int = 0, width: int = 16) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "voices.db", MODEL, 16)
+
+
+def test_what_is_enrolled_is_there_for_the_next_process(store):
+    store.enroll("Ada", vectors(2), ["one", "two"])
+    store.enroll("Bob", vectors(1, 1), ["three"])
+    store.enroll("Ada", vectors(1, 2), ["four"])
+    again = Store(store.path, MODEL, 16)
+    assert [(each.name, each.recordings) for each in again.names()] == [("Ada", 3), ("Bob", 1)]
+    names, x = again.vectors()
+    assert names == ["Ada", "Ada", "Bob", "Ada"]
+    np.testing.assert_array_equal(x, np.concatenate([vectors(2), vectors(1, 1), vectors(1, 2)]))
+    np.testing.assert_array_equal(again.vectors("Bob")[1], vectors(1, 1))
+    known, means = again.voices()
+    assert known == ["Ada", "Bob"]
+    ada = x[[0, 1, 3]]
+    np.testing.assert_allclose(means[0], (ada / np.linalg.norm(ada, axis=1, keepdims=True)).mean(0), rtol=1e-5)
+
+
+def test_only_the_owner_may_read(store):
+    store.enroll("Ada", vectors(1), ["one"])
+    for path in store.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_a_removed_voice_leaves_no_byte(store):
+    store.enroll("Ada", vectors(3), ["one", "two", "three"])
+    store.enroll("Bob", vectors(1, 1), ["four"])
+
+    def found(x: np.ndarray) -> bool:
+        return any(x.tobytes()[:16] in path.read_bytes() for path in store.path.parent.iterdir())
+
+    assert all(found(x) for x in vectors(3))
+    assert store.remove("Ada") == 3
+    assert not any(found(x) for x in vectors(3))
+    assert found(vectors(1, 1)[0])
+    assert [each.name for each in store.names()] == ["Bob"]
+    with pytest.raises(InputError, match=r"'Bobb' is not enrolled in .*: did you mean 'Bob'"):
+        store.remove("Bobb")
+
+
+def test_one_recording_has_one_name_and_nothing_is_half_enrolled(store):
+    store.enroll("Ada", vectors(1), ["one"])
+    with pytest.raises(InputError, match="a recording of 'Bob' is enrolled already, as 'Ada'"):
+        store.enroll("Bob", vectors(2, 1), ["two", "one"])
+    assert [each.name for each in store.names()] == ["Ada"]
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "sentence"),
+    [
+        ("", vectors(1), "is no name"),
+        ("a\nb", vectors(1), "is no name"),
+        ("Ada", vectors(1, width=8), r"shape \[1, 8\], expected \[at least 1, 16\]"),
+        ("Ada", vectors(1) * np.nan, "not finite"),
+        ("Ada", vectors(0), "expected .at least 1"),
+    ],
+)
+def test_what_is_no_voice_is_refused(store, name, x, sentence):
+    with pytest.raises(InputError, match=sentence):
+        store.enroll(name, x, [str(n) for n in range(len(x))])
+    assert store.names() == []
+
+
+def test_another_model_is_refused_in_one_sentence(store):
+    with pytest.raises(InputError, match="holds voices of another model") as refusal:
+        Store(store.path, "b" * 64, 16)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(InputError, match="holds voices of another model"):
+        Store(store.path, MODEL, 17)
+
+
+def test_what_is_no_store_is_left_alone(tmp_path, store):
+    text = tmp_path / "notes.txt"
+    text.write_text("hello " * 500)
+    with pytest.raises(InputError, match="cannot be used: file is not a database"):
+        Store(text, MODEL, 16)
+    assert text.read_text() == "hello " * 500
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as file:
+        file.execute("CREATE TABLE t (x)")
+    file.close()
+    with pytest.raises(InputError, match="is no store of voices"):
+        Store(other, MODEL, 16)
+    with pytest.raises(InputError, match=r"the folder .* is not there"):
+        Store(tmp_path / "no" / "voices.db", MODEL, 16)
+    store.path.unlink()
+    with pytest.raises(InputError, match="is gone"):
+        store.names()
+
+
+def test_a_damaged_store_says_so(store):
+    store.enroll("Ada", vectors(40), [str(n) for n in range(40)])
+    damaged = bytearray(store.path.read_bytes())
+    damaged[4096:] = os.urandom(len(damaged) - 4096)
+    store.path.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"cannot be used|damaged"):
+        Store(store.path, MODEL, 16).vectors()
+
+
+def _enroll_many(path: Path, who: int) -> None:
+    store = Store(path, MODEL, 16)
+    for n in range(10):
+        store.enroll(f"name {who}", vectors(1, 100 * who + n), [f"{who} {n}"])
+
+
+def test_writers_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "voices.db"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_enroll_many, args=(path, who)) for who in range(3)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join(60)
+        assert each.exitcode == 0
+    assert [(each.name, each.recordings) for each in Store(path, MODEL, 16).names()] == [
+        (f"name {who}", 10) for who in range(3)
+    ]
+
+
+KILLED = """
+import sys, numpy as np
+from regard.speaker.store import Store
+store = Store(sys.argv[1], "a" * 64, 16)
+for n in range(100000):
+    store.enroll(f"name {n}", np.full((3, 16), n + 1, np.float32), [f"{n} {k}" for k in range(3)])
+    print(n, flush=True)
+"""
+
+
+def test_a_kill_leaves_whole_enrollments(tmp_path):
+    path = tmp_path / "voices.db"
+    for delay in (0.0, 0.05, 0.11):
+        before = len(Store(path, MODEL, 16).names()) if path.exists() else 0
+        if before:
+            path.unlink()
+        with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            last = int(child.stdout.readline())
+            time.sleep(delay)
+            child.send_signal(signal.SIGKILL)
+            last = max([last, *map(int, child.stdout.read().split())])
+        store = Store(path, MODEL, 16)
+        found = store.names()
+        assert len(found) in (last + 1, last + 2), "what was said to be enrolled is there"
+        assert all(each.recordings == 3 for each in found)
+        store.enroll("after", vectors(1), ["after"])
+        assert store.remove("name 0") == 3
+        for left in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            left.unlink(missing_ok=True)
