@@ -7,7 +7,7 @@ TORCH_OPTIONS ?=
 # pytest -n: processes that share the tests.
 WORKERS ?= 2
 
-.PHONY: help run test lint format bench docs lessons tables figures clean
+.PHONY: help run test lint format bench peers docs lessons tables figures clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -42,8 +42,14 @@ format: $(INSTALLED)  ## repair what can be repaired of style and formatting
 	$(BIN)ruff format .
 
 bench: $(INSTALLED)  ## measure again (needs REGARD_DATA), and write results and tables
+	$(BIN)python -m benchmarks.attention
 	$(BIN)python -m benchmarks.encoder
 	$(BIN)python -m benchmarks.tables
+	$(BIN)python -m benchmarks.figures
+
+peers: $(INSTALLED)  ## install what attention is measured beside into .peers, beside the environment
+	rm -rf .peers
+	$(BIN)python -m pip install --quiet --no-deps --target .peers -r benchmarks/peers.txt
 
 docs: $(INSTALLED)  ## build the documentation into site/
 	$(BIN)python -m benchmarks.lessons pages
@@ -59,5 +65,5 @@ figures: $(INSTALLED)  ## draw the pictures of README and docs
 	$(BIN)python -m benchmarks.figures
 
 clean:  ## remove what was installed and built, but no runs
-	rm -rf .venv site dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers site dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

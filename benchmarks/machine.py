@@ -40,9 +40,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, result: dict[str, Any]) -> None:
-    """Writes `results/NAME.json` and prints it."""
+def write(name: str, result: dict[str, Any], show: bool = True) -> None:
+    """Writes `results/NAME.json`, and prints it."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(result, indent=2) + "\n"
     (RESULTS / f"{name}.json").write_text(text)
-    print(text)
+    if show:
+        print(text)

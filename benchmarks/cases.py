@@ -1,0 +1,294 @@
+"""The cases of the attention benchmark: what is computed, next to which peers, and what is expected of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import Contestant
+from regard.attention.attend import attend
+from regard.attention.dropout import Dropout
+from regard.attention.plan import Plan, choose
+from regard.attention.problem import Problem
+from regard.attention.spec import Attention, parse
+from regard.layers.attention import Attend
+from regard.sets import Layout
+
+__all__ = ["CASES", "Case", "Floor", "Inputs", "ours"]
+
+# Backward is this many forward passes.
+BACKWARD = 2.5
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What is expected of a case.
+
+    Args:
+        than: "G" (a share of the matrix rate), "MB" (peak memory), "error" (against float64, as a multiple of the peer's),
+            the name of a peer, or the name of another case.
+        factor: for "G" and peers at least so much (peer's time divided by ours), for the others at most.
+        slack: milliseconds by which ours may be slower than the peer in any case.
+    """
+
+    than: str
+    factor: float
+    slack: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one call gets; `values` are a layer's vectors."""
+
+    layout: Layout
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    parameters: dict[str, Tensor]
+    values: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement.
+
+    Args:
+        name: stands in results; a chart joins the cases of its `line`, the name without its length.
+        group: what is selected, measured and written together.
+        text: the attention.
+        lengths: of the sets.
+        backward: whether gradients are computed too. layer: whether projections of vectors into q, k and v belong to it.
+        peers: names in `benchmarks.peers.PEERS`. floors: what is expected.
+        matrix: whether the matrix rate is its physical limit.
+    """
+
+    name: str
+    group: str
+    text: str
+    lengths: Sequence[int]
+    heads: int = 8
+    d: int = 64
+    dtype: torch.dtype = torch.float32
+    dropout: float = 0.0
+    backward: bool = True
+    layer: bool = False
+    peers: Sequence[str] = ()
+    floors: Sequence[Floor] = ()
+    matrix: bool = True
+    line: str = ""
+
+    @cached_property
+    def attention(self) -> Attention:
+        attention: Attention = parse(self.text)
+        return attention
+
+    @property
+    def total(self) -> int:
+        return sum(self.lengths)
+
+    def problem(self, layout: Layout | None = None) -> Problem:
+        layout = Layout.of_lengths(self.lengths) if layout is None else layout
+        drop = Dropout(self.dropout) if self.dropout else None
+        return Problem(self.attention, layout, layout, self.heads, self.heads, self.d, self.d, self.dtype, drop)
+
+    def plan(self, layout: Layout | None = None) -> Plan:
+        return choose(self.problem(layout))
+
+    def flops(self) -> float:
+        """Floating-point operations on allowed pairs: 2 d for a score and 2 e for its part of the sum; backward 2.5 times as many.
+
+        A kernel's score and sum are products with a matrix of features instead, once for each key and each query.
+        """
+        problem = self.problem()
+        phi = getattr(self.attention.score, "phi", None)
+        if phi is None:
+            forward = problem.pairs * 2.0 * (self.d + self.d)
+        else:
+            features = getattr(self.attention.score, "features", None) or self.d
+            forward = self.total * self.heads * 4.0 * features * self.d
+        if self.layer:
+            forward += self.total * 6.0 * (self.heads * self.d) ** 2
+        return forward * (1 + BACKWARD if self.backward else 1)
+
+    def inputs(self, seed: int = 0) -> Inputs:
+        """Normal numbers, the same every time."""
+        generator = torch.Generator().manual_seed(seed)
+
+        def leaf(*shape: int, scale: float = 1.0) -> Tensor:
+            x = torch.randn(shape, generator=generator) * scale
+            return x.to(self.dtype).requires_grad_(self.backward)
+
+        layout = Layout.of_lengths(self.lengths)
+        q, k, v = (leaf(self.total, self.heads, self.d) for _ in range(3))
+        shapes = self.attention.parameters(self.heads, self.d)
+        parameters = {name: leaf(*shape, scale=0.1) for name, shape in shapes.items()}
+        values = leaf(self.total, self.heads * self.d) if self.layer else None
+        return Inputs(layout, q, k, v, parameters, values)
+
+
+def ours(case: Case, inputs: Inputs, executor: str | None = None, fresh: bool = False) -> Contestant:
+    """The case by `attend`, or by a layer where projections belong to it.
+
+    Args:
+        fresh: every run has a layout of its own, as the first layer of a model finds it.
+    """
+    if case.layer:
+        return _layer(case, inputs)
+    drop = Dropout(case.dropout, seed=1) if case.dropout else None
+    x, layout = inputs, inputs.layout
+
+    def forward() -> Tensor:
+        of = Layout(layout.offsets, layout.coords, layout.edges, layout.edge_values) if fresh else layout
+        return attend(case.attention, x.q, x.k, x.v, of, None, x.parameters, dropout=drop, executor=executor)
+
+    return Contestant(forward, [x.q, x.k, x.v, *x.parameters.values()] if case.backward else ())
+
+
+def _layer(case: Case, inputs: Inputs) -> Contestant:
+    """Projections to q, k and v, and attention; the peers' layers have no projection behind it either."""
+    torch.manual_seed(0)
+    assert inputs.values is not None, "a case of a layer has its vectors"
+    values = inputs.values
+    project = nn.Linear(values.shape[1], 3 * values.shape[1])
+    inside = Attend(case.attention, case.heads, case.d, dropout=case.dropout)
+
+    def forward() -> Tensor:
+        q, k, v = project(values).unflatten(-1, (3, case.heads, case.d)).unbind(1)
+        return inside(q, k, v, inputs.layout)
+
+    return Contestant(forward, [values, *project.parameters(), *inside.parameters()])
+
+
+def _windows() -> list[Case]:
+    text, group = "Attention(pattern=Window(128, 128))", "window"
+    limit = {4096: 0.45, 16384: 0.45, 65536: 0.38}
+    peers: dict[int, tuple[str, ...]] = {4096: ("SDPA, mask", "local-attention"), 16384: ("local-attention",)}
+    against = {4096: (Floor("SDPA, mask", 8), Floor("local-attention", 1.9))}
+    lines = "window ±128"
+    cases = [
+        Case(
+            f"{lines}, {n:,}",
+            group,
+            text,
+            (n,),
+            peers=peers.get(n, ()),
+            floors=(Floor("G", limit[n]), *against.get(n, ())),
+            line=lines,
+        )
+        for n in limit
+    ]
+    cases += [Case(f"{lines}, 1,024", group, text, (1024,), peers=("SDPA, mask", "local-attention"), line=lines)]
+    n, plain = 4096, f"{lines}, 4,096"
+    cases += [
+        Case(
+            f"{lines}, {n:,}, forward",
+            group,
+            text,
+            (n,),
+            backward=False,
+            peers=("FlexAttention",),
+            floors=(Floor("G", 0.55), Floor("FlexAttention", 1.0)),
+            line=f"{lines}, forward",
+        )
+        for n in (4096, 16384, 65536)
+    ]
+    cases += [Case(f"{plain}, dropout 0.1", group, text, (n,), dropout=0.1, floors=(Floor(plain, 1.6),))]
+    for bias in ("T5()", "ALiBi()"):
+        biased = f"Attention(pattern=Window(128, 128), bias={bias})"
+        cases.append(Case(f"{plain}, {bias}", group, biased, (n,), floors=(Floor(plain, 1.6),)))
+    return cases
+
+
+def _everyone() -> list[Case]:
+    """As many sets as make 4,096 vectors."""
+    return [
+        Case(
+            f"everyone, {4096 // n} x {n:,}",
+            "everyone",
+            "Attention()",
+            (n,) * (4096 // n),
+            peers=("SDPA",),
+            floors=(Floor("SDPA", 1 / 1.05, slack=0.06),),
+            line="everyone",
+        )
+        for n in (128, 256, 512, 1024, 2048, 4096)
+    ]
+
+
+def _bfloat16() -> list[Case]:
+    return [
+        Case(
+            f"everyone, {n:,}, bfloat16, forward",
+            "bfloat16",
+            "Attention()",
+            (n,),
+            dtype=torch.bfloat16,
+            backward=False,
+            peers=("SDPA",),
+            floors=(Floor("SDPA", 2), Floor("error", 2)),
+            line="everyone, bfloat16, forward",
+        )
+        for n in (1024, 2048, 4096)
+    ]
+
+
+def _additive() -> list[Case]:
+    def case(n: int, **more: object) -> Case:
+        text = "Attention(score=Additive())"
+        return Case(f"additive, {n:,}", "additive", text, (n,), heads=1, matrix=False, line="additive", **more)  # type: ignore[arg-type]
+
+    return [
+        case(256, peers=("eager",)),
+        case(1024, peers=("eager",), floors=(Floor("eager", 14),)),
+        case(4096),
+        case(8192, floors=(Floor("MB", 200),)),
+    ]
+
+
+def _kernelized() -> list[Case]:
+    cases = []
+    for phi, peer in (("elu", "linear-attention-transformer"), ("favor", "performer-pytorch")):
+        for causal in (False, True):
+            pattern = ", pattern=Causal()" if causal else ""
+            line = f"kernelized, {phi}{', causal' if causal else ''}"
+            text = f"Attention(score=Kernel({phi!r}), normalizer=Sum(){pattern})"
+            for n in (4096, 16384, 65536) if phi == "elu" else (16384,):
+                last = phi == "elu" and n == 65536
+                floors = (Floor("SDPA, one head", 50 if causal else 100), Floor(peer, 2)) if last else ()
+                heads_of_all = ("SDPA, one head",) if phi == "elu" else ()
+                cases.append(
+                    Case(
+                        f"{line}, {n:,}",
+                        "kernelized",
+                        text,
+                        (n,),
+                        peers=(*heads_of_all, peer),
+                        floors=floors,
+                        line=line,
+                    )
+                )
+    return cases
+
+
+def _sparse() -> list[Case]:
+    n, group = 4096, "sparse"
+    big_bird = "Window(96, 96) | First(64) | RandomBlocks(3, 64)"
+    patterns = (
+        ("Window(128, 128)", "Longformer"),
+        ("Window(128, 128) | First(4)", "Longformer"),
+        (big_bird, "BigBird"),
+    )
+    return [
+        Case(f"layer, {text}, {n:,}", group, f"Attention(pattern={text})", (n,), layer=True, peers=(peer,))
+        for text, peer in patterns
+    ] + [
+        Case(f"{text}, {n:,}", group, f"Attention(pattern={text})", (n,), peers=("SDPA, mask",))
+        for text in (patterns[1][0], big_bird)
+    ]
+
+
+CASES = [case for make in (_windows, _everyone, _bfloat16, _additive, _kernelized, _sparse) for case in make()]
