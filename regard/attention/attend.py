@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from regard.attention.compute import ANY, check_parameters, compute, pose
 from regard.attention.dropout import Dropout
 from regard.attention.executors.edges import pair_weights
+from regard.attention.operator import traced_attend
 from regard.attention.pairs import Rows
-from regard.attention.plan import EXECUTORS, check, choose
-from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Shapes
+from regard.attention.plan import check
+from regard.attention.problem import Tensors
 from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.sets import Layout
@@ -21,8 +22,6 @@ from regard.sets import Layout
 __all__ = ["Weights", "attend", "attention_weights"]
 
 _NONE: Mapping[str, Tensor] = {}
-# A size of which nothing is known.
-_ANY = -1
 
 
 def attend(
@@ -68,9 +67,9 @@ def attend(
     [0.5, 0.5, 3.0, 3.0, 3.0]
     """
     tensors = Tensors(q, k, v, parameters)
-    problem = _problem(attention, tensors, layout, key_layout, dropout)
-    _check_parameters(attention, parameters, attention.parameters(problem.heads, problem.d, problem.e))
-    return EXECUTORS[choose(problem, executor).executor].run(problem, tensors)
+    if torch.compiler.is_compiling():
+        return traced_attend(attention, tensors, layout, key_layout, dropout, executor)
+    return compute(attention, tensors, layout, key_layout, dropout, executor)
 
 
 @dataclass(frozen=True)
@@ -110,58 +109,16 @@ def attention_weights(
     [[0.5], [0.5]]
     """
     tensors = Tensors(q, k, k, parameters)
-    problem = _problem(attention, tensors, layout, key_layout, None)
+    problem = pose(attention, tensors, layout, key_layout, None)
     # The values' width is unknown here, and so is the shape of what is learned for them.
-    _check_parameters(attention, parameters, attention.parameters(problem.heads, problem.d, _ANY))
+    check_parameters(attention, parameters, attention.parameters(problem.heads, problem.d, ANY))
     check(problem)
     chosen = torch.arange(layout.total) if rows is None else torch.as_tensor(rows)
     if chosen.numel() and (chosen.dtype != torch.int64 or chosen.min() < 0 or chosen.max() >= layout.total):
         raise InputError(f"rows {chosen.tolist()} were asked for, expected rows between 0 and {layout.total - 1}")
     asked = Rows(chosen.to(q.device, torch.int64).unique(), layout, problem.key_layout)
-    query_rows, key_rows = problem.union.keys(asked).pairs()
-    values, _ = pair_weights(problem, tensors, query_rows, key_rows)
+    support = problem.union.keys(asked)
+    query_rows, key_rows = support.pairs()
+    prepared = problem.attention.prepare(parameters, support.reach)
+    values, _ = pair_weights(problem, replace(tensors, parameters=prepared), query_rows, key_rows)
     return Weights(query_rows, key_rows, values, (layout.total, problem.key_layout.total))
-
-
-def _problem(
-    attention: Attention,
-    tensors: Tensors,
-    layout: Layout,
-    key_layout: Layout | None,
-    dropout: Dropout | None,
-) -> Problem:
-    """The problem that these tensors pose, after checking that they fit each other and the layouts."""
-    q, k, v = tensors.q, tensors.k, tensors.v
-    key_layout = layout if key_layout is None else key_layout
-    for name, x, total in (("q", q, layout.total), ("k", k, key_layout.total), ("v", v, key_layout.total)):
-        if x.dim() != 3 or x.shape[0] != total:
-            raise InputError(
-                f"{name} has shape {list(x.shape)}, expected [{total}, heads, width]: one row per vector of its layout"
-            )
-    if q.shape[2] != k.shape[2]:
-        raise InputError(f"queries have width {q.shape[2]} and keys {k.shape[2]}, expected the same")
-    if k.shape[1] != v.shape[1] or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        found = f"{q.shape[1]}, {k.shape[1]} and {v.shape[1]}"
-        raise InputError(
-            f"queries, keys and values have {found} heads, expected keys and values alike and a divisor of the queries'"
-        )
-    if layout.sets != key_layout.sets:
-        raise InputError(f"there are {layout.sets} sets of queries and {key_layout.sets} of keys, expected as many")
-    if not q.is_floating_point() or not q.dtype == k.dtype == v.dtype:
-        found = f"{q.dtype}, {k.dtype} and {v.dtype}"
-        raise InputError(f"queries, keys and values are of types {found}, expected the same floats")
-    drop = dropout if dropout is not None and dropout.p else None
-    heads, key_heads, d, e = q.shape[1], k.shape[1], q.shape[2], v.shape[2]
-    return Problem(attention.for_heads(heads), layout, key_layout, heads, key_heads, d, e, q.dtype, drop)
-
-
-def _check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:
-    for name, shape in expected.items():
-        given = tuple(parameters[name].shape) if name in parameters else None
-        if given is None:
-            raise InputError(f"the parameter {name!r} of {attention!r} is missing, expected a tensor for it")
-        if len(given) != len(shape) or any(a not in (b, _ANY) for a, b in zip(shape, given, strict=True)):
-            wanted = ["any" if size == _ANY else size for size in shape]
-            raise InputError(
-                f"the parameter {name!r} of {attention!r} has shape {list(given)}, expected shape {wanted}"
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +36,9 @@ class Dropout:
 
     @classmethod
     def draw(cls, p: float) -> Dropout:
-        """A dropout whose seed comes from torch's generator."""
-        return cls(p, int(torch.randint(1 << 62, ())))
+        """A dropout whose seed comes from torch's generator; in code that torch traces, the seed stays a tensor."""
+        seed: Any = torch.randint(1 << 62, ())
+        return cls(p, seed if torch.compiler.is_compiling() else int(seed))
 
     def factors(self, head: Tensor, query_rows: Tensor, key_rows: Tensor, dtype: torch.dtype) -> Tensor:
         """What each weight is multiplied with: 0 or 1 / (1 - p); all three int64 and broadcastable."""

@@ -70,6 +70,13 @@ class Attention(Value):
                 f"Attention has bias {self.bias!r} and normalizer {self.normalizer!r}, "
                 "expected no bias: Sum divides by scores that must not be below zero"
             )
+        # Made here and not when asked for, since code that torch traces can read an attribute but not print a value.
+        object.__setattr__(self, "text", repr(self))
+
+    @cached_property
+    def text(self) -> str:
+        """The text form, which `parse` reads back."""
+        return repr(self)
 
     @property
     def patterns(self) -> tuple[Pattern, ...]:
@@ -93,6 +100,10 @@ class Attention(Value):
         """
         shapes = self.score.parameters(heads, d)
         return shapes if self.bias is None else shapes | self.bias.parameters(heads, d, d if e is None else e)
+
+    def prepare(self, parameters: Parameters, reach: Callable[[], int]) -> Parameters:
+        """What `scores` and `tile` get as `parameters`, computed once a call; see `Bias.prepare`."""
+        return parameters if self.bias is None else self.bias.prepare(parameters, reach)
 
     def allows(self, pairs: Pairs) -> Tensor:
         """`[..., h]`, or `[..., 1]` where all heads share a pattern: which of these pairs of the same sets may attend."""

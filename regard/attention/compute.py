@@ -1,0 +1,90 @@
+"""`compute`: what `attend` does once it is called: check that the tensors fit, choose an executor, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from regard.attention.dropout import Dropout
+from regard.attention.plan import EXECUTORS, choose
+from regard.attention.problem import Problem, Tensors
+from regard.attention.scores import Shapes
+from regard.attention.spec import Attention
+from regard.errors import InputError
+from regard.sets import Layout
+
+__all__ = ["ANY", "check_parameters", "compute", "pose"]
+
+# A size of which nothing is known.
+ANY = -1
+
+
+def compute(
+    attention: Attention,
+    tensors: Tensors,
+    layout: Layout,
+    key_layout: Layout | None,
+    dropout: Dropout | None,
+    executor: str | None,
+) -> Tensor:
+    """`[t, h, e]`; see `attend`."""
+    problem = pose(attention, tensors, layout, key_layout, dropout)
+    check_parameters(attention, tensors.parameters, attention.parameters(problem.heads, problem.d, problem.e))
+    chosen = choose(problem, executor)
+    prepared = problem.attention.prepare(tensors.parameters, lambda: problem.reach)
+    return EXECUTORS[chosen.executor].run(problem, replace(tensors, parameters=prepared))
+
+
+def pose(
+    attention: Attention,
+    tensors: Tensors,
+    layout: Layout,
+    key_layout: Layout | None,
+    dropout: Dropout | None,
+) -> Problem:
+    """The problem that these tensors pose, after checking that they fit each other and the layouts.
+
+    Raises:
+        InputError: shapes, types or numbers of sets that do not fit.
+    """
+    q, k, v = tensors.q, tensors.k, tensors.v
+    key_layout = layout if key_layout is None else key_layout
+    for name, x, total in (("q", q, layout.total), ("k", k, key_layout.total), ("v", v, key_layout.total)):
+        if x.dim() != 3 or x.shape[0] != total:
+            raise InputError(
+                f"{name} has shape {list(x.shape)}, expected [{total}, heads, width]: one row per vector of its layout"
+            )
+    if q.shape[2] != k.shape[2]:
+        raise InputError(f"queries have width {q.shape[2]} and keys {k.shape[2]}, expected the same")
+    if k.shape[1] != v.shape[1] or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        found = f"{q.shape[1]}, {k.shape[1]} and {v.shape[1]}"
+        raise InputError(
+            f"queries, keys and values have {found} heads, expected keys and values alike and a divisor of the queries'"
+        )
+    if layout.sets != key_layout.sets:
+        raise InputError(f"there are {layout.sets} sets of queries and {key_layout.sets} of keys, expected as many")
+    if not q.is_floating_point() or not q.dtype == k.dtype == v.dtype:
+        found = f"{q.dtype}, {k.dtype} and {v.dtype}"
+        raise InputError(f"queries, keys and values are of types {found}, expected the same floats")
+    drop = dropout if dropout is not None and dropout.p else None
+    heads, key_heads, d, e = q.shape[1], k.shape[1], q.shape[2], v.shape[2]
+    return Problem(attention.for_heads(heads), layout, key_layout, heads, key_heads, d, e, q.dtype, drop)
+
+
+def check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:
+    """Whether the learned tensors are those expected.
+
+    Raises:
+        InputError: one that is missing, or has another shape.
+    """
+    for name, shape in expected.items():
+        given = tuple(parameters[name].shape) if name in parameters else None
+        if given is None:
+            raise InputError(f"the parameter {name!r} of {attention!r} is missing, expected a tensor for it")
+        if len(given) != len(shape) or any(a not in (b, ANY) for a, b in zip(shape, given, strict=True)):
+            wanted = ["any" if size == ANY else size for size in shape]
+            raise InputError(
+                f"the parameter {name!r} of {attention!r} has shape {list(given)}, expected shape {wanted}"
+            )
