@@ -256,6 +256,15 @@ class Intervals:
         none = self.start.new_zeros(len(self.of.rows))
         return none.index_add(0, self.row, self.stop - self.start)
 
+    def reach(self) -> int:
+        """The largest |i - j| of a row with index i and a key of it with index j; 0 where there is no pair."""
+        if not len(self.start):
+            return 0
+        row = self.row
+        first = self.start - row * self.of.stretch + (self.of.start - self.of.index)[row]
+        last = first + self.stop - self.start - 1
+        return int(torch.maximum(first.abs(), last.abs()).max())
+
     def pairs(self) -> tuple[Tensor, Tensor]:
         """`(query_rows, key_rows)`: every pair, in packed rows, in the order of the rows asked for and of the keys."""
         which, place = expand(self.start, self.stop - self.start)
