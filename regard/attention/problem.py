@@ -110,6 +110,11 @@ class Problem:
         """The number of pairs that a pattern allows, derived once per layout."""
         return self.kept(("count", pattern), lambda: int(self.intervals(pattern).counts().sum()))
 
+    @property
+    def reach(self) -> int:
+        """The largest |i - j| of the allowed pairs, derived once per layout."""
+        return self.kept(("reach", self.union), lambda: self.intervals(self.union).reach())
+
     @cached_property
     def pairs(self) -> int:
         """The number of allowed pairs, summed over the heads."""

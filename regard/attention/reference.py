@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
-from regard.attention.pairs import Pairs
+from regard.attention.pairs import Pairs, Rows
 from regard.attention.reducers import Along
 from regard.attention.spec import Attention
 from regard.sets import Layout
@@ -29,6 +29,8 @@ def reference(
     """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; see `attend`."""
     heads = q.shape[1]
     attention = attention.for_heads(heads)
+    every = Rows(torch.arange(layout.total, device=q.device), layout, key_layout).everything()
+    parameters = attention.prepare(parameters, every.reach)
     k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     out = q.new_zeros(q.shape[0], heads, v.shape[-1])
     for b in range(layout.sets):

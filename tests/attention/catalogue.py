@@ -12,7 +12,7 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
-from regard.attention.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
 from regard.attention.features import Elu, Favor
 from regard.attention.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.patterns import (
@@ -89,7 +89,7 @@ class Case:
     def has_order(self) -> bool:
         """Whether the place of a vector in its set matters."""
         bias = self.attention.bias
-        by_order = isinstance(bias, ALiBi | Shaw) and not bias.coordinates
+        by_order = isinstance(bias, T5 | TransformerXL) or (isinstance(bias, ALiBi | Shaw) and not bias.coordinates)
         by_order = by_order or self.attention.score.placed
         return by_order or not all(isinstance(pattern, Everyone | Edges) for pattern in self.attention.patterns)
 
@@ -144,7 +144,18 @@ PATTERNS = (
     (Window(2, 0), Edges(), ~Everyone(), First(2)),
 )
 NORMALIZERS = (Softmax(), Relu(), Sigmoid())
-BIASES = (None, ALiBi(), Shaw(radius=2), Shaw(radius=2, keys=False), EdgeBias(width=EDGE_WIDTH))
+BIASES = (
+    None,
+    ALiBi(),
+    Shaw(radius=2),
+    Shaw(radius=2, keys=False),
+    EdgeBias(width=EDGE_WIDTH),
+    T5(buckets=8, max_distance=20),
+    TransformerXL(width=6),
+)
+
+
+BY_ORDER = (ALiBi(), Shaw(radius=4), T5(buckets=6, max_distance=9, bidirectional=False), TransformerXL())
 
 
 def _pairwise(*axes: Sequence[object]) -> list[tuple]:
@@ -174,7 +185,7 @@ def _beyond_the_axes() -> list[Case]:
     cases += [Case(attention, cross=True) for attention in (plain, shaw, additive, Attention(normalizer=Sigmoid()))]
     cases += [Case(Attention(pattern=pattern), cross=True) for pattern in (Causal(), Window(1, 2) | First(1))]
     cases += [Case(Attention(pattern=pattern), continued=True) for pattern in (Causal(), Window(2, 0), ~First(2))]
-    cases += [Case(Attention(pattern=Causal(), bias=bias), continued=True) for bias in (ALiBi(), Shaw(radius=4))]
+    cases += [Case(Attention(pattern=Causal(), bias=bias), continued=True) for bias in BY_ORDER]
     cases += [Case(Attention(bias=ALiBi(coordinates=True)), coords=n) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=n)), coords=n, e=6) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=2)), coords=2, cross=True)]

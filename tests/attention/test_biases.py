@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from regard.attention.biases import ALiBi
+from regard import Attention, InputError, attention_weights
+from regard.attention.biases import T5, ALiBi, TransformerXL
 from regard.attention.pairs import Pairs
+from regard.attention.patterns import Window
+from regard.attention.plan import EXECUTORS, plan
 from regard.sets import Layout
 
-from .catalogue import BIASES
+from .catalogue import BIASES, MIXED, Case
+from .checks import executor, the_meaning
 
 BY_DISTANCE = [bias for bias in BIASES if bias is not None and bias.of_distance]
 
@@ -31,3 +35,84 @@ def test_a_bias_that_reads_more_than_the_distance_has_no_such_table():
     for bias in (bias for bias in BIASES if bias is not None and not bias.of_distance):
         assert bias.by_distance(2, 3, {}) is None
     assert ALiBi(coordinates=True).by_distance(2, 3, {}) is None
+
+
+# From which distance on each bucket begins, 8 ln(n / 8) / ln 16 = 0, 1, ..., 7 and 16 ln(n / 16) / ln 8 = 0, 1, ..., 15 rounded up.
+ONE_WAY = [*range(9), 12, 16, 23, 32, 46, 64, 91]
+CAUSAL = [*range(17), 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]
+
+
+def test_t5_buckets_of_both_directions():
+    bias = T5()
+    for distance in range(201):
+        bucket = sum(distance >= begin for begin in ONE_WAY) - 1
+        assert bias.bucket(-distance) == bucket
+        assert bias.bucket(distance) == (bucket + 16 if distance else 0)
+
+
+def test_t5_buckets_of_one_direction():
+    bias = T5(bidirectional=False)
+    for distance in range(201):
+        assert bias.bucket(-distance) == sum(distance >= begin for begin in CAUSAL) - 1
+        assert bias.bucket(distance) == 0
+
+
+def test_t5_buckets_reach_far():
+    """Halfway between 16 and 2^30 on the logarithmic scale, 16 * 2^13, the upper half of sixteen buckets begins."""
+    bias = T5(buckets=64, max_distance=1 << 30)
+    assert [bias.bucket(-distance) for distance in ((16 << 13) - 1, 16 << 13, 1 << 30, 1 << 39)] == [23, 24, 31, 31]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: T5(buckets=2), "T5 has buckets 2, expected an even number of at least 4"),
+        (lambda: T5(buckets=33), "T5 has buckets 33, expected an even number"),
+        (lambda: T5(buckets=1, bidirectional=False), "T5 has buckets 1, expected at least 2"),
+        (lambda: T5(max_distance=8), "T5 has max_distance 8, expected more than 8"),
+        (lambda: TransformerXL(width=0), "TransformerXL has width 0, expected at least 1"),
+        (lambda: TransformerXL(width=2.5), "TransformerXL has width 2.5, expected int | None"),
+        (lambda: TransformerXL(base=-1.0), "TransformerXL has base -1.0, expected more than 0"),
+    ],
+)
+def test_biases_that_make_no_sense_are_refused(make, sentence):
+    with pytest.raises(InputError) as refusal:
+        make()
+    assert sentence in str(refusal.value)
+
+
+def test_transformer_xl_is_the_four_terms_of_the_paper():
+    """q . k + q . W R + u . k + v . W R over sqrt(d), with u in the queries and v = u + w (Dai et al. 2019, section 3.3)."""
+    n, heads, d = 9, 2, 4
+    generator = torch.Generator().manual_seed(1)
+    q, k = (torch.randn(n, heads, d, generator=generator, dtype=torch.float64) for _ in range(2))
+    u, v, width = (*torch.randn(2, heads, d, generator=generator, dtype=torch.float64), heads * d)
+    W = torch.randn(heads, d, width, generator=generator, dtype=torch.float64)
+    scores = torch.zeros(heads, n, n, dtype=torch.float64)
+    for i in range(n):
+        for j in range(n):
+            angles = torch.tensor([(i - j) / 10000 ** (2 * m / width) for m in range(width // 2)], dtype=torch.float64)
+            R = torch.cat([angles.sin(), angles.cos()])
+            for h in range(heads):
+                WR = W[h] @ R
+                scores[h, i, j] = (q[i, h] @ k[j, h] + q[i, h] @ WR + u[h] @ k[j, h] + v[h] @ WR) / d**0.5
+    attention = Attention(bias=TransformerXL())
+    learned = {"bias_query": v - u, "bias_projection": W}
+    assert attention.parameters(heads, d) == {name: tuple(tensor.shape) for name, tensor in learned.items()}
+    weights = attention_weights(attention, q + u, k, Layout.of_lengths([n]), None, learned)
+    torch.testing.assert_close(weights.dense(), scores.softmax(-1))
+
+
+@pytest.mark.parametrize("bias", [T5(buckets=8, max_distance=20), TransformerXL(width=6)], ids=repr)
+def test_far_pairs_cost_nothing_where_a_window_hides_them(bias):
+    """What is computed by distance ends with the window; pairs beyond it, which tiles hold too, say nothing."""
+    case = Case(Attention(pattern=Window(2, 1), bias=bias))
+    x = case.inputs(MIXED)
+    problem = plan(case.attention, x.layout, heads=case.heads, d=case.d).problem
+    assert problem.reach == 2
+    prepared = case.attention.prepare(x.parameters, lambda: problem.reach)
+    assert all(tensor.shape[0] == 5 for name, tensor in prepared.items() if name not in x.parameters)
+    expected = the_meaning(case.attention, x, None)
+    for name in EXECUTORS:
+        if name not in plan(case.attention, x.layout, heads=case.heads, d=case.d).refusals:
+            torch.testing.assert_close(executor(name)(case.attention, x, None), expected)

@@ -104,7 +104,7 @@ def test_what_is_read(text, value):
         ("Attention(pattern=())", "Attention has pattern ()"),
         ("Attention(pattern=(Causal(), 1))", "Attention has pattern"),
         ("Attention(normalizer=None)", "expected one of Relu, Sigmoid, Softmax, Sum"),
-        ("Attention(bias=Dot())", "expected None or one of ALiBi, EdgeBias, Shaw"),
+        ("Attention(bias=Dot())", "expected None or one of T5, ALiBi, EdgeBias, Shaw, TransformerXL"),
         ("", "is no specification"),
         ("Window(1, 2", "is no specification"),
         ("Window(1, 2); import os", "is no specification"),
