@@ -5,6 +5,7 @@ Attention divides by the sum of scores, so a factor of phi(q) that is the same f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -34,6 +35,14 @@ class Features(Value):
         """`[..., width]` for keys `[..., d]`."""
         raise NotImplementedError
 
+    def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
+        """The gradient of x, given the one of phi = of(x), which is `of_queries` or `of_keys`."""
+        from torch import autograd, enable_grad
+
+        with enable_grad():
+            x = x.detach().requires_grad_()
+            return autograd.grad(of(x), x, above)[0]
+
 
 @dataclass(frozen=True, repr=False)
 class Elu(Features):
@@ -51,6 +60,10 @@ class Elu(Features):
         k = _exact(k)
         # Written out: elu(x) + 1 rounds what lies far below zero to zero.
         return where(k > 0, k + 1, k.clamp(max=0).exp())
+
+    def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
+        # The slope is 1 above zero, where phi is more, and exp(x) = phi below.
+        return above * phi.clamp(max=1)
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ import torch
 
 from regard.attention import costs
 from regard.attention.dropout import Dropout
-from regard.attention.executors import blocks, dense, edges
+from regard.attention.executors import blocks, dense, edges, kernelized
 from regard.attention.problem import Problem
 from regard.attention.spec import Attention
 from regard.errors import InputError, nearest
@@ -17,7 +17,7 @@ from regard.sets import Layout
 
 __all__ = ["EXECUTORS", "Plan", "check", "choose", "plan"]
 
-EXECUTORS: dict[str, ModuleType] = {"dense": dense, "blocks": blocks, "edges": edges}
+EXECUTORS: dict[str, ModuleType] = {"dense": dense, "blocks": blocks, "edges": edges, "kernelized": kernelized}
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ each_case = pytest.mark.parametrize("case", CATALOGUE, ids=str)
 each_executor = pytest.mark.parametrize("name", EXECUTORS)
 
 
-def run_of(name: str, case: Case) -> checks.Run:
+def run_of(name: str, case: Case, dropout: float = 0.0) -> checks.Run:
     layout, key_layout = case.layouts(MIXED)
+    sizes = {"heads": case.heads, "d": case.d, "dropout": dropout}
     try:
-        plan(case.attention, layout, heads=case.heads, d=case.d, key_layout=key_layout, executor=name)
+        plan(case.attention, layout, key_layout=key_layout, executor=name, **sizes)
     except InputError as refusal:
         pytest.skip(str(refusal))
     return checks.executor(name)
@@ -68,7 +69,7 @@ def test_empty_rows_are_zero(case, name):
 @each_executor
 @each_case
 def test_drops_like_the_meaning(case, name):
-    checks.drops_like_the_meaning(run_of(name, case), case)
+    checks.drops_like_the_meaning(run_of(name, case, dropout=0.4), case)
 
 
 @each_executor
@@ -87,7 +88,7 @@ def test_gradients_are_those_of_the_output(case, name):
 @each_executor
 @pytest.mark.parametrize("case", SHARED, ids=str)
 def test_repeats_itself(case, name, two_threads):
-    checks.repeats_itself(run_of(name, case), case)
+    checks.repeats_itself(run_of(name, case, dropout=0.1), case)
 
 
 @each_case

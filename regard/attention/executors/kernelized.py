@@ -1,0 +1,378 @@
+"""`kernelized`: linear attention in time that grows with the vectors, for `Kernel(phi)` with `Sum`.
+
+    out_i = phi(q_i) S_i / phi(q_i) z_i        S_i = sum_j phi(k_j) v_j^T        z_i = sum_j phi(k_j)
+
+with j over the whole set (`Everyone`) or up to i (`Causal`). Causal sets are cut into chunks: pairs within a chunk are products
+with a mask, and all earlier chunks are one state (Katharopoulos et al. 2020, section 3.3, a chunk at a time). A column of ones
+beside the values makes z a column of S. Pieces of some thousand rows are computed one after another, so that what lies between
+the products stays in the cache, and the backward pass computes it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from regard.attention.features import Features
+from regard.attention.patterns import Causal, Everyone
+from regard.attention.problem import Problem, Tensors
+from regard.attention.scores import Kernel
+from regard.sets import Layout
+
+__all__ = ["memory", "run", "why_not", "work"]
+
+# Rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern.
+_CHUNK = 64
+# Rows that are computed at once.
+_PIECE = 2048
+
+
+def why_not(problem: Problem) -> str | None:
+    attention = problem.attention
+    if not isinstance(attention.score, Kernel):
+        return f"it computes the score Kernel, not {attention.score!r}"
+    pattern = problem.groups[0][0]
+    if len(problem.groups) > 1 or not isinstance(pattern, Everyone | Causal):
+        return f"its sums run over Everyone or Causal for all heads, not {attention.pattern!r}"
+    if isinstance(pattern, Causal) and (problem.key_layout is not problem.layout or problem.layout.starts is not None):
+        return (
+            "its causal sums run along with the queries, expected queries and keys of the same layout from its start on"
+        )
+    if problem.dropout is not None:
+        return "dropout falls on the weight of each pair, and it computes none"
+    return None
+
+
+def work(problem: Problem) -> dict[str, float]:
+    rows, batches = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, _batches(problem)
+    width = _features(problem).width(problem.d)
+    within = sum(_within_pairs(problem, batch) for batch in batches) * problem.heads
+    summed = rows if any(not batch.short for batch in batches) else 0
+    return {
+        "calls": 1,
+        "pieces": sum(len(list(batch.pieces(batch.n))) + len(list(batch.pieces(batch.m))) for batch in batches),
+        "numbers": rows * (width + problem.d + problem.e),
+        "products": (summed * problem.e + within) * width,
+    }
+
+
+def memory(problem: Problem) -> int:
+    exact, width = max(4, problem.dtype.itemsize), _features(problem).width(problem.d)
+    gradients = problem.bytes - problem.layout.total * problem.heads * problem.e * problem.dtype.itemsize
+    state = problem.heads * width * (problem.e + 1) * exact
+    states, piece = 0, 0
+    for batch in _batches(problem):
+        if not batch.short:
+            causal = isinstance(problem.attention.patterns[0], Causal)
+            states += state * batch.sets * (len(list(batch.pieces(batch.n))) if causal else 1)
+        rows = batch.sets * min(max(batch.n, batch.m), max(_PIECE // batch.sets, 1))
+        piece = max(piece, rows * problem.heads * exact * (5 * width + 4 * problem.e + 2 * _CHUNK))
+    return problem.bytes + gradients + states + piece
+
+
+def run(problem: Problem, tensors: Tensors) -> Tensor:
+    return _Linear.apply(tensors.q, tensors.k, tensors.v, problem)
+
+
+def _features(problem: Problem) -> Features:
+    assert isinstance(problem.attention.score, Kernel), "a plan refuses other scores"
+    return problem.attention.score.phi
+
+
+def _within_pairs(problem: Problem, batch: _Batch) -> int:
+    if batch.short:
+        return batch.sets * batch.n * batch.m
+    return batch.sets * batch.n * _CHUNK if isinstance(problem.attention.patterns[0], Causal) else 0
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The rows of some sets: set b has `lengths[b]` rows from `begin[b]` on."""
+
+    begin: Tensor
+    lengths: Tensor
+    first: int
+    shortest: int
+    together: bool
+    """Whether the sets are of one length and lie one after another."""
+
+    @classmethod
+    def of(cls, layout: Layout, sets: Tensor) -> _Side:
+        begin, lengths = layout.offsets[sets], layout.lengths[sets]
+        shortest = int(lengths.min())
+        together = bool((begin.diff() == shortest).all()) and bool((lengths == shortest).all())
+        return cls(begin, lengths, int(begin[0]), shortest, together)
+
+    def _stretch(self, low: int, high: int) -> slice | None:
+        """Where these rows of all sets lie side by side, None where they do not."""
+        sets = len(self.begin)
+        if high > self.shortest or not (sets == 1 or (self.together and high - low == self.shortest)):
+            return None
+        return slice(self.first + low, self.first + low + sets * (high - low))
+
+    def take(self, x: Tensor, low: int, high: int) -> Tensor:
+        """`[b, heads, high - low, width]` of rows low to high of each set; behind a set's end its last row again."""
+        stretch = self._stretch(low, high)
+        if stretch is None:
+            place = torch.arange(low, high, device=x.device)
+            rows = self.begin[:, None] + torch.minimum(place, self.lengths[:, None] - 1)
+            part = x.index_select(0, rows.flatten())
+        else:
+            part = x[stretch]
+        return part.view(len(self.begin), high - low, *x.shape[1:]).transpose(1, 2)
+
+    def unreal(self, low: int, high: int) -> Tensor | None:
+        """`[b, 1, high - low, 1]` True behind a set's end, None where nothing is."""
+        if high <= self.shortest:
+            return None
+        place = torch.arange(low, high, device=self.begin.device)
+        return (place >= self.lengths[:, None])[:, None, :, None]
+
+    def put(self, x: Tensor, low: int, high: int, part: Tensor) -> None:
+        """The reverse of `take`, without what lies behind the ends."""
+        stretch, part = self._stretch(low, high), part.transpose(1, 2)
+        if stretch is not None:
+            x[stretch].view(part.shape).copy_(part)
+            return
+        place = torch.arange(low, high, device=x.device)
+        real = place < self.lengths[:, None]
+        x.index_copy_(0, (self.begin[:, None] + place)[real], part[real].to(x.dtype))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Sets of about the same lengths, computed side by side: up to n queries and m keys each."""
+
+    queries: _Side
+    keys: _Side
+    n: int
+    m: int
+
+    @property
+    def sets(self) -> int:
+        return len(self.queries.begin)
+
+    @property
+    def short(self) -> bool:
+        """Whether products of all pairs are less than sums."""
+        return max(self.n, self.m) <= _CHUNK
+
+    def pieces(self, length: int) -> Iterator[tuple[int, int]]:
+        step = max(_PIECE // self.sets // _CHUNK, 1) * _CHUNK
+        for low in range(0, length, step):
+            yield low, min(low + step, length)
+
+
+def _batches(problem: Problem) -> list[_Batch]:
+    return problem.kept(("linear batches",), lambda: _cut(problem.layout, problem.key_layout))
+
+
+def _cut(layout: Layout, key_layout: Layout) -> list[_Batch]:
+    """Batches that pad a set by a third or by 16 rows at most; a set without queries or without keys is in none."""
+    n, m = layout.lengths.tolist(), key_layout.lengths.tolist()
+    order = sorted((b for b in range(layout.sets) if n[b] and m[b]), key=lambda b: (-m[b], -n[b], b))
+    cuts: list[list[int]] = []
+    for b in order:
+        fits = False
+        if cuts:
+            first = cuts[-1][0]
+            alike = (
+                all(abs(x[first] - x[b]) <= 16 or 3 * x[first] <= 4 * x[b] <= 4 * x[first] for x in (n, m))
+                and n[b] <= n[first]
+            )
+            fits = alike and (len(cuts[-1]) + 1) * max(n[first], m[first]) <= _PIECE
+        if fits:
+            cuts[-1].append(b)
+        else:
+            cuts.append([b])
+    batches = []
+    for cut in cuts:
+        sets = torch.tensor(cut, device=layout.device)
+        sizes = [x[cut[0]] for x in (n, m)]
+        if layout is key_layout and sizes[0] > _CHUNK:
+            # Whole chunks.
+            sizes = [(size + _CHUNK - 1) // _CHUNK * _CHUNK for size in sizes]
+        batches.append(_Batch(_Side.of(layout, sets), _Side.of(key_layout, sets), *sizes))
+    return batches
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, problem: Problem) -> Tensor:
+        each = _Pass(problem, q, k, v)
+        out = q.new_zeros(q.shape[0], problem.heads, problem.e)
+        divisor = torch.zeros(*out.shape[:2], 1, dtype=each.exact, device=q.device)
+        states: list[Tensor] = []
+        for batch in _batches(problem):
+            for low, high, sums in each.sums(batch, states):
+                total = sums[..., -1:]
+                # Divided by infinity, zeros are zeros, and so are their gradients.
+                total = total.masked_fill(total == 0, torch.inf)
+                batch.queries.put(out, low, high, sums[..., :-1] / total)
+                batch.queries.put(divisor, low, high, total)
+        ctx.save_for_backward(q, k, v, out, divisor, *states)
+        ctx.problem = problem
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        q, k, v, out, divisor, *states = ctx.saved_tensors
+        each = _Pass(ctx.problem, q, k, v)
+        found = _Gradients(*(torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)))
+        given = gradient, out, divisor
+        for batch in reversed(_batches(ctx.problem)):
+            if batch.short:
+                each.short_back(batch, given, found)
+            elif each.causal:
+                each.causal_back(batch, given, found, states)
+            else:
+                each.everyone_back(batch, given, found, states.pop())
+        return found.q, found.k, found.v, None
+
+
+@dataclass(frozen=True)
+class _Gradients:
+    q: Tensor
+    k: Tensor
+    v: Tensor
+
+
+class _Pass:
+    """Sums of batches, and their gradients; all of them `[b, heads, rows, width]`, the last column that of the ones."""
+
+    def __init__(self, problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> None:
+        self.q, self.k, self.v = q, k, v
+        self.heads, self.key_heads = problem.heads, problem.key_heads
+        self.phi = _features(problem)
+        self.causal = isinstance(problem.attention.patterns[0], Causal)
+        self.exact = torch.promote_types(q.dtype, torch.float32)
+
+    def _queries(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
+        """Queries and their features."""
+        x = batch.queries.take(self.q, low, high).to(self.exact).contiguous()
+        return x, self.phi.of_queries(x)
+
+    def _keys(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys, their features, and values beside ones; behind a set's end there are no features."""
+        x = batch.keys.take(self.k, low, high).to(self.exact).contiguous()
+        phi, unreal = self.phi.of_keys(x), batch.keys.unreal(low, high)
+        if unreal is not None:
+            phi = phi.masked_fill(unreal, 0)
+        v = batch.keys.take(self.v, low, high)
+        values = torch.ones(*v.shape[:-1], v.shape[-1] + 1, dtype=self.exact, device=v.device)
+        values[..., :-1] = v
+        return x, phi, values
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x if self.heads == self.key_heads else x.repeat_interleave(self.heads // self.key_heads, 1)
+
+    def _by_key_head(self, x: Tensor) -> Tensor:
+        return x if self.heads == self.key_heads else x.unflatten(1, (self.key_heads, -1)).sum(2)
+
+    def _put_keys(
+        self,
+        batch: _Batch,
+        low: int,
+        high: int,
+        x: tuple[Tensor, Tensor],
+        dphi: Tensor,
+        dvalues: Tensor,
+        found: _Gradients,
+    ) -> None:
+        batch.keys.put(found.k, low, high, self.phi.gradient(self.phi.of_keys, *x, dphi))
+        batch.keys.put(found.v, low, high, dvalues[..., :-1])
+
+    def _above(self, batch: _Batch, low: int, high: int, given: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """The gradient of the sums."""
+        g, out, divisor = (batch.queries.take(x, low, high).to(self.exact) for x in given)
+        above = torch.empty(*g.shape[:-1], g.shape[-1] + 1, dtype=self.exact, device=g.device)
+        torch.div(g, divisor, out=above[..., :-1])
+        torch.sum(above[..., :-1] * out, -1, out=above[..., -1]).neg_()
+        unreal = batch.queries.unreal(low, high)
+        return above if unreal is None else above.masked_fill_(unreal, 0)
+
+    def sums(self, batch: _Batch, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor]]:
+        """For one piece of queries after another its bounds and sums; `states` gets what the way back needs."""
+        if batch.short:
+            (_, q), (_, k, v) = self._queries(batch, 0, batch.n), self._keys(batch, 0, batch.m)
+            yield 0, batch.n, self._weights(q, self._by_head(k)) @ self._by_head(v)
+        elif self.causal:
+            state: Tensor | None = None
+            for low, high in batch.pieces(batch.n):
+                (_, q), (_, k, v) = self._queries(batch, low, high), self._keys(batch, low, high)
+                q, k, v = (x.unflatten(2, (-1, _CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
+                before = _running(k.mT @ v, state)
+                states.append(before[:, :, 0].clone())
+                state = before[:, :, -1].clone()
+                sums = self._weights(q, k) @ v
+                sums += q @ before[:, :, :-1]
+                yield low, high, sums.flatten(2, 3)
+        else:
+            state = torch.zeros((), dtype=self.exact, device=self.q.device)
+            for low, high in batch.pieces(batch.m):
+                _, k, v = self._keys(batch, low, high)
+                state = state + k.mT @ v
+            states.append(state)
+            for low, high in batch.pieces(batch.n):
+                yield low, high, self._queries(batch, low, high)[1] @ self._by_head(state)
+
+    def _weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """Products of all pairs, without what is not allowed."""
+        a = q @ k.mT
+        return a.tril_() if self.causal else a
+
+    def short_back(self, batch: _Batch, given: tuple[Tensor, Tensor, Tensor], found: _Gradients) -> None:
+        (x, q), (y, k, v) = self._queries(batch, 0, batch.n), self._keys(batch, 0, batch.m)
+        above, each_k = self._above(batch, 0, batch.n, given), self._by_head(k)
+        da = above @ self._by_head(v).mT
+        if self.causal:
+            da.tril_()
+        batch.queries.put(found.q, 0, batch.n, self.phi.gradient(self.phi.of_queries, x, q, da @ each_k))
+        dk, dv = (self._by_key_head(z) for z in (da.mT @ q, self._weights(q, each_k).mT @ above))
+        self._put_keys(batch, 0, batch.m, (y, k), dk, dv, found)
+
+    def everyone_back(
+        self, batch: _Batch, given: tuple[Tensor, Tensor, Tensor], found: _Gradients, state: Tensor
+    ) -> None:
+        state, dstate = self._by_head(state), torch.zeros((), dtype=self.exact, device=state.device)
+        for low, high in batch.pieces(batch.n):
+            x, q = self._queries(batch, low, high)
+            above = self._above(batch, low, high, given)
+            dstate = dstate + q.mT @ above
+            batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q, above @ state.mT))
+        dstate = self._by_key_head(dstate)
+        for low, high in batch.pieces(batch.m):
+            x, k, v = self._keys(batch, low, high)
+            self._put_keys(batch, low, high, (x, k), v @ dstate.mT, k @ dstate, found)
+
+    def causal_back(
+        self, batch: _Batch, given: tuple[Tensor, Tensor, Tensor], found: _Gradients, states: list[Tensor]
+    ) -> None:
+        after = None
+        for low, high in reversed(list(batch.pieces(batch.n))):
+            (x, q), (y, k, v) = self._queries(batch, low, high), self._keys(batch, low, high)
+            above, phi = self._above(batch, low, high, given), k
+            q, k, v, above = (z.unflatten(2, (-1, _CHUNK)) for z in (q, self._by_head(k), self._by_head(v), above))
+            before = _running((k.mT @ v)[:, :, :-1], states.pop())
+            behind = _running((q.mT @ above).flip(2), after).flip(2)
+            after = behind[:, :, 0].clone()
+            behind = behind[:, :, 1:]
+            da = (above @ v.mT).tril_()
+            dq = (da @ k).add_(above @ before.mT).flatten(2, 3)
+            dk = (da.mT @ q).add_(v @ behind.mT).flatten(2, 3)
+            dv = (self._weights(q, k).mT @ above).add_(k @ behind).flatten(2, 3)
+            batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q.flatten(2, 3), dq))
+            self._put_keys(batch, low, high, (y, phi), self._by_key_head(dk), self._by_key_head(dv), found)
+
+
+def _running(steps: Tensor, first: Tensor | None) -> Tensor:
+    """`[b, h, n + 1, ...]`: what `steps [b, h, n, ...]` add up to before each of them and behind the last, from `first` on."""
+    if first is None:
+        first = torch.zeros_like(steps[:, :, 0])
+    return torch.cat([first.unsqueeze(2), steps], 2).cumsum_(2)

@@ -1,0 +1,110 @@
+"""Linear attention in linear time: batches, chunks and pieces of every kind."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from regard import Attention, InputError, Layout, attend, plan
+from regard.attention.executors import kernelized
+from regard.attention.features import Elu, Favor
+from regard.attention.normalizers import Sum
+from regard.attention.patterns import Causal, Everyone, Window
+from regard.attention.scores import Dot, Kernel
+
+from . import checks
+from .catalogue import Case
+
+LINEAR = Attention(score=Kernel(), normalizer=Sum())
+CAUSAL = replace(LINEAR, pattern=Causal())
+CASES = [
+    Case(LINEAR),
+    Case(CAUSAL),
+    Case(replace(LINEAR, score=Kernel(Favor(features=12, seed=3))), key_heads=2, e=5),
+    Case(replace(CAUSAL, score=Kernel(Favor(features=12, seed=3))), key_heads=2, e=5),
+    Case(LINEAR, cross=True),
+    Case(LINEAR, key_heads=1, continued=True),
+]
+# Alone and beside others, on and off the borders of chunks and pieces, nearly alike and not at all.
+SIZES = (
+    (0,),
+    (1,),
+    (4,),
+    (5,),
+    (8,),
+    (64,),
+    (65,),
+    (8, 8, 8),
+    (9, 8, 9),
+    (33, 31, 0, 32, 3),
+    (100, 1, 2, 3, 17, 16, 90),
+)
+run = checks.executor("kernelized")
+
+
+@pytest.fixture(params=[(4, 8), (4, 64), (16, 32)], ids=str)
+def _small(request, monkeypatch):
+    monkeypatch.setattr(kernelized, "_CHUNK", request.param[0])
+    monkeypatch.setattr(kernelized, "_PIECE", request.param[1])
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_chunks_and_pieces_are_the_meaning(case):
+    for sizes in SIZES:
+        checks.close(checks.results(run, case.attention, case.inputs(sizes)), checks.truth(case, sizes))
+    checks.equals_the_meaning(run, case, SIZES[-1])
+    checks.equals_the_meaning(run, case, SIZES[-1], torch.bfloat16)
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_sets_stay_apart_in_chunks_and_pieces(case):
+    checks.packed_equals_alone(run, case)
+    checks.forbidden_keys_change_nothing(run, case)
+    checks.spoils_only_its_own_set(run, case)
+    checks.empty_rows_are_zero(run, case)
+
+
+@pytest.mark.unpoisoned
+@pytest.mark.parametrize("attention", [LINEAR, CAUSAL])
+def test_repeats_itself(attention, two_threads):
+    x = Case(attention, heads=2, key_heads=2, d=32, e=32).inputs((3000, 65, 20, 20), torch.float32)
+    first, second = (checks.results(run, attention, x) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_inputs_that_are_not_contiguous():
+    x = Case(CAUSAL).inputs((70, 3), torch.float32)
+    q, k, v = (each.detach().transpose(0, 1).contiguous().transpose(0, 1) for each in (x.q, x.k, x.v))
+    out = attend(CAUSAL, q, k, v, x.layout, executor="kernelized")
+    assert torch.equal(out, attend(CAUSAL, x.q, x.k, x.v, x.layout, executor="kernelized"))
+
+
+def test_scores_that_are_all_zero_give_zeros():
+    q = torch.full((70, 1, 4), -200.0, requires_grad=True)
+    k, v = (torch.ones(70, 1, 4, requires_grad=True) for _ in range(2))
+    for attention in (LINEAR, CAUSAL):
+        out = attend(attention, q, k, v, Layout.of_lengths([67, 3]), executor="kernelized")
+        assert (out == 0).all()
+        assert all((gradient == 0).all() for gradient in torch.autograd.grad(out.sum(), (q, k, v)))
+
+
+def test_long_sets_are_chosen_and_all_else_is_refused_in_a_sentence():
+    layout = Layout.of_lengths([5000, 3])
+    for attention in (LINEAR, CAUSAL):
+        assert plan(attention, layout, heads=8).executor == "kernelized"
+    later = Layout(layout.offsets, starts=torch.tensor([2, 0]))
+    for attention, options, sentence in (
+        (Attention(score=Dot()), {}, "it computes the score Kernel, not Dot()"),
+        (replace(LINEAR, pattern=Window(1, 1)), {}, "its sums run over Everyone or Causal for all heads, not Window"),
+        (replace(LINEAR, pattern=(Causal(), Everyone())), {"heads": 2}, "for all heads, not (Causal(), Everyone())"),
+        (LINEAR, {"dropout": 0.1}, "dropout falls on the weight of each pair"),
+        (CAUSAL, {"key_layout": Layout(layout.offsets)}, "expected queries and keys of the same layout"),
+    ):
+        with pytest.raises(InputError) as refusal:
+            plan(attention, layout, executor="kernelized", **options)
+        assert sentence in str(refusal.value)
+    with pytest.raises(InputError, match="from its start on"):
+        plan(CAUSAL, later, executor="kernelized")
+    assert plan(replace(LINEAR, score=Kernel(Elu())), later).executor == "kernelized"
