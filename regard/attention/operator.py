@@ -167,7 +167,7 @@ def _attend_backward(
 ) -> list[Tensor]:
     """The gradients of the tensors that are `wanted`, in the order of q, k, v, learned, layout, key_layout."""
     given = [q, k, v, *learned, *layout, *key_layout]
-    with torch.enable_grad():
+    with torch.enable_grad(), _recording():
         leaves = [x.detach().requires_grad_(want) for x, want in zip(given, wanted, strict=True)]
         ends = [3 + len(learned), 3 + len(learned) + len(layout)]
         read = _read(call)
@@ -178,6 +178,14 @@ def _attend_backward(
         inputs = [leaf for leaf, want in zip(leaves, wanted, strict=True) if want]
         found = torch.autograd.grad(out, inputs, gradient, allow_unused=True, materialize_grads=True)
     return _fresh(found, [gradient, *given])
+
+
+def _recording() -> Any:
+    """A context in which autograd records, also where operators run below it (a `TorchDispatchMode`)."""
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in (torch._C.DispatchKey.AutogradFunctionality, torch._C.DispatchKey.ADInplaceOrView):
+        excluded = excluded.remove(key)
+    return torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded)
 
 
 def _fresh(results: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -240,7 +248,6 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
 
 torch.library.define("regard::attend", f"({_INPUTS}) -> Tensor")
 torch.library.define("regard::attend_backward", f"(Tensor gradient, {_INPUTS}, bool[] wanted) -> Tensor[]")
-# Without a rule for its own derivative, autograd stays switched on inside of it.
 torch.library.impl("regard::attend", "CompositeExplicitAutograd", _attend)
 torch.library.impl("regard::attend_backward", "CompositeExplicitAutograd", _attend_backward)
 torch.library.register_fake("regard::attend", _fake_attend)

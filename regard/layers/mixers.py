@@ -41,19 +41,24 @@ class WindowedLinear(nn.Module):
         self.linear = nn.Linear((left + right + 1) * width_in, self.width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
-        rows = neighbors(sets.layout, self.left, self.right)
+        rows = neighbors(sets.layout, self.left, self.right, sets.values.shape[0])
         padded = torch.cat([sets.values, sets.values.new_zeros(1, sets.values.shape[1])])
         joined = padded.index_select(0, rows.flatten()).view(rows.shape[0], self.linear.in_features)
         return sets.with_values(self.linear(joined))
 
 
-def neighbors(layout: Layout, left: int, right: int) -> Tensor:
-    """`[t, left + right + 1]` the rows around each row, t where they would lie outside of its set; kept by the layout."""
+def neighbors(layout: Layout, left: int, right: int, rows: int) -> Tensor:
+    """`[t, left + right + 1]` the rows around each of the t rows, t where they would lie outside of its set; kept by the layout."""
+    if torch.compiler.is_compiling():
+        return _new_neighbors(layout, left, right, rows)
     key = ("neighbors", left, right)
     if key not in layout.derived:
-        rows = torch.arange(layout.total, device=layout.device)
-        around = rows[:, None] + torch.arange(-left, right + 1, device=layout.device)
-        begin = layout.offsets[layout.set_of_row][:, None]
-        end = layout.offsets[layout.set_of_row + 1][:, None]
-        layout.derived[key] = torch.where((around >= begin) & (around < end), around, layout.total)
+        layout.derived[key] = _new_neighbors(layout, left, right, rows)
     return layout.derived[key]
+
+
+def _new_neighbors(layout: Layout, left: int, right: int, rows: int) -> Tensor:
+    around = torch.arange(rows, device=layout.device)[:, None] + torch.arange(-left, right + 1, device=layout.device)
+    owner = layout.owners(rows)
+    begin, end = layout.offsets[owner][:, None], layout.offsets[owner + 1][:, None]
+    return torch.where((around >= begin) & (around < end), around, rows)

@@ -31,8 +31,8 @@ def pooling(name: PoolName, width: int) -> nn.Module:
 
 def _mean(values: Tensor, layout: Layout) -> Tensor:
     """`[s, d]` the mean of each set."""
-    total = values.new_zeros(layout.sets, values.shape[1]).index_add(0, layout.set_of_row, values)
-    return total / layout.lengths.clamp(min=1)[:, None].to(values.dtype)
+    total = values.new_zeros(layout.sets, values.shape[1]).index_add(0, layout.owners(values.shape[0]), values)
+    return total / layout.offsets.diff().clamp(min=1)[:, None].to(values.dtype)
 
 
 class Mean(nn.Module):
@@ -56,8 +56,8 @@ class Max(nn.Module):
 
     def forward(self, sets: VectorSets) -> Tensor:
         """`[s, width]`"""
-        place = sets.layout.set_of_row[:, None].expand_as(sets.values)
-        empty = sets.values.new_zeros(len(sets), sets.values.shape[1])
+        place = sets.layout.owners(sets.values.shape[0])[:, None].expand_as(sets.values)
+        empty = sets.values.new_zeros(sets.layout.sets, sets.values.shape[1])
         return empty.scatter_reduce(0, place, sets.values, "amax", include_self=False)
 
 
@@ -71,7 +71,7 @@ class Statistics(nn.Module):
     def forward(self, sets: VectorSets) -> Tensor:
         """`[s, 2 width]`"""
         mean = _mean(sets.values, sets.layout)
-        spread = sets.values - mean.index_select(0, sets.layout.set_of_row)
+        spread = sets.values - mean.index_select(0, sets.layout.owners(sets.values.shape[0]))
         # The floor keeps the root's slope finite where all vectors of a set are the same.
         return torch.cat([mean, _mean(spread.square(), sets.layout).clamp(min=1e-8).sqrt()], dim=1)
 
@@ -92,7 +92,7 @@ class SelfAttentionPooling(nn.Module):
     def forward(self, sets: VectorSets) -> Tensor:
         """`[s, width]`"""
         one = _one_per_set(sets.layout)
-        q = self.query.to(sets.values.dtype).expand(len(sets), 1, -1)
+        q = self.query.to(sets.values.dtype).expand(sets.layout.sets, 1, -1)
         vectors = sets.values[:, None]
         return self.attend(q, vectors, vectors, one, sets.layout)[:, 0]
 
@@ -117,7 +117,7 @@ class AttentiveStatistics(nn.Module):
     def forward(self, sets: VectorSets) -> Tensor:
         """`[s, 2 width]`"""
         h = sets.values
-        q = self.query.to(h.dtype).expand(len(sets), 1, -1)
+        q = self.query.to(h.dtype).expand(sets.layout.sets, 1, -1)
         moments = torch.cat([h, h.square()], dim=1)[:, None]
         one = _one_per_set(sets.layout)
         mean, square = self.attend(q, self.project(h)[:, None], moments, one, sets.layout)[:, 0].chunk(2, dim=1)
@@ -127,7 +127,9 @@ class AttentiveStatistics(nn.Module):
 
 def _one_per_set(layout: Layout) -> Layout:
     """The layout of one query for each set; kept by the sets' own."""
+    if torch.compiler.is_compiling():
+        return layout.singles()
     if "one per set" not in layout.derived:
-        layout.derived["one per set"] = Layout.of_lengths(torch.ones_like(layout.lengths))
+        layout.derived["one per set"] = layout.singles()
     one: Layout = layout.derived["one per set"]
     return one

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
@@ -14,29 +15,35 @@ from regard.sets import Layout, VectorSets
 __all__ = ["Learned", "Rotary", "Sinusoidal", "places"]
 
 
-def places(layout: Layout, coordinates: int) -> Tensor:
-    """`[t, n]` float: the index in the set as one number, or the first n coordinates.
+def places(layout: Layout, coordinates: int, rows: int) -> Tensor:
+    """`[t, n]` float: the index in the set of each of the t rows as one number, or the first n coordinates.
 
     Raises:
         InputError: a layout with fewer coordinates.
     """
     if coordinates == 0:
-        return layout.index[:, None].to(torch.float32)
+        return layout.order(rows)[:, None].to(torch.float32)
     found = 0 if layout.coords is None else layout.coords.shape[1]
     if layout.coords is None or found < coordinates:
         raise InputError(f"the vectors have {found} coordinates, expected at least {coordinates}")
     return layout.coords[:, :coordinates].to(torch.float32)
 
 
-def _angles(layout: Layout, coordinates: int, width: int, base: float) -> Tensor:
+def _angles(layout: Layout, coordinates: int, width: int, base: float, rows: int) -> Tensor:
     """`[t, width / 2]` place / base^(2 i / d), axis after axis, each with d = width / axes; kept by the layout."""
+    if torch.compiler.is_compiling():
+        return _new_angles(layout, coordinates, width, base, rows)
     key = ("angles", coordinates, width, base)
     if key not in layout.derived:
-        place = places(layout, coordinates)
-        share = width // place.shape[1]
-        frequency = base ** (-torch.arange(0, share, 2, device=layout.device, dtype=torch.float32) / share)
-        layout.derived[key] = (place[..., None] * frequency).flatten(1)
+        layout.derived[key] = _new_angles(layout, coordinates, width, base, rows)
     return layout.derived[key]
+
+
+def _new_angles(layout: Layout, coordinates: int, width: int, base: float, rows: int) -> Tensor:
+    place = places(layout, coordinates, rows)
+    share = width // place.shape[1]
+    frequency = base ** (-torch.arange(0, share, 2, device=layout.device, dtype=torch.float32) / share)
+    return (place[..., None] * frequency).flatten(1)
 
 
 def _check_share(name: str, width: int, coordinates: int) -> None:
@@ -62,7 +69,7 @@ class Sinusoidal(nn.Module):
         self.width, self.coordinates, self.base, self.scale = width, coordinates, base, scale
 
     def forward(self, sets: VectorSets) -> VectorSets:
-        angles = _angles(sets.layout, self.coordinates, self.width, self.base)
+        angles = _angles(sets.layout, self.coordinates, self.width, self.base, sets.values.shape[0])
         table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
         return sets.with_values(sets.values + (self.scale * table).to(sets.values.dtype))
 
@@ -87,15 +94,17 @@ class Learned(nn.Module):
         self.tables = nn.ParameterList(nn.Parameter(torch.randn(size, width) * 0.02) for size in extent)
 
     def forward(self, sets: VectorSets) -> VectorSets:
-        place = places(sets.layout, self.coordinates).round().long()
+        place = places(sets.layout, self.coordinates, sets.values.shape[0]).round().long()
         values = sets.values
         for axis, table in enumerate(self.tables):
             outside = (place[:, axis] < 0) | (place[:, axis] >= self.extent[axis])
-            if bool(outside.any()):
+            # Traced code cannot look; there torch refuses to read past the table, in its own words.
+            if not torch.compiler.is_compiling() and bool(outside.any()):
                 row = int(outside.nonzero()[0])
                 found = f"set {int(sets.layout.set_of_row[row])} has a vector at place {int(place[row, axis])}"
                 raise InputError(f"{found}, expected less than {self.extent[axis]}: the learned positions end there")
-            values = values + table[place[:, axis]].to(values.dtype)
+            # Unlike an index, an embedding refuses places below zero.
+            values = values + embedding(place[:, axis], table).to(values.dtype)
         return sets.with_values(values)
 
 
@@ -116,7 +125,7 @@ class Rotary(nn.Module):
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """`[t, h, d]` turned, for x of the same shape."""
         _check_share("Rotary", x.shape[-1], self.coordinates)
-        angles = _angles(layout, self.coordinates, x.shape[-1], self.base)[:, None]
+        angles = _angles(layout, self.coordinates, x.shape[-1], self.base, x.shape[0])[:, None]
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         a, b = x[..., 0::2], x[..., 1::2]
         return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)

@@ -163,6 +163,19 @@ class Layout:
         first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
         return torch.arange(self.total, device=self.device) - first[self.set_of_row]
 
+    def owners(self, rows: int) -> Tensor:
+        """`set_of_row`, for the number of rows, which code that torch traces cannot read off the offsets."""
+        if not torch.compiler.is_compiling():
+            return self.set_of_row
+        return torch.searchsorted(self.offsets[1:].contiguous(), torch.arange(rows, device=self.device), right=True)
+
+    def order(self, rows: int) -> Tensor:
+        """`index`, for the number of rows, which code that torch traces cannot read off the offsets."""
+        if not torch.compiler.is_compiling():
+            return self.index
+        first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
+        return torch.arange(rows, device=self.device) - first[self.owners(rows)]
+
     @cached_property
     def edge_codes(self) -> Tensor:
         """`[e]` query row * t + key row of every edge, in increasing order."""
@@ -198,6 +211,10 @@ class Layout:
 
     def pin_memory(self) -> Layout:
         return self._trusted([None if f is None else f.pin_memory() for f in self._fields()])
+
+    def singles(self) -> Layout:
+        """The layout of one vector for each set."""
+        return self._trusted([torch.arange(self.sets + 1, device=self.device), None, None, None, None])
 
     def bare(self) -> Layout:
         """The same sets without coordinates and edges."""

@@ -1,0 +1,202 @@
+"""Compiled and exported code: the operators mean what `attend` means, for every executor, whatever the sizes."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from regard.attention import operator
+from regard.attention.attend import attend
+from regard.attention.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.dropout import Dropout
+from regard.attention.patterns import Edges, Everyone, Near, Window
+from regard.attention.plan import EXECUTORS, plan
+from regard.attention.problem import Tensors
+from regard.attention.scores import Additive, Separable
+from regard.attention.spec import Attention
+from regard.errors import InputError
+from regard.sets import Layout
+
+from . import checks
+from .catalogue import EDGE_WIDTH, MIXED, Case, Inputs
+
+CASES = [
+    Case(Attention(), key_heads=2, e=5),
+    Case(Attention(pattern=Window(2, 1), bias=Shaw(radius=2))),
+    Case(Attention(pattern=(Window(2, 0), ~Everyone()), bias=ALiBi()), heads=2, key_heads=1),
+    Case(Attention(score=Additive(), pattern=Near(1)), coords=2, cross=True),
+    Case(Attention(score=Separable(), pattern=Edges(), bias=EdgeBias(width=EDGE_WIDTH))),
+    Case(Attention(pattern=Window(4, 0)), continued=True),
+]
+DROPOUT = Dropout(0.4, seed=123456789012345)
+
+
+def through_the_operator(name: str) -> checks.Run:
+    def run(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+        tensors = Tensors(x.q, x.k, x.v, x.parameters)
+        return operator.traced_attend(attention, tensors, x.layout, x.key_layout, dropout, name)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> None:
+    torch._dynamo.reset()
+    operator._layouts.kept = ()
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["", "dropout"])
+def test_an_operator_gives_what_attend_gives_to_the_last_bit(name, case, dropout):
+    layout, key_layout = case.layouts(MIXED)
+    try:
+        plan(
+            case.attention,
+            layout,
+            heads=case.heads,
+            key_layout=key_layout,
+            executor=name,
+            dropout=0.4 * (dropout is not None),
+        )
+    except InputError as refusal:
+        pytest.skip(str(refusal))
+    x = case.inputs(MIXED, torch.float32)
+    eager, traced = (
+        checks.results(run(name), case.attention, x, dropout) for run in (checks.executor, through_the_operator)
+    )
+    for result in eager:
+        assert torch.equal(traced[result], eager[result]), f"{result} differs"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_operators_keep_the_rules_of_torch(case):
+    x = case.inputs((3, 0, 5), torch.float32)
+    operator.traced_attend(case.attention, Tensors(x.q, x.k, x.v, x.parameters), x.layout, x.key_layout, DROPOUT, None)
+    fields = operator._fields(x.layout)
+    theirs = "" if x.key_layout is x.layout else operator._fields(x.key_layout)
+    call = "\n".join([case.attention.text, " ".join(x.parameters), fields, theirs, ""])
+    layouts = [
+        [getattr(x.layout, name) for name in fields.split()],
+        [getattr(x.key_layout, name) for name in theirs.split()],
+    ]
+    arguments = (x.q, x.k, x.v, list(x.parameters.values()), *layouts, call, 0.4, torch.tensor(DROPOUT.seed))
+    torch.library.opcheck(torch.ops.regard.attend, arguments)
+    gradient = torch.randn(x.layout.total, case.heads, case.e)
+    wanted = [True, False, True, *[True] * len(x.parameters), *[False] * sum(len(each) for each in layouts)]
+    torch.library.opcheck(
+        torch.ops.regard.attend_backward,
+        (
+            gradient,
+            *(
+                [y.detach() for y in arg] if isinstance(arg, list) else arg.detach() if isinstance(arg, Tensor) else arg
+                for arg in arguments
+            ),
+            wanted,
+        ),
+    )
+
+
+@pytest.mark.parametrize("case", [CASES[1], CASES[3]], ids=str)
+def test_sizes_change_and_nothing_is_compiled_again(case):
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(attend, backend=counter, fullgraph=True)
+
+    def run(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+        return compiled(attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout=dropout)
+
+    for number, sizes in enumerate([(4, 3), (2, 9, 5), (7, 0, 1, 2, 30), (3,) * 9]):
+        x = case.inputs(sizes, torch.float32)
+        torch.manual_seed(number)
+        found = checks.results(run, case.attention, x)
+        expected = checks.results(
+            lambda a, x, d: attend(a, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters), case.attention, x
+        )
+        for name in expected:
+            assert torch.equal(found[name], expected[name])
+        assert counter.frame_count <= 2
+
+
+def test_gradients_reach_what_edges_and_coordinates_carry():
+    case = CASES[4]
+    x = case.inputs(MIXED)
+    found = []
+    for run in (checks.executor("edges"), through_the_operator("edges")):
+        values = x.layout.edge_values.clone().requires_grad_()
+        layout = Layout(x.layout.offsets, edges=x.layout.edges, edge_values=values)
+        out = run(case.attention, Inputs(layout, layout, x.q, x.k, x.v, x.parameters), None)
+        found.append(torch.autograd.grad(out, values, checks.upstream(out))[0])
+    assert torch.equal(*found)
+    assert found[0].abs().sum() > 0
+
+
+def test_layers_share_what_was_derived():
+    x = CASES[1].inputs(MIXED, torch.float32)
+    for _ in range(3):
+        checks.results(through_the_operator("edges"), CASES[1].attention, x)
+    assert len(operator._layouts.kept) == 1
+
+
+def test_a_layout_that_changed_in_place_is_a_new_one():
+    offsets, x = torch.tensor([0, 2, 5]), torch.randn(5, 1, 4)
+    tensors = Tensors(x, x, x, {})
+    for middle in (2, 4, 2, 0):
+        # Behind the back of torch, as compiled code does.
+        offsets.numpy()[1] = middle
+        found = operator.traced_attend(Attention(), tensors, Layout._trusted([offsets, *[None] * 4]), None, None, None)
+        assert torch.equal(found, attend(Attention(), x, x, x, Layout(torch.tensor([0, middle, 5]))))
+    assert all(layout.offsets is not offsets for layout in operator._layouts.kept)
+
+
+def test_few_layouts_are_kept():
+    for length in range(1, 20):
+        x = torch.zeros(length, 1, 4)
+        operator.traced_attend(Attention(), Tensors(x, x, x, {}), Layout.of_lengths([length]), None, None, None)
+    assert len(operator._layouts.kept) == operator._KEPT
+
+
+def test_compiled_dropout_draws_as_eager_does():
+    attention, layout, x = Attention(), Layout.of_lengths([6, 3]), torch.randn(9, 2, 4)
+
+    def twice(x: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(attend(attention, x, x, x, layout, dropout=Dropout.draw(0.5)) for _ in range(2))
+
+    compiled = torch.compile(twice, backend="aot_eager", fullgraph=True)
+    torch.manual_seed(1)
+    expected = [twice(x) for _ in range(2)]
+    torch.manual_seed(1)
+    found = [compiled(x) for _ in range(2)]
+    assert all(
+        torch.equal(a, b) for one, other in zip(expected, found, strict=True) for a, b in zip(one, other, strict=True)
+    )
+    assert not torch.equal(*found[0])
+    assert not torch.equal(found[0][0], found[1][0])
+
+
+def test_what_does_not_fit_is_refused_in_the_same_words():
+    x, layout = torch.zeros(4, 1, 2), Layout.of_lengths([3])
+    compiled = torch.compile(attend, backend="eager", fullgraph=True)
+    for attention, executor in ((Attention(), None), (Attention(pattern=Edges()), None), (Attention(), "fastest")):
+        rows = x if executor is None and attention == Attention() else x[:3]
+        with pytest.raises(InputError) as eager:
+            attend(attention, rows, rows, rows, layout, executor=executor)
+        with pytest.raises(InputError) as traced:
+            compiled(attention, rows, rows, rows, layout, executor=executor)
+        assert str(traced.value) == str(eager.value)
+
+
+@pytest.mark.slow
+@pytest.mark.unpoisoned
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, by torch
+def test_the_default_compiler_gives_the_same():
+    case = CASES[1]
+    compiled = torch.compile(attend, fullgraph=True, dynamic=True)
+
+    def run(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+        return compiled(attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout=dropout)
+
+    for sizes in [(4, 3), (7, 0, 1, 2, 30)]:
+        x = case.inputs(sizes, torch.float32)
+        found = checks.results(run, case.attention, x)
+        expected = checks.results(checks.executor(None), case.attention, x)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
