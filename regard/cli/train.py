@@ -4,8 +4,8 @@ import argparse
 import itertools
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from regard.cli.options import parse, parser
 from regard.errors import InputError
 from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
-from regard.train.experiment import KINDS, kind
+from regard.train.experiment import KINDS, kind, nested
 from regard.train.folder import read_config
 
 __all__ = ["run"]
@@ -121,19 +121,32 @@ def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsona
         shared = {each.name for each in fields(types[section])} & {each.name for each in fields(before)}
         # The group's own option would take a file with the whole section; --config is that for all sections.
         options._option_string_actions[f"--{section}"].help = argparse.SUPPRESS
-        options.set_defaults({f"{section}.{name}": getattr(before, name) for name in shared})
+        groups = {each.name for each in fields(types[section]) if nested(each)}
+        for name in groups:
+            options._option_string_actions[f"--{section}.{name}"].help = argparse.SUPPRESS
+        values = {name: getattr(before, name) for name in shared}
+        options.set_defaults(
+            {f"{section}.{name}": asdict(value) if name in groups else value for name, value in values.items()}
+        )
         if len(known) > 1:
             name = type(before).__name__
             options.add_argument(f"--{section}.type", type=Literal[*known], default=name, help="another type")
     chosen = parse(options, arguments)
     if chosen.seeds < 1:
         raise InputError(f"--seeds is {chosen.seeds}, expected at least 1")
-    sections: dict[str, Any] = {
-        section: made(**{each.name: chosen[section][each.name] for each in fields(made)})
-        for section, made in types.items()
-    }
+    sections: dict[str, Any] = {section: _made(made, chosen[section]) for section, made in types.items()}
     # As the run folder's configuration will be read, where 0 for a fraction is 0.0.
     return from_yaml(to_yaml(Experiment(base.recipe, **sections))), chosen
+
+
+def _made(kind: type, values: Mapping[str, Any]) -> Any:
+    """The options as the value that they are of, and those of an option's own likewise."""
+    made = {}
+    for each in fields(kind):
+        value = values[each.name]
+        inner = nested(each)
+        made[each.name] = value if inner is None else _made(inner, value)
+    return kind(**made)
 
 
 def _variants(options: jsonargparse.Namespace, base: Experiment) -> list[tuple[str, list[str]]]:

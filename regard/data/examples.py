@@ -112,7 +112,8 @@ class Encoding:
         coords: the number of coordinates.
         extent: the size of the grid that the coordinates lie on; pictures only.
         edge_width: the width of edge values.
-        statistics: for targets that are numbers, `"mean"` and `"deviation"`: target = (number - mean) / deviation.
+        statistics: for targets that are numbers, `"mean"` and `"deviation"`: target = (number - mean) / deviation; for
+            frames of sound `"band_mean"`, the mean of each band, where that is subtracted.
 
     >>> Encoding(labels=("cat", "dog"), width=3).labels
     ('cat', 'dog')
@@ -220,7 +221,7 @@ class Targets:
 
     @classmethod
     def of(cls, encoding: Encoding) -> Targets:
-        if not encoding.statistics:
+        if "mean" not in encoding.statistics:
             return cls(encoding.labels)
         return cls((), encoding.statistics["mean"][0], encoding.statistics["deviation"][0])
 

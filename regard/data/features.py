@@ -1,126 +1,172 @@
-"""Sounds as log-mel features: any file that soundfile reads, any rate, any number of channels."""
+"""Samples as log-mel features: of a whole file, or of a stream as it comes."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.files import cache_folder, write_atomically
+from regard.data.sound import LEAST, RATE, Resampler, read_blocks, read_header
+from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
-__all__ = ["FRAMES_PER_SECOND", "RATE", "cached_log_mel", "count_frames", "log_mel", "read_sound", "sound_suffixes"]
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "SHIFT",
+    "LogMelStream",
+    "count_frames",
+    "count_samples",
+    "frames_of",
+    "log_mel",
+    "mel_frames",
+    "voiced_frames",
+    "voiced_log_mel",
+]
 
-RATE = 16_000
-"""Samples per second that every sound is brought to."""
 FRAMES_PER_SECOND = 100
-_SHIFT = RATE // FRAMES_PER_SECOND
-_VERSION = 1  # in the key of the cache: to be raised when the features change
+SHIFT = RATE // FRAMES_PER_SECOND
+"""Samples from one frame to the next."""
 
 
-def sound_suffixes() -> tuple[str, ...]:
-    """The endings of files that soundfile reads here, such as `.wav`."""
-    import soundfile
+class _Bank:
+    """Frames of samples at 16 kHz that come in pieces: `[frames, 1 + mels]`, the logarithm of the energy first."""
 
-    return (*sorted(f".{name.lower()}" for name in soundfile.available_formats()), ".aif", ".opus", ".oga")
+    def __init__(self, mels: int) -> None:
+        import kaldi_native_fbank
+
+        options = kaldi_native_fbank.FbankOptions()
+        options.frame_opts.samp_freq = RATE
+        options.frame_opts.dither = 0
+        options.frame_opts.snip_edges = False
+        options.mel_opts.num_bins = mels
+        options.use_energy = True
+        self._bank: Any = kaldi_native_fbank.OnlineFbank(options)
+        self._width, self._taken = 1 + mels, 0
+
+    def accept(self, samples: Array) -> Array:
+        self._bank.accept_waveform(RATE, samples * 32768)
+        return self._ready()
+
+    def finish(self) -> Array:
+        self._bank.input_finished()
+        return self._ready()
+
+    def _ready(self) -> Array:
+        count = self._bank.num_frames_ready - self._taken
+        frames = np.empty((count, self._width), np.float32)
+        for i in range(count):
+            frames[i] = self._bank.get_frame(self._taken + i)
+        self._bank.pop(count)
+        self._taken += count
+        return frames
 
 
-def read_sound(path: Path) -> Array:
-    """`[samples]` float32 between -1 and 1 at 16 kHz: channels are averaged, other rates resampled.
+class LogMelStream:
+    """Log-mel features of samples that come in chunks, cut anywhere: joined, they are exactly those of `log_mel`.
 
-    Raises:
-        InputError: a file that is missing, broken, without samples, or with samples that are not finite.
+    A frame is given once the samples of its window are there: 25 ms, and what the change of the rate holds back.
+
+    Args:
+        mels: the number of mel bands.
+        rate: of the samples, per second.
+        channels: of the samples.
+
+    >>> stream = LogMelStream(mels=23, rate=8000)
+    >>> noise = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+    >>> [len(stream.accept(noise[:4000])), len(stream.accept(noise[4000:])), len(stream.finish())]
+    [40, 52, 8]
     """
-    import soundfile
-    import soxr
 
-    if not path.is_file():
-        raise InputError(f"{path} is not there, expected a sound file")
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, promised = file.samplerate, file.frames
-            samples = file.read(dtype="float32", always_2d=True).mean(1)
-    except (soundfile.LibsndfileError, OSError, MemoryError) as error:
-        reason = "it is empty" if not path.stat().st_size else getattr(error, "error_string", str(error)).rstrip(". ")
-        raise InputError(f"{path} cannot be read as sound: {reason}") from None
-    if not len(samples):
-        raise InputError(f"{path} has no samples, expected at least 10 ms of sound")
-    # Formats that do not know their length promise a huge one.
-    if len(samples) < promised < 2**62:
-        raise InputError(f"{path} breaks off after {len(samples)} of {promised} samples, expected a whole file")
-    if not np.isfinite(samples).all():
-        raise InputError(
-            f"{path} has a sample {int(np.flatnonzero(~np.isfinite(samples))[0])} that is not a finite number"
-        )
-    return samples if rate == RATE else soxr.resample(samples, rate, RATE)
+    def __init__(self, mels: int = 40, rate: float = RATE, channels: int = 1) -> None:
+        self._resampler, self._bank = Resampler(rate, channels), _Bank(mels)
+
+    def accept(self, samples: Array) -> Array:
+        """`[n]` or `[n, channels]` between -1 and 1 to `[frames, mels]`: the frames that are complete now."""
+        return self.accept_with_energy(samples)[:, 1:]
+
+    def finish(self) -> Array:
+        """`[frames, mels]`: the last frames, whose windows are filled with their mirror image."""
+        return self.finish_with_energy()[:, 1:]
+
+    def accept_with_energy(self, samples: Array) -> Array:
+        """The same, `[frames, 1 + mels]` with the logarithm of the frame's energy first."""
+        return self._bank.accept(self._resampler.accept(samples))
+
+    def finish_with_energy(self) -> Array:
+        """The same, `[frames, 1 + mels]` with the logarithm of the frame's energy first."""
+        return np.concatenate([self._bank.accept(self._resampler.finish()), self._bank.finish()])
+
+
+def mel_frames(samples: Array, mels: int = 40) -> Array:
+    """`[frames, mels]` of samples at 16 kHz; see `log_mel`."""
+    bank = _Bank(mels)
+    return np.concatenate([bank.accept(samples), bank.finish()])[:, 1:]
 
 
 def log_mel(path: Path, mels: int = 40) -> Array:
     """`[frames, mels]` float32: logarithms of mel-band energies of 25 ms windows, 10 ms apart, without dither.
 
-    Kaldi's definition (Povey window, pre-emphasis 0.97, bands from 20 Hz to 8 kHz, 16-bit amplitudes); a sound of n
-    samples at 16 kHz gives round(n / 160) frames, as its ends are mirrored.
+    Kaldi's definition (mean of the window subtracted, pre-emphasis 0.97, Povey window, power spectrum of 512 points,
+    triangular bands from 20 Hz to 8 kHz, 16-bit amplitudes); a sound of n samples at 16 kHz gives round(n / 160)
+    frames, as its ends are mirrored. The file is read piece by piece.
 
     Raises:
-        InputError: a file that `read_sound` refuses, or a sound that is shorter than a frame.
+        InputError: a file that `read_sound` refuses.
     """
-    import kaldi_native_fbank
+    return np.ascontiguousarray(_with_energy(path, mels)[:, 1:])
 
-    samples = read_sound(path)
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.samp_freq = RATE
-    options.frame_opts.dither = 0
-    options.frame_opts.snip_edges = False
-    options.mel_opts.num_bins = mels
-    bank = kaldi_native_fbank.OnlineFbank(options)
-    bank.accept_waveform(RATE, samples * 32768)
-    bank.input_finished()
-    if not bank.num_frames_ready:
-        raise InputError(f"{path} has {len(samples)} samples at 16 kHz, expected at least 80: half a frame")
-    return np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
+
+def voiced_log_mel(path: Path, mels: int, rule: VoiceActivity) -> Array:
+    """The rows of `log_mel` that hold voice by the rule; all of them where it does not detect.
+
+    Raises:
+        InputError: a file that `read_sound` refuses, or a sound without any frame that holds voice.
+    """
+    frames = _with_energy(path, mels)
+    return np.ascontiguousarray(frames[_mask(path, frames[:, 0], rule), 1:])
+
+
+def voiced_frames(path: Path, rule: VoiceActivity) -> Array:
+    """`[frames]` True for the rows of `log_mel` that hold voice.
+
+    Raises:
+        InputError: as `voiced_log_mel` does.
+    """
+    # The energy does not depend on the bands; few are quick.
+    return _mask(path, _with_energy(path, 4)[:, 0], rule)
+
+
+def _mask(path: Path, energies: Array, rule: VoiceActivity) -> Array:
+    if not rule.detect:
+        return np.ones(len(energies), bool)
+    found = rule.voiced(energies)
+    if not found.any():
+        raise InputError(f"{path} has no voice in its {len(energies)} frames, expected some above data.voice.threshold")
+    return found
+
+
+def _with_energy(path: Path, mels: int) -> Array:
+    bank = _Bank(mels)
+    return np.concatenate([*map(bank.accept, read_blocks(path, LEAST)), bank.finish()])
+
+
+def frames_of(samples: int) -> int:
+    """How many frames so many samples at 16 kHz give."""
+    return (samples + SHIFT // 2) // SHIFT
+
+
+def count_samples(path: Path) -> int:
+    """The number of samples at 16 kHz by the file's header alone, which a broken file may have wrong.
+
+    Raises:
+        InputError: a file that is missing or no sound.
+    """
+    header = read_header(path)
+    return max(LEAST, header.samples * RATE // header.rate)
 
 
 def count_frames(path: Path) -> int:
-    """The number of frames by the file's header alone, which a broken file may have wrong."""
-    import soundfile
-
-    try:
-        header = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
-        return 0  # the sentence about this file is `read_sound`'s
-    return max(1, (header.frames * RATE // header.samplerate + _SHIFT // 2) // _SHIFT)
-
-
-def cached_log_mel(paths: Sequence[Path], mels: int) -> list[Path]:
-    """For each sound a `.npy` file with its `log_mel`, computed if it is not in the cache.
-
-    The key is the sound's path, size and time of change, and the settings; files appear whole or not at all, so that
-    processes may fill the cache together.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda path: _cached(path, mels), paths))
-
-
-def _cached(path: Path, mels: int) -> Path:
-    try:
-        status = path.stat()
-    except OSError:
-        raise InputError(f"{path} is not there, expected a sound file") from None
-    text = f"{_VERSION} {mels} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    key = hashlib.sha256(text.encode()).hexdigest()
-    target = cache_folder() / "features" / key[:2] / f"{key}.npy"
-    if not target.exists():
-        buffer = io.BytesIO()
-        np.save(buffer, log_mel(path, mels))
-        try:
-            write_atomically(target, buffer.getvalue())
-        except InputError as error:
-            ways = "XDG_CACHE_HOME names another folder for the cache, --data.cache false does without"
-            raise InputError(f"{error}; {ways}") from None
-    return target
+    """The number of frames by the file's header alone; see `count_samples`."""
+    return frames_of(count_samples(path))

@@ -9,13 +9,22 @@ import os
 import tempfile
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, cast
 
 from regard.errors import InputError, nearest
 
-__all__ = ["PART_NAMES", "cache_folder", "labeled_files", "read_lines", "read_table", "sha256", "write_atomically"]
+__all__ = [
+    "PART_NAMES",
+    "cache_folder",
+    "labeled_files",
+    "read_lines",
+    "read_table",
+    "sha256",
+    "write_atomically",
+    "written_whole",
+]
 
 PART_NAMES = {
     "train": "train",
@@ -29,8 +38,9 @@ PART_NAMES = {
 """What the parts of a data set are called in files and folders."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whenever the process ends; folders are made.
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that is there whole or not at all, whenever the process ends; folders are made.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written to.
@@ -40,7 +50,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
@@ -50,6 +60,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; see `written_whole`."""
+    with written_whole(path) as file:
+        file.write(data)
 
 
 def sha256(path: Path) -> str:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
-from regard.data.examples import PARTS, Array, Encoding, Example, Part, Targets, check_part, parse_number, split
-from regard.data.features import FRAMES_PER_SECOND, cached_log_mel, count_frames, log_mel, sound_suffixes
+from regard.data.augment import Draws, Noise, Reverberation, SpecAugment, Speed, change_speed
+from regard.data.cache import Arrays, Computed, Held, stored
+from regard.data.examples import PARTS, Array, Encoding, Part, Targets, check_part, parse_number, split
+from regard.data.features import (
+    SHIFT,
+    LogMelStream,
+    count_frames,
+    count_samples,
+    frames_of,
+    mel_frames,
+    voiced_frames,
+    voiced_log_mel,
+)
 from regard.data.files import PART_NAMES, labeled_files, read_table
+from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
 from regard.data.registry import locate
+from regard.data.sound import RATE, read_sound, sound_files, sound_suffixes
+from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
 
-__all__ = ["Sounds", "Utterances"]
+__all__ = ["Sounds", "SoundStream", "Utterances"]
 
 
 @dataclass(frozen=True)
@@ -40,37 +56,51 @@ class Sounds:
         column: the column of `utterances.csv` that is the label.
         numbers: whether that column holds numbers to predict, not names of classes.
         mels: the number of mel bands, the width of the vectors.
-        normalize: whether the mean of each band over the utterance (or what was cut of it) is subtracted.
+        normalize: which mean of each band is subtracted: "none", "utterance" (of what was cut of it), or "global", that
+            over the training part, which is kept with the run.
         crop: seconds to keep from the middle of each validation, test and input sound; 0 keeps all.
         train_crop: seconds to keep of each training sound, at a place that depends on (seed, epoch, sound); 0 keeps all.
-        seed: for the places of `train_crop`.
-        cache: whether features are computed once and kept in the cache folder, or computed at each reading.
+        seed: of everything that is drawn for training sounds.
+        cache: whether features (samples, where they are varied) are computed once and kept in the cache folder, or
+            computed at each reading.
+        voice: which frames are dropped because they hold no voice, before anything is cut
+        speed: how training sounds are played faster or slower; 1. of what varies them
+        reverberation: how training sounds are heard in rooms; 2.
+        noise: how noise is added to training sounds; 3.
+        mask: what of the training sounds' features is covered; 4.
     """
 
     path: str | None = None
     column: str = "speaker"
     numbers: bool = False
     mels: int = 40
-    normalize: bool = True
+    normalize: Normalize = "utterance"
     crop: float = 0
     train_crop: float = 0
     seed: int = 0
     cache: bool = True
+    voice: VoiceActivity = field(default_factory=VoiceActivity)
+    speed: Speed = field(default_factory=Speed)
+    reverberation: Reverberation = field(default_factory=Reverberation)
+    noise: Noise = field(default_factory=Noise)
+    mask: SpecAugment = field(default_factory=SpecAugment)
 
     def fit(self) -> Encoding:
-        """The labels of the training part; no sound is read."""
+        """The labels of the training part; its sounds are read only where the mean over them is to be subtracted."""
         check_numbers("data", self, "mels", least=1)
-        for name, seconds in (("crop", self.crop), ("train_crop", self.train_crop)):
-            if seconds and not seconds * FRAMES_PER_SECOND >= 1:
-                raise InputError(f"{name} is {seconds} seconds, expected 0 or at least 0.01: one frame")
+        check_crops(self)
         chosen = self._part("train")
         if self.numbers:
             for each in chosen:
                 parse_number(each.label, f"{each.where}, column {self.column},")
         targets = Targets.fit([each.label for each in chosen], self.numbers)
-        return Encoding(labels=targets.labels, width=self.mels, statistics=targets.statistics)
+        statistics = targets.statistics
+        if self.normalize == "global":
+            features = self._features([each.path for each in chosen])
+            statistics[BAND_MEAN] = band_mean(features[i] for i in range(len(features)))
+        return Encoding(labels=targets.labels, width=self.mels, statistics=statistics)
 
-    def part(self, name: Part, encoding: Encoding) -> Utterances:
+    def part(self, name: Part, encoding: Encoding) -> Frames:
         """The utterances of one part; with `cache` their features are computed now, where they are not yet.
 
         Raises:
@@ -78,38 +108,51 @@ class Sounds:
         """
         chosen, targets = self._part(check_part(name)), Targets.of(encoding)
         found = [targets(each.label, each.where) for each in chosen]
-        random = name == "train" and self.train_crop > 0
-        seconds = self.train_crop if name == "train" else self.crop
-        return self._utterances([e.path for e in chosen], [e.name for e in chosen], found, seconds, random)
+        paths, names = [each.path for each in chosen], [each.name for each in chosen]
+        if name == "train" and self._varied:
+            return _Varied(self, encoding, paths, names, found)
+        return Utterances(self, encoding, self._features(paths), names, found, name == "train")
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Utterances:
         """Sound files, and all sounds below folders; nothing is put into the cache."""
         paths = []
         for source in sources:
             path = Path(source)
-            inside = (
-                sorted(p for p in path.rglob("*") if p.suffix.lower() in sound_suffixes()) if path.is_dir() else [path]
-            )
-            if not inside:
-                raise InputError(f"{source} has no sound file, expected at least one")
-            paths += inside
-        kept = [log_mel(path, self.mels) for path in paths]
-        return self._utterances(paths, [str(path) for path in paths], None, self.crop, False, kept)
+            paths += sound_files(path) if path.is_dir() else [path]
+        kept = [voiced_log_mel(path, self.mels, self.voice) for path in paths]
+        return Utterances(self, encoding, Held(kept), [str(path) for path in paths], None, False)
 
-    def _utterances(
-        self,
-        paths: Sequence[Path],
-        names: Sequence[str],
-        targets: Sequence[Array] | None,
-        seconds: float,
-        random: bool,
-        features: Sequence[Array] | None = None,
-    ) -> Utterances:
-        kept: Sequence[Array | Path] | None = features
-        if features is None and self.cache:
-            kept = cached_log_mel(paths, self.mels)
-        frames = round(seconds * FRAMES_PER_SECOND)
-        return Utterances(self, paths, names, targets, kept, frames, random)
+    def stream(self, encoding: Encoding, rate: float = RATE, channels: int = 1) -> SoundStream:
+        """The vectors of a sound that comes chunk by chunk: joined, they are exactly those of `inputs` for the whole.
+
+        Args:
+            rate: of the samples that will come, per second.
+            channels: of the samples that will come.
+
+        Raises:
+            InputError: what is asked for needs the whole sound.
+        """
+        if self.crop:
+            raise InputError(
+                f"data.crop is {self.crop}, expected 0 for a stream, whose middle is known at its end only"
+            )
+        if self.normalize == "utterance":
+            raise InputError(
+                "data.normalize is 'utterance', expected 'none' or 'global' for a stream, whose mean is known at its end only"
+            )
+        return SoundStream(self, encoding, rate, channels)
+
+    @property
+    def _varied(self) -> bool:
+        """Whether the samples of training sounds differ from epoch to epoch."""
+        return bool(self.speed.factors) or self.reverberation.folder is not None or self.noise.folder is not None
+
+    def _features(self, paths: Sequence[Path]) -> Arrays:
+        """The frames of each sound that are kept: from the cache, or computed when they are asked for."""
+        compute = partial(voiced_log_mel, mels=self.mels, rule=self.voice)
+        if self.cache:
+            return stored(paths, f"log-mel {self.mels} {self.voice}", compute)
+        return Computed(paths, compute, count_frames)
 
     def _part(self, name: Part) -> list[_Listed]:
         root = Path(self.path) if self.path is not None else locate("speechocean762-adults")
@@ -151,57 +194,98 @@ def _folder(root: Path) -> list[_Listed]:
     ]
 
 
-class Utterances:
-    """Sounds as examples: `values [frames, mels]`; features are memory maps opened by path, at each reading.
+class Utterances(Frames):
+    """Sounds as examples; see `Frames`.
 
-    `features` are arrays, or `.npy` files, or None where they are to be computed. With `random`, `frames` rows are cut
-    at a place that is a function of (seed, epoch, index), otherwise from the middle; 0 keeps all.
+    Without the cache their lengths are what the headers say, frames without voice included.
+
+    Args:
+        features: `[frames, mels]` of each sound.
     """
 
     def __init__(
         self,
         reader: Sounds,
-        paths: Sequence[Path],
+        encoding: Encoding,
+        features: Arrays,
         names: Sequence[str],
         targets: Sequence[Array] | None,
-        features: Sequence[Array | Path] | None,
-        frames: int,
-        random: bool,
+        training: bool,
     ) -> None:
-        self._reader, self._paths, self._names, self._targets = reader, paths, names, targets
-        self._features, self._frames, self._random = features, frames, random
-        self._epoch = 0
-        counts = (
-            [count_frames(path) for path in paths]
-            if features is None
-            else [len(self._load(i)) for i in range(len(self))]
-        )
-        self.lengths = [min(count, frames) if frames else count for count in counts]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the places of the random cuts."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int, /) -> Example:
-        features = self._load(index)
-        spare = len(features) - self._frames
-        start, stop = 0, len(features)
-        if self._frames and spare > 0:
-            start = spare // 2
-            if self._random:
-                key = (self._reader.seed % 2**32) << 32 | self._epoch
-                start = int(np.random.Generator(np.random.Philox(key=[key, index])).integers(spare + 1))
-            stop = start + self._frames
-        values = np.array(features[start:stop], np.float32)
-        if self._reader.normalize:
-            values -= values.mean(0)
-        return Example(values, None if self._targets is None else self._targets[index], self._names[index])
+        self._features = features
+        super().__init__(reader, encoding, names, targets, features.lengths, training)
 
     def _load(self, index: int) -> Array:
-        if self._features is None:
-            return log_mel(self._paths[index], self._reader.mels)
-        kept = self._features[index]
-        return np.load(kept, mmap_mode="r") if isinstance(kept, Path) else kept
+        return self._features[index]
+
+
+class _Varied(Frames):
+    """Training sounds that are varied before their features are computed.
+
+    Frames are chosen in the sound as it is: those with voice, of them as many as are wanted, from a drawn place. The
+    samples from the first to the last of these are varied; of the frames that come out those are kept that fall into
+    a chosen one. An example has at most as many frames as `lengths` says, which counts with the slowest speed.
+    """
+
+    def __init__(
+        self, reader: Sounds, encoding: Encoding, paths: Sequence[Path], names: Sequence[str], targets: Sequence[Array]
+    ) -> None:
+        self._reader = reader
+        self._noises, self._rooms = reader.noise.files(), reader.reverberation.files()
+        self._sounds: Arrays = Computed(paths, read_sound, count_samples)
+        self._masks: Arrays | None = None
+        if reader.cache:
+            self._sounds = stored(paths, "samples", read_sound)
+        counts = [frames_of(samples) for samples in self._sounds.lengths]
+        if reader.voice.detect:
+            compute = partial(voiced_frames, rule=reader.voice)
+            self._masks = Computed(paths, compute, count_frames)
+            if reader.cache:
+                self._masks = stored(paths, f"voiced {reader.voice}", compute)
+                counts = [int(self._masks[i].sum()) for i in range(len(paths))]
+        counts = [frames_of(ceil((count + 0.5) * SHIFT / reader.speed.slowest)) for count in counts]
+        super().__init__(reader, encoding, names, targets, counts, True)
+
+    def _load(self, index: int) -> Array:
+        return self._sounds[index]
+
+    def _values(self, index: int, draws: Draws) -> Array:
+        sound = self._load(index)
+        chosen = np.arange(frames_of(len(sound))) if self._masks is None else np.flatnonzero(self._masks[index])
+        speed = self._reader.speed.draw(draws)
+        start, stop = self._cut(len(chosen), ceil(self._frames * speed), draws)
+        chosen = chosen[start:stop]
+        first = int(chosen[0])
+        samples = np.array(sound[first * SHIFT : (int(chosen[-1]) + 1) * SHIFT])
+        if len(samples) < 4 * SHIFT:
+            speed = 1.0  # what is left of so little might be no frame
+        samples = change_speed(samples, speed)
+        samples = self._reader.reverberation.apply(samples, self._rooms, draws)
+        samples = self._reader.noise.apply(samples, self._noises, draws)
+        values = mel_frames(samples, self._reader.mels)
+        if self._masks is not None:
+            centers = first + ((np.arange(len(values)) + 0.5) * speed).astype(np.int64)
+            voiced = np.isin(centers, chosen)
+            values = values[voiced] if voiced.any() else values
+        return values[: self.lengths[index]]
+
+
+class SoundStream:
+    """A sound that comes chunk by chunk; `Sounds.stream` makes it."""
+
+    def __init__(self, reader: Sounds, encoding: Encoding, rate: float, channels: int) -> None:
+        self._frames = LogMelStream(reader.mels, rate, channels)
+        self._voice = VoiceStream(reader.voice) if reader.voice.detect else None
+        self._mean = np.array(encoding.statistics.get(BAND_MEAN, np.zeros(reader.mels)), np.float32)
+
+    def accept(self, samples: Array) -> Array:
+        """`[n]` or `[n, channels]` between -1 and 1 to `[frames, mels]`: the vectors that are known now."""
+        return self._given(self._frames.accept_with_energy(samples), False)
+
+    def finish(self) -> Array:
+        """`[frames, mels]`: the vectors that were still to come; nothing can be accepted afterwards."""
+        return self._given(self._frames.finish_with_energy(), True)
+
+    def _given(self, frames: Array, last: bool) -> Array:
+        rows = frames[:, 1:] if self._voice is None else self._voice.accept(frames[:, 0], frames[:, 1:], last)
+        return rows - self._mean

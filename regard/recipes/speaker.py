@@ -16,7 +16,7 @@ def speaker() -> Experiment:
     """
     return Experiment(
         "speaker",
-        Sounds(train_crop=1.28, normalize=False),
+        Sounds(train_crop=1.28, normalize="none"),
         Encoder(width=96, layers=2, heads=4, feed_forward=192, positions="none", dropout=0.1),
         PerSetLabel(pool="statistics", label_smoothing=0.05),
         Optimizer(learning_rate=1.5e-3, weight_decay=0.05, warm_up=400),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from importlib import import_module
 from typing import Any, Literal
 
 from regard.errors import InputError, check_numbers, nearest
 
-__all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "to_yaml"]
+__all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "nested", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,7 @@ def to_yaml(experiment: Experiment) -> str:
     for section in KINDS:
         value = getattr(experiment, section)
         named = {} if section in _ALWAYS else {"type": type(value).__name__}
-        # A whole number in an option for any number is written as one, as it would be read back.
-        whole = {f.name: float(getattr(value, f.name)) for f in fields(value) if f.type in ("float", float)}
-        tree[section] = named | _plain(asdict(value) | whole)
+        tree[section] = named | _plain(_options(value))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1 << 16)
 
 
@@ -203,6 +201,27 @@ def _read_section(section: str, options: Any, source: str) -> Any:
         return getattr(reader.instantiate(reader.parse_object({section: options})), section)
     except ArgumentError as error:
         raise InputError(f"{source} has a wrong value: {_one_line(error)}") from None
+
+
+def nested(option: Field[Any]) -> type | None:
+    """The type of an option that has options of its own; None for any other."""
+    made: Any = option.default_factory
+    return made if isinstance(made, type) and is_dataclass(made) else None
+
+
+def _options(value: Any) -> dict[str, Any]:
+    """The options by name, those of an option's own inside it.
+
+    A whole number in an option for any number is written as one, as it would be read back.
+    """
+    found: dict[str, Any] = {}
+    for each in fields(value):
+        option = getattr(value, each.name)
+        if nested(each):
+            found[each.name] = _options(option)
+        else:
+            found[each.name] = float(option) if each.type in ("float", float) else option
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,218 @@
+"""Sounds as samples: any file that soundfile reads, any rate, any number of channels, become one channel at 16 kHz."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regard.data.examples import Array
+from regard.errors import InputError
+
+__all__ = [
+    "LEAST",
+    "RATE",
+    "Header",
+    "Resampler",
+    "read_blocks",
+    "read_header",
+    "read_sound",
+    "read_span",
+    "sound_files",
+    "sound_suffixes",
+]
+
+RATE = 16_000
+"""Samples per second that every sound is brought to."""
+LEAST = 80
+"""The shortest sound, in samples at 16 kHz: half of the step from one frame to the next."""
+_RATES = 1_000, 1_000_000
+_BLOCK = 1 << 18
+
+
+def sound_suffixes() -> tuple[str, ...]:
+    """The endings of files that soundfile reads here, such as `.wav`."""
+    import soundfile
+
+    # Raw samples do not say their rate.
+    named = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
+    return (*sorted(named), ".aif", ".opus", ".oga")
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """All sounds below a folder, in the order of their paths.
+
+    Raises:
+        InputError: no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, expected one with sounds")
+    suffixes = sound_suffixes()
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if not found:
+        raise InputError(f"{folder} has no sound file, expected at least one")
+    return found
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: samples per second, how many, of how many channels."""
+
+    rate: int
+    samples: int
+    channels: int
+
+    @property
+    def known(self) -> bool:
+        """Whether the number of samples is one: formats that do not know it promise a huge one."""
+        return self.samples < 2**62
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
+    import soundfile
+
+    if not path.is_file():
+        raise InputError(f"{path} is not there, expected a sound file")
+    if path.suffix.lower() == ".raw":
+        raise InputError(f"{path} holds raw samples, expected a format that says its rate, such as .wav or .flac")
+    try:
+        with soundfile.SoundFile(path) as file:
+            header = Header(file.samplerate, file.frames, file.channels)
+            _check_rate(header.rate, str(path))
+            yield file, header
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = "it is empty" if not path.stat().st_size else getattr(error, "error_string", str(error)).rstrip(". ")
+        raise InputError(f"{path} cannot be read as sound: {reason}") from None
+
+
+def _check_rate(rate: float, where: str) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise InputError(f"{where} has {rate:,} samples per second, expected between 1,000 and 1,000,000")
+
+
+def read_header(path: Path) -> Header:
+    """What the file says of itself, without reading its samples.
+
+    Raises:
+        InputError: a file that is missing, no sound, or has no possible rate.
+    """
+    with _opened(path) as (_, header):
+        return header
+
+
+class Resampler:
+    """Samples of any rate and number of channels, in chunks cut anywhere, become one channel at 16 kHz.
+
+    Channels are averaged, then the rate is changed by soxr; the pieces that come out, joined, do not depend on the cuts.
+
+    Args:
+        rate: of the samples that come in, per second.
+        channels: of the samples that come in.
+        where: begins the sentence of an error.
+    """
+
+    def __init__(self, rate: float = RATE, channels: int = 1, where: str = "the stream") -> None:
+        _check_rate(rate, where)
+        if channels < 1:
+            raise InputError(f"{where} has {channels} channels, expected at least 1")
+        self._channels, self._where, self._taken = channels, where, 0
+        self._stream: Any = None
+        if rate != RATE:
+            import soxr
+
+            self._stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+
+    def accept(self, samples: Array) -> Array:
+        """`[n]` or `[n, channels]` between -1 and 1 to `[m]` float32, as many as can be known yet.
+
+        Raises:
+            InputError: another number of channels, or a sample that is not finite.
+        """
+        samples = np.asarray(samples, np.float32)
+        if samples.ndim == 1 and self._channels == 1:
+            samples = samples[:, None]
+        if samples.ndim != 2 or samples.shape[1] != self._channels:
+            raise InputError(
+                f"{self._where} has samples {list(samples.shape)}, expected [samples, {self._channels}], one per channel"
+            )
+        # Added channel by channel, so that the order of additions does not depend on how many samples there are.
+        mono = samples[:, 0].copy()
+        for channel in range(1, self._channels):
+            mono += samples[:, channel]
+        mono /= self._channels
+        if not np.isfinite(mono).all():
+            first = self._taken + int(np.flatnonzero(~np.isfinite(mono))[0])
+            raise InputError(f"{self._where} has a sample {first} that is not a finite number")
+        self._taken += len(mono)
+        return mono if self._stream is None else self._stream.resample_chunk(mono)
+
+    def finish(self) -> Array:
+        """The samples that were still to come; nothing can be accepted afterwards."""
+        rest = np.zeros(0, np.float32)
+        return rest if self._stream is None else self._stream.resample_chunk(rest, last=True)
+
+
+def read_blocks(path: Path, least: int = LEAST) -> Iterator[Array]:
+    """The samples of `read_sound`, piece by piece: memory does not grow with the length of the sound.
+
+    What is wrong with the whole is told after the last piece.
+    """
+    with _opened(path) as (file, header):
+        resampler = Resampler(header.rate, header.channels, str(path))
+        taken = given = 0
+        level: float | None = None
+        silent = True
+        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            taken += len(block)
+            samples = resampler.accept(block)
+            level = float(block[0, 0]) if level is None else level
+            silent = silent and bool((block == level).all())
+            given += len(samples)
+            yield samples
+        if not taken:
+            raise InputError(f"{path} has no samples, expected at least 5 ms of sound")
+        if taken < header.samples and header.known:
+            raise InputError(f"{path} breaks off after {taken} of {header.samples} samples, expected a whole file")
+        rest = resampler.finish()
+        given += len(rest)
+        if given < least:
+            raise InputError(f"{path} has {given} samples at 16 kHz, expected at least {least}: half a frame")
+        if silent:
+            raise InputError(f"{path} is silent: all its {taken} samples are {level:g}, expected sound")
+        yield rest
+
+
+def read_sound(path: Path, least: int = LEAST) -> Array:
+    """`[samples]` float32 between -1 and 1 at 16 kHz: channels are averaged, other rates resampled.
+
+    Raises:
+        InputError: a file that is missing, broken, shorter than `least` samples, silent from its beginning to its end,
+            or with samples that are not finite.
+    """
+    return np.concatenate(list(read_blocks(path, least)))
+
+
+def read_span(path: Path, start: float, samples: int) -> Array:
+    """`[samples]` at 16 kHz from this part of the file on (0 is its beginning, 1 its end), over again where it ends.
+
+    Only what is needed is read.
+
+    Raises:
+        InputError: a file that is missing, broken, without samples, or with samples that are not finite.
+    """
+    with _opened(path) as (file, header):
+        needed = -(-samples * header.rate // RATE) + 1
+        if header.known and file.seekable() and header.samples > needed:
+            file.seek(int(start * (header.samples - needed)))
+            start = 0
+        block = file.read(needed, dtype="float32", always_2d=True)
+        resampler = Resampler(header.rate, header.channels, str(path))
+        found = np.concatenate([resampler.accept(block), resampler.finish()])
+    if not len(found):
+        raise InputError(f"{path} has no samples, expected sound")
+    return np.resize(np.roll(found, -int(start * len(found))), samples)
