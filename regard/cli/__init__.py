@@ -22,6 +22,10 @@ COMMANDS = {
     "evaluate": ("RUN...", "metrics on the test part, beside the best trivial baseline"),
     "compare": ("RUN...", "metrics with intervals, a paired test, parameters, time"),
     "predict": ("RUN [INPUT...]", "labels and probabilities as JSON lines; --show N draws examples of the test part"),
+    "speaker": (
+        "enroll | identify | verify | list | export | remove | calibrate | evaluate",
+        "voices: keep them, say whose one is, refuse strangers",
+    ),
     "explain": ("[RUN INPUT]", "one output vector by its numbers: query, keys, scores, weights, values, sum"),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
     "data": ("list | get NAME", "where each data set comes from, its licence, its checksum"),

@@ -65,12 +65,16 @@ class Calibration:
 
     @classmethod
     def of(cls, trials: Trials, false_acceptance: float = 0.01) -> Calibration:
-        """By logistic regression in which both kinds of trials weigh the same (Brummer and du Preez 2006, section 6)."""
+        """By logistic regression in which both kinds of trials weigh the same (Brummer and du Preez 2006, section 6).
+
+        Raises:
+            InputError: no trial of one of the two kinds.
+        """
         from sklearn.linear_model import LogisticRegression
 
+        threshold = threshold_for(trials.scores, trials.targets, false_acceptance)
         fitted = LogisticRegression(C=1e6, class_weight="balanced", max_iter=1000)
         fitted.fit(trials.scores[:, None], trials.targets)
-        threshold = threshold_for(trials.scores, trials.targets, false_acceptance)
         return cls(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), threshold, false_acceptance)
 
     def probability(self, scores: ArrayLike) -> Floats:

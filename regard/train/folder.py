@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from regard.data.files import write_atomically
 from regard.errors import InputError
-from regard.train.experiment import Experiment, from_yaml, to_yaml
+from regard.train.experiment import Experiment, from_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +65,7 @@ def save_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
     from safetensors.torch import save as serialize
 
     tensors = {name: each.detach().cpu().contiguous().clone() for name, each in _named(model, task).items()}
-    metadata = _meaning(folder, experiment) | {WEIGHTS: _digest_of(tensors)}
+    metadata = _meaning(folder) | {WEIGHTS: _digest_of(tensors)}
     save(folder / WEIGHTS, serialize(tensors, metadata))
 
 
@@ -100,7 +100,7 @@ def read_weights(folder: Path, experiment: Experiment) -> dict[str, Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}), expected what training wrote") from None
-    for name, digest in _meaning(folder, experiment).items():
+    for name, digest in _meaning(folder).items():
         if metadata.get(name) != digest:
             raise InputError(f"{folder / name} does not belong to {WEIGHTS}, expected it as training wrote it")
     if metadata.get(WEIGHTS) != _digest_of(tensors):
@@ -116,12 +116,13 @@ def _named(model: nn.Module, task: nn.Module) -> dict[str, Any]:
     }
 
 
-def _meaning(folder: Path, experiment: Experiment) -> dict[str, str]:
+def _meaning(folder: Path) -> dict[str, str]:
     """The checksum of each file that the weights would mean something else without.
 
-    Of the configuration only the model, the task and how the data is read count: data may move, and training is over.
+    Of the configuration only the model, the task and how the data is read count: data may move, and training is over. It is taken
+    as it was written, so that a run stays readable when later versions know more options.
     """
-    sections = to_yaml(experiment).split("\noptimizer:")[0]
+    sections = (folder / CONFIG).read_text(encoding="utf-8").split("\noptimizer:")[0]
     lines = [line for line in sections.splitlines() if not line.startswith("  path:")]
     files = {name: (folder / name).read_bytes() for name in ENCODING}
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from regard.data.batching import collate
 from regard.data.examples import Dataset
 from regard.errors import InputError
+from regard.sets import VectorSets
 from regard.tasks.modules import Task
 from regard.train.experiment import Training
 
@@ -47,16 +48,21 @@ def device_of(options: Training) -> torch.device:
 
 @torch.no_grad()
 def run(
-    model: nn.Module, task: Task, part: Dataset, options: Training
+    model: nn.Module,
+    task: Task,
+    part: Dataset,
+    options: Training,
+    output: Callable[[VectorSets], torch.Tensor] | None = None,
 ) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
-    """Each batch of a part, in order, and the task's output for it, both on the CPU."""
+    """Each batch of a part, in order, and the task's output for it, or another one of its own, both on the CPU."""
+    output = output or task
     device = device_of(options)
     model.to(device).eval()
     task.to(device).eval()
     for indices in in_order(part.lengths, options.batch_vectors):
         batch = collate([part[i] for i in indices])
-        output = task(model({key: each.to(device) if hasattr(each, "to") else each for key, each in batch.items()}))
-        yield batch, output.cpu()
+        sets = model({key: each.to(device) if hasattr(each, "to") else each for key, each in batch.items()})
+        yield batch, output(sets).cpu()
     model.cpu()
     task.cpu()
 
