@@ -1,0 +1,267 @@
+"""Attention over chunks of query tiles and all the keys they need, in plain operators, with a backward pass of its own.
+
+A chunk's scores stay in cache and are computed again on the way back, so that memory does not grow with the pairs. What
+computes the scores of a chunk is the executor's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from regard.attention.chunks import Chunk, Chunks, Keys, chunks
+from regard.attention.pairs import Pairs
+from regard.attention.patterns import Pattern
+from regard.attention.problem import Problem, Tensors
+from regard.attention.reducers import Along
+from regard.sets import Layout
+
+__all__ = ["Scores", "attend_in_chunks", "chunk_memory", "cut"]
+
+# Rows of a tile.
+_ROWS = 64
+# A chunk's scores take about so many bytes, which caches hold; up to the larger number where few rows would remain.
+_BYTES, _MOST_BYTES = 3 << 19, 1 << 26
+# So many rows make a matrix product worth while.
+_FEW_ROWS = 16
+
+
+Scores = Callable[[Problem, Tensor, Tensor, Pairs, Mapping[str, Tensor]], Tensor]
+"""`[c, h, rows, width]`: the scores of a chunk, for q `[c, h, rows, d]`, k `[c, h, width, d]` and its pairs `[c, rows, width]`."""
+
+
+def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers: int) -> Tensor:
+    """`[t, h, e]`, with `scores` that hold so many numbers for a pair and are differentiated by autograd."""
+    layout, key_layout = problem.layout, problem.key_layout
+    fields = [
+        (owner, name)
+        for owner, each in enumerate((layout,) if key_layout is layout else (layout, key_layout))
+        for name in ("coords", "edge_values")
+        if (field := getattr(each, name)) is not None and field.requires_grad
+    ]
+    learned = [getattr((layout, key_layout)[owner], name) for owner, name in fields]
+    call = _Call(problem, scores, numbers, tuple(tensors.parameters), tuple(fields))
+    return _Chunked.apply(call, tensors.q, tensors.k, tensors.v, *tensors.parameters.values(), *learned)
+
+
+def cut(problem: Problem, numbers: int) -> Chunks:
+    """The chunks of a problem whose scores hold so many numbers for a pair."""
+    per_pair = problem.heads * numbers * max(4, problem.dtype.itemsize)
+
+    def make() -> Chunks:
+        return chunks(
+            problem.layout,
+            problem.intervals(problem.union),
+            _ROWS,
+            pairs=_BYTES // per_pair,
+            few=_FEW_ROWS,
+            most=_MOST_BYTES // per_pair,
+        )
+
+    return problem.kept(("chunks", problem.union, per_pair), make)
+
+
+def chunk_memory(problem: Problem, numbers: int) -> int:
+    """Bytes that both passes have allocated at their peak, above the inputs."""
+    wide = torch.promote_types(problem.dtype, torch.float32).itemsize
+    largest = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, numbers)), default=0)
+    return 2 * problem.bytes + largest * problem.heads * (numbers + 3) * wide
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call is about, beside its tensors: q, k, v, the parameters of these names, and the layouts' learned fields."""
+
+    problem: Problem
+    scores: Scores
+    numbers: int
+    names: tuple[str, ...]
+    fields: tuple[tuple[int, str], ...]
+
+    def parameters(self, others: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        return dict(zip(self.names, others, strict=False))
+
+    def layouts(self, others: tuple[Tensor, ...]) -> tuple[Layout, Layout]:
+        """The layouts with their learned fields replaced by the tensors behind the parameters."""
+        layouts = [self.problem.layout, self.problem.key_layout]
+        same = layouts[0] is layouts[1]
+        if self.fields:
+            layouts = [copy(layout) for layout in layouts]
+            for (owner, name), field in zip(self.fields, others[len(self.names) :], strict=True):
+                setattr(layouts[owner], name, field)
+        return layouts[0], layouts[0] if same else layouts[1]
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: _Call, q: Tensor, k: Tensor, v: Tensor, *others: Tensor) -> Tensor:
+        ctx.call = call
+        ctx.save_for_backward(q, k, v, *others)
+        problem, exact = call.problem, torch.promote_types(q.dtype, torch.float32)
+        layouts, parameters = call.layouts(others), _exact(call.parameters(others), exact)
+        out = q.new_zeros(problem.layout.total, problem.heads, problem.e)
+        for chunk in cut(problem, call.numbers):
+            places = _places(problem, chunk)
+            queries = _queries(q, chunk).to(exact)
+            keys, values = (_keys(x, chunk, places).to(exact) for x in (k, v))
+            _put(out, chunk, _attend(call, queries, keys, values, layouts, places, parameters).to(out.dtype))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        call, (q, k, v, *others) = ctx.call, ctx.saved_tensors
+        problem, exact = call.problem, torch.promote_types(q.dtype, torch.float32)
+        wanted = ctx.needs_input_grad[1:]
+        leaves = [x.detach().to(exact).requires_grad_(need) for x, need in zip(others, wanted[3:], strict=True)]
+        layouts, parameters = call.layouts(tuple(leaves)), call.parameters(tuple(leaves))
+        gradients = [
+            torch.zeros_like(x, dtype=exact) if need else None
+            for x, need in zip((q, k, v, *others), wanted, strict=True)
+        ]
+        for chunk in cut(problem, call.numbers):
+            places = _places(problem, chunk)
+            parts = [_queries(q, chunk), _keys(k, chunk, places), _keys(v, chunk, places)]
+            parts = [x.detach().to(exact).requires_grad_(need) for x, need in zip(parts, wanted, strict=False)]
+            with torch.enable_grad():
+                out = _attend(call, parts[0], parts[1], parts[2], layouts, places, parameters)
+            into = [x for x in (*parts, *leaves) if x.requires_grad]
+            found = iter(torch.autograd.grad(out, into, _above(above, chunk).to(exact), allow_unused=True))
+            for at, (total, need) in enumerate(zip(gradients, wanted, strict=True)):
+                gradient = next(found) if need else None
+                if gradient is None or total is None:
+                    continue
+                if at == 0:
+                    _put(total, chunk, gradient)
+                elif at < 3:
+                    _add(total, chunk, places, gradient)
+                else:
+                    total += gradient
+        back = [None if g is None else g.to(x.dtype) for g, x in zip(gradients, (q, k, v, *others), strict=True)]
+        return None, *back
+
+
+def _exact(parameters: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: x.to(dtype) for name, x in parameters.items()}
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a chunk's rows and keys lie, and what is forbidden: `forbidden [c, h or 1, rows, width]`, None for nothing."""
+
+    query_rows: Tensor
+    key_rows: Tensor
+    forbidden: Tensor | None
+    number: Tensor
+    """`[c, h or 1, rows, 1]` how many keys each row has."""
+
+
+def _places(problem: Problem, chunk: Chunk) -> _Places:
+    rows, (keys, real) = chunk.query_rows, chunk.keys()
+    allowed, numbers = [], []
+    for pattern, _ in problem.groups:
+        of_row = _keys_of_rows(problem, pattern)
+        numbers.append(of_row.number[rows])
+        if not chunk.full or len(problem.groups) > 1:
+            allowed.append(chunk.allowed(of_row, rows, keys, real))
+    if len(numbers) == 1:
+        return _Places(rows, keys, ~allowed[0][:, None] if allowed else None, numbers[0][:, None, :, None])
+    group = torch.zeros(problem.heads, dtype=torch.int64, device=rows.device)
+    for at, (_, heads) in enumerate(problem.groups):
+        group[heads] = at
+    return _Places(rows, keys, ~torch.stack(allowed, 1)[:, group], torch.stack(numbers, 1)[:, group, :, None])
+
+
+def _keys_of_rows(problem: Problem, pattern: Pattern) -> Keys:
+    return problem.kept(("keys", pattern), lambda: Keys.of(problem.intervals(pattern)))
+
+
+def _attend(
+    call: _Call,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layouts: tuple[Layout, Layout],
+    places: _Places,
+    parameters: Mapping[str, Tensor],
+) -> Tensor:
+    """`[c, h, rows, e]`: the meaning, for q `[c, h, rows, d]`, k `[c, g, width, d]` and v `[c, g, width, e]`."""
+    problem, attention = call.problem, call.problem.attention
+    pairs = Pairs(*layouts, places.query_rows[:, :, None], places.key_rows[:, None, :])
+    k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (k, v))
+    s = call.scores(problem, q, k, pairs, parameters)
+    if places.forbidden is not None:
+        s = s.masked_fill(places.forbidden, -torch.inf)
+    a = attention.normalizer.weights(s, Along(-1, places.number))
+    if places.forbidden is not None:
+        # Once more on the weights: the gradient of a forbidden one may be infinite, and zero times it is NaN.
+        a = a.masked_fill(places.forbidden, 0)
+    if problem.dropout is not None:
+        head = torch.arange(problem.heads, device=a.device)[:, None, None]
+        a = a * problem.dropout.factors(head, pairs.query_rows[:, None], pairs.key_rows[:, None], a.dtype)
+    out = a @ v
+    if attention.bias is not None and attention.bias.has_values:
+        out = out + attention.bias.tile_value_bias(a, pairs, parameters)
+    return out
+
+
+def _strided(x: Tensor, number: int, rows: int, first: int, step: int) -> Tensor:
+    """`[number, heads, rows, width]`: part n of x `[t, heads, width]` has the rows from `first + n * step` on; no copy."""
+    row, head, column = x.stride()
+    size, stride = (number, x.shape[1], rows, x.shape[2]), (step * row, head, row, column)
+    return x.as_strided(size, stride, x.storage_offset() + first * row)
+
+
+def _queries(x: Tensor, chunk: Chunk) -> Tensor:
+    """`[c, h, rows, width]` a chunk's rows of x `[t, h, width]`."""
+    if chunk.strides is not None:
+        return _strided(x, chunk.tiles, chunk.rows, chunk.strides[0], chunk.strides[1])
+    return x[chunk.query_rows].transpose(1, 2)
+
+
+def _above(x: Tensor, chunk: Chunk) -> Tensor:
+    """The same of a gradient, zero for rows that pad."""
+    gradient, real = _queries(x, chunk), chunk.real_rows
+    return gradient if real is None else gradient.masked_fill(~real[:, None, :, None], 0)
+
+
+def _keys(x: Tensor, chunk: Chunk, places: _Places) -> Tensor:
+    """`[c, g, width, .]` a chunk's keys of x `[u, g, .]`."""
+    if chunk.strides is not None:
+        return _strided(x, chunk.tiles, chunk.width, chunk.strides[2], chunk.strides[3])
+    return x[places.key_rows].transpose(1, 2)
+
+
+def _put(total: Tensor, chunk: Chunk, part: Tensor) -> None:
+    """Writes a chunk's rows `[c, h, rows, .]` to where they belong."""
+    if chunk.strides is not None:
+        _queries(total, chunk).copy_(part)
+        return
+    real = chunk.real_rows
+    part = part.transpose(1, 2)
+    total[chunk.query_rows[real]] = part[real]
+
+
+def _add(total: Tensor, chunk: Chunk, places: _Places, part: Tensor) -> None:
+    """Adds a chunk's keys `[c, g, width, .]` to where they belong, in one fixed order."""
+    if chunk.strides is None:
+        rows, flat = places.key_rows.flatten(), part.transpose(1, 2).flatten(0, 1)
+        if total.is_cuda:
+            total.index_put_((rows,), flat, accumulate=True)  # It sorts; index_add would be atomic.
+        else:
+            total.index_add_(0, rows, flat)
+        return
+    _, _, first, step = chunk.strides
+    if step == 0:
+        _strided(total, 1, chunk.width, first, 0).add_(part.sum(0, keepdim=True))
+        return
+    # Keys of neighboring tiles overlap: in slabs of as many as they are apart, each key comes once.
+    for at in range(0, chunk.width, step):
+        wide = min(step, chunk.width - at)
+        _strided(total, chunk.tiles, wide, first + at, step).add_(part[:, :, at : at + wide])
