@@ -14,6 +14,7 @@ from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.plan import Plan, choose
 from regard.attention.problem import Problem
+from regard.attention.scores import Kernel
 from regard.attention.spec import Attention, parse
 from regard.layers.attention import Attend
 from regard.sets import Layout
@@ -64,6 +65,7 @@ class Case:
         backward: whether gradients are computed too. layer: whether projections of vectors into q, k and v belong to it.
         peers: names in `benchmarks.peers.PEERS`. floors: what is expected.
         matrix: whether the matrix rate is its physical limit.
+        degree: how many random edges each vector has, on average.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Case:
     floors: Sequence[Floor] = ()
     matrix: bool = True
     line: str = ""
+    degree: int = 0
 
     @cached_property
     def attention(self) -> Attention:
@@ -90,10 +93,34 @@ class Case:
     def total(self) -> int:
         return sum(self.lengths)
 
+    def layout(self) -> Layout:
+        """A new layout, with the same edges every time."""
+        plain = Layout.of_lengths(self.lengths)
+        if not self.degree:
+            return plain
+        generator = torch.Generator().manual_seed(0)
+        query = torch.randint(self.total, (self.total * self.degree,), generator=generator)
+        owner = plain.set_of_row[query]
+        place = (torch.rand(len(query), generator=generator) * plain.lengths[owner]).long()
+        codes = (query * self.total + plain.offsets[owner] + place).unique()
+        edges = torch.stack([codes // self.total, codes % self.total])
+        values = torch.randn(len(codes), 2, generator=generator)
+        return Layout(plain.offsets, None, edges, values)
+
     def problem(self, layout: Layout | None = None) -> Problem:
-        layout = Layout.of_lengths(self.lengths) if layout is None else layout
+        layout = self.layout() if layout is None else layout
         drop = Dropout(self.dropout) if self.dropout else None
-        return Problem(self.attention, layout, layout, self.heads, self.heads, self.d, self.d, self.dtype, drop)
+        return Problem(
+            self.attention.for_heads(self.heads),
+            layout,
+            layout,
+            self.heads,
+            self.heads,
+            self.d,
+            self.d,
+            self.dtype,
+            drop,
+        )
 
     def plan(self, layout: Layout | None = None) -> Plan:
         return choose(self.problem(layout))
@@ -104,12 +131,10 @@ class Case:
         A kernel's score and sum are products with a matrix of features instead, once for each key and each query.
         """
         problem = self.problem()
-        phi = getattr(self.attention.score, "phi", None)
-        if phi is None:
-            forward = problem.pairs * 2.0 * (self.d + self.d)
+        if isinstance(self.attention.score, Kernel):
+            forward = self.total * self.heads * 4.0 * self.attention.score.phi.width(self.d) * self.d
         else:
-            features = getattr(self.attention.score, "features", None) or self.d
-            forward = self.total * self.heads * 4.0 * features * self.d
+            forward = problem.pairs * 2.0 * (self.d + self.d)
         if self.layer:
             forward += self.total * 6.0 * (self.heads * self.d) ** 2
         return forward * (1 + BACKWARD if self.backward else 1)
@@ -122,7 +147,7 @@ class Case:
             x = torch.randn(shape, generator=generator) * scale
             return x.to(self.dtype).requires_grad_(self.backward)
 
-        layout = Layout.of_lengths(self.lengths)
+        layout = self.layout()
         q, k, v = (leaf(self.total, self.heads, self.d) for _ in range(3))
         shapes = self.attention.parameters(self.heads, self.d)
         parameters = {name: leaf(*shape, scale=0.1) for name, shape in shapes.items()}
@@ -250,27 +275,20 @@ def _additive() -> list[Case]:
 
 
 def _kernelized() -> list[Case]:
+    linear, performer = "linear-attention-transformer", "performer-pytorch"
     cases = []
-    for phi, peer in (("elu", "linear-attention-transformer"), ("favor", "performer-pytorch")):
-        for causal in (False, True):
-            pattern = ", pattern=Causal()" if causal else ""
-            line = f"kernelized, {phi}{', causal' if causal else ''}"
-            text = f"Attention(score=Kernel({phi!r}), normalizer=Sum(){pattern})"
-            for n in (4096, 16384, 65536) if phi == "elu" else (16384,):
-                last = phi == "elu" and n == 65536
-                floors = (Floor("SDPA, one head", 50 if causal else 100), Floor(peer, 2)) if last else ()
-                heads_of_all = ("SDPA, one head",) if phi == "elu" else ()
-                cases.append(
-                    Case(
-                        f"{line}, {n:,}",
-                        "kernelized",
-                        text,
-                        (n,),
-                        peers=(*heads_of_all, peer),
-                        floors=floors,
-                        line=line,
-                    )
-                )
+    for pattern, behind, floor in (("", "", 100), (", pattern=Causal()", ", causal", 50)):
+        text = f"Attention(score=Kernel(Elu()), normalizer=Sum(){pattern})"
+        line = f"kernelized, elu + 1{behind}"
+        for n in (4096, 16384, 65536):
+            floors = (Floor("SDPA, one head", floor), Floor(linear, 2)) if n == 65536 else ()
+            name = f"{line}, {n:,}"
+            cases.append(
+                Case(name, "kernelized", text, (n,), peers=("SDPA, one head", linear), floors=floors, line=line)
+            )
+        text = f"Attention(score=Kernel(Favor(features=266)), normalizer=Sum(){pattern})"
+        name = f"kernelized, favor{behind}, 4,096"
+        cases.append(Case(name, "kernelized", text, (4096,), peers=(performer,)))
     return cases
 
 

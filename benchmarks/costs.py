@@ -1,0 +1,168 @@
+"""The cost model, measured: how many seconds each kind of work takes each executor.
+
+    python -m benchmarks.costs [--only fused,edges]
+
+runs every executor, forward and backward, on the grid of `benchmarks.grid`, fits seconds per unit of the kinds of work that its
+`work` names, and writes them into `regard/attention/costs.json`. The fit has the least squares of the relative errors, and no
+negative seconds. It refuses, with status 2, where the rate of a matrix product varies by more than a tenth while it measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+import regard.attention
+from benchmarks.cases import Case, ours
+from benchmarks.grid import GRID
+from benchmarks.machine import machine, matrix_rate
+from regard.attention import costs
+from regard.attention.plan import EXECUTORS
+from regard.errors import InputError
+
+__all__ = ["COSTS", "UnsteadyError", "errors", "fit", "main", "steadily", "time_of"]
+
+COSTS = Path(regard.attention.__file__).parent / "costs.json"
+# A case that is thought to take longer, or more memory, says nothing that a smaller one does not.
+_MOST_SECONDS, _MOST_BYTES = 0.25, 2 << 30
+_VARIATION = 0.1
+_ATTEMPTS = 4
+
+Work = Mapping[str, float]
+
+
+class UnsteadyError(RuntimeError):
+    """The machine computes now faster, now slower."""
+
+
+def fit(works: Sequence[Work], seconds: Sequence[float]) -> dict[str, float]:
+    """Seconds per unit of each kind of work, none negative, with the least squares of the relative errors.
+
+    >>> fit([{"calls": 1, "pairs": 0}, {"calls": 1, "pairs": 10}], [2.0, 7.0])
+    {'calls': 2.0, 'pairs': 0.5}
+    """
+    kinds = list(dict.fromkeys(kind for work in works for kind in work))
+    amounts = np.array([[work.get(kind, 0.0) for kind in kinds] for work in works])
+    relative = amounts / np.array(seconds)[:, None]
+    # Kinds come in very different units.
+    unit = relative.max(0)
+    if not unit.all():
+        raise InputError(f"no case has work of the kind {kinds[int(np.argmin(unit))]!r}, expected one on the grid")
+    each, _ = nnls(relative / unit, np.ones(len(works)))
+    return {kind: float(f"{value:.4g}") for kind, value in zip(kinds, each / unit, strict=True)}
+
+
+def errors(each: Work, works: Sequence[Work], seconds: Sequence[float]) -> list[float]:
+    """For each measurement, predicted seconds divided by measured ones."""
+    return [sum(each[kind] * x for kind, x in work.items()) / t for work, t in zip(works, seconds, strict=True)]
+
+
+def steadily(
+    part: Callable[[], Any], rate: Callable[[], float], first: float, attempts: int = _ATTEMPTS, pause: float = 5.0
+) -> tuple[Any, float]:
+    """What a part of the measurement gives, and the rate after it, repeated until the rate has kept.
+
+    Args:
+        rate: measures the matrix rate. first: what it was in the beginning.
+
+    Raises:
+        UnsteadyError: every attempt ended with another rate than `first`.
+    """
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(pause)
+        found = part()
+        now = rate()
+        if abs(now - first) <= _VARIATION * max(now, first):
+            return found, now
+    raise UnsteadyError(
+        f"the matrix rate went from {first:.0f} to {now:.0f} GFLOP/s, expected it to keep within {_VARIATION:.0%}: "
+        "other programs are running, or the processor changes its speed"
+    )
+
+
+def time_of(case: Case, executor: str) -> float:
+    """Seconds of a forward and a backward pass: the middle of several after one to warm up."""
+    step = ours(case, case.inputs(), executor)
+    out = step(None)
+    gradient = torch.randn(out.shape).to(out.dtype)
+    runs: list[float] = []
+    begin = time.perf_counter()
+    while len(runs) < 3 or (len(runs) < 9 and time.perf_counter() - begin < 0.06):
+        at = time.perf_counter()
+        step(gradient)
+        runs.append(time.perf_counter() - at)
+    return float(np.median(runs))
+
+
+def suited(case: Case, executor: str) -> Work | None:
+    """The case's work for an executor, None where it refuses, or would take too long or too much."""
+    problem, module = case.problem(), EXECUTORS[executor]
+    if module.why_not(problem) is not None or module.memory(problem) > _MOST_BYTES:
+        return None
+    work: Work = module.work(problem)
+    known = costs.constants().get(executor, {})
+    thought = sum(known.get(kind, 0.0) * x for kind, x in work.items())
+    return work if thought <= _MOST_SECONDS else None
+
+
+def measure(executor: str, cases: Sequence[Case]) -> tuple[list[str], list[Work], list[float]]:
+    """Names, work and seconds of the cases that suit an executor."""
+    suiting = [(case, work) for case in cases if (work := suited(case, executor)) is not None]
+    seconds = [time_of(case, executor) for case, _ in suiting]
+    return [case.name for case, _ in suiting], [work for _, work in suiting], seconds
+
+
+def report(executor: str, names: Sequence[str], ratios: Sequence[float], seconds: Sequence[float]) -> None:
+    """How well the fit explains what was measured."""
+    spread = sorted(max(r, 1 / r) if r else float("inf") for r in ratios)
+    print(f"{executor}: {len(names)} cases; off by {spread[len(spread) // 2]:.2f} in the middle, by")
+    print(f"  {spread[int(0.9 * (len(spread) - 1))]:.2f} at nine tenths; furthest:")
+    furthest = sorted(zip(ratios, names, seconds, strict=True), key=lambda x: -max(x[0], 1 / max(x[0], 1e-9)))
+    for ratio, name, t in furthest[:5]:
+        print(f"  {ratio:6.2f} of {t * 1e3:9.2f} ms  {name}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, fit and write; 2 where the machine is unsteady."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.costs")
+    parser.add_argument("--only", help="executors, with commas between them; the others keep their constants")
+    parser.add_argument("--dry", action="store_true", help="write nothing")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    names = list(EXECUTORS) if options.only is None else options.only.split(",")
+    before = json.loads(COSTS.read_text())
+    found = {name: each for name, each in before["seconds"].items() if name in EXECUTORS}
+    first = matrix_rate()
+    rates = [first]
+    print(f"{first:.0f} GFLOP/s")
+    try:
+        for executor in names:
+            begin = time.perf_counter()
+            (cases, works, seconds), rate = steadily(partial(measure, executor, GRID), matrix_rate, first)
+            rates.append(rate)
+            found[executor] = fit(works, seconds)
+            report(executor, cases, errors(found[executor], works, seconds), seconds)
+            print(f"  {time.perf_counter() - begin:.0f} s, {rate:.0f} GFLOP/s  {found[executor]}", flush=True)
+    except UnsteadyError as unsteady:
+        print(unsteady, file=sys.stderr)
+        return 2
+    if not options.dry:
+        about = machine() | {"matrix GFLOP/s": round(float(np.median(rates)), 1)}
+        COSTS.write_text(json.dumps({"machine": about, "seconds": found}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
