@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from benchmarks.graphs import tolokers
 from benchmarks.measure import Contestant
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
@@ -23,6 +24,8 @@ __all__ = ["CASES", "Case", "Floor", "Inputs", "ours"]
 
 # Backward is this many forward passes.
 BACKWARD = 2.5
+# How many projections each kind of layer has.
+_MATRICES = {"qkv": 3, "pair": 2, "one": 1}
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,12 @@ class Case:
         group: what is selected, measured and written together.
         text: the attention.
         lengths: of the sets.
-        backward: whether gradients are computed too. layer: whether projections of vectors into q, k and v belong to it.
+        backward: whether gradients are computed too.
+        layer: which projections of the vectors belong to it: "" none, "qkv" to each of the three, "pair" one to queries and one to
+            keys and values (GATv2), "one" for all three (GAT).
         peers: names in `benchmarks.peers.PEERS`. floors: what is expected.
         matrix: whether the matrix rate is its physical limit.
-        degree: how many random edges each vector has, on average.
+        degree: how many random edges each vector has, on average. graph: whether the set and its edges are those of tolokers.
     """
 
     name: str
@@ -77,12 +82,13 @@ class Case:
     dtype: torch.dtype = torch.float32
     dropout: float = 0.0
     backward: bool = True
-    layer: bool = False
+    layer: str = ""
     peers: Sequence[str] = ()
     floors: Sequence[Floor] = ()
     matrix: bool = True
     line: str = ""
     degree: int = 0
+    graph: bool = False
 
     @cached_property
     def attention(self) -> Attention:
@@ -96,6 +102,8 @@ class Case:
     def layout(self) -> Layout:
         """A new layout, with the same edges every time."""
         plain = Layout.of_lengths(self.lengths)
+        if self.graph:
+            return Layout(plain.offsets, edges=tolokers()[1])
         if not self.degree:
             return plain
         generator = torch.Generator().manual_seed(0)
@@ -136,7 +144,7 @@ class Case:
         else:
             forward = problem.pairs * 2.0 * (self.d + self.d)
         if self.layer:
-            forward += self.total * 6.0 * (self.heads * self.d) ** 2
+            forward += self.total * 2.0 * _MATRICES[self.layer] * (self.heads * self.d) ** 2
         return forward * (1 + BACKWARD if self.backward else 1)
 
     def inputs(self, seed: int = 0) -> Inputs:
@@ -178,11 +186,13 @@ def _layer(case: Case, inputs: Inputs) -> Contestant:
     torch.manual_seed(0)
     assert inputs.values is not None, "a case of a layer has its vectors"
     values = inputs.values
-    project = nn.Linear(values.shape[1], 3 * values.shape[1])
+    number = _MATRICES[case.layer]
+    project = nn.Linear(values.shape[1], number * values.shape[1])
     inside = Attend(case.attention, case.heads, case.d, dropout=case.dropout)
 
     def forward() -> Tensor:
-        q, k, v = project(values).unflatten(-1, (3, case.heads, case.d)).unbind(1)
+        projected = project(values).unflatten(-1, (number, case.heads, case.d))
+        q, k, v = (projected[:, min(place, number - 1)] for place in range(3))
         return inside(q, k, v, inputs.layout)
 
     return Contestant(forward, [values, *project.parameters(), *inside.parameters()])
@@ -301,7 +311,7 @@ def _sparse() -> list[Case]:
         (big_bird, "BigBird"),
     )
     return [
-        Case(f"layer, {text}, {n:,}", group, f"Attention(pattern={text})", (n,), layer=True, peers=(peer,))
+        Case(f"layer, {text}, {n:,}", group, f"Attention(pattern={text})", (n,), layer="qkv", peers=(peer,))
         for text, peer in patterns
     ] + [
         Case(f"{text}, {n:,}", group, f"Attention(pattern={text})", (n,), peers=("SDPA, mask",))
@@ -309,4 +319,29 @@ def _sparse() -> list[Case]:
     ]
 
 
-CASES = [case for make in (_windows, _everyone, _bfloat16, _additive, _kernelized, _sparse) for case in make()]
+def _graphs() -> list[Case]:
+    """Layers on tolokers: 11,758 nodes, 1,038,000 directed edges."""
+    layers = (
+        ("Dot()", "qkv", 4, 32, "TransformerConv", 16),
+        ("Separable()", "one", 8, 8, "GATConv", 7),
+        ("Additive('leaky_relu')", "pair", 8, 8, "GATv2Conv", 8),
+    )
+    return [
+        Case(
+            f"tolokers, {peer} {heads} x {d}",
+            "graphs",
+            f"Attention(score={score}, pattern=Edges())",
+            (11758,),
+            heads=heads,
+            d=d,
+            layer=layer,
+            peers=(peer,),
+            floors=(Floor(peer, floor),),
+            matrix=False,
+            graph=True,
+        )
+        for score, layer, heads, d, peer, floor in layers
+    ]
+
+
+CASES = [case for make in (_windows, _everyone, _bfloat16, _additive, _kernelized, _sparse, _graphs) for case in make()]

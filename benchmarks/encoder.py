@@ -2,8 +2,9 @@
 
     python -m benchmarks.encoder [--repeats 5] [--device cpu]
 
-Both have the same weights and dropout and do forward and backward of the same 64 sentences in random order; a figure is real words
-per second, the median over interleaved repeats. Needs REGARD_DATA.
+Both have the same weights and dropout and do forward and backward of the same sentences, 64 in a batch; a figure is real words per
+second, the median over interleaved repeats. Ours and `padded` get the sentences in random order, `bucketed` (padded as well) gets
+sentences of about the same length in a batch. Needs REGARD_DATA.
 """
 
 from __future__ import annotations
@@ -78,6 +79,17 @@ def batches() -> list[VectorSets]:
     ]
 
 
+def bucketed(given: list[VectorSets]) -> list[VectorSets]:
+    """The same sentences, each batch of about the same length."""
+    every = sorted((s for sets in given for s in sets.values.split(sets.layout.lengths.tolist())), key=len)
+    return [VectorSets.pack(every[at : at + SENTENCES]) for at in range(0, len(every), SENTENCES)]
+
+
+def padding(given: list[VectorSets]) -> float:
+    """The share of padding where each batch is padded to its longest sentence."""
+    return round(1 - sum(len(s.values) for s in given) / sum(len(s) * s.layout.longest for s in given), 3)
+
+
 def seconds(step: Callable[[VectorSets], torch.Tensor], model: nn.Module, given: list[VectorSets]) -> float:
     begin = time.perf_counter()
     for sets in given:
@@ -103,17 +115,19 @@ def compare(dropout: float, repeats: int, device: str) -> dict[str, object]:
 
     if dropout == 0:
         torch.testing.assert_close(packed(given[0]), padded(given[0]), rtol=1e-4, atol=1e-2)
-    times: dict[str, list[float]] = {"packed": [], "padded": []}
+    alike = bucketed(given)
+    times: dict[str, list[float]] = {"packed": [], "padded": [], "bucketed": []}
     for _ in range(repeats + 1):
         times["packed"].append(seconds(packed, ours, given))
         times["padded"].append(seconds(padded, theirs, given))
+        times["bucketed"].append(seconds(padded, theirs, alike))
     words = sum(len(sets.values) for sets in given)
     median = {name: statistics.median(each[1:]) for name, each in times.items()}
     return {
         "dropout": dropout,
         "words per second": {name: round(words / t) for name, t in median.items()},
-        "ratio": round(median["padded"] / median["packed"], 2),
-        "padding": round(1 - words / sum(len(s) * s.layout.longest for s in given), 3),
+        "packed to": {name: round(median[name] / median["packed"], 2) for name in ("padded", "bucketed")},
+        "padding": {"padded": padding(given), "bucketed": padding(alike)},
     }
 
 

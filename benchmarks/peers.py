@@ -212,6 +212,21 @@ def big_bird(case: Case, inputs: Inputs) -> Contestant:
     return Contestant(forward, [x, *layer.parameters()])
 
 
+def _graph_layer(name: str) -> Callable[[Case, Inputs], Contestant]:
+    """A layer of PyTorch Geometric with the same projections: without self-loops and without a projection beside attention."""
+
+    def make(case: Case, inputs: Inputs) -> Contestant:
+        options = {"root_weight": False} if name == "TransformerConv" else {"add_self_loops": False}
+        width = case.heads * case.d
+        layer = getattr(load("torch_geometric.nn"), name)(width, case.d, heads=case.heads, **options)
+        x, edges = _hidden(case, inputs)[0], inputs.layout.edges
+        assert edges is not None, "a case of a graph has its edges"
+        x, index = x.detach().requires_grad_(), edges.flip(0).contiguous()
+        return Contestant(lambda: layer(x, index), [x, *layer.parameters()])
+
+    return make
+
+
 PEERS = {
     "SDPA": Peer(sdpa, about="scaled_dot_product_attention on the same tensors"),
     "SDPA, mask": Peer(sdpa_masked, about="scaled_dot_product_attention with a mask of booleans, n x n"),
@@ -225,6 +240,9 @@ PEERS = {
         "softmax of queries over d and of keys over n; causal in buckets of 64",
     ),
     "performer-pytorch": Peer(performer, "performer_pytorch", "FastAttention with d ln d random features"),
+    "TransformerConv": Peer(_graph_layer("TransformerConv"), "torch_geometric.nn", "PyTorch Geometric"),
+    "GATConv": Peer(_graph_layer("GATConv"), "torch_geometric.nn", "PyTorch Geometric, without self-loops"),
+    "GATv2Conv": Peer(_graph_layer("GATv2Conv"), "torch_geometric.nn", "PyTorch Geometric, without self-loops"),
     "Longformer": Peer(
         longformer, "transformers.models.longformer.modeling_longformer", "Hugging Face; with projections"
     ),
