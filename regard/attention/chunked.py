@@ -108,9 +108,9 @@ class _Chunked(torch.autograd.Function):
         out = q.new_zeros(problem.layout.total, problem.heads, problem.e)
         for chunk in cut(problem, call.numbers):
             places = _places(problem, chunk)
-            queries = _queries(q, chunk).to(exact)
-            keys, values = (_keys(x, chunk, places).to(exact) for x in (k, v))
-            _put(out, chunk, _attend(call, queries, keys, values, layouts, places, parameters).to(out.dtype))
+            queries = chunk.of_queries(q).to(exact)
+            keys, values = (chunk.of_keys(x).to(exact) for x in (k, v))
+            chunk.put_queries(out, _attend(call, queries, keys, values, layouts, places, parameters).to(out.dtype))
         return out
 
     @staticmethod
@@ -127,7 +127,7 @@ class _Chunked(torch.autograd.Function):
         ]
         for chunk in cut(problem, call.numbers):
             places = _places(problem, chunk)
-            parts = [_queries(q, chunk), _keys(k, chunk, places), _keys(v, chunk, places)]
+            parts = [chunk.of_queries(q), chunk.of_keys(k), chunk.of_keys(v)]
             parts = [x.detach().to(exact).requires_grad_(need) for x, need in zip(parts, wanted, strict=False)]
             with torch.enable_grad():
                 out = _attend(call, parts[0], parts[1], parts[2], layouts, places, parameters)
@@ -138,9 +138,9 @@ class _Chunked(torch.autograd.Function):
                 if gradient is None or total is None:
                     continue
                 if at == 0:
-                    _put(total, chunk, gradient)
+                    chunk.put_queries(total, gradient)
                 elif at < 3:
-                    _add(total, chunk, places, gradient)
+                    chunk.add_keys(total, gradient)
                 else:
                     total += gradient
         back = [None if g is None else g.to(x.dtype) for g, x in zip(gradients, (q, k, v, *others), strict=True)]
@@ -163,19 +163,17 @@ class _Places:
 
 
 def _places(problem: Problem, chunk: Chunk) -> _Places:
-    rows, (keys, real) = chunk.query_rows, chunk.keys()
-    allowed, numbers = [], []
-    for pattern, _ in problem.groups:
-        of_row = _keys_of_rows(problem, pattern)
-        numbers.append(of_row.number[rows])
-        if not chunk.full or len(problem.groups) > 1:
-            allowed.append(chunk.allowed(of_row, rows, keys, real))
-    if len(numbers) == 1:
-        return _Places(rows, keys, ~allowed[0][:, None] if allowed else None, numbers[0][:, None, :, None])
+    rows, keys = chunk.query_rows, chunk.keys()[0]
+    each = [_keys_of_rows(problem, pattern) for pattern, _ in problem.groups]
+    if len(each) == 1:
+        forbidden = None if chunk.full else ~chunk.allowed(each[0])[:, None]
+        return _Places(rows, keys, forbidden, each[0].number[rows][:, None, :, None])
     group = torch.zeros(problem.heads, dtype=torch.int64, device=rows.device)
     for at, (_, heads) in enumerate(problem.groups):
         group[heads] = at
-    return _Places(rows, keys, ~torch.stack(allowed, 1)[:, group], torch.stack(numbers, 1)[:, group, :, None])
+    allowed = torch.stack(torch.broadcast_tensors(*[chunk.allowed(of_row) for of_row in each]), 1)
+    number = torch.stack([of_row.number[rows] for of_row in each], 1)
+    return _Places(rows, keys, ~allowed[:, group], number[:, group, :, None])
 
 
 def _keys_of_rows(problem: Problem, pattern: Pattern) -> Keys:
@@ -211,57 +209,7 @@ def _attend(
     return out
 
 
-def _strided(x: Tensor, number: int, rows: int, first: int, step: int) -> Tensor:
-    """`[number, heads, rows, width]`: part n of x `[t, heads, width]` has the rows from `first + n * step` on; no copy."""
-    row, head, column = x.stride()
-    size, stride = (number, x.shape[1], rows, x.shape[2]), (step * row, head, row, column)
-    return x.as_strided(size, stride, x.storage_offset() + first * row)
-
-
-def _queries(x: Tensor, chunk: Chunk) -> Tensor:
-    """`[c, h, rows, width]` a chunk's rows of x `[t, h, width]`."""
-    if chunk.strides is not None:
-        return _strided(x, chunk.tiles, chunk.rows, chunk.strides[0], chunk.strides[1])
-    return x[chunk.query_rows].transpose(1, 2)
-
-
 def _above(x: Tensor, chunk: Chunk) -> Tensor:
-    """The same of a gradient, zero for rows that pad."""
-    gradient, real = _queries(x, chunk), chunk.real_rows
+    """`[c, h, rows, e]` the gradient of a chunk's output, zero for rows that pad."""
+    gradient, real = chunk.of_queries(x), chunk.real_rows
     return gradient if real is None else gradient.masked_fill(~real[:, None, :, None], 0)
-
-
-def _keys(x: Tensor, chunk: Chunk, places: _Places) -> Tensor:
-    """`[c, g, width, .]` a chunk's keys of x `[u, g, .]`."""
-    if chunk.strides is not None:
-        return _strided(x, chunk.tiles, chunk.width, chunk.strides[2], chunk.strides[3])
-    return x[places.key_rows].transpose(1, 2)
-
-
-def _put(total: Tensor, chunk: Chunk, part: Tensor) -> None:
-    """Writes a chunk's rows `[c, h, rows, .]` to where they belong."""
-    if chunk.strides is not None:
-        _queries(total, chunk).copy_(part)
-        return
-    real = chunk.real_rows
-    part = part.transpose(1, 2)
-    total[chunk.query_rows[real]] = part[real]
-
-
-def _add(total: Tensor, chunk: Chunk, places: _Places, part: Tensor) -> None:
-    """Adds a chunk's keys `[c, g, width, .]` to where they belong, in one fixed order."""
-    if chunk.strides is None:
-        rows, flat = places.key_rows.flatten(), part.transpose(1, 2).flatten(0, 1)
-        if total.is_cuda:
-            total.index_put_((rows,), flat, accumulate=True)  # It sorts; index_add would be atomic.
-        else:
-            total.index_add_(0, rows, flat)
-        return
-    _, _, first, step = chunk.strides
-    if step == 0:
-        _strided(total, 1, chunk.width, first, 0).add_(part.sum(0, keepdim=True))
-        return
-    # Keys of neighboring tiles overlap: in slabs of as many as they are apart, each key comes once.
-    for at in range(0, chunk.width, step):
-        wide = min(step, chunk.width - at)
-        _strided(total, chunk.tiles, wide, first + at, step).add_(part[:, :, at : at + wide])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from regard.attention.pairs import Intervals, expand
 from regard.attention.tiling import Tiles, tiles
 from regard.sets import Layout
 
-__all__ = ["Chunk", "Chunks", "Keys", "Strides", "chunks"]
+__all__ = ["Chunk", "Chunks", "Keys", "Segment", "Strides", "chunks"]
 
 # A row with up to so many intervals is compared with each of them.
 _COMPARED = 2
@@ -26,7 +27,24 @@ _PADDED, _PADDED_PAIRS = 0.125, 2048
 # So many tiles that need no gathering are not joined by one that does.
 _WORTH_STRIDES = 4
 
-Strides = tuple[int, int, int, int]
+# Tiles with more spans are gathered.
+_SEGMENTS = 4
+
+
+class Segment(NamedTuple):
+    """Keys of tiles at even distances: tile n has `width` of them from `first + n * step` on."""
+
+    first: int
+    step: int
+    width: int
+
+
+class Strides(NamedTuple):
+    """Tiles at even distances: tile n has the rows from `row + n * row_step` on, without padding, and the keys of all segments."""
+
+    row: int
+    row_step: int
+    keys: tuple[Segment, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,11 @@ class Keys:
         start, stop = intervals.bounds()
         rows = torch.arange(len(intervals.of.rows) + 1, device=start.device)
         return Keys(torch.searchsorted(intervals.row, rows), start, stop)
+
+    @cached_property
+    def most(self) -> int:
+        """The largest number of intervals of a row."""
+        return int(self.first.diff().max()) if len(self.first) > 1 else 0
 
     @cached_property
     def number(self) -> Tensor:
@@ -69,8 +92,7 @@ class Chunk:
     full: bool
     """Whether all rows of a tile may attend to all of its keys, and nothing is padded."""
     strides: Strides | None
-    """`(query, query step, key, key step)` where tile n has the rows from `query + n * query step` on, without padding,
-    and its keys are those from `key + n * key step` on; else None."""
+    """Where the tiles lie at even distances, so that nothing needs to be gathered; else None."""
 
     @property
     def tiles(self) -> int:
@@ -106,26 +128,34 @@ class Chunk:
         span = torch.searchsorted(before, wanted, right=True) - 1
         return start[span] + wanted - before[span], real
 
-    def allowed(self, keys: Keys, rows: Tensor, places: Tensor, real: Tensor) -> Tensor:
-        """`[c, rows, width]` which keys each row has, of its tile's keys `places` that are `real`."""
+    def allowed(self, keys: Keys) -> Tensor:
+        """`[c or 1, rows, width]` which of its tile's keys each row has; one for all tiles where they are seen to be alike."""
+        rows = self.query_rows
         first, last = keys.first[rows], keys.first[rows + 1]
-        most = int((last - first).max()) if first.numel() else 0
-        if most <= _COMPARED:
-            shape = self.tiles, self.rows, self.width
-            none = torch.zeros(shape, dtype=torch.bool, device=rows.device)
-            if most == 0:
-                return none
-            places = torch.where(real, places, -1)[:, None]
-            for turn in range(most):
-                which = torch.minimum(first + turn, last - 1).clamp(min=0)
-                start = torch.where(first + turn < last, keys.start[which], 0)[..., None]
-                stop = torch.where(first + turn < last, keys.stop[which], 0)[..., None]
-                none |= (places >= start) & (places < stop)
-            return none
-        return self._swept(keys, first, last, places, real)
+        most = keys.most
+        if most > _COMPARED:
+            return self._swept(keys, first, last)
+        which = first[..., None] + torch.arange(most, device=rows.device)
+        there = which < last[..., None]
+        which = torch.where(there, which, 0)
+        start, stop = (torch.where(there, x[which], 0) if most else which for x in (keys.start, keys.stop))
+        places, real = self.keys()
+        places = torch.where(real, places, -1)
+        if self.strides is not None and self.tiles > 1 and most == len(self.strides.keys):
+            first, step, width = torch.tensor(self.strides.keys, device=rows.device).T
+            shift = torch.arange(self.tiles, device=rows.device)[:, None, None] * step
+            low, high = start - shift, stop - shift
+            alike = there & (low == low[:1]) & (high == high[:1]) & (low >= first) & (high <= first + width)
+            if bool(alike.all()):
+                start, stop, places = start[:1], stop[:1], places[:1]
+        allowed = torch.zeros(*start.shape[:2], self.width, dtype=torch.bool, device=rows.device)
+        for turn in range(most):
+            allowed |= (places[:, None] >= start[..., turn, None]) & (places[:, None] < stop[..., turn, None])
+        return allowed
 
-    def _swept(self, keys: Keys, first: Tensor, last: Tensor, places: Tensor, real: Tensor) -> Tensor:
+    def _swept(self, keys: Keys, first: Tensor, last: Tensor) -> Tensor:
         """The same by walking along each row: an interval adds one where it opens and takes it away where it closes."""
+        places, real = self.keys()
         # On one line, on which each tile has a stretch of its own.
         stretch = int(places.max()) + 2
         line = torch.where(real, places, stretch - 1)
@@ -139,6 +169,55 @@ class Chunk:
             steps.index_add_(0, owner * (self.width + 1) + place, sign * one)
         depth = steps.view(self.tiles, self.rows, self.width + 1).cumsum(-1, dtype=torch.int8)
         return depth[..., : self.width] > 0
+
+    def of_queries(self, x: Tensor) -> Tensor:
+        """`[c, h, rows, width]` the query rows of x `[t, h, width]`; a view where they lie at even distances."""
+        if self.strides is None:
+            return x[self.query_rows].transpose(1, 2)
+        return _view(x, self.tiles, self.rows, self.strides.row, self.strides.row_step)
+
+    def of_keys(self, x: Tensor) -> Tensor:
+        """`[c, g, width, .]` the keys of x `[u, g, .]`; a view where they lie at even distances."""
+        if self.strides is None:
+            return x[self.keys()[0]].transpose(1, 2)
+        parts = [_view(x, self.tiles, each.width, each.first, each.step) for each in self.strides.keys]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+    def put_queries(self, total: Tensor, part: Tensor) -> None:
+        """Writes `part [c, h, rows, .]` into the query rows of `total [t, h, .]`, but for rows that pad."""
+        real = self.real_rows
+        if real is None:
+            self.of_queries(total).copy_(part)
+        else:
+            total[self.query_rows[real]] = part.transpose(1, 2)[real]
+
+    def add_keys(self, total: Tensor, part: Tensor, factor: float = 1.0) -> None:
+        """Adds `factor * part [c, g, width, .]` to the keys of `total [u, g, .]`, in one fixed order."""
+        if self.strides is None:
+            rows, flat = self.keys()[0].flatten(), part.transpose(1, 2).flatten(0, 1)
+            if total.is_cuda:  # where index_add would be atomic; this one sorts.
+                total.index_put_((rows,), flat * factor, accumulate=True)
+            else:
+                total.index_add_(0, rows, flat, alpha=factor)
+            return
+        begin = 0
+        for first, step, width in self.strides.keys:
+            each = part[:, :, begin : begin + width]
+            begin += width
+            if step == 0:
+                _view(total, 1, width, first, 0).add_(each.sum(0, keepdim=True), alpha=factor)
+                continue
+            # Keys of neighboring tiles overlap: in slabs of as many as they are apart, each key comes once.
+            for at in range(0, width, step):
+                slab = each[:, :, at : at + step]
+                _view(total, self.tiles, slab.shape[2], first + at, step).add_(slab, alpha=factor)
+
+
+def _view(x: Tensor, number: int, rows: int, first: int, step: int) -> Tensor:
+    """`[number, heads, rows, width]`: part n has the rows of x `[t, heads, width]` from `first + n * step` on; no copy."""
+    row, head, column = x.stride()
+    size, stride = (number, x.shape[1], rows, x.shape[2]), (step * row, head, row, column)
+    return x.as_strided(size, stride, x.storage_offset() + first * row)
 
 
 @dataclass(frozen=True)
@@ -174,13 +253,13 @@ def chunks(layout: Layout, intervals: Intervals, rows: int, *, pairs: int, few: 
     first, number = found.spans[owner], found.spans.diff()[owner]
     span = expand(first, number)[1]
     start, stop = found.start[span], found.stop[span]
-    shapes = torch.stack([height, total, begin, torch.where(number == 1, found.start[first], -1)]).T.tolist()
     bounds = pad(number.cumsum(0), (1, 0)).tolist()
+    shapes = _shapes(torch.stack([height, total, begin]).T.tolist(), start.tolist(), stop.tolist(), bounds)
     each, touched = [], 0
     for a, b, strides in _groups(shapes, pairs):
         some, spans = slice(a, b), slice(bounds[a], bounds[b])
-        tall, wide = max(shape[0] for shape in shapes[a:b]), shapes[b - 1][1]
-        even = all(shape[:2] == [tall, wide] for shape in shapes[a:b])
+        tall, wide = max(shape.height for shape in shapes[a:b]), shapes[b - 1].width
+        even = all((shape.height, shape.width) == (tall, wide) for shape in shapes[a:b])
         each.append(
             Chunk(
                 begin=begin[some],
@@ -207,21 +286,57 @@ def _cut(found: Tiles, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return owner, begin, torch.minimum(begin + even[owner], found.end[owner])
 
 
-def _groups(shapes: list[list[int]], pairs: int) -> Iterator[tuple[int, int, Strides | None]]:
-    """Which neighbors stand side by side: `(first, one past the last, strides)`.
+class _Shape(NamedTuple):
+    """A tile in numbers: its spans where they are few, else none."""
 
-    Args:
-        shapes: height, width, first row and first key (-1 where a tile has several spans) of each tile, in order of the width.
-    """
+    height: int
+    width: int
+    row: int
+    starts: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    def follows(self, strides: Strides | None, first: _Shape, number: int) -> Strides | None:
+        """The strides of `number` tiles from `first` on that have these and of this one, or None where it has others."""
+        if strides is None or (self.height, self.widths) != (first.height, first.widths) or not self.widths:
+            return None
+        if number == 1:
+            row_step = self.row - first.row
+            steps = [ours - theirs for ours, theirs in zip(self.starts, first.starts, strict=True)]
+            if min(row_step, *steps) < 0:
+                return None
+            keys = zip(first.starts, steps, first.widths, strict=True)
+            return Strides(first.row, row_step, tuple(Segment(*each) for each in keys))
+        goes_on = self.row == strides.row + number * strides.row_step and all(
+            start == each.first + number * each.step for start, each in zip(self.starts, strides.keys, strict=True)
+        )
+        return strides if goes_on else None
+
+    @property
+    def alone(self) -> Strides | None:
+        keys = tuple(Segment(start, 0, width) for start, width in zip(self.starts, self.widths, strict=True))
+        return Strides(self.row, 0, keys) if keys else None
+
+
+def _shapes(tiles: list[list[int]], start: list[int], stop: list[int], bounds: list[int]) -> list[_Shape]:
+    shapes = []
+    for (height, width, row), a, b in zip(tiles, bounds[:-1], bounds[1:], strict=True):
+        starts = tuple(start[a:b]) if b - a <= _SEGMENTS else ()
+        widths = tuple(y - x for x, y in zip(starts, stop[a:b], strict=False))
+        shapes.append(_Shape(height, width, row, starts, widths))
+    return shapes
+
+
+def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Strides | None]]:
+    """Which tiles, in order of their width, stand side by side: `(first, one past the last, strides)`."""
     begin, tall, real = 0, 0, 0
     strides: Strides | None = None
-    for at, (height, width, row, key) in enumerate(shapes):
+    for at, shape in enumerate(shapes):
         number = at - begin
         if number:
-            higher = max(tall, height)
-            padded = (number + 1) * higher * width
-            real_then = real + height * width
-            longer = _continued(strides, shapes[begin], shapes[at], number)
+            higher = max(tall, shape.height)
+            padded = (number + 1) * higher * shape.width
+            real_then = real + shape.height * shape.width
+            longer = shape.follows(strides, shapes[begin], number)
             spoils = longer is None and strides is not None and number >= _WORTH_STRIDES
             if padded > pairs or spoils or padded - real_then > max(_PADDED * real_then, _PADDED_PAIRS):
                 yield begin, at, strides
@@ -229,18 +344,6 @@ def _groups(shapes: list[list[int]], pairs: int) -> Iterator[tuple[int, int, Str
             else:
                 tall, real, strides = higher, real_then, longer
         if not number:
-            begin, tall, real = at, height, height * width
-            strides = (row, 0, key, 0) if key >= 0 else None
+            begin, tall, real, strides = at, shape.height, shape.height * shape.width, shape.alone
     if shapes:
         yield begin, len(shapes), strides
-
-
-def _continued(strides: Strides | None, first: list[int], new: list[int], number: int) -> Strides | None:
-    """The strides of tiles of which `number` have these and one more is `new`, or None where it does not continue them."""
-    if strides is None or new[:2] != first[:2] or new[3] < 0:
-        return None
-    row, row_step, key, key_step = strides
-    if number == 1:
-        row_step, key_step = new[2] - row, new[3] - key
-        return (row, row_step, key, key_step) if row_step >= 0 and key_step >= 0 else None
-    return strides if new[2:] == [row + number * row_step, key + number * key_step] else None
