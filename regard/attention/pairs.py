@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
@@ -16,7 +17,7 @@ from regard.sets import Layout
 if TYPE_CHECKING:
     from regard.attention.patterns import Pattern
 
-__all__ = ["Intervals", "Pairs", "Rows", "expand"]
+__all__ = ["Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
 
 # How many pairs a pattern that only says `allows` is asked about at once.
 _TRIED_AT_ONCE = 1 << 20
@@ -54,12 +55,12 @@ class Pairs:
     @property
     def query_coords(self) -> Tensor:
         """`[..., n]` the queries' coordinates."""
-        return _coords(self.layout)[self.query_rows]
+        return coordinates(self.layout)[self.query_rows]
 
     @property
     def key_coords(self) -> Tensor:
         """`[..., n]` the keys' coordinates."""
-        return _coords(self.key_layout)[self.key_rows]
+        return coordinates(self.key_layout)[self.key_rows]
 
     @cached_property
     def edge(self) -> Tensor:
@@ -86,7 +87,8 @@ class Pairs:
         return torch.stack(torch.broadcast_tensors(*per_head), -1)
 
 
-def _coords(layout: Layout) -> Tensor:
+def coordinates(layout: Layout) -> Tensor:
+    """`[t, n]` a layout's coordinates, where it is known to have some."""
     assert layout.coords is not None, "a plan refuses layouts that lack what the bias needs"
     return layout.coords
 
@@ -164,22 +166,28 @@ class Rows:
         """The keys low, low + step, ... below high that are there, counted like `between`."""
         low, high = low - self.start, torch.minimum(high - self.start, self.number)
         low = torch.where(low < 0, low % step, low)
-        row, turn = expand(torch.zeros_like(low), ((high - low + step - 1) // step).clamp(min=0))
-        return self._keys(row, self.first_key[row] + low[row] + turn * step)
+        if step == 1:
+            return self.between(low + self.start, high + self.start)
+        # On the line, rows and their keys follow each other in order; nothing larger than the keys is held twice.
+        number = ((high - low + step - 1) // step).clamp(min=0)
+        places = torch.repeat_interleave(low + torch.arange(len(low), device=low.device) * self.stretch, number)
+        before = torch.nn.functional.pad(number.cumsum(0), (1, 0))[:-1]
+        turn = torch.arange(len(places), device=low.device).sub_(torch.repeat_interleave(before, number))
+        return Intervals.of_places(self, places.add_(turn, alpha=step))
 
     def alike_but_for(self, axis: int) -> Intervals:
         """The keys whose coordinates are the row's, all but one of them."""
         ours, theirs = (
             torch.cat([layout.set_of_row[:, None].to(coords.dtype), coords[:, :axis], coords[:, axis + 1 :]], 1)
             for layout in (self.layout, self.key_layout)
-            for coords in [_coords(layout)]
+            for coords in [coordinates(layout)]
         )
         alike = torch.unique(torch.cat([ours[self.rows], theirs]), dim=0, return_inverse=True)[1]
         mine, others = alike.split([len(self.rows), len(theirs)])
         others, key = torch.sort(others, stable=True)
         begin = torch.searchsorted(others, mine)
         row, place = expand(begin, torch.searchsorted(others, mine, right=True) - begin)
-        return self._keys(row, key[place])
+        return Intervals.of_places(self, self.places(row, key[place]))
 
     def edges(self) -> Intervals:
         """The keys that an edge joins to each row."""
@@ -187,7 +195,7 @@ class Rows:
         begin = torch.searchsorted(codes, self.rows * total)
         counts = torch.searchsorted(codes, (self.rows + 1) * total) - begin
         row, entry = expand(begin, counts)
-        return self._keys(row, codes[entry] % max(total, 1))
+        return Intervals.of_places(self, self.places(row, codes[entry] % max(total, 1)))
 
     def tried(self, pattern: Pattern) -> Intervals:
         """The keys that `pattern.allows`, found by asking about every pair, tile by tile."""
@@ -197,14 +205,12 @@ class Rows:
             row, key = expand(self.first_key[at : at + step], self.number[at : at + step])
             pairs = Pairs(self.layout, self.key_layout, self.rows[row + at], key)
             allowed = pattern.allows(pairs.i, pairs.j, pairs)
-            parts.append(torch.stack([row[allowed] + at, key[allowed]]))
-        row, key = torch.cat(parts, 1) if parts else self.rows.new_zeros(2, 0)
-        return self._keys(row, key)
+            parts.append(self.places(row[allowed] + at, key[allowed]))
+        return Intervals.of_places(self, torch.cat(parts) if parts else self.rows.new_zeros(0))
 
-    def _keys(self, row: Tensor, key: Tensor) -> Intervals:
-        """One key each, as intervals; keys side by side grow together."""
-        at = row * self.stretch + key - self.first_key[row]
-        return Intervals(self, at, at + 1).merged()
+    def places(self, row: Tensor, key: Tensor) -> Tensor:
+        """Where packed keys of rows lie on the line; `row` counts the rows asked for."""
+        return key + (torch.arange(len(self.rows), device=row.device) * self.stretch - self.first_key)[row]
 
 
 @dataclass(frozen=True)
@@ -214,6 +220,13 @@ class Intervals:
     of: Rows
     start: Tensor
     stop: Tensor
+
+    @staticmethod
+    def of_places(rows: Rows, places: Tensor) -> Intervals:
+        """One key each, at places in increasing order; keys side by side grow together."""
+        gap = torch.ones(len(places) + 1, dtype=torch.bool, device=places.device)
+        gap[1:-1] = places[1:] != places[:-1] + 1
+        return Intervals(rows, places[gap[:-1]], places[gap[1:]] + 1)
 
     def __and__(self, other: Intervals) -> Intervals:
         return self._sweep([self, other], [1, 1], at_least=2)
@@ -230,17 +243,16 @@ class Intervals:
 
     def _sweep(self, parts: Sequence[Intervals], signs: Sequence[int], at_least: int) -> Intervals:
         """Walk the line from left to right; keep where the signed number of intervals overhead is at least so many."""
-        place = torch.cat([end for part in parts for end in (part.start, part.stop)])
-        steps = [
-            end
-            for part, sign in zip(parts, signs, strict=True)
-            for end in (torch.full_like(part.start, sign), torch.full_like(part.stop, -sign))
-        ]
-        step = torch.cat(steps)
         # At one place, a union opens before it closes, so that neighbors merge; the others close first, so that none is empty.
         merging = at_least == 1 and all(sign > 0 for sign in signs)
-        order = torch.argsort(place * 2 + ((step < 0) if merging else (step > 0)), stable=True)
-        place, step = place[order], step[order]
+        ends = [
+            end * 2 + ((step < 0) if merging else (step > 0))
+            for part, sign in zip(parts, signs, strict=True)
+            for end, step in ((part.start, sign), (part.stop, -sign))
+        ]
+        code = ordered(torch.cat(ends))
+        place, step = code >> 1, (code & 1) * 2 - 1
+        step = -step if merging else step
         after = step.cumsum(0)
         opens = (after >= at_least) & (after - step < at_least)
         closes = (after < at_least) & (after - step >= at_least)
@@ -275,6 +287,12 @@ class Intervals:
         """`(start, stop)` of every interval in packed key rows."""
         shift = self.of.first_key[self.row] - self.row * self.of.stretch
         return self.start + shift, self.stop + shift
+
+
+def ordered(x: Tensor) -> Tensor:
+    """Integers in increasing order."""
+    # On a CPU, NumPy sorts them several times faster.
+    return x.sort().values if x.is_cuda else torch.from_numpy(np.sort(x.numpy()))
 
 
 def expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ Packing never enters a pattern: pairs of different sets are excluded before it i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from regard.attention.hashing import hashed
@@ -72,6 +73,15 @@ class Pattern(Value):
         """Whether the keys are found by asking about every pair, for want of intervals."""
         return type(self).keys is Pattern.keys or any(part.tries_all for part in self.parts)
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """How many places before a query its first key can lie, and behind it its last; infinite where the set decides.
+
+        >>> (Window(4, 2) | Dilated(3, 0, step=2)).extent
+        (6, 2)
+        """
+        return inf, inf
+
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         raise NotImplementedError
 
@@ -107,6 +117,10 @@ class Causal(Pattern):
     (True, False)
     """
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        return inf, 0
+
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return j <= i
 
@@ -124,6 +138,10 @@ class Window(Pattern):
 
     left: int
     right: int
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        return self.left, self.right
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i - self.left <= j) & (j <= i + self.right)
@@ -149,6 +167,10 @@ class Dilated(Pattern):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least(1, self, "step", self.step)
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        return self.left * self.step, self.right * self.step
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         inside = (i - self.left * self.step <= j) & (j <= i + self.right * self.step)
@@ -194,6 +216,10 @@ class Blocks(Pattern):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least(1, self, "size", self.size)
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        return self.size - 1, self.size - 1
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return i // self.size == j // self.size
@@ -329,6 +355,11 @@ class Near(Pattern):
             raise ValueError("Near was asked about indices alone, expected pairs of rows in a layout with coordinates")
         return ((pairs.query_coords - pairs.key_coords).abs() <= self.radius).all(-1)
 
+    def keys(self, rows: Rows) -> Intervals:
+        from regard.attention.neighbors import near
+
+        return near(rows, self, self.radius)
+
 
 @dataclass(frozen=True, repr=False)
 class AlongAxis(Pattern):
@@ -385,6 +416,11 @@ class _Two(Pattern):
 class And(_Two):
     """Pairs that both patterns allow."""
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        (a, b), (c, d) = self.a.extent, self.b.extent
+        return min(a, c), min(b, d)
+
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) & self.b.allows(i, j, pairs)
 
@@ -398,6 +434,11 @@ class And(_Two):
 @dataclass(frozen=True, repr=False)
 class Or(_Two):
     """Pairs that at least one of the patterns allows."""
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        (a, b), (c, d) = self.a.extent, self.b.extent
+        return max(a, c), max(b, d)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) | self.b.allows(i, j, pairs)

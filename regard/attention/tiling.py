@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regard.attention.pairs import Intervals
+from regard.attention.pairs import Intervals, ordered
 from regard.sets import Layout
 
 __all__ = ["Tiles", "tiles"]
@@ -54,9 +54,8 @@ def tiles(layout: Layout, intervals: Intervals, rows: int) -> Tiles:
     # All rows of a tile lie on one stretch of a line: where their intervals pile up, so many rows share the keys.
     stretch = intervals.of.stretch
     shift = (tile - row) * stretch
-    places, order = torch.sort(torch.cat([intervals.start + shift, intervals.stop + shift]))
-    step = torch.ones_like(places)
-    step[order >= len(row)] = -1
+    codes = ordered(torch.cat([(intervals.start + shift) * 2, (intervals.stop + shift) * 2 + 1]))
+    places, step = codes >> 1, 1 - (codes & 1) * 2
     edge, back = torch.unique_consecutive(places, return_inverse=True)
     depth = torch.zeros_like(edge).index_add(0, back, step).cumsum(0)[:-1]
     some = depth > 0

@@ -1,0 +1,78 @@
+"""Keys that lie near a query in space, found by cells instead of trying every pair."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from regard.attention.pairs import Intervals, Pairs, Rows, coordinates, expand, ordered
+
+if TYPE_CHECKING:
+    from regard.attention.patterns import Pattern
+
+__all__ = ["near"]
+
+# So many candidates are tested at once.
+_AT_ONCE = 1 << 20
+# So many coordinates are cut into cells; 3^n cells are looked at for each query.
+_CUT = 2
+# Candidates are looked for a little further away, so that no rounding of a coordinate hides one from the exact test.
+_FURTHER = 1.01
+
+
+def near(rows: Rows, pattern: Pattern, radius: float) -> Intervals:
+    """The keys that a pattern allows, which must be none whose coordinates differ by more than `radius`.
+
+    Space is cut into cells as wide as the radius along the first coordinates. In each cell around a query's, the candidates are
+    a stretch of the keys in order of the last coordinate; each is then asked about.
+    """
+    first, counts, order = _candidates(rows, radius * _FURTHER)
+    of_row = counts.sum(1).cumsum(0)
+    found, begin = [rows.rows.new_zeros(0)], 0
+    while begin < len(of_row):
+        before = int(of_row[begin - 1]) if begin else 0
+        end = max(begin + 1, int(torch.searchsorted(of_row, before + _AT_ONCE)))
+        which, place = expand(first[begin:end].flatten(), counts[begin:end].flatten())
+        row, key = begin + which // first.shape[1], order[place]
+        pairs = Pairs(rows.layout, rows.key_layout, rows.rows[row], key)
+        allowed = pattern.allows(pairs.i, pairs.j, pairs)
+        found.append(ordered(rows.places(row[allowed], key[allowed])))
+        begin = end
+    return Intervals.of_places(rows, torch.cat(found))
+
+
+def _candidates(rows: Rows, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`(first [rows, cells], counts [rows, cells], order)`: of a row, `order[first : first + count]` of each cell are candidates."""
+    ours = coordinates(rows.layout)[rows.rows].double()
+    theirs = coordinates(rows.key_layout).double()
+    cut = min(_CUT, ours.shape[1] - 1)
+    steps = (-1, 0, 1) if reach > 0 else (0,)
+    cells, key_cells = ((x[:, :cut] / reach).floor() if reach > 0 else x[:, :cut] for x in (ours, theirs))
+    wanted = torch.tensor(list(product(steps, repeat=cut)), dtype=torch.float64, device=ours.device)
+    # A cell's number grows by one coordinate after the other, so that it stays small.
+    cell, key_cell = rows.sets[:, None].expand(-1, len(wanted)), rows.key_layout.set_of_row
+    for axis in range(cut):
+        values = key_cells[:, axis].unique()
+        place = _find(values, cells[:, axis, None] + wanted[:, axis])
+        both = key_cell * len(values) + _find(values, key_cells[:, axis])
+        numbers, key_cell = both.unique(return_inverse=True)
+        cell = _find(numbers, torch.where((cell < 0) | (place < 0), -1, cell * len(values) + place))
+    last, key_last = ours[:, -1], theirs[:, -1].contiguous()
+    values, rank = key_last.unique(return_inverse=True)
+    line, order = torch.sort(key_cell * (len(values) + 1) + rank, stable=True)
+    low = torch.searchsorted(values, last - reach)
+    high = torch.searchsorted(values, last + reach, right=True)
+    first = torch.searchsorted(line, cell * (len(values) + 1) + low[:, None])
+    end = torch.searchsorted(line, cell * (len(values) + 1) + high[:, None])
+    return first, torch.where(cell < 0, 0, end - first).clamp(min=0), order
+
+
+def _find(values: Tensor, wanted: Tensor) -> Tensor:
+    """The place of each wanted number in sorted values, -1 where it is not there."""
+    if not len(values):
+        return torch.full_like(wanted, -1, dtype=torch.int64)
+    place = torch.searchsorted(values, wanted.contiguous()).clamp(max=len(values) - 1)
+    return torch.where(values[place] == wanted, place, -1)
