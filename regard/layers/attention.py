@@ -101,6 +101,12 @@ class SelfAttention(nn.Module):
         _start(self.out, width)
         _start(self.project, heads * self.d, self.key_heads * self.d, self.key_heads * self.d)
 
+    @property
+    def context(self) -> tuple[float, float]:
+        """How many vectors before and behind one it looks at."""
+        before, behind = zip(*(pattern.extent for pattern in self.attend.attention.patterns), strict=True)
+        return max(before), max(behind)
+
     def forward(self, sets: VectorSets) -> VectorSets:
         projected = self.project(sets.values).unflatten(-1, (-1, self.d))
         q, k, v = projected.split([self.heads, self.key_heads, self.key_heads], dim=1)

@@ -92,6 +92,8 @@ class Subsample(nn.Module):
         if key not in layout.derived:
             fewer = Layout.of_lengths((layout.lengths + step - 1) // step)
             first = layout.offsets[fewer.set_of_row] + fewer.index * step
+            if layout.starts is not None:
+                fewer = Layout(fewer.offsets, starts=layout.starts // step)
             rows = first[:, None] + torch.arange(step, device=layout.device)
             end = layout.offsets[fewer.set_of_row + 1][:, None]
             layout.derived[key] = fewer, torch.where(rows < end, rows, layout.total)

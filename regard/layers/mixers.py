@@ -1,4 +1,7 @@
-"""The first layers that self-attention is compared with: each vector alone, and each vector with its neighbors."""
+"""The first layers that self-attention is compared with: each vector alone, and each vector with its neighbors.
+
+A mixer says in `context` how many vectors before and behind one it looks at.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ class Pointwise(nn.Module):
     def __init__(self, width_in: int, width: int | None = None) -> None:
         super().__init__()
         self.width = width or width_in
+        self.context = 0.0, 0.0
         self.linear = nn.Linear(width_in, self.width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
@@ -38,6 +42,7 @@ class WindowedLinear(nn.Module):
     def __init__(self, width_in: int, left: int, right: int, width: int | None = None) -> None:
         super().__init__()
         self.width, self.left, self.right = width or width_in, left, right
+        self.context = float(left), float(right)
         self.linear = nn.Linear((left + right + 1) * width_in, self.width)
 
     def forward(self, sets: VectorSets) -> VectorSets:

@@ -42,6 +42,12 @@ class ConformerBlock(nn.Module):
         self.after = FeedForward(width, config.feed_forward, dropout, "silu")
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def context(self) -> tuple[float, float]:
+        """How many vectors before and behind one it looks at."""
+        (a, b), taps = self.attention.context, self.convolution.depthwise
+        return a + taps.left, b + taps.right
+
     def forward(self, sets: VectorSets) -> VectorSets:
         x = sets.values
         x = x + self.dropout(self.before(self.norms[0](x))) / 2
@@ -61,10 +67,18 @@ class ConformerModel(nn.Module):
         super().__init__()
         self.join_all = config.join == "all"
         self.width = config.width * (config.layers if self.join_all else 1)
+        self.step = config.step
         self.stem = Subsample(encoding.width, config.width, config.step)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList([ConformerBlock(config) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(self.width) if self.join_all else nn.Identity()
+
+    @property
+    def context(self) -> tuple[float, float]:
+        """How many frames before and behind a frame its vector depends on."""
+        blocks: Any = self.blocks
+        before, behind = (sum(block.context[side] for block in blocks) for side in (0, 1))
+        return before * self.step, behind * self.step + self.step - 1
 
     def forward(self, batch: dict[str, Any]) -> VectorSets:
         """Hidden vectors of `batch["inputs"]`."""

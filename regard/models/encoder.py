@@ -65,6 +65,16 @@ class EncoderModel(nn.Module):
         attention = attention_of(config.attention)
         return SelfAttention(config.width, config.heads, attention, rotation=rotation, dropout=config.dropout)
 
+    # Vectors of an encoder are those of its input.
+    step = 1
+
+    @property
+    def context(self) -> tuple[float, float]:
+        """How many vectors before and behind one its hidden vector depends on."""
+        blocks: Any = self.stack.blocks
+        each = [block.mixer.context for block in blocks]
+        return sum(before for before, _ in each), sum(behind for _, behind in each)
+
     def forward(self, batch: dict[str, Any]) -> VectorSets:
         """Hidden vectors of `batch["inputs"]`; words' characters come as `batch["inner"]`, one set per distinct word."""
         sets: VectorSets = self.embed(batch["inputs"])
