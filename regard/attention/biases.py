@@ -64,6 +64,11 @@ class Bias(Value):
         return self.score_bias(q.movedim(-3, -2).unsqueeze(-3), pairs, parameters).movedim(-1, -3)
 
     @property
+    def reads_queries(self) -> bool:
+        """Whether the score bias depends on what the queries hold."""
+        return True
+
+    @property
     def of_distance(self) -> bool:
         """Whether the score bias is a function of the head and of j - i alone."""
         return False
@@ -107,6 +112,10 @@ class ALiBi(Bias):
         some = [2.0 ** (-8 * (h + 1) / whole) for h in range(whole)]
         more = [2.0 ** (-8 * (h + 1) / (2 * whole)) for h in range(0, 2 * whole, 2)]
         return some + more[: heads - whole]
+
+    @property
+    def reads_queries(self) -> bool:
+        return False
 
     def needs(self, coordinates: int, edge_width: int) -> str | None:
         return "coordinates" if self.coordinates and not coordinates else None
@@ -187,6 +196,10 @@ class T5(Bias):
 
     def parameters(self, heads: int, d: int, e: int) -> Shapes:
         return {"bias_buckets": (self.buckets, heads)}
+
+    @property
+    def reads_queries(self) -> bool:
+        return False
 
     @property
     def of_distance(self) -> bool:
@@ -378,6 +391,10 @@ class EdgeBias(Bias):
     """
 
     width: int
+
+    @property
+    def reads_queries(self) -> bool:
+        return False
 
     def parameters(self, heads: int, d: int, e: int) -> Shapes:
         return {"bias_edges": (self.width, heads)}

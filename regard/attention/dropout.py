@@ -42,10 +42,18 @@ class Dropout:
 
     def factors(self, head: Tensor, query_rows: Tensor, key_rows: Tensor, dtype: torch.dtype) -> Tensor:
         """What each weight is multiplied with: 0 or 1 / (1 - p); all three int64 and broadcastable."""
-        head, query_rows, key_rows = (x.to(torch.int32) for x in (head, query_rows, key_rows))
-        x = _mix(_mix(_mix(_signed(self.seed) ^ head) ^ _signed(self.seed >> 32)) ^ query_rows)
-        x = _mix(_mix(x) ^ key_rows)
-        return (x >= int(self.p * (1 << 32)) - (1 << 31)).to(dtype) / (1 - self.p)
+        query_rows, key_rows = (x.to(torch.int32) for x in (query_rows, key_rows))
+        x = _mix(_mix(_mix(self.of_heads(head) ^ query_rows)) ^ key_rows)
+        return (x >= self.least).to(dtype) / (1 - self.p)
+
+    def of_heads(self, head: Tensor) -> Tensor:
+        """The part of the hash that only the seed and the heads decide, int32."""
+        return _mix(_mix(_signed(self.seed) ^ head.to(torch.int32)) ^ _signed(self.seed >> 32))
+
+    @property
+    def least(self) -> int:
+        """The least hash, an int32, of a weight that is kept."""
+        return int(self.p * (1 << 32)) - (1 << 31)
 
 
 def _signed(x: int) -> int:

@@ -1,27 +1,55 @@
-"""`edges`: every allowed pair on its own; time and memory grow with the pairs, whatever the pattern."""
+"""`edges`: every allowed pair on its own; time grows with the pairs, whatever the pattern.
+
+On the CPU, kernels walk compressed rows, and memory grows with the rows. Elsewhere, and for scores that the kernels do not know,
+the queries, keys and values of all pairs are gathered by plain operators.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from regard.attention.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.pairs import Pairs
+from regard.attention.patterns import Edges, Pattern
 from regard.attention.problem import Problem, Tensors
 from regard.attention.reducers import ByRow
+from regard.attention.scores import Additive, Dot, Kernel, Separable
+
+if TYPE_CHECKING:
+    from regard.attention.kernels.edges import Form
+    from regard.attention.kernels.rows import Compressed
 
 __all__ = ["memory", "pair_weights", "run", "why_not", "work"]
+
+_SCORES, _NORMALIZERS = (Dot, Kernel, Separable, Additive), (Softmax, Relu, Sigmoid, Sum)
 
 
 def why_not(problem: Problem) -> str | None:
     return None
 
 
+def _walks_rows(problem: Problem) -> bool:
+    """Whether the kernels compute it."""
+    attention = problem.attention
+    known = type(attention.score) in _SCORES and type(attention.normalizer) in _NORMALIZERS
+    return known and problem.device.type == "cpu"
+
+
 def work(problem: Problem) -> dict[str, float]:
     held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
+    if _walks_rows(problem):
+        packed = (problem.layout.total + problem.key_layout.total) * problem.heads * (problem.d + problem.e)
+        listed = sum(problem.count(pattern) for pattern, _ in problem.groups)
+        return {"calls": 1, "packed numbers": packed, "listed pairs": listed, "walked numbers": problem.pairs * held}
     return {"calls": 1, "numbers": problem.count(problem.union) * problem.heads * held}
 
 
 def memory(problem: Problem) -> int:
+    if _walks_rows(problem):
+        return 4 * problem.bytes
     held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
     return problem.count(problem.union) * problem.heads * held * max(4, problem.dtype.itemsize) + problem.bytes
 
@@ -43,6 +71,132 @@ def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_row
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
+    return _walk(problem, tensors) if _walks_rows(problem) else _gather(problem, tensors)
+
+
+def _walk(problem: Problem, tensors: Tensors) -> Tensor:
+    """By kernels, a block of heads after the other."""
+    from regard.attention.kernels.rows import blocks
+
+    found, order = [], []
+    for pattern, heads in problem.groups:
+        group = _Group(problem, tensors, _compressed(problem, pattern))
+        for block in blocks(heads):
+            found.append(group.run(block))
+            order += block
+    out = found[0] if len(found) == 1 else torch.cat(found, 1)
+    if order != sorted(order):
+        out = out.index_select(1, torch.tensor(order).argsort())
+    return out.to(problem.dtype)
+
+
+def _compressed(problem: Problem, pattern: Pattern) -> Compressed:
+    """The compressed rows of a pattern, derived once for all layers."""
+    from regard.attention.kernels.rows import Compressed
+
+    layout, keys = problem.layout, problem.key_layout.total
+
+    def make() -> Compressed:
+        if isinstance(pattern, Edges):
+            codes = layout.edge_codes  # Sorted already.
+            offsets = torch.searchsorted(codes, torch.arange(layout.total + 1) * layout.total)
+            return Compressed(offsets, (codes % max(layout.total, 1)).int(), keys)
+        return Compressed.of_pairs(*problem.intervals(pattern).pairs(), layout.total, keys)
+
+    return problem.kept(("compressed", pattern), make)
+
+
+class _Group:
+    """Heads that share a pattern: what is computed for all of them, before a block of them runs."""
+
+    def __init__(self, problem: Problem, tensors: Tensors, compressed: Compressed) -> None:
+        self.problem, self.compressed, self.parameters = problem, compressed, tensors.parameters
+        self.exact = torch.promote_types(problem.dtype, torch.float32)
+        self.q, self.k, self.v = tensors.q, tensors.k, tensors.v
+        score, bias = problem.attention.score, problem.attention.bias
+        if isinstance(score, Kernel):
+            # Features of a key that nobody sees may be infinite, and zero times their gradient is NaN.
+            k = self.k.masked_fill(~compressed.seen()[:, None, None], 0)
+            self.q, self.k = score.phi.of_queries(self.q), score.phi.of_keys(k)
+        self.pairs: Pairs | None = None
+        self.bias: Tensor | None = None
+        if bias is not None:
+            query_rows = compressed.query_rows()
+            self.pairs = Pairs(problem.layout, problem.key_layout, query_rows, compressed.columns.long())
+            read = tensors.q.index_select(0, query_rows) if bias.reads_queries else tensors.q[:1].detach()
+            found = problem.attention.bias_scale(problem.d) * bias.score_bias(read, self.pairs, self.parameters)
+            self.bias = found.to(self.exact).expand(compressed.pairs, problem.heads)
+
+    def run(self, block: list[int]) -> Tensor:
+        """`[t, heads of the block, e]`"""
+        from regard.attention.kernels import rows
+
+        problem, compressed, n = self.problem, self.compressed, len(block)
+        bias = problem.attention.bias
+        q, k, w, d = self._scored(block)
+        v = rows.packed(_heads(self.v, self._keys(block)))
+        form = _form(problem, n, d)
+        seeds = torch.zeros(16, dtype=torch.int32)
+        if problem.dropout is not None:
+            seeds = problem.dropout.of_heads(torch.tensor(block)).repeat(16 // n)
+        given = w.new_empty(0) if self.bias is None else _heads(self.bias, block).flatten()
+        with_values = bias is not None and bias.has_values
+        flat, weights = rows.fused(q, k, v, w, given, rows.Call(form, compressed, seeds), with_values)
+        out = rows.unpacked(flat, compressed.rows, n, problem.e)
+        if bias is not None and self.pairs is not None and bias.has_values:
+            values = bias.value_bias(self.pairs, self.parameters).to(self.exact)
+            values = values if values.shape[1] == 1 else _heads(values, block)
+            out = out.index_add(0, self.pairs.query_rows, weights.view(-1, n, 1) * values)
+        return out
+
+    def _keys(self, block: list[int]) -> list[int]:
+        """The key heads of query heads."""
+        return [head * self.problem.key_heads // self.problem.heads for head in block]
+
+    def _scored(self, block: list[int]) -> tuple[Tensor, Tensor, Tensor, int]:
+        """The tables of queries and keys, the weight of additive scores, and the width of all three."""
+        from regard.attention.kernels import rows
+
+        score, n = self.problem.attention.score, len(block)
+        q, k, w = _heads(self.q, block), _heads(self.k, self._keys(block)), self.q.new_empty(0, dtype=self.exact)
+        if isinstance(score, Separable):
+            names = ("score_query", "score_key")
+            a, b = (_heads(self.parameters[name][None], block).to(self.exact) for name in names)
+            q, k = ((x.to(self.exact) * y).sum(-1, keepdim=True) for x, y in ((q, a), (k, b)))
+            return rows.packed(q, width=n), rows.packed(k, width=n), w, n
+        d = rows.width_of(n, q.shape[-1])
+        if isinstance(score, Additive):
+            w = rows.packed(_heads(self.parameters["score_weight"][None], block))[:d]
+        scale = score.scaling(self.problem.d)
+        return rows.packed(q, scale), rows.packed(k), w, d
+
+
+def _form(problem: Problem, heads: int, d: int) -> Form:
+    """What the kernels compute for so many heads with tables of width d."""
+    from regard.attention.kernels import edges, rows
+
+    score, dropout = problem.attention.score, problem.dropout
+    kind, slope = edges.DOT, 0.0
+    if isinstance(score, Separable):
+        kind, slope = edges.SEPARABLE, score.slope
+    elif isinstance(score, Additive):
+        kind, slope = edges.LEAKY if score.activation == "leaky_relu" else edges.TANH, score.slope
+    normalizers = {Softmax: edges.SOFTMAX, Relu: edges.RELU, Sigmoid: edges.SIGMOID, Sum: edges.SUM}
+    normalizer = normalizers[type(problem.attention.normalizer)]
+    least, kept = (0, 1.0) if dropout is None else (dropout.least, 1 / (1 - dropout.p))
+    e = rows.width_of(heads, problem.e)
+    return edges.Form(kind, normalizer, heads, d, e, slope, dropout is not None, least, kept)
+
+
+def _heads(x: Tensor, heads: list[int]) -> Tensor:
+    """`x[:, heads]`, without a copy where they are neighbors."""
+    if heads == list(range(heads[0], heads[-1] + 1)):
+        return x if len(heads) == x.shape[1] else x[:, heads[0] : heads[-1] + 1]
+    return x.index_select(1, torch.tensor(heads))
+
+
+def _gather(problem: Problem, tensors: Tensors) -> Tensor:
+    """In plain operators, on any device."""
     union = problem.union
     query_rows, key_rows = problem.kept(("pairs", union), lambda: problem.intervals(union).pairs())
     a, pairs = pair_weights(problem, tensors, query_rows, key_rows)
