@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_DESCRIPTION = """Labels and probabilities, one JSON object per line for each set of vectors.
-INPUT is what the data of the run is made of: CoNLL-U or plain text, sounds, pictures, a folder with nodes.csv.
+_DESCRIPTION = """Labels and probabilities, one JSON object per line for each set of vectors; or a table of labels.
+INPUT is what the data of the run is made of: CoNLL-U or plain text, sounds, pictures, a folder with nodes.csv
+or testdata.json.
 Without INPUT, or where it is -, standard input is read."""
 _VECTORS = 40  # that --show prints of one set
 
@@ -26,10 +28,14 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument("run", metavar="RUN", help="a run folder")
     options.add_argument("inputs", metavar="INPUT", nargs="*", help="files, or - for standard input")
     options.add_argument("--show", type=int, metavar="N", help="draw N examples of the test part instead")
+    options.add_argument(
+        "--csv", action="store_true", help="lines `Id,Category`: names and labels, as Kaggle takes them"
+    )
     chosen = parse(options, arguments)
     if chosen.show is not None:
-        if chosen.inputs:
-            raise InputError("--show draws examples of the test part, expected no INPUT beside it")
+        if chosen.inputs or chosen.csv:
+            beside = "INPUT" if chosen.inputs else "--csv"
+            raise InputError(f"--show draws examples of the test part, expected no {beside} beside it")
         if chosen.show < 1:
             raise InputError(f"--show is {chosen.show}, expected at least 1")
     elif not chosen.inputs and sys.stdin.isatty():
@@ -41,9 +47,23 @@ def run(arguments: Sequence[str]) -> int:
     if chosen.show is not None:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0
-    for prediction in _counted(opened.predict(chosen.inputs or ["-"])):
+    if chosen.csv and opened.task.unit != "set":
+        raise InputError("the run predicts one label per vector, expected one per set for --csv")
+    predictions = _counted(opened.predict(chosen.inputs or ["-"]))
+    if chosen.csv:
+        _print_table(list(predictions))
+        return 0
+    for prediction in predictions:
         print(json.dumps(prediction, ensure_ascii=False), flush=True)
     return 0
+
+
+def _print_table(predictions: Sequence[dict[str, Any]]) -> None:
+    """`Id,Category`, then the name of each set and its label or number."""
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(("Id", "Category"))
+    for prediction in predictions:
+        rows.writerow((prediction["name"], prediction.get("label", prediction.get("number"))))
 
 
 def _shown(opened: Run, count: int) -> Iterator[str]:

@@ -159,7 +159,8 @@ class Sounds:
         table = root / "utterances.csv"
         chosen = [each for each in (self._table(table) if table.exists() else _folder(root)) if each.part == name]
         if not chosen:
-            raise InputError(f"{root} has no sound in the {name} part, expected at least one")
+            way = "" if table.exists() else ": a label needs 3 sounds to be divided"
+            raise InputError(f"{root} has no sound in the {name} part, expected at least one{way}")
         return chosen
 
     def _table(self, table: Path) -> list[_Listed]:

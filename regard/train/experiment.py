@@ -105,6 +105,7 @@ KINDS: dict[str, dict[str, str]] = {
         "Digits": "regard.data.image",
         "Conllu": "regard.data.text",
         "Sounds": "regard.data.speech",
+        "LogMelFolder": "regard.data.homework",
         "Planetoid": "regard.data.graph",
     },
     "model": dict.fromkeys(("Conformer", "Encoder", "GraphAttentionNetwork"), "regard.models.configs"),

@@ -1,13 +1,16 @@
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+from recordings import noise, pauses, sounds, write
 
-from regard.data.features import count_frames, log_mel
-from regard.data.sound import read_sound
+from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
+from regard.data.batching import BudgetSampler, loader
+from regard.data.features import log_mel, voiced_log_mel
 from regard.data.speech import Sounds
+from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
 published = pytest.mark.skipif(
@@ -20,91 +23,6 @@ PARTS = ("train", "validation", "test")
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "regard" / "features"
-
-
-def tone(hertz: float, seconds: float = 1.0, rate: int = 16_000) -> np.ndarray:
-    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def write(path: Path, samples: np.ndarray, rate: int = 16_000, **options: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, **options)
-    return path
-
-
-def sounds(tmp_path: Path, each: int = 10) -> Path:
-    """A folder of sounds by label that sweep upwards or downwards."""
-    for label in ("up", "down"):
-        for i in range(each):
-            hertz = np.linspace(300, 3000, 16_000 + 800 * i)[:: 1 if label == "up" else -1]
-            write(tmp_path / "own" / label / f"{i}.wav", 0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / 16_000))
-    return tmp_path / "own"
-
-
-def test_a_tone_is_loudest_in_its_band(tmp_path: Path) -> None:
-    features = log_mel(write(tmp_path / "a.wav", tone(1000)), mels=40)
-    assert features.shape == (100, 40)
-    assert features.dtype == np.float32
-
-    def mel(hertz: float) -> float:
-        return 1127 * np.log1p(hertz / 700)
-
-    centers = np.linspace(mel(20), mel(8000), 42)[1:-1]
-    assert int(features[50].argmax()) == int(np.abs(centers - mel(1000)).argmin())
-
-
-@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
-def test_any_rate_and_stereo_sound_alike(tmp_path: Path, rate: int) -> None:
-    mono = log_mel(write(tmp_path / "a.wav", tone(1000)))
-    samples = tone(1000, rate=rate)
-    stereo = np.stack([1.5 * samples, 0.5 * samples], 1)
-    other = log_mel(write(tmp_path / "b.flac", stereo, rate))
-    assert other.shape == mono.shape
-    loud = mono[50] > mono[50].max() - 8
-    np.testing.assert_allclose(other[10:-10, loud], mono[10:-10, loud], atol=0.1)
-
-
-@pytest.mark.parametrize(
-    ("ending", "subtype"),
-    [("wav", "FLOAT"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("opus", "OPUS"), ("mp3", None), ("aiff", "PCM_24")],
-)
-def test_formats(tmp_path: Path, ending: str, subtype: str | None) -> None:
-    options = {"subtype": subtype} if subtype else {}
-    if ending == "opus":
-        options["format"] = "OGG"
-    path = write(tmp_path / f"a.{ending}", tone(440), **options)
-    # The middle, as lossy formats overshoot where a tone sets in.
-    assert np.sqrt(np.mean(read_sound(path)[4000:12_000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.03)
-    assert abs(count_frames(path) - len(log_mel(path))) <= 1
-
-
-@pytest.mark.parametrize("samples", [80, 100, 399, 400, 16_001])
-def test_the_header_tells_the_number_of_frames(tmp_path: Path, samples: int) -> None:
-    path = write(tmp_path / "a.wav", tone(440, 2)[:samples])
-    assert count_frames(path) == len(log_mel(path)) == (samples + 80) // 160
-
-
-def test_bad_sounds_are_named(tmp_path: Path) -> None:
-    whole = write(tmp_path / "whole.flac", np.random.default_rng(0).normal(0, 0.1, 16_000)).read_bytes()
-    (tmp_path / "truncated.flac").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "empty.wav").write_bytes(b"")
-    (tmp_path / "text.wav").write_text("not a sound")
-    write(tmp_path / "none.wav", np.zeros(0))
-    write(tmp_path / "short.wav", tone(440)[:79])
-    write(tmp_path / "nan.wav", np.array([0.0] * 500 + [np.nan]), subtype="FLOAT")
-    for name, sentence in (
-        ("truncated.flac", "cannot be read as sound: .*lost sync"),
-        ("empty.wav", "cannot be read as sound: it is empty"),
-        ("text.wav", "cannot be read as sound: .*not recognised"),
-        ("none.wav", "has no samples"),
-        ("short.wav", "has 79 samples at 16 kHz, expected at least 80"),
-        ("nan.wav", "has a sample 500 that is not a finite number"),
-        ("nowhere.wav", "is not there"),
-    ):
-        with pytest.raises(InputError, match=sentence) as caught:
-            log_mel(tmp_path / name)
-        assert str(tmp_path / name) in str(caught.value)
-        assert "\n" not in str(caught.value)
 
 
 def test_a_folder_of_sounds_by_label(tmp_path: Path) -> None:
@@ -259,3 +177,202 @@ def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch:
 def test_no_bands_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.mels is 0, expected at least 1"):
         Sounds(str(sounds(tmp_path)), mels=0).fit()
+
+
+def test_the_mean_over_the_training_part_is_kept(tmp_path: Path) -> None:
+    root = str(sounds(tmp_path))
+    plain, reader = Sounds(root, normalize="none"), Sounds(root, normalize="global")
+    encoding = reader.fit()
+    train = plain.part("train", encoding)
+    mean = np.concatenate([train[i].values for i in range(len(train))]).mean(0, dtype=np.float64)
+    np.testing.assert_allclose(encoding.statistics["band_mean"], mean, rtol=1e-6)
+    for name in PARTS:
+        raw, found = plain.part(name, encoding), reader.part(name, encoding)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found[0].values, raw[0].values - mean.astype(np.float32))
+        assert found[0].target == raw[0].target
+    encoding.save(tmp_path)
+    again = type(encoding).load(tmp_path)
+    whole = str(Path(root) / "up" / "0.wav")
+    np.testing.assert_array_equal(
+        reader.inputs([whole], again)[0].values, plain.inputs([whole], again)[0].values - mean.astype(np.float32)
+    )
+
+
+def test_numbers_and_the_mean_of_bands_go_together(tmp_path: Path) -> None:
+    root = table(tmp_path, "path,split,age\nup/0.wav,train,20\nup/1.wav,train,40\nup/2.wav,test,50\n")
+    reader = Sounds(str(root), column="age", numbers=True, normalize="global")
+    encoding = reader.fit()
+    assert set(encoding.statistics) == {"mean", "deviation", "band_mean"}
+    assert reader.part("test", encoding)[0].target == pytest.approx(2)
+
+
+VOICE = VoiceActivity(detect=True)
+
+
+def spoken(tmp_path: Path) -> Path:
+    """A folder of sounds with pauses, by label."""
+    for label in ("a", "b"):
+        for n in range(5):
+            write(tmp_path / "spoken" / label / f"{n}.wav", pauses(2 + 0.1 * n), subtype="FLOAT")
+    return tmp_path / "spoken"
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_frames_without_voice_are_dropped(tmp_path: Path, cache: bool) -> None:
+    root = spoken(tmp_path)
+    reader = Sounds(str(root), voice=VOICE, normalize="none", cache=cache)
+    encoding = reader.fit()
+    part = reader.part("test", encoding)
+    for i in range(len(part)):
+        expected = voiced_log_mel(root / part[i].name, 40, VOICE)
+        np.testing.assert_array_equal(part[i].values, expected)
+        # Without a cache only the header is known.
+        assert (len(expected) == part.lengths[i]) == cache
+        assert len(expected) <= part.lengths[i]
+    (found,) = (reader.inputs([str(root / part[0].name)], encoding)[0].values,)
+    np.testing.assert_array_equal(found, part[0].values)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("rule", [VoiceActivity(), VoiceActivity(detect=True, threshold=10, mean_scale=0)])
+def test_the_vectors_of_a_stream_are_those_of_the_file(tmp_path: Path, rate: int, rule: VoiceActivity) -> None:
+    reader = Sounds(str(spoken(tmp_path)), normalize="global", voice=rule)
+    encoding = reader.fit()
+    samples = np.resize(pauses(), (100_000, 2)) * np.float32([1, 0.5])
+    path = write(tmp_path / "long.wav", samples, rate, subtype="FLOAT")
+    stream = reader.stream(encoding, rate, channels=2)
+    found = [stream.accept(chunk) for chunk in np.split(samples, [0, 1, 7, 5000, 5160, 60_000])] + [stream.finish()]
+    np.testing.assert_array_equal(np.concatenate(found), reader.inputs([str(path)], encoding)[0].values)
+
+
+def test_a_stream_of_what_needs_the_whole_is_refused(tmp_path: Path) -> None:
+    root = str(spoken(tmp_path))
+    encoding = Sounds(root).fit()
+    for reader, sentence in (
+        (Sounds(root), r"data\.normalize is 'utterance', expected 'none' or 'global'"),
+        (Sounds(root, normalize="none", crop=1), r"data\.crop is 1, expected 0"),
+        (Sounds(root, normalize="none", voice=VOICE), r"data\.voice\.mean_scale is 0\.5, expected 0"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            reader.stream(encoding)
+
+
+def varied(tmp_path: Path, **options: object) -> Sounds:
+    write(tmp_path / "noises" / "hiss.wav", noise(40_000, 5), 8000)
+    write(tmp_path / "rooms" / "hall.wav", noise(4000, 6) * np.exp(-np.arange(4000) / 500))
+    return Sounds(
+        str(spoken(tmp_path)),
+        train_crop=0.5,
+        speed=Speed((0.9, 1.0, 1.1)),
+        noise=Noise(str(tmp_path / "noises"), probability=0.7),
+        reverberation=Reverberation(str(tmp_path / "rooms"), probability=0.7),
+        mask=SpecAugment(time_masks=1, band_masks=1),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("voice", [VoiceActivity(), VOICE])
+def test_varied_sounds_are_functions_of_seed_epoch_and_index(tmp_path: Path, voice: VoiceActivity) -> None:
+    def examples(epoch: int, **options: object) -> list[bytes]:
+        reader = varied(tmp_path, voice=voice, **options)
+        part = reader.part("train", reader.fit())
+        part.set_epoch(epoch)
+        found = [part[i].values for i in reversed(range(len(part)))]
+        for values, length in zip(found, reversed(part.lengths), strict=True):
+            assert 45 <= len(values) <= length == 50
+        return [values.tobytes() for values in found]
+
+    assert examples(1) == examples(1) == examples(1, cache=False)
+    assert not set(examples(1)) & set(examples(2))
+    assert not set(examples(1)) & set(examples(1, seed=1))
+
+
+def test_only_the_training_part_is_varied(tmp_path: Path) -> None:
+    reader = varied(tmp_path, normalize="none")
+    plain = Sounds(reader.path, normalize="none")
+    encoding = reader.fit()
+    for name in ("validation", "test"):
+        part, expected = reader.part(name, encoding), plain.part(name, encoding)  # type: ignore[arg-type]
+        assert part.lengths == expected.lengths
+        np.testing.assert_array_equal(part[0].values, expected[0].values)
+    source = str(Path(reader.path or "") / "a" / "0.wav")
+    np.testing.assert_array_equal(
+        reader.inputs([source], encoding)[0].values, plain.inputs([source], encoding)[0].values
+    )
+
+
+def test_what_is_not_drawn_changes_nothing(tmp_path: Path) -> None:
+    root = str(spoken(tmp_path))
+    write(tmp_path / "noises" / "hiss.wav", noise(40_000, 5))
+    plain = Sounds(root, normalize="none")
+    never = Sounds(root, normalize="none", noise=Noise(str(tmp_path / "noises"), probability=0))
+    encoding = plain.fit()
+    first, second = plain.part("train", encoding), never.part("train", encoding)
+    assert [len(second[i].values) for i in range(len(second))] == first.lengths
+    for i in range(len(first)):
+        np.testing.assert_array_equal(first[i].values, second[i].values)
+
+
+@pytest.mark.parametrize("voice", [VoiceActivity(), VOICE])
+@pytest.mark.parametrize("crop", [0, 0.03, 1.0])
+def test_lengths_are_never_exceeded(tmp_path: Path, voice: VoiceActivity, crop: float) -> None:
+    root = spoken(tmp_path)
+    reader = Sounds(str(root), train_crop=crop, voice=voice, speed=Speed((0.5, 0.9, 1.3, 2.0)))
+    part = reader.part("train", reader.fit())
+    ratios = []
+    for epoch in range(10):
+        part.set_epoch(epoch)
+        for i in range(len(part)):
+            count = len(part[i].values)
+            assert 1 <= count <= part.lengths[i]
+            ratios.append(count / part.lengths[i])
+    assert max(ratios) > 0.9
+
+
+def test_a_varied_reader_carries_no_samples_and_works_in_other_processes(tmp_path: Path) -> None:
+    reader = varied(tmp_path)
+    part = reader.part("train", reader.fit())
+    assert len(pickle.dumps(part)) < 10_000
+
+    def batches(workers: int, stop: int | None = None) -> list[bytes]:
+        order = BudgetSampler(part.lengths, budget=50, seed=3)
+        order.set_epoch(2)
+        loaded = loader(part, order, workers)
+        found = []
+        for n, batch in enumerate(loaded, 1):
+            found.append(batch["inputs"].values.numpy().tobytes())
+            if n == stop:
+                again = loader(part, BudgetSampler(part.lengths, budget=50, seed=3), workers)
+                again.load_state_dict(loaded.state_dict())
+                return found + [batch["inputs"].values.numpy().tobytes() for batch in again]
+        return found
+
+    whole = batches(0)
+    assert len(whole) > 3
+    assert batches(0, stop=2) == whole
+    assert batches(1) == whole
+
+
+def test_a_broken_file_in_the_middle_of_a_folder_is_named(tmp_path: Path) -> None:
+    root = sounds(tmp_path, each=4)
+    (root / "up" / "2.wav").write_bytes(b"RIFF")
+    reader = Sounds(str(root))
+    encoding = reader.fit()
+
+    def read() -> None:
+        for name in PARTS:
+            reader.part(name, encoding)  # type: ignore[arg-type]
+
+    with pytest.raises(InputError, match=r"up/2\.wav cannot be read as sound"):
+        read()
+    with pytest.raises(InputError, match=r"up/2\.wav cannot be read as sound"):
+        reader.inputs([str(root)], encoding)
+    noisy = Sounds(str(sounds(tmp_path / "good")), noise=Noise(str(tmp_path / "nowhere")))
+    with pytest.raises(InputError, match=r"nowhere is not a folder"):
+        noisy.part("train", encoding)
+
+
+def test_one_sound_for_each_label_is_too_little(tmp_path: Path) -> None:
+    reader = Sounds(str(sounds(tmp_path, each=1)))
+    with pytest.raises(InputError, match=r"has no sound in the validation part, expected at least one: .* 3 sounds"):
+        reader.part("validation", reader.fit())

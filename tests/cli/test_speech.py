@@ -1,0 +1,111 @@
+"""Sound from the command line: varied training that resumes, and the homework's folder from training to its answer."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from regard.cli import main
+
+SMALL = ["--model.width", "16", "--model.layers", "1", "--model.feed_forward", "16", "--optimizer.warm_up", "2"]
+SMALL += ["--training.epochs", "2", "--training.device", "cpu", "--training.progress", "false"]
+
+
+def call(capsys, *arguments):
+    status = main([str(each) for each in arguments])
+    found = capsys.readouterr()
+    assert status == 0, found.err
+    return found.out
+
+
+@pytest.fixture
+def varied(sounds, tmp_path):
+    """Options that vary training sounds in every way there is."""
+    generator = np.random.default_rng(0)
+    (tmp_path / "noises").mkdir()
+    soundfile.write(tmp_path / "noises" / "a.wav", generator.normal(0, 0.1, 8000), 8000)
+    options = [
+        "--data.path",
+        sounds,
+        "--data.speed.factors",
+        "[0.9,1.0,1.1]",
+        "--data.noise.folder",
+        tmp_path / "noises",
+    ]
+    options += ["--data.reverberation.folder", tmp_path / "noises", "--data.mask.time_masks", 1]
+    return [*options, "--data.normalize", "global", "--data.voice.detect", "true", "--data.train_crop", 0.2]
+
+
+def test_a_varied_training_resumes_to_the_same_losses(varied, tmp_path, capsys):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    options = [*varied, *SMALL, "--training.checkpoint_every", 1, "--training.batch_vectors", 80]
+    call(capsys, "train", "speaker", *options, "--training.log_every", 1, "--folder", whole)
+    shutil.copytree(whole, stopped)
+    (stopped / "card.md").unlink()
+    _, *later = sorted((stopped / "checkpoints").iterdir())
+    assert later
+    for checkpoint in later:
+        checkpoint.unlink()
+    call(capsys, "train", "--resume", stopped)
+    rows = (whole / "metrics.csv").read_text()
+    assert (stopped / "metrics.csv").read_text() == rows
+    assert rows.count("\n") > 6
+    encoding = json.loads((whole / "encoding.json").read_text())
+    assert len(encoding["statistics"]["band_mean"]) == 40
+
+
+def test_options_of_options_are_listed_kept_and_checked(capsys):
+    text = call(capsys, "train", "speaker", "--data.noise.probability", 1, "--print_config")
+    assert "  noise:\n    folder: null\n    probability: 1.0\n" in text
+    for words, sentence in (
+        (["--data.noise.folders", "x"], "no option '--data.noise.folders': did you mean '--data.noise.folder'"),
+        (["--data.noise.probability", "2"], "data.noise.probability is 2.0, expected a number from 0 to 1"),
+        (["--data.noise.probability", "x"], "--data.noise.probability is 'x', expected a number"),
+        (["--data.normalize", "mean"], "--data.normalize is 'mean', expected one of none, utterance, global"),
+    ):
+        assert main(["train", "speaker", *words]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.fixture
+def homework(tmp_path):
+    from regard.data.homework import write_log_mel_folder
+
+    generator = np.random.default_rng(0)
+
+    def utterance(speaker: int) -> np.ndarray:
+        return generator.normal(speaker - 1, 1, (int(generator.integers(20, 40)), 40)).astype(np.float32)
+
+    labeled = [(f"id{n % 2:05}", utterance(n % 2)) for n in range(20)]
+    write_log_mel_folder(tmp_path / "Dataset", labeled, [utterance(n % 2) for n in range(5)])
+    return tmp_path / "Dataset"
+
+
+def test_the_homeworks_folder_from_training_to_the_answer(homework, tmp_path, capsys):
+    run = tmp_path / "run"
+    call(capsys, "train", "speaker", "--data.type", "LogMelFolder", "--data.path", homework, "--folder", run, *SMALL)
+    call(capsys, "evaluate", run)
+    rows = list(csv.reader(call(capsys, "predict", run, homework, "--csv").splitlines()))
+    assert rows[0] == ["Id", "Category"]
+    listed = json.loads((homework / "testdata.json").read_text())["utterances"]
+    assert [row[0] for row in rows[1:]] == [each["feature_path"] for each in listed]
+    assert {row[1] for row in rows[1:]} <= {"id00000", "id00001"}
+    lines = [json.loads(line) for line in call(capsys, "predict", run, homework).splitlines()]
+    assert [[each["name"], each["label"]] for each in lines] == rows[1:]
+    (homework / listed[-1]["feature_path"]).write_bytes(b"")
+    assert main(["predict", str(run), str(homework), "--csv"]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "cannot be read as a tensor" in found.err
+    assert main(["predict", str(run), "--show", "1", "--csv"]) == 2
+    assert "expected no --csv beside it" in capsys.readouterr().err
+
+
+def test_a_label_per_vector_is_no_table(sentences, tmp_path, capsys):
+    run = tmp_path / "run"
+    call(capsys, "train", "tagging", "--data.path", sentences, "--folder", run, *SMALL)
+    assert main(["predict", str(run), str(sentences), "--csv"]) == 2
+    assert "one label per vector, expected one per set for --csv" in capsys.readouterr().err
