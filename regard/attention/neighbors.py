@@ -45,7 +45,7 @@ def near(rows: Rows, pattern: Pattern, radius: float) -> Intervals:
 
 
 def _candidates(rows: Rows, reach: float) -> tuple[Tensor, Tensor, Tensor]:
-    """`(first [rows, cells], counts [rows, cells], order)`: of a row, `order[first : first + count]` of each cell are candidates."""
+    """`(first [rows, cells], counts [rows, cells], order)`: in a cell, a row's candidates are `order[first : first + count]`."""
     ours = coordinates(rows.layout)[rows.rows].double()
     theirs = coordinates(rows.key_layout).double()
     cut = min(_CUT, ours.shape[1] - 1)

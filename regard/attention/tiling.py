@@ -12,6 +12,9 @@ from regard.sets import Layout
 
 __all__ = ["Tiles", "tiles"]
 
+# So many intervals are piled up at once.
+_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True)
 class Tiles:
@@ -48,25 +51,42 @@ def tiles(layout: Layout, intervals: Intervals, rows: int) -> Tiles:
     owner = torch.repeat_interleave(torch.arange(layout.sets, device=layout.device), number, output_size=total)
     begin = layout.offsets[owner] + (torch.arange(total, device=layout.device) - first[owner]) * rows
     end = torch.minimum(begin + rows, layout.offsets[owner + 1])
-    row = intervals.row
-    in_set = row - layout.offsets[layout.set_of_row[row]]
-    tile = first[layout.set_of_row[row]] + in_set // rows
-    # All rows of a tile lie on one stretch of a line: where their intervals pile up, so many rows share the keys.
     stretch = intervals.of.stretch
-    shift = (tile - row) * stretch
-    codes = ordered(torch.cat([(intervals.start + shift) * 2, (intervals.stop + shift) * 2 + 1]))
-    places, step = codes >> 1, 1 - (codes & 1) * 2
-    edge, back = torch.unique_consecutive(places, return_inverse=True)
-    depth = torch.zeros_like(edge).index_add(0, back, step).cumsum(0)[:-1]
+    tile_of_row = torch.repeat_interleave(torch.arange(total, device=layout.device), end - begin)
+    before = torch.searchsorted(intervals.start, torch.cat([begin, layout.offsets[-1:]]) * stretch)
+    parts = [(intervals.start[:0], intervals.start[:0], end[:0] > 0, begin[:0])]
+    at = 0
+    while at < total:
+        enough = int(torch.searchsorted(before, before[at] + _AT_ONCE))
+        then = max(at + 1, min(enough, total))
+        some = slice(int(before[at]), int(before[then]))
+        parts.append(_spans(intervals.start[some], intervals.stop[some], stretch, tile_of_row, end - begin))
+        at = then
+    start, stop, full, of = (torch.cat(part) for part in zip(*parts, strict=True))
+    first_key = intervals.of.key_layout.offsets[owner[of]] - of * stretch
+    spans = torch.searchsorted(of, torch.arange(total + 1, device=layout.device))
+    return Tiles(begin, end, spans, start + first_key, stop + first_key, full)
+
+
+def _spans(
+    start: Tensor, stop: Tensor, stretch: int, tile_of_row: Tensor, heights: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`(start, stop, full, tile)` of the spans of some tiles, from the intervals of all of their rows."""
+    # All rows of a tile lie on one stretch of a line: where their intervals pile up, so many rows share the keys.
+    row = start // stretch
+    shift = (tile_of_row[row] - row) * stretch
+    codes = ordered(torch.cat([(start + shift) * 2, (stop + shift) * 2 + 1]))
+    places, depth = codes >> 1, (1 - (codes & 1) * 2).cumsum(0)
+    # What counts at a place is the depth behind all that opens and closes there.
+    last = torch.ones_like(places, dtype=torch.bool)
+    last[:-1] = places[1:] != places[:-1]
+    places, depth = places[last], depth[last][:-1]
     some = depth > 0
-    start, stop, depth = edge[:-1][some], edge[1:][some], depth[some]
+    start, stop, depth = places[:-1][some], places[1:][some], depth[some]
     of = start // stretch
-    full = depth == (end - begin)[of]
+    full = depth == heights[of]
     # Partial spans side by side become one.
     joined = (start[1:] == stop[:-1]) & ~full[1:] & ~full[:-1]
     opens, closes = torch.ones_like(full), torch.ones_like(full)
     opens[1:], closes[:-1] = ~joined, ~joined
-    start, stop, full, of = start[opens], stop[closes], full[opens], of[opens]
-    first_key = intervals.of.key_layout.offsets[owner[of]] - of * stretch
-    spans = torch.searchsorted(of, torch.arange(total + 1, device=layout.device))
-    return Tiles(begin, end, spans, start + first_key, stop + first_key, full)
+    return start[opens], stop[closes], full[opens], of[opens]

@@ -1,5 +1,7 @@
 """Patterns: the intervals say the same as `allows`, and the algebra of `&`, `|` and `~` is the one of sets of pairs."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regard.attention import neighbors
 from regard.attention.pairs import Intervals, Pairs, Rows
 from regard.attention.patterns import (
     AlongAxis,
@@ -130,7 +133,7 @@ def test_intervals_are_what_is_allowed(pattern, layout):
     agree(pattern, asked(layout))
 
 
-PLACED = st.one_of(st.builds(Near, st.sampled_from([0, 1, 1.5])), st.builds(AlongAxis, st.integers(0, 1)))
+PLACED = st.one_of(st.builds(Near, st.sampled_from([-1, 0, 1, 1.5])), st.builds(AlongAxis, st.integers(0, 1)))
 
 
 @given(PLACED, SIZES, st.integers(0, 9))
@@ -140,6 +143,47 @@ def test_intervals_of_coordinates_are_what_is_allowed(pattern, sizes, seed):
     layout = Layout(plain.offsets, coords=place.double())
     agree(pattern, asked(layout))
     agree(~pattern & Causal(), asked(layout))
+
+
+@given(
+    st.sampled_from([0, 0.1, 0.3, 1, 2.5]),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=4),
+    st.integers(1, 4),
+    st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.int64]),
+    st.integers(0, 99),
+)
+def test_neighbors_in_space_are_what_is_allowed(radius, sizes, width, dtype, seed):
+    """Near in up to four dimensions, whole and fractional places, negative ones, and some that are no number."""
+    generator = torch.Generator().manual_seed(seed)
+    layouts = []
+    for side in (0, 1):
+        plain = Layout.of_lengths([pair[side] for pair in sizes])
+        place = torch.rand(plain.total, width, generator=generator, dtype=torch.float64) * 6 - 3
+        place = (place * 10).round() / 10 if seed % 2 else place.round()
+        if plain.total and seed % 5 == 0 and dtype.is_floating_point:
+            place[seed % plain.total, seed % width] = (torch.nan, torch.inf, -torch.inf)[seed % 3]
+        layouts.append(Layout(plain.offsets, coords=place.to(dtype)))
+    agree(Near(radius), asked(*layouts))
+    some = torch.arange(0, layouts[0].total, 2)
+    agree(Near(radius) | Causal(), Rows(some, *layouts))
+
+
+def test_neighbors_are_asked_about_a_few_at_a_time(monkeypatch):
+    """On a grid of 20 x 20, a row's 25 keys are found among at most 9 cells of 9."""
+    asked_about = []
+
+    @dataclass(frozen=True, repr=False)
+    class Watched(Near):
+        def allows(self, i, j, pairs=None):
+            asked_about.append(i.numel())
+            return super().allows(i, j, pairs)
+
+    monkeypatch.setattr(neighbors, "_AT_ONCE", 500)
+    grid = torch.cartesian_prod(torch.arange(20), torch.arange(20)).double()
+    counts = Watched(2).keys(asked(Layout(torch.tensor([0, 400]), coords=grid))).counts()
+    assert counts.view(20, 20)[2:-2, 2:-2].unique().tolist() == [25]
+    assert max(asked_about) <= 500
+    assert sum(asked_about) <= 400 * 9 * 9 < 400 * 400
 
 
 def test_a_row_of_a_picture_lies_along_its_columns():
@@ -275,6 +319,55 @@ def test_a_window_holds_left_plus_right_plus_one_keys(left, right):
     counts = Window(left, right).keys(asked(Layout.of_lengths([200]))).counts()
     assert (counts[70:130] == left + right + 1).all()
     assert [j for j in range(20) if Window(left, right).allows(10, j)] == list(range(10 - left, 10 + right + 1))[:20]
+
+
+LONG = {
+    "window": "Window(128, 128) | First(4)",
+    "causal": "Window(128, 0) | First(4) & Causal()",
+    "bigbird": "Window(128, 128) | First(4) | RandomBlocks(3, 64, head=0)",
+    "blocks": "Blocks(512) | RandomBlocks(2, 512, head=1)",
+}
+
+
+@pytest.mark.unpoisoned
+@pytest.mark.parametrize("text", LONG.values(), ids=list(LONG))
+def test_long_sets_are_derived_in_little_time_and_memory(text):
+    """Intervals and tiles of 100,000 vectors in under a second and 100 MB, in a process of its own, whose peak is its own."""
+    script = f"""
+import resource, time, torch
+from regard import Layout
+from regard.attention.pairs import Rows
+from regard.attention.spec import parse
+from regard.attention.tiling import tiles
+
+def derive(n):
+    layout = Layout.of_lengths([n])
+    tiles(layout, parse({text!r}).keys(Rows(torch.arange(n), layout, layout)), 64)
+
+derive(1000)
+before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+derive(100_000)
+print(time.process_time() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, megabytes = map(float, done.stdout.split())
+    assert seconds < 1
+    assert megabytes < 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", [Dilated(16, 16, 4), Stride(256)], ids=repr)
+def test_long_sets_with_a_key_here_and_there(pattern):
+    """As many intervals as keys: 100,000 rows of 33 and of 391 keys."""
+    n = 100_000
+    intervals = pattern.keys(asked(Layout.of_lengths([n])))
+    well_formed(intervals)
+    counts = intervals.counts()
+    if isinstance(pattern, Stride):
+        assert counts.tolist() == [len(range(i % 256, n, 256)) for i in range(n)]
+    else:
+        assert (counts[64 : n - 64] == 33).all()
+        assert counts[0] == 17
 
 
 def test_long_sets_take_intervals_and_no_matrix():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from regard.attention import tiling
 from regard.attention.pairs import Pairs, Rows
 from regard.attention.patterns import Causal, Everyone, First, Stride, Window
 from regard.attention.tiling import tiles
@@ -19,9 +20,11 @@ PATTERNS = (
 )
 
 
+@pytest.mark.parametrize("at_once", [1, 100, 1 << 20])
 @pytest.mark.parametrize("rows", [1, 8, 100])
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
-def test_tiles_are_what_the_pattern_allows(pattern, rows):
+def test_tiles_are_what_the_pattern_allows(pattern, rows, at_once, monkeypatch):
+    monkeypatch.setattr(tiling, "_AT_ONCE", at_once)
     layout, key_layout = Layout.of_lengths([7, 0, 63, 1, 2, 20]), Layout.of_lengths([5, 3, 70, 0, 2, 20])
     every = torch.arange(layout.total)
     found = tiles(layout, pattern.keys(Rows(every, layout, key_layout)), rows)
