@@ -67,6 +67,11 @@ class Keys:
         return int(self.first.diff().max()) if len(self.first) > 1 else 0
 
     @cached_property
+    def some_without(self) -> bool:
+        """Whether some row has no key."""
+        return bool((self.number == 0).any())
+
+    @cached_property
     def number(self) -> Tensor:
         """`[t]` how many keys each row has."""
         before = pad((self.stop - self.start).cumsum(0), (1, 0))

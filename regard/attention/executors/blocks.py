@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
+from regard.attention.dots import attend_by_dots, dots_memory, dots_work
+from regard.attention.normalizers import Softmax
 from regard.attention.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
+from regard.attention.scores import Dot
 
 __all__ = ["memory", "run", "why_not", "work"]
+
+
+def _by_dots(problem: Problem) -> bool:
+    """Whether both passes are written out."""
+    attention = problem.attention
+    bias = attention.bias is None or (attention.bias.of_distance and not attention.bias.has_values)
+    return type(attention.score) is Dot and type(attention.normalizer) is Softmax and bias
 
 
 def why_not(problem: Problem) -> str | None:
@@ -22,6 +32,9 @@ def _numbers(problem: Problem) -> int:
 
 
 def work(problem: Problem) -> dict[str, float]:
+    if _by_dots(problem):
+        pairs, steps = dots_work(problem)
+        return {"calls": 1, "steps": steps, "dots": pairs * (problem.d + problem.e), "weights": pairs}
     numbers = _numbers(problem)
     chunks = cut(problem, numbers)
     pairs = chunks.pairs * problem.heads
@@ -35,10 +48,14 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def memory(problem: Problem) -> int:
+    if _by_dots(problem):
+        return dots_memory(problem)
     return chunk_memory(problem, _numbers(problem))
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
+    if _by_dots(problem):
+        return attend_by_dots(problem, tensors)
     return attend_in_chunks(problem, tensors, _scores, _numbers(problem))
 
 

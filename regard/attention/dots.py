@@ -1,0 +1,370 @@
+"""Dot products with softmax over chunks, both passes written out in matrix products and operations in place.
+
+    p = softmax(scale q k' + bias)      o = (p * f) v           f: dropout's factors, or 1
+    dp = (do v') * f                    ds = p * (dp - sum p dp)
+    dq = scale ds k     dk = scale ds' q     dv = (p * f)' do
+
+The bias, if any, is a table of j - i for each head. Scores stay in cache, and are computed again on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from regard.attention.chunks import Chunk, Chunks, Keys, chunks
+from regard.attention.dropout import Dropout
+from regard.attention.patterns import Pattern
+from regard.attention.problem import Problem, Tensors
+
+__all__ = ["attend_by_dots", "dots_memory", "dots_work"]
+
+# Rows of a tile.
+_ROWS = 64
+# The scores of a step take about so many bytes, which caches hold; up to the larger number where few rows would remain.
+_BYTES, _MOST_BYTES = 1 << 20, 1 << 26
+# Graphics processors want more at once.
+_DEVICE_BYTES = 1 << 26
+# So many rows make a matrix product worth while.
+_FEW_ROWS = 32
+# Products of numbers up to here, summed, are finite in float32.
+_TAME = 1e15
+
+
+def _cut_up(problem: Problem) -> list[tuple[Chunks, Keys, list[int]]]:
+    """For each different pattern its chunks, the keys of every row, and the heads that use it."""
+    found = []
+    for pattern, heads in problem.groups:
+        cut, keys = problem.kept(("dots", pattern, _pairs(problem)), partial(_cut, problem, pattern))
+        found.append((cut, keys, heads))
+    return found
+
+
+def _cut(problem: Problem, pattern: Pattern) -> tuple[Chunks, Keys]:
+    intervals, most = problem.intervals(pattern), _MOST_BYTES // _work_type(problem).itemsize
+    cut = chunks(problem.layout, intervals, _ROWS, pairs=_pairs(problem), few=_FEW_ROWS, most=most)
+    return cut, Keys.of(intervals)
+
+
+def _work_type(problem: Problem) -> torch.dtype:
+    return torch.promote_types(problem.dtype, torch.float32)
+
+
+def _pairs(problem: Problem) -> int:
+    """How many pairs a step has, about."""
+    return (_BYTES if problem.device.type == "cpu" else _DEVICE_BYTES) // _work_type(problem).itemsize
+
+
+def _heads_at_once(problem: Problem, chunk: Chunk, heads: list[int]) -> int:
+    """How many heads of a chunk are computed in one step: whole groups that share keys, or one head."""
+    if len(heads) < problem.heads:
+        return 1
+    shared = problem.heads // problem.key_heads
+    fit = min(_pairs(problem) // (chunk.tiles * chunk.rows * chunk.width), problem.heads)
+    return fit // shared * shared if fit >= shared else 1
+
+
+def dots_work(problem: Problem) -> tuple[int, int]:
+    """The pairs of all heads, padding included, and the steps."""
+    pairs = steps = 0
+    for cut, _, heads in _cut_up(problem):
+        pairs += cut.pairs * len(heads)
+        steps += sum(-(-len(heads) // _heads_at_once(problem, chunk, heads)) for chunk in cut)
+    return pairs, steps
+
+
+def dots_memory(problem: Problem) -> int:
+    """Bytes that both passes have allocated at their peak, above the inputs."""
+    wide, largest = _work_type(problem).itemsize, 0
+    for each, _, heads in _cut_up(problem):
+        for chunk in each:
+            pairs = chunk.tiles * chunk.rows * chunk.width
+            largest = max(largest, pairs * _heads_at_once(problem, chunk, heads))
+    rows = problem.bytes // problem.dtype.itemsize
+    converted = rows if problem.dtype.itemsize != wide else 0
+    return (rows + converted) * wide + largest * wide * (2 if problem.dropout is None else 5)
+
+
+def attend_by_dots(problem: Problem, tensors: Tensors) -> Tensor:
+    """`[t, h, e]` for dot products, softmax, and no bias or one of the distance."""
+    bias, table = problem.attention.bias, None
+    if bias is not None:
+        table = bias.by_distance(problem.heads, problem.reach, tensors.parameters)
+    return _Dots.apply(problem, tensors.q, tensors.k, tensors.v, table)
+
+
+class _Dots(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, problem: Problem, q: Tensor, k: Tensor, v: Tensor, table: Tensor | None) -> Tensor:
+        ctx.problem = problem
+        ctx.save_for_backward(q, k, v, table)
+        walk = _Walk(problem, [q, k, v], table)
+        out = walk.zeros(problem.layout.total, problem.heads, problem.e)
+        for step in walk.steps():
+            weights, v_ = step.weights(), step.keys(walk.rows[2])
+            if problem.dropout is not None:
+                weights *= step.factors(problem.dropout)
+            step.put_queries(out, torch.bmm(weights, v_))
+        return out.to(q.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        problem, (q, k, v, table) = ctx.problem, ctx.saved_tensors
+        walk = _Walk(problem, [q, k, v, above], table)
+        dq, dk, dv = (walk.zeros(*x.shape) for x in (q, k, v))
+        dtable = None if table is None or not ctx.needs_input_grad[4] else walk.zeros(*table.shape)
+        for step in walk.steps():
+            weights, do = step.weights(), step.real_queries(walk.rows[3])
+            q_, k_, v_ = step.queries(walk.rows[0]), step.keys(walk.rows[1]), step.keys(walk.rows[2])
+            ds = torch.bmm(do, v_.transpose(1, 2), out=walk.buffer(1, weights.shape))
+            dropped = weights
+            if problem.dropout is not None:
+                factors = step.factors(problem.dropout)
+                ds *= factors
+                dropped = factors.mul_(weights)
+            step.add_keys(dv, torch.bmm(dropped.transpose(1, 2), do), 1.0)
+            if step.forbidden is not None and not walk.tame:
+                step.by_tile(ds).masked_fill_(step.forbidden, 0)
+            ds *= weights
+            ds.addcmul_(weights, ds.sum(-1, keepdim=True), value=-1)
+            if dtable is not None:
+                step.add_bias(dtable, ds)
+            step.put_queries(dq, torch.bmm(ds, k_).mul_(walk.scale))
+            step.add_keys(dk, torch.bmm(ds.transpose(1, 2), q_), walk.scale)
+        back = None if table is None or dtable is None else dtable.to(table)
+        return None, dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype), back
+
+
+class _Walk:
+    """The steps of a pass: a chunk and some heads each, whose scores fit into a cache."""
+
+    def __init__(self, problem: Problem, rows: Sequence[Tensor], table: Tensor | None) -> None:
+        """`rows`: q, k, v and the output's gradient, as far as the pass reads them. `table [h, 2 * reach + 1]`: the bias."""
+        self.problem = problem
+        self.type = _work_type(problem)
+        # Matrix products take rows wherever they lie, but not columns.
+        self.rows = [x.to(self.type) if x.stride(-1) == 1 else x.to(self.type).contiguous() for x in rows]
+        self.table = None if table is None else table.to(problem.device, self.type)
+        self.scale = problem.attention.score.scaling(problem.d)
+        self.tame = self._tame()
+        self._buffers: list[Tensor] = [self.zeros(0), self.zeros(0)]
+
+    def _tame(self) -> bool:
+        """Whether no product can be infinite, so that -inf can be added to what is forbidden; asking a device takes long."""
+        given = [x for x in (*self.rows, self.table) if x is not None and x.numel()]
+        if self.problem.device.type != "cpu" or not given:
+            return False
+        return bool(torch.stack([end for x in given for end in x.aminmax()]).abs().amax() <= _TAME)
+
+    def zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=self.type, device=self.problem.device)
+
+    def buffer(self, which: int, shape: Sequence[int]) -> Tensor:
+        """Memory for a matrix of this shape, the same for every step."""
+        size = math.prod(shape)
+        if self._buffers[which].numel() < size:
+            self._buffers[which] = torch.empty(size, dtype=self.type, device=self.problem.device)
+        return self._buffers[which][:size].view(shape)
+
+    def steps(self) -> Iterator[_Step]:
+        for cut, keys, heads in _cut_up(self.problem):
+            for chunk in cut:
+                together = _heads_at_once(self.problem, chunk, heads)
+                masks = _Masks.of(self, chunk, keys)
+                for at in range(0, len(heads), together):
+                    yield _Step(self, chunk, masks, slice(heads[at], heads[at] + min(together, len(heads) - at)))
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """What all heads of a chunk share, each `[c or 1, 1 or h, rows, width or 1]` or None.
+
+    `forbidden` pairs; `added` to scores, by tile and head: the bias, and -inf where forbidden if the pass is tame;
+    `empty` rows without keys; `offsets`: where the bias lies in its table.
+    """
+
+    forbidden: Tensor | None
+    added: Tensor | None
+    empty: Tensor | None
+    offsets: _Offsets | None
+
+    @staticmethod
+    def of(walk: _Walk, chunk: Chunk, keys: Keys) -> _Masks:
+        forbidden = None if chunk.full else ~chunk.allowed(keys)[:, None]
+        empty = keys.number[chunk.query_rows][:, None, :, None] == 0 if keys.some_without else None
+        added = offsets = None
+        if walk.table is not None:
+            offsets = _Offsets.of(walk.problem, chunk)
+            added = offsets.read(walk.table)
+        if forbidden is not None and walk.tame:
+            if added is None:
+                added = walk.zeros(*forbidden.shape).masked_fill_(forbidden, -torch.inf)
+            else:
+                added = added.masked_fill(forbidden, -torch.inf)
+        return _Masks(forbidden, added, empty, offsets)
+
+
+@dataclass(frozen=True)
+class _Offsets:
+    """Where the pairs of a chunk lie in a table of j - i: the offsets of a tile's diagonals where all tiles are alike."""
+
+    rows: int
+    spans: list[tuple[int, int]] | None
+    """Of each span of keys: the offset of the tile's first row and the span's first key, and the span's width."""
+    places: Tensor | None
+    """`[c, rows, width]`, where tiles differ."""
+
+    @staticmethod
+    def of(problem: Problem, chunk: Chunk) -> _Offsets:
+        i, j = problem.layout.index, problem.key_layout.index
+        if chunk.strides is not None:
+            tile = torch.arange(chunk.tiles, device=i.device)
+            row = i[chunk.strides.row + tile * chunk.strides.row_step]
+            shifts = torch.stack([j[first + tile * step] - row for first, step, _ in chunk.strides.keys])
+            if bool((shifts == shifts[:, :1]).all()):
+                widths = [width for _, _, width in chunk.strides.keys]
+                return _Offsets(chunk.rows, list(zip(shifts[:, 0].tolist(), widths, strict=True)), None)
+        places = j[chunk.keys()[0]][:, None, :] - i[chunk.query_rows][:, :, None]
+        # What lies beyond the reach is forbidden.
+        return _Offsets(chunk.rows, None, places.clamp(-problem.reach, problem.reach) + problem.reach)
+
+    def read(self, table: Tensor) -> Tensor:
+        """`[c or 1, h, rows, width]` of table `[h, 2 * reach + 1]`."""
+        if self.spans is None:
+            return table[:, self.places].transpose(0, 1)
+        parts = []
+        for shift, width in self.spans:
+            line = table.new_zeros(len(table), width + self.rows - 1)
+            there, here = self._overlap(shift, width, table.shape[1])
+            line[:, there] = table[:, here]
+            # One diagonal after another: each row reads the line one place further to the left than the row before.
+            lines = line[:, None].expand(-1, self.rows, -1).contiguous()
+            parts.append(_diagonals(lines, width))
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1))[None]
+
+    def add(self, table: Tensor, part: Tensor) -> None:
+        """Adds `part [c, h, rows, width]` to where it was read from."""
+        if self.spans is None:
+            assert self.places is not None
+            head = torch.arange(len(table), device=table.device)[:, None, None] * table.shape[1]
+            places = (self.places[:, None] + head).flatten()
+            if table.is_cuda:
+                table.view(-1).index_put_((places,), part.flatten(), accumulate=True)
+            else:
+                table.view(-1).index_add_(0, places, part.flatten())
+            return
+        total, begin = part.sum(0), 0
+        for shift, width in self.spans:
+            lines = table.new_zeros(len(table), self.rows, width + self.rows - 1)
+            _diagonals(lines, width).copy_(total[..., begin : begin + width])
+            there, here = self._overlap(shift, width, table.shape[1])
+            table[:, here] += lines.sum(1)[:, there]
+            begin += width
+
+    def _overlap(self, shift: int, width: int, size: int) -> tuple[slice, slice]:
+        """The part of a tile's diagonals that a table of so many offsets has, in the one and in the other."""
+        first = shift - (self.rows - 1) + size // 2
+        low, high = min(max(first, 0), size), min(max(first + width + self.rows - 1, 0), size)
+        return slice(low - first, high - first) if high > low else slice(0, 0), slice(low, high)
+
+
+def _diagonals(lines: Tensor, width: int) -> Tensor:
+    """`[h, rows, width]` of lines `[h, rows, width + rows - 1]`: row b begins at place `rows - 1 - b`; no copy."""
+    heads, rows, length = lines.shape
+    return lines.as_strided((heads, rows, width), (rows * length, length - 1, 1), lines.storage_offset() + rows - 1)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Some heads of a chunk: matrices `[z, ., .]`, one for each tile and head, tile by tile."""
+
+    walk: _Walk
+    chunk: Chunk
+    masks: _Masks
+    heads: slice
+
+    @property
+    def forbidden(self) -> Tensor | None:
+        return self.masks.forbidden
+
+    @property
+    def _number(self) -> int:
+        return self.heads.stop - self.heads.start
+
+    def by_tile(self, x: Tensor) -> Tensor:
+        """`[c, h, ., .]`"""
+        return x.view(self.chunk.tiles, self._number, *x.shape[1:])
+
+    def queries(self, x: Tensor) -> Tensor:
+        """`[z, rows, .]` of x `[t, h, .]`"""
+        return self.chunk.of_queries(x[:, self.heads]).flatten(0, 1)
+
+    def real_queries(self, x: Tensor) -> Tensor:
+        """The same, zero for rows that pad."""
+        found, real = self.queries(x), self.chunk.real_rows
+        if real is not None:
+            self.by_tile(found).masked_fill_(~real[:, None, :, None], 0)
+        return found
+
+    @property
+    def _shared(self) -> int:
+        return self.walk.problem.heads // self.walk.problem.key_heads
+
+    @property
+    def _key_heads(self) -> slice:
+        first = self.heads.start // self._shared
+        return slice(first, first + max(1, self._number // self._shared))
+
+    def keys(self, x: Tensor) -> Tensor:
+        """`[z, width, .]` of x `[u, g, .]`"""
+        found = self.chunk.of_keys(x[:, self._key_heads])
+        if found.shape[1] < self._number:
+            found = found.repeat_interleave(self._shared, 1)
+        return found.flatten(0, 1)
+
+    def weights(self) -> Tensor:
+        """`[z, rows, width]`, before dropout."""
+        q, k = self.queries(self.walk.rows[0]), self.keys(self.walk.rows[1]).transpose(1, 2)
+        s = self.walk.buffer(0, (len(q), q.shape[1], k.shape[2]))
+        added = self.masks.added
+        if added is not None and added.shape[1] > 1:
+            added = added[:, self.heads]
+        if added is None or (self.chunk.tiles > 1 and self._number > 1):
+            torch.baddbmm(s, q, k, beta=0, alpha=self.walk.scale, out=s)
+            if added is not None:
+                self.by_tile(s).add_(added)
+        else:
+            torch.baddbmm(added.flatten(0, 1), q, k, alpha=self.walk.scale, out=s)
+        if self.forbidden is not None and not self.walk.tame:
+            self.by_tile(s).masked_fill_(self.forbidden, -torch.inf)
+        s = torch.softmax(s, -1, out=s) if s.device.type == "cpu" else s.softmax(-1)
+        if self.masks.empty is not None:
+            self.by_tile(s).masked_fill_(self.masks.empty, 0)
+        return s
+
+    def factors(self, dropout: Dropout) -> Tensor:
+        """`[z, rows, width]` what dropout multiplies the weights with."""
+        head = torch.arange(self.heads.start, self.heads.stop, device=self.walk.problem.device)[:, None, None]
+        rows, keys = self.chunk.query_rows, self.chunk.keys()[0]
+        return dropout.factors(head, rows[:, None, :, None], keys[:, None, None, :], self.walk.type).flatten(0, 1)
+
+    def put_queries(self, total: Tensor, part: Tensor) -> None:
+        self.chunk.put_queries(total[:, self.heads], self.by_tile(part))
+
+    def add_keys(self, total: Tensor, part: Tensor, factor: float) -> None:
+        part = self.by_tile(part)
+        if self._number > 1 and self._shared > 1:
+            part = part.unflatten(1, (-1, self._shared)).sum(2)
+        self.chunk.add_keys(total[:, self._key_heads], part, factor)
+
+    def add_bias(self, table: Tensor, ds: Tensor) -> None:
+        assert self.masks.offsets is not None
+        self.masks.offsets.add(table[self.heads], self.by_tile(ds))
