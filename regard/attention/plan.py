@@ -9,7 +9,7 @@ import torch
 
 from regard.attention import costs
 from regard.attention.dropout import Dropout
-from regard.attention.executors import blocks, dense, edges, kernelized
+from regard.attention.executors import blocks, dense, edges, fused, kernelized
 from regard.attention.problem import Problem
 from regard.attention.spec import Attention
 from regard.errors import InputError, nearest
@@ -17,7 +17,13 @@ from regard.sets import Layout
 
 __all__ = ["EXECUTORS", "Plan", "check", "choose", "plan"]
 
-EXECUTORS: dict[str, ModuleType] = {"dense": dense, "blocks": blocks, "edges": edges, "kernelized": kernelized}
+EXECUTORS: dict[str, ModuleType] = {
+    "dense": dense,
+    "blocks": blocks,
+    "edges": edges,
+    "fused": fused,
+    "kernelized": kernelized,
+}
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ def plan(
 
     >>> from regard import Layout
     >>> print(plan(Attention(), Layout.of_lengths([100, 200]), heads=4, d=16).executor)
-    dense
+    fused
     """
     drop = Dropout(dropout) if dropout else None
     problem = Problem(attention.for_heads(heads), layout, key_layout or layout, heads, heads, d, d, dtype, drop)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from numba import njit
 
-__all__ = ["compiled", "inlined", "share"]
+__all__ = ["as_written", "compiled", "inlined", "share"]
 
 # What of "fast" arithmetic leaves NaN and infinity their meaning.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -31,6 +31,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part of kernels, compiled into each of them."""
     return njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
+
+
+def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of kernels whose arithmetic is not reordered: it holds instructions chosen by hand."""
+    # Said, lest it is inherited from the kernel.
+    return njit(nogil=True, fastmath=False, error_model="numpy")(function)
 
 
 def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -> None:
