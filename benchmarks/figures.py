@@ -1,10 +1,12 @@
-"""The pictures of the README and the docs, drawn from the code that they show.
+"""The pictures of the README and the docs, drawn from the code that they show and from results.
 
 python -m benchmarks.figures
 """
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from regard.attention.drawing import matrix, on_grid, plot
 from regard.attention.spec import parse
 
-__all__ = ["FIGURES", "main", "overview", "patterns"]
+__all__ = ["FIGURES", "main", "overview", "papers", "patterns"]
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 INK, SOFT, ACCENT = "#30343f", "#c9ced6", "#2f6db5"
@@ -35,19 +38,43 @@ def patterns(size: int = 14) -> Figure:
         "Window(2, 2) | First(1)",
     )
     figure, axes = plt.subplots(1, len(shown), figsize=(15, 2.4), layout="constrained")
-    i, j = np.indices((size, size))
-    colors = matplotlib.colors.ListedColormap(["#eef0f3", ACCENT])
     for axis, text in zip(axes, shown, strict=True):
-        axis.imshow(parse(text).allows(i, j), cmap=colors, vmin=0, vmax=1)
-        axis.set_xticks(np.arange(-0.5, size), labels=[])
-        axis.set_yticks(np.arange(-0.5, size), labels=[])
-        axis.grid(color="white", linewidth=0.8)
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
+        plot(parse(text), size, axis)
         axis.set_title(text, fontsize=8.5, color=INK, family="monospace")
-    axes[0].set_ylabel("query", color=INK)
-    axes[0].set_xlabel("key", color=INK)
+        if axis is not axes[0]:
+            axis.set(xlabel=None, ylabel=None)
     return figure
+
+
+def papers(size: int = 24) -> Figure:
+    """The patterns of papers; those of pictures as the keys that one query sees on a grid of pixels."""
+    matrices = {
+        "Longformer": ("Window(2, 2) | First(1)",),
+        "BigBird": ("Window(2, 2) | First(1) | RandomBlocks(2, 2)",),
+        "Sparse Transformer, two heads": ("Window(4, 0)", "Stride(5) & Causal()"),
+        "speech: a bounded look ahead": ("Window(8, 2)",),
+        "dilated window": ("Dilated(3, 3, 3)",),
+    }
+    grids = {"Near(2)": "Near(2)", "Image Transformer": "Near(2) & Causal()", "axial": "AlongAxis(0) | AlongAxis(1)"}
+    figure, axes = plt.subplots(2, 4, figsize=(13, 7), layout="constrained")
+    for axis, (name, texts) in zip(axes.flat, matrices.items(), strict=False):
+        plot(parse(texts[0]), size, axis)
+        for text, hue in zip(texts[1:], HUES[1:], strict=False):
+            _fill(axis, matrix(parse(text), size).numpy(), hue)
+        axis.set_title(f"{name}\n{', '.join(texts)}", fontsize=8.5, color=INK)
+    for axis, (name, text) in zip(axes.flat[len(matrices) :], grids.items(), strict=True):
+        query, side = (5, 6), 12
+        plot(parse("~Everyone()"), side, axis)
+        _fill(axis, on_grid(parse(text), side, side, query).numpy(), ACCENT)
+        axis.plot(query[1], query[0], "o", color="white", markersize=7)
+        axis.set(xlabel="column", ylabel="row")
+        axis.set_title(f"{name}, on a picture\n{text}", fontsize=8.5, color=INK)
+    return figure
+
+
+def _fill(axis: Axes, cells: np.ndarray, hue: str) -> None:
+    """Colors the cells that are not zero."""
+    axis.imshow(np.ma.masked_equal(cells, 0), cmap=matplotlib.colors.ListedColormap([hue]))
 
 
 def overview() -> Figure:
@@ -85,7 +112,7 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=SOFT, linewidth=1.6))
 
 
-FIGURES = {"patterns": patterns, "overview": overview}
+FIGURES = {"patterns": patterns, "papers": papers, "overview": overview}
 
 
 def main() -> int:

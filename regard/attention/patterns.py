@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regard.attention.pairs import Intervals, Pairs, Rows
+    from regard.sets import Layout
 
 __all__ = [
     "AlongAxis",
@@ -87,6 +88,19 @@ class Pattern(Value):
 
     def keys(self, rows: Rows) -> Intervals:
         return rows.tried(self)
+
+    def draw(self, layout: Layout | int = 16) -> str:
+        """The pattern as text, on the first set of a layout or on n vectors; `regard.attention.drawing` has pictures.
+
+        >>> print(Window(1, 0).draw(4))
+        ██······
+        ████····
+        ··████··
+        ····████
+        """
+        from regard.attention.drawing import text
+
+        return text(self, layout)
 
     def __and__(self, other: Pattern) -> And:
         return And(self, other) if isinstance(other, Pattern) else NotImplemented

@@ -9,15 +9,12 @@ from regard.cli.options import parse, parser
 from regard.errors import InputError
 
 if TYPE_CHECKING:
-    from regard.attention.patterns import Pattern
     from regard.sets import Layout
 
-__all__ = ["draw", "run"]
+__all__ = ["run"]
 
-_SHADES = "·░▒▓█"
-_CELLS = 32  # the side of a picture
 _MOST = 10_000_000  # vectors, sets or edges to be told about, as their places are in memory
-_SAMPLES = 16  # the side of a cell's grid of samples
+_DRAWN = 4  # different patterns of heads
 
 _DESCRIPTION = """What would run an attention: the executor, why not the others, pairs, operations and bytes.
 SPEC is a pattern such as "Window(64, 16) | First(1)", or a whole "Attention(score=Additive(), pattern=Causal())"."""
@@ -59,7 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     attention = Attention(pattern=value) if isinstance(value, (Pattern, tuple)) else value
     if not isinstance(attention, Attention):
         raise InputError(f"SPEC is {chosen.spec!r}, expected a pattern or an Attention")
-    layout = _layout(chosen.sets, chosen.length, chosen.degree)
+    coordinates = max(pattern.coordinates for pattern in attention.patterns)
+    layout = _layout(chosen.sets, chosen.length, chosen.degree, coordinates)
     report = plan(
         attention,
         layout,
@@ -70,45 +68,24 @@ def run(arguments: Sequence[str]) -> int:
         dtype=getattr(torch, chosen.dtype),
     )
     print(report)
-    for pattern in dict.fromkeys(attention.patterns):
-        print(f"\n{pattern!r}, queries down, keys across")
-        print(draw(pattern, layout))
+    groups = report.problem.groups
+    for pattern, heads in groups[:_DRAWN]:
+        of = "" if len(groups) == 1 else f" of head {heads[0]}" if len(heads) == 1 else f" of {len(heads)} heads"
+        print(f"\n{pattern!r}{of}, queries down, keys across")
+        print(pattern.draw(layout))
+    if len(groups) > _DRAWN:
+        print(f"\nand {len(groups) - _DRAWN} patterns of other heads")
     return 0
 
 
-def draw(pattern: Pattern, layout: Layout) -> str:
-    """The pattern on the first set: a row for each query, or each stretch of queries, shaded by how much it allows.
+def _layout(sets: int, length: int, degree: int, coordinates: int) -> Layout:
+    """Sets of that length; with a degree, each vector has an edge to itself and to those after it, around a ring.
 
-    Long sets are drawn from a grid of samples, the same for queries and keys; what allows any sample is never blank.
-
-    >>> from regard import Layout
-    >>> from regard.attention.patterns import Causal
-    >>> print(draw(Causal(), Layout.of_lengths([3])))
-    ██····
-    ████··
-    ██████
+    Vectors that are asked for coordinates lie on a grid as square as can be.
     """
     import torch
 
-    from regard.attention.pairs import Pairs
-
-    length = int(layout.lengths[0]) if layout.sets else 0
-    if length == 0:
-        return "(no vectors)"
-    cells = min(length, _CELLS)
-    samples = 1 if length <= _CELLS else min(_SAMPLES, length // cells)
-    rows = torch.arange(cells * samples) * length // (cells * samples)
-    pairs = Pairs(layout, layout, rows[:, None], rows)
-    allowed = pattern.allows(pairs.i, pairs.j, pairs).expand(len(rows), len(rows))
-    share = allowed.reshape(cells, samples, cells, samples).double().mean(dim=(1, 3))
-    shades = (share * (len(_SHADES) - 1)).ceil().long()
-    return "\n".join("".join(_SHADES[shade] * 2 for shade in row) for row in shades.tolist())
-
-
-def _layout(sets: int, length: int, degree: int) -> Layout:
-    """Sets of that length; with a degree, each vector has an edge to itself and to those after it, around a ring."""
-    import torch
-
+    from regard.attention.drawing import grid
     from regard.sets import Layout
 
     edges = None
@@ -116,4 +93,5 @@ def _layout(sets: int, length: int, degree: int) -> Layout:
         rows = torch.arange(sets * length).repeat_interleave(min(degree, length))
         step = torch.arange(min(degree, length)).repeat(sets * length)
         edges = torch.stack([rows, rows - rows % length + (rows + step) % length])
-    return Layout(torch.arange(sets + 1) * length, edges=edges)
+    coords = grid(length, coordinates).repeat(sets, 1) if coordinates else None
+    return Layout(torch.arange(sets + 1) * length, coords, edges)

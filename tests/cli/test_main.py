@@ -147,6 +147,22 @@ def test_plan_shows_every_stretch_of_a_long_pattern_that_allows_anything(capsys)
     assert picture[0][4:] == "·" * 60
 
 
+def test_plan_draws_the_heads_that_differ(capsys):
+    assert main(["plan", "(Causal(), Window(0, 0), Causal())", "--length", "2", "--heads", "3", "--width", "12"]) == 0
+    out = capsys.readouterr().out
+    assert "Causal() of 2 heads, queries down, keys across\n██··\n████\n" in out
+    assert "Window(left=0, right=0) of head 1, queries down, keys across\n██··\n··██\n" in out
+    assert main(["plan", "RandomBlocks(1, 2)", "--length", "8", "--heads", "6", "--width", "12"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("queries down") == 4
+    assert out.endswith("and 2 patterns of other heads\n")
+
+
+def test_plan_lays_vectors_onto_a_grid_where_coordinates_are_asked_for(capsys):
+    assert main(["plan", "Near(1)", "--length", "9", "--sets", "2", "--heads", "1"]) == 0
+    assert "pairs     98 (60.49% of all)" in capsys.readouterr().out
+
+
 def test_plan_of_edges_needs_some(capsys):
     assert "edges" in refused(["plan", "Edges()", "--length", "4"], capsys)
     assert main(["plan", "Edges()", "--length", "4", "--degree", "2", "--sets", "3", "--heads", "1"]) == 0
