@@ -28,7 +28,8 @@ from regard.errors import InputError
 
 __all__ = ["main", "measure", "reached"]
 
-_MATRIX = "matrix product"
+_MATRIX, _COPY = "matrix product", "copy"
+_COPIED = 1 << 26
 _QUICK_VECTORS = 8192
 
 
@@ -41,6 +42,8 @@ def measure(case: Case, repeats: int = 5, memory: bool = True) -> dict[str, Any]
     there = {name: missing(name) for name in case.peers}
     contestants = {"regard": ours(case, inputs), "new layout": ours(case, inputs, fresh=True), _MATRIX: _matrix(case)}
     contestants |= {name: PEERS[name].make(case, inputs) for name, why in there.items() if why is None}
+    if case.attention.patterns[0].reads_edges:
+        contestants[_COPY] = _copy()
     times = race(contestants, repeats)
     seconds = times["regard"].seconds
     rate, flops = 2 * 1024**3 / times[_MATRIX].seconds, case.flops()
@@ -48,6 +51,13 @@ def measure(case: Case, repeats: int = 5, memory: bool = True) -> dict[str, Any]
     row |= {"ms": _ms(seconds), "new layout ms": _ms(times["new layout"].seconds)}
     if case.matrix:
         row |= {"GFLOP": _digits(flops / 1e9), "of G": _digits(flops / seconds / rate)}
+    if _COPY in times:
+        memory_rate, moved = 2 * _COPIED / times[_COPY].seconds, case.gathered()
+        row |= {
+            "GB": _digits(moved / 1e9),
+            "of M": _digits(moved / seconds / memory_rate),
+            "M": _digits(memory_rate / 1e9),
+        }
     row |= {"G": round(rate / 1e9, 1)}
     if memory:
         row |= {"MB": _digits(peak_memory(contestants["regard"]) / 1e6)}
@@ -65,6 +75,11 @@ def measure(case: Case, repeats: int = 5, memory: bool = True) -> dict[str, Any]
 def _matrix(case: Case) -> Contestant:
     a = torch.randn(1024, 1024).to(case.dtype)
     return Contestant(lambda: a @ a)
+
+
+def _copy() -> Contestant:
+    a = torch.ones(_COPIED, dtype=torch.uint8)
+    return Contestant(a.clone)
 
 
 def _peer(

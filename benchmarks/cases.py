@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -146,6 +146,10 @@ class Case:
         if self.layer:
             forward += self.total * 2.0 * _MATRICES[self.layer] * (self.heads * self.d) ** 2
         return forward * (1 + BACKWARD if self.backward else 1)
+
+    def gathered(self) -> float:
+        """Bytes of the keys and values that the allowed pairs read; backward 2.5 times as many."""
+        return self.problem().pairs * (self.d + self.d) * self.dtype.itemsize * (1 + BACKWARD if self.backward else 1)
 
     def inputs(self, seed: int = 0) -> Inputs:
         """Normal numbers, the same every time."""
@@ -320,28 +324,25 @@ def _sparse() -> list[Case]:
 
 
 def _graphs() -> list[Case]:
-    """Layers on tolokers: 11,758 nodes, 1,038,000 directed edges."""
+    """Layers on tolokers, 11,758 nodes and 1,038,000 directed edges, and on random graphs of 16,384 nodes."""
     layers = (
         ("Dot()", "qkv", 4, 32, "TransformerConv", 16),
         ("Separable()", "one", 8, 8, "GATConv", 7),
         ("Additive('leaky_relu')", "pair", 8, 8, "GATv2Conv", 8),
     )
-    return [
-        Case(
-            f"tolokers, {peer} {heads} x {d}",
-            "graphs",
-            f"Attention(score={score}, pattern=Edges())",
-            (11758,),
-            heads=heads,
-            d=d,
-            layer=layer,
-            peers=(peer,),
-            floors=(Floor(peer, floor),),
-            matrix=False,
-            graph=True,
-        )
-        for score, layer, heads, d, peer, floor in layers
-    ]
+    cases = []
+    for score, layer, heads, d, peer, floor in layers:
+        text = f"Attention(score={score}, pattern=Edges())"
+        plain = Case(f"tolokers, {peer} {heads} x {d}", "graphs", text, (11758,), heads=heads, d=d)
+        plain = replace(plain, layer=layer, peers=(peer,), matrix=False)
+        cases.append(replace(plain, floors=(Floor(peer, floor),), graph=True))
+        if peer == "GATConv":
+            line = f"random graph, {peer} {heads} x {d}"
+            cases += [
+                replace(plain, name=f"{line}, edges {16384 * n:,}", lengths=(16384,), degree=n, line=line)
+                for n in (4, 16, 64)
+            ]
+    return cases
 
 
 CASES = [case for make in (_windows, _everyone, _bfloat16, _additive, _kernelized, _sparse, _graphs) for case in make()]

@@ -53,14 +53,51 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     return cells
 
 
+def _attention(row: dict[str, Any]) -> dict[str, str]:
+    """The cells of a case of the attention benchmark: its time, its limit, and each peer as a multiple of its time."""
+    cells = {"case": row["case"], "executor": row["executor"]}
+    if "skipped" in row:
+        return cells | {"ms": row["skipped"]}
+    cells |= {"ms": _number(row["ms"])}
+    cells |= {rate: f"{row[rate]:.2f}" for rate in ("of G", "of M") if rate in row}
+    cells |= {"MB": _number(round(row["MB"])) if "MB" in row else ""}
+    beside = [f"{name} {peer['ratio']:.3g}x ({_number(peer['ms'])} ms)" for name, peer in row["peers"].items()]
+    beside += [f"{name} not installed" for name in row.get("missing", {})]
+    if "errors" in row:
+        beside += ["largest error " + ", ".join(f"{name} {error:.1e}" for name, error in row["errors"].items())]
+    expected = []
+    for floor in row["floors"]:
+        verdict = {True: "reached", False: "**not reached**", None: "not measured"}[floor["met"]]
+        if floor["met"] is not None:
+            verdict += f": {floor['reached']:.3g}"
+        bound = "at least" if floor["at least"] else "at most"
+        expected.append(f"{bound} {floor['floor']:.3g} {floor['than']} ({verdict})")
+    return cells | {"peers: their time to ours": "; ".join(beside), "expected": "; ".join(expected)}
+
+
+def _choice(row: dict[str, Any]) -> dict[str, str]:
+    """The cells of a case on which every executor was measured."""
+    times = ", ".join(f"{name} {_number(ms)}" for name, ms in sorted(row["ms"].items(), key=lambda each: each[1]))
+    cells = {"case": row["case"], "choice": row["choice"], "ms of each": times}
+    cells["choice to best"] = f"{row['choice to best']:.2f}" if "choice to best" in row else "under 2 ms"
+    if "MB" in row:
+        cells |= {"MB": f"{row['MB']['measured']:.0f}", "predicted to measured": f"{row['predicted to measured']:.2f}"}
+    return cells
+
+
+# How the rows of a kind of result become cells.
+_KINDS = {"attention": _attention, "choices": _choice}
+
+
 def table(result: dict[str, Any]) -> str:
     """A result file as a Markdown table, with the data and the machine in a line below it."""
-    rows = [_cells(row) for row in result["rows"]]
+    rows = [_KINDS.get(result.get("kind", ""), _cells)(row) for row in result["rows"]]
     found = list(dict.fromkeys(heading for row in rows for heading in row))
     known = [heading for heading in HEADINGS.values() if heading in found]
     headings = known + [heading for heading in found if heading not in known]
     lines = [headings, ["---"] * len(headings), *([row.get(heading, "") for heading in headings] for row in rows)]
     about = [str(result[key]) for key in ("data", "split") if result.get(key)]
+    about += [f"{key}: {_number(value)}" for key, value in result.get("summary", {}).items()]
     about += [f"{key}: {_number(value)}" for key, value in result.get("machine", {}).items()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{'; '.join(about)}.\n"
 

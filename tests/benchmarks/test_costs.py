@@ -1,0 +1,95 @@
+"""The cost model's measurement: the fit, the grid, and when it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import costs
+from benchmarks.costs import UnsteadyError, errors, fit, steadily
+from benchmarks.grid import GRID, sentences
+from regard.attention.plan import EXECUTORS
+from regard.errors import InputError
+
+TRUE = {"calls": 2e-4, "pairs": 3e-9, "products": 2e-11}
+
+
+def made_up(noise: float) -> tuple[list[dict[str, float]], list[float]]:
+    random = np.random.default_rng(0)
+    works = [
+        {"calls": 1.0, "pairs": n * m, "products": n * m * 64 * h}
+        for n in (10, 300, 9000)
+        for m in (10, 400)
+        for h in (1, 8)
+    ]
+    seconds = [
+        sum(TRUE[kind] * x for kind, x in work.items()) * (1 + noise * random.standard_normal()) for work in works
+    ]
+    return works, seconds
+
+
+def test_the_fit_recovers_known_constants():
+    works, seconds = made_up(0)
+    found = fit(works, seconds)
+    assert found == pytest.approx(TRUE, rel=1e-3)
+    assert errors(found, works, seconds) == pytest.approx([1] * len(works), rel=1e-3)
+
+
+def test_noise_moves_the_fit_a_little():
+    works, seconds = made_up(0.03)
+    found = fit(works, seconds)
+    assert all(value >= 0 for value in found.values())
+    assert errors(found, works, seconds) == pytest.approx([1] * len(works), rel=0.15)
+
+
+def test_no_kind_of_work_costs_less_than_nothing():
+    assert fit([{"a": 1, "b": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 3}], [3.0, 2.0, 1.0])["b"] == 0
+
+
+def test_a_kind_that_no_case_has_is_refused():
+    with pytest.raises(InputError, match="no case has work of the kind 'pairs', expected one on the grid"):
+        fit([{"calls": 1, "pairs": 0}, {"calls": 2, "pairs": 0}], [1.0, 2.0])
+
+
+def test_an_unsteady_rate_is_refused_after_some_attempts():
+    rates, parts = iter([150.0, 120.0, 100.0]), []
+    with pytest.raises(UnsteadyError, match="went from 200 to 100 GFLOP/s, expected it to keep within 10%"):
+        steadily(lambda: parts.append(1), lambda: next(rates), 200.0, attempts=3, pause=0)
+    assert len(parts) == 3
+
+
+def test_a_rate_that_comes_back_is_enough():
+    rates, parts = iter([150.0, 195.0]), iter(["disturbed", "kept"])
+    assert steadily(lambda: next(parts), lambda: next(rates), 200.0, pause=0) == ("kept", 195.0)
+
+
+def test_the_command_refuses_in_a_sentence_and_writes_nothing(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "costs.json"
+    path.write_text(costs.COSTS.read_text())
+    rates = iter([200.0, *[100.0] * 9])
+    monkeypatch.setattr(costs, "COSTS", path)
+    monkeypatch.setattr(costs, "matrix_rate", lambda: next(rates))
+    monkeypatch.setattr(costs, "GRID", GRID[:2])
+    monkeypatch.setattr(costs.time, "sleep", lambda seconds: None)
+    assert costs.main(["--only", "dense"]) == 2
+    assert "the matrix rate went from 200 to 100 GFLOP/s" in capsys.readouterr().err
+    assert path.read_text() == costs.COSTS.read_text()
+
+
+def test_every_kind_of_work_is_on_the_grid():
+    for name, module in EXECUTORS.items():
+        works = [module.work(problem) for case in GRID if module.why_not(problem := case.problem()) is None]
+        assert works, f"no case of the grid suits {name}"
+        missing = {kind for work in works for kind in work} - {kind for work in works for kind, x in work.items() if x}
+        assert not missing, f"the grid has no case with {missing} for {name}"
+
+
+def test_what_was_measured_is_what_executors_name():
+    known = json.loads(costs.COSTS.read_text())["seconds"]
+    assert set(known) == set(EXECUTORS)
+
+
+def test_sentences_are_the_same_every_time():
+    assert sentences(5) == sentences(5)
+    assert len(sentences(64)) == 64
+    assert min(sentences(64)) >= 1
