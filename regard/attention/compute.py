@@ -34,7 +34,9 @@ def compute(
     check_parameters(attention, tensors.parameters, attention.parameters(problem.heads, problem.d, problem.e))
     chosen = choose(problem, executor)
     prepared = problem.attention.prepare(tensors.parameters, lambda: problem.reach)
-    return EXECUTORS[chosen.executor].run(problem, replace(tensors, parameters=prepared))
+    if prepared is not tensors.parameters:
+        tensors = replace(tensors, parameters=prepared)
+    return EXECUTORS[chosen.executor].run(problem, tensors)
 
 
 def pose(

@@ -78,6 +78,17 @@ class Attention(Value):
         """The text form, which `parse` reads back."""
         return repr(self)
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.score, self.pattern, self.normalizer, self.bias))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Hashes of texts differ from process to process.
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
+
     @property
     def patterns(self) -> tuple[Pattern, ...]:
         """The pattern of every head, or one for all of them."""

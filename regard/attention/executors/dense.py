@@ -7,7 +7,7 @@ that no vector of another set is ever touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -87,8 +87,6 @@ class _Rectangle:
 
     query_rows: Tensor
     key_rows: Tensor
-    queries: slice
-    keys: slice
     real: Tensor | None
     """`[g, 1, m]` True where a key is real, or None where all are."""
 
@@ -141,20 +139,18 @@ def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
     # A set without queries or without keys has nothing to compute.
     order = order[(layout.lengths[order] > 0) & (key_layout.lengths[order] > 0)]
     n, m = layout.lengths[order].tolist(), key_layout.lengths[order].tolist()
-    each, at_query, at_key = [], 0, 0
+    each, at = [], 0
     back = torch.full((layout.total,), -1, device=layout.device)
     for begin, end in _cut(n, m):
         query_rows, real_queries = _rows(layout, order[begin:end])
         key_rows, real_keys = _rows(key_layout, order[begin:end])
-        queries = slice(at_query, at_query + query_rows.numel())
-        keys = slice(at_key, at_key + key_rows.numel())
-        places = torch.arange(queries.start, queries.stop, device=layout.device).view_as(query_rows)
+        places = torch.arange(at, at + query_rows.numel(), device=layout.device).view_as(query_rows)
         back[query_rows[real_queries]] = places[real_queries]
         real = None if min(m[begin:end]) == max(m[begin:end]) else real_keys[:, None, :]
-        each.append(_Rectangle(query_rows, key_rows, queries, keys, real))
-        at_query, at_key = queries.stop, keys.stop
+        each.append(_Rectangle(query_rows, key_rows, real))
+        at += query_rows.numel()
     complete = bool((back >= 0).all())
-    back[back < 0] = at_query
+    back[back < 0] = at
     none = layout.offsets.new_zeros(0)
     query_order = torch.cat([r.query_rows.flatten() for r in each] or [none])
     key_order = torch.cat([r.key_rows.flatten() for r in each] or [none])
@@ -198,21 +194,35 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
         k, v = (x.index_select(0, rectangles.key_order) for x in (k, v))
     compute = _run_fused if _fused(problem) and _tame(problem, (q, k, v)) else _run_eager
     parts = []
-    for at, r in enumerate(rectangles.each):
+    for at, (r, *cut) in enumerate(_shares(rectangles.each, q, k, v)):
         g, n, m = *r.query_rows.shape, r.key_rows.shape[1]
-        cut = [
-            x[part].view(g, length, *x.shape[1:]).transpose(1, 2)
-            for x, part, length in ((q, r.queries, n), (k, r.keys, m), (v, r.keys, m))
-        ]
-        out = compute(problem, Tensors(cut[0], cut[1], cut[2], tensors.parameters), at, r)
+        ours, keys, values = (
+            x.view(g, length, *x.shape[1:]).transpose(1, 2) for x, length in zip(cut, (n, m, m), strict=True)
+        )
+        out = compute(problem, Tensors(ours, keys, values, tensors.parameters), at, r)
         parts.append(out.transpose(1, 2).reshape(g * n, problem.heads, problem.e))
     # Without any pair, zeros whose gradients are zeros: the sum of no queries.
-    out = torch.cat(parts) if parts else q.new_zeros(0, problem.heads, problem.e) + q[:0].sum()
+    out = q.new_zeros(0, problem.heads, problem.e) + q[:0].sum() if not parts else _joined(parts)
     if rectangles.in_order:
         return out
     if not rectangles.complete:
         out = torch.cat([out, out.new_zeros(1, *out.shape[1:])])
     return out.index_select(0, rectangles.back)
+
+
+def _shares(
+    each: list[_Rectangle], q: Tensor, k: Tensor, v: Tensor
+) -> Iterable[tuple[_Rectangle, Tensor, Tensor, Tensor]]:
+    """Every rectangle with its rows. One split costs one gradient as large as the whole, slices cost one each."""
+    if len(each) == 1:
+        return [(each[0], q, k, v)]
+    queries, keys = [r.query_rows.numel() for r in each], [r.key_rows.numel() for r in each]
+    return zip(each, q.split(queries), k.split(keys), v.split(keys), strict=True)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Joining one part would copy it."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _tame(problem: Problem, tensors: tuple[Tensor, ...]) -> bool:
@@ -235,14 +245,19 @@ def _run_fused(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangl
         # Causal queries see nothing behind the end of their set, so that they need no mask.
         real = None if rectangle.real is None or causal else rectangle.real[:, None]
         out = scaled_dot_product_attention(q, k, v, real, is_causal=causal, scale=scale, enable_gqa=grouped)
-        return out[..., : problem.e]
+        return _narrow(out, problem.e)
     mask = _mask(problem, at, rectangle)
     if mask is None:
-        return scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped)[..., : problem.e]
+        return _narrow(scaled_dot_product_attention(q, k, v, scale=scale, enable_gqa=grouped), problem.e)
     # A row without keys attends to all of them and is then struck out, so that neither it nor its gradient is NaN.
     nothing = mask.number == 0
     out = scaled_dot_product_attention(q, k, v, ~mask.forbidden | nothing, scale=scale, enable_gqa=grouped)
-    return out[..., : problem.e].masked_fill(nothing, 0)
+    return _narrow(out, problem.e).masked_fill(nothing, 0)
+
+
+def _narrow(x: Tensor, width: int) -> Tensor:
+    """The first numbers of each vector; a slice of everything would cost a copy in the backward pass."""
+    return x if x.shape[-1] == width else x[..., :width]
 
 
 def _run_eager(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
