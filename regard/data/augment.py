@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.sound import RATE, read_header, read_sound, read_span, sound_files
+from regard.data.sound import RATE, library, read_header, read_sound, read_span, sound_files
 from regard.errors import InputError, check_numbers
 
 __all__ = ["Draws", "Noise", "Reverberation", "SpecAugment", "Speed", "add_noise", "change_speed", "reverberate"]
@@ -185,9 +185,7 @@ def _listed(folder: str | None) -> list[Path]:
 
 def change_speed(samples: Array, factor: float) -> Array:
     """`[n]` to about `[n / factor]` samples at 16 kHz, whose every frequency is `factor` times as high."""
-    import soxr
-
-    changed: Array = samples if factor == 1 else soxr.resample(samples, RATE * factor, RATE)
+    changed: Array = samples if factor == 1 else library("soxr").resample(samples, RATE * factor, RATE)
     return changed
 
 

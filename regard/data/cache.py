@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +19,6 @@ from regard.errors import InputError
 __all__ = ["Arrays", "Computed", "Held", "Store", "stored"]
 
 _VERSION = 2  # in the key: to be raised when what is computed changes
-_LIBRARIES = ("kaldi-native-fbank", "soundfile", "soxr")
 _TOGETHER = 64  # arrays in a file, on average
 _LARGEST = 32 << 20  # bytes of source files for one file of arrays, as far as whole ones fit
 
@@ -98,17 +96,16 @@ def stored(paths: Sequence[Path], settings: str, compute: Callable[[Path], Array
     """`compute` of each path, where it is not in the cache yet, which it then is.
 
     A file of the cache holds the arrays of some paths that follow one another. Its key is the SHA-256 of the settings,
-    the versions of the libraries, and the path, size and time of change of each source. Where one file ends and the
-    next begins depends on the paths nearby only, so that one more source makes one file new. Files appear whole or
-    not at all: processes may fill the cache together, and one that is killed loses little.
+    which say all that decides what is computed, and of the path, size and time of change of each source. Where one file
+    ends and the next begins depends on the paths nearby only, so that one more source makes one file new. Files appear
+    whole or not at all: processes may fill the cache together, and one that is killed loses little.
 
     Raises:
         InputError: what `compute` raises, a missing source, or a cache that cannot be written to.
     """
-    kinds = " ".join(f"{name} {metadata.version(name)}" for name in _LIBRARIES)
     groups = list(_groups(paths))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = list(pool.map(lambda group: _written(group, f"{_VERSION} {kinds} {settings}", compute), groups))
+        files = list(pool.map(lambda group: _written(group, f"{_VERSION} {settings}", compute), groups))
     places = []
     for n, file in enumerate(files):
         offsets = _opened(file)[0]

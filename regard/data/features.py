@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.sound import LEAST, RATE, Resampler, read_blocks, read_header
+from regard.data.sound import LEAST, RATE, Resampler, library, read_blocks, read_header
 from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
@@ -34,8 +34,7 @@ class _Bank:
     """Frames of samples at 16 kHz that come in pieces: `[frames, 1 + mels]`, the logarithm of the energy first."""
 
     def __init__(self, mels: int) -> None:
-        import kaldi_native_fbank
-
+        kaldi_native_fbank = library("kaldi_native_fbank")
         options = kaldi_native_fbank.FbankOptions()
         options.frame_opts.samp_freq = RATE
         options.frame_opts.dither = 0

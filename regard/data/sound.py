@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ __all__ = [
     "RATE",
     "Header",
     "Resampler",
+    "library",
     "read_blocks",
     "read_header",
     "read_sound",
     "read_span",
     "sound_files",
     "sound_suffixes",
+    "versions",
 ]
 
 RATE = 16_000
@@ -34,10 +37,28 @@ _RATES = 1_000, 1_000_000
 _BLOCK = 1 << 18
 
 
+def library(name: str) -> Any:
+    """A package that reads sound.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        needed = "pip install 'regard[speech]'"
+        raise InputError(f"sound needs the package {name}, which cannot be imported here: {needed}") from None
+
+
+def versions() -> str:
+    """The packages that decide what samples and features are, with their versions."""
+    names = ("kaldi_native_fbank", "soundfile", "soxr")
+    return ", ".join(f"{name} {getattr(library(name), '__version__', '')}" for name in names)
+
+
 def sound_suffixes() -> tuple[str, ...]:
     """The endings of files that soundfile reads here, such as `.wav`."""
-    import soundfile
-
+    soundfile = library("soundfile")
     # Raw samples do not say their rate.
     named = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
     return (*sorted(named), ".aif", ".opus", ".oga")
@@ -74,8 +95,7 @@ class Header:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
-    import soundfile
-
+    soundfile = library("soundfile")
     if not path.is_file():
         raise InputError(f"{path} is not there, expected a sound file")
     if path.suffix.lower() == ".raw":
@@ -123,9 +143,7 @@ class Resampler:
         self._channels, self._where, self._taken = channels, where, 0
         self._stream: Any = None
         if rate != RATE:
-            import soxr
-
-            self._stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+            self._stream = library("soxr").ResampleStream(rate, RATE, 1, dtype="float32")
 
     def accept(self, samples: Array) -> Array:
         """`[n]` or `[n, channels]` between -1 and 1 to `[m]` float32, as many as can be known yet.

@@ -26,7 +26,7 @@ from regard.data.features import (
 from regard.data.files import PART_NAMES, labeled_files, read_table
 from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
 from regard.data.registry import locate
-from regard.data.sound import RATE, read_sound, sound_files, sound_suffixes
+from regard.data.sound import RATE, read_sound, sound_files, sound_suffixes, versions
 from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
 
@@ -151,7 +151,7 @@ class Sounds:
         """The frames of each sound that are kept: from the cache, or computed when they are asked for."""
         compute = partial(voiced_log_mel, mels=self.mels, rule=self.voice)
         if self.cache:
-            return stored(paths, f"log-mel {self.mels} {self.voice}", compute)
+            return stored(paths, f"log-mel {self.mels} {self.voice} {versions()}", compute)
         return Computed(paths, compute, count_frames)
 
     def _part(self, name: Part) -> list[_Listed]:
@@ -236,13 +236,13 @@ class _Varied(Frames):
         self._sounds: Arrays = Computed(paths, read_sound, count_samples)
         self._masks: Arrays | None = None
         if reader.cache:
-            self._sounds = stored(paths, "samples", read_sound)
+            self._sounds = stored(paths, f"samples {versions()}", read_sound)
         counts = [frames_of(samples) for samples in self._sounds.lengths]
         if reader.voice.detect:
             compute = partial(voiced_frames, rule=reader.voice)
             self._masks = Computed(paths, compute, count_frames)
             if reader.cache:
-                self._masks = stored(paths, f"voiced {reader.voice}", compute)
+                self._masks = stored(paths, f"voiced {reader.voice} {versions()}", compute)
                 counts = [int(self._masks[i].sum()) for i in range(len(paths))]
         counts = [frames_of(ceil((count + 0.5) * SHIFT / reader.speed.slowest)) for count in counts]
         super().__init__(reader, encoding, names, targets, counts, True)
