@@ -31,6 +31,8 @@ _BYTES, _MOST_BYTES = 3 << 19, 1 << 26
 # So many rows make a matrix product worth while.
 _FEW_ROWS = 16
 
+# What autograd holds of a chunk at its peak, for each number of its scores or of its bias: about so many.
+_HELD = 6
 
 Scores = Callable[[Problem, Tensor, Tensor, Pairs, Mapping[str, Tensor]], Tensor]
 """`[c, h, rows, width]`: the scores of a chunk, for q `[c, h, rows, d]`, k `[c, h, width, d]` and its pairs `[c, rows, width]`."""
@@ -68,10 +70,15 @@ def cut(problem: Problem, numbers: int) -> Chunks:
 
 
 def chunk_memory(problem: Problem, numbers: int) -> int:
-    """Bytes that both passes have allocated at their peak, above the inputs."""
-    wide = torch.promote_types(problem.dtype, torch.float32).itemsize
+    """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass."""
+    wide, width = torch.promote_types(problem.dtype, torch.float32).itemsize, problem.d + problem.e
+    rows = problem.layout.total * problem.heads, problem.key_layout.total * problem.key_heads
+    out = rows[0] * problem.e * problem.dtype.itemsize
+    gradients = rows[0] * problem.d + rows[1] * width
+    rounded = gradients * problem.dtype.itemsize if problem.dtype.itemsize < wide else 0
     largest = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, numbers)), default=0)
-    return 2 * problem.bytes + largest * problem.heads * (numbers + 3) * wide
+    held = _HELD * numbers + (0 if problem.attention.bias is None else _HELD)
+    return 2 * out + gradients * wide + rounded + largest * problem.heads * held * wide
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,8 @@ def _attend(
     """`[c, h, rows, e]`: the meaning, for q `[c, h, rows, d]`, k `[c, g, width, d]` and v `[c, g, width, e]`."""
     problem, attention = call.problem, call.problem.attention
     pairs = Pairs(*layouts, places.query_rows[:, :, None], places.key_rows[:, None, :])
-    k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (k, v))
+    if problem.key_heads != problem.heads:
+        k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (k, v))
     s = call.scores(problem, q, k, pairs, parameters)
     if places.forbidden is not None:
         s = s.masked_fill(places.forbidden, -torch.inf)
