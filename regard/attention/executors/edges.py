@@ -48,10 +48,33 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def memory(problem: Problem) -> int:
-    if _walks_rows(problem):
-        return 4 * problem.bytes
     held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
-    return problem.count(problem.union) * problem.heads * held * max(4, problem.dtype.itemsize) + problem.bytes
+    if not _walks_rows(problem):
+        return problem.count(problem.union) * problem.heads * held * max(4, problem.dtype.itemsize) + problem.bytes
+    from regard.attention.kernels.rows import blocks, width_of
+
+    queries, keys, heads = problem.layout.total, problem.key_layout.total, problem.heads
+    sizes = [len(block) for _, group in problem.groups for block in blocks(group)]
+    d, e = (sum(width_of(n, width) for n in sizes) for width in (problem.d, problem.e))
+    # Packed values and output, their gradients, the output's own two, and what is kept of each row and head.
+    numbers = 2 * (keys + queries) * e + 2 * queries * heads * problem.e + 7 * queries * heads
+    if isinstance(problem.attention.score, Separable):
+        numbers += 2 * (queries + keys) * heads
+    else:
+        numbers += 2 * (queries + keys) * d
+    numbers += _numbers_of_bias(problem)
+    return numbers * max(4, problem.dtype.itemsize)
+
+
+def _numbers_of_bias(problem: Problem) -> int:
+    """How many float32 numbers are held for the pairs, which only a bias asks for."""
+    bias, heads = problem.attention.bias, problem.heads
+    if bias is None:
+        return 0
+    held = 2 * heads + 4  # The bias, its gradient, and the pairs, which are of int64.
+    held += 3 * heads * problem.d if bias.reads_queries else 0
+    held += heads * (2 + problem.e) if bias.has_values else 0
+    return held * sum(problem.count(pattern) for pattern, _ in problem.groups)
 
 
 def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_rows: Tensor) -> tuple[Tensor, Pairs]:
@@ -114,6 +137,7 @@ class _Group:
         self.exact = torch.promote_types(problem.dtype, torch.float32)
         self.q, self.k, self.v = tensors.q, tensors.k, tensors.v
         score, bias = problem.attention.score, problem.attention.bias
+        self.same = tensors.k is tensors.v and not isinstance(score, Kernel | Separable)
         if isinstance(score, Kernel):
             # Features of a key that nobody sees may be infinite, and zero times their gradient is NaN.
             k = self.k.masked_fill(~compressed.seen()[:, None, None], 0)
@@ -134,7 +158,8 @@ class _Group:
         problem, compressed, n = self.problem, self.compressed, len(block)
         bias = problem.attention.bias
         q, k, w, d = self._scored(block)
-        v = rows.packed(_heads(self.v, self._keys(block)))
+        # Keys that are the values (GATv2) are packed once, and found in the nearest cache when they are summed.
+        v = k if self.same else rows.packed(_heads(self.v, self._keys(block)))
         form = _form(problem, n, d)
         seeds = torch.zeros(16, dtype=torch.int32)
         if problem.dropout is not None:

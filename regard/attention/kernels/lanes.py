@@ -65,10 +65,9 @@ def _binary(symbol: Any, emit: Callable[[Any, Any, Any, bool], Any]) -> None:
             return None
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return emit(builder, *args, isinstance(sig.args[0].scalar, types.Integer))
+        return emit(builder, args[0], args[1], isinstance(sig.args[0].scalar, types.Integer))
 
-    templates: Any = infer_global
-    templates(symbol)(Template)
+    infer_global(symbol)(Template)
     lower_builtin(symbol, Lanes, Lanes)(lower)
 
 
