@@ -1,0 +1,100 @@
+"""A running state gives, step by step, what the parallel form gives at once."""
+
+import statistics
+import time
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+from regard import Attention, InputError, Layout, attend
+from regard.attention.features import Elu, Favor
+from regard.attention.normalizers import Sum
+from regard.attention.patterns import Causal
+from regard.attention.remember import LinearState
+from regard.attention.scores import Kernel
+
+
+def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def linear(phi=None) -> Attention:
+    return Attention(Kernel(phi or Elu()), Causal(), Sum())
+
+
+@pytest.mark.parametrize("executor", ["dense", "kernelized"])
+@pytest.mark.parametrize("phi", [Elu(), Favor(features=24, seed=2)], ids=str)
+def test_every_step_is_the_parallel_form(phi, executor):
+    n, sets = 150, 3
+    q, k, v = normal(sets, n, 4, 8, seed=0), normal(sets, n, 2, 8, seed=1), normal(sets, n, 2, 5, seed=2)
+    layout = Layout.of_lengths([n] * sets)
+    whole = attend(linear(phi), *(x.flatten(0, 1) for x in (q, k, v)), layout, executor=executor).view(sets, n, 4, 5)
+    state = LinearState.empty(linear(phi), sets, key_heads=2, d=8, e=5, dtype=torch.float64)
+    for i in range(n):
+        out, state = state.step(q[:, i], k[:, i], v[:, i])
+        torch.testing.assert_close(out, whole[:, i], rtol=1e-9, atol=1e-11)
+
+
+def test_steps_go_on_after_sets_of_any_length():
+    layout = Layout.of_lengths([7, 0, 3])
+    q, k, v = normal(10, 2, 4, seed=0), normal(10, 2, 4, seed=1), normal(10, 2, 4, seed=2)
+    last = [normal(3, 2, 4, seed=n) for n in range(3, 6)]
+    out, _ = LinearState.empty(linear(), 3, 2, 4, 4, torch.float64).after(k, v, layout).step(*last)
+    for b, (begin, end) in enumerate(layout.offsets.unfold(0, 2, 1).tolist()):
+        x = [torch.cat([a[begin:end], new[b : b + 1]]) for a, new in zip((q, k, v), last, strict=True)]
+        whole = attend(linear(), *x, Layout.of_lengths([end - begin + 1]))
+        torch.testing.assert_close(out[b], whole[-1], rtol=1e-9, atol=1e-11)
+
+
+def test_half_precision_remembers_in_float32():
+    state = LinearState.empty(linear(), 1, 1, 4, 4, torch.bfloat16)
+    one = torch.ones(1, 1, 4, dtype=torch.bfloat16)
+    for _ in range(600):
+        out, state = state.step(one, one, one)
+    assert out.dtype == torch.bfloat16
+    assert (state.totals == 1200).all()
+
+
+def test_what_is_remembered_of_nothing_is_nothing():
+    state = LinearState.empty(linear(), 2, 1, 4, 3)
+    far = torch.full((2, 1, 4), -200.0)
+    out, _ = state.step(torch.ones(2, 1, 4), far, torch.ones(2, 1, 3))
+    assert (out == 0).all()
+
+
+def test_gradients_flow_through_steps():
+    q, k, v = (normal(5, 1, 3, seed=n).requires_grad_() for n in range(3))
+    whole = attend(linear(), q, k, v, Layout.of_lengths([5]))[-1].sum()
+    state = LinearState.empty(linear(), 1, 1, 3, 3, torch.float64)
+    for i in range(5):
+        out, state = state.step(q[i : i + 1], k[i : i + 1], v[i : i + 1])
+    for a, b in zip(torch.autograd.grad(out.sum(), (k, v)), torch.autograd.grad(whole, (k, v)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_state_is_a_tree_of_tensors():
+    state = LinearState.empty(linear(Favor(8, seed=3)), 2, 1, 4, 3)
+    leaves, tree = pytree.tree_flatten(state)
+    assert [leaf.shape for leaf in leaves] == [(2, 1, 8, 3), (2, 1, 8)]
+    assert pytree.tree_unflatten(leaves, tree).phi == Favor(8, seed=3)
+    assert pytree.treespec_loads(pytree.treespec_dumps(tree)) == tree
+
+
+def test_other_attentions_are_refused():
+    for attention in (Attention(pattern=Causal()), Attention(Kernel(), normalizer=Sum())):
+        with pytest.raises(InputError, match=r"has no running state, expected score Kernel and pattern Causal\(\)"):
+            LinearState.empty(attention, 1, 1, 4, 4)
+
+
+@pytest.mark.unpoisoned
+def test_late_steps_take_as_long_as_early_ones():
+    state = LinearState.empty(linear(), 1, 8, 64, 64)
+    x = normal(1, 8, 64, seed=0, dtype=torch.float32)
+    seconds = []
+    for _ in range(2000):
+        begin = time.perf_counter()
+        _, state = state.step(x, x, x)
+        seconds.append(time.perf_counter() - begin)
+    early, late = statistics.median(seconds[100:600]), statistics.median(seconds[-500:])
+    assert late < 3 * early
