@@ -9,7 +9,7 @@ import torch
 
 from regard.attention import costs
 from regard.attention.dropout import Dropout
-from regard.attention.executors import additive, blocks, dense, edges, fused, kernelized
+from regard.attention.executors import additive, blocks, dense, edges, flex, fused, kernelized
 from regard.attention.problem import Problem
 from regard.attention.spec import Attention
 from regard.errors import InputError, nearest
@@ -24,6 +24,7 @@ EXECUTORS: dict[str, ModuleType] = {
     "fused": fused,
     "additive": additive,
     "kernelized": kernelized,
+    "flex": flex,
 }
 
 

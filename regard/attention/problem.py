@@ -103,7 +103,7 @@ class Problem:
 
     def intervals(self, pattern: Pattern) -> Intervals:
         """The keys of every query row under a pattern."""
-        rows = Rows(torch.arange(self.layout.total, device=self.device), self.layout, self.key_layout)
+        rows = Rows(torch.arange(self.layout.total, device=self.layout.device), self.layout, self.key_layout)
         return pattern.keys(rows)
 
     def count(self, pattern: Pattern) -> int:
