@@ -24,7 +24,7 @@ __all__ = ["Chunk", "Chunks", "Keys", "Segment", "Strides", "chunks"]
 _COMPARED = 2
 # Tiles stand side by side while they are padded by at most this share of their pairs, or by so many pairs.
 _PADDED, _PADDED_PAIRS = 0.125, 2048
-# So many tiles that need no gathering are not joined by one that does.
+# So many tiles that need no gathering stand apart from one that does.
 _WORTH_STRIDES = 4
 
 # Tiles with more spans are gathered.
@@ -247,17 +247,18 @@ def chunks(layout: Layout, intervals: Intervals, rows: int, *, pairs: int, few: 
         most: where even those have more pairs than so many, into fewer, down to one row.
     """
     found = tiles(layout, intervals, rows)
-    before = pad((found.stop - found.start).cumsum(0), (1, 0))[found.spans]
-    total, full = before.diff(), pad((~found.full).cumsum(0), (1, 0))[found.spans].diff() == 0
+    total = pad((found.stop - found.start).cumsum(0), (1, 0))[found.spans].diff()
+    full = pad((~found.full).cumsum(0), (1, 0))[found.spans].diff() == 0
+    joined, starts, stops = _joined(found)
     keys = total.clamp(min=1)
     owner, begin, end = _cut(found, torch.maximum(pairs // keys, (most // keys).clamp(max=few)).clamp(min=1))
     order = torch.argsort(total[owner] * (rows + 1) + end - begin, stable=True)
     order = order[total[owner[order]] > 0]
     owner, begin, end = owner[order], begin[order], end[order]
     height, total, full = end - begin, total[owner], full[owner]
-    first, number = found.spans[owner], found.spans.diff()[owner]
-    span = expand(first, number)[1]
-    start, stop = found.start[span], found.stop[span]
+    number = joined.diff()[owner]
+    span = expand(joined[owner], number)[1]
+    start, stop = starts[span], stops[span]
     bounds = pad(number.cumsum(0), (1, 0)).tolist()
     shapes = _shapes(torch.stack([height, total, begin]).T.tolist(), start.tolist(), stop.tolist(), bounds)
     each, touched = [], 0
@@ -279,6 +280,17 @@ def chunks(layout: Layout, intervals: Intervals, rows: int, *, pairs: int, few: 
         )
         touched += (b - a) * tall * wide
     return Chunks(each, touched)
+
+
+def _joined(found: Tiles) -> tuple[Tensor, Tensor, Tensor]:
+    """The spans of all tiles, full or not, as few as hold the keys: tile n owns `joined[n] : joined[n + 1]` of starts and stops."""
+    opens = torch.ones(len(found.start), dtype=torch.bool, device=found.start.device)
+    opens[1:] = found.start[1:] != found.stop[:-1]
+    first = found.spans[:-1]
+    opens[first[found.spans.diff() > 0]] = True
+    closes = torch.ones_like(opens)
+    closes[:-1] = opens[1:]
+    return pad(opens.cumsum(0), (1, 0))[found.spans], found.start[opens], found.stop[closes]
 
 
 def _cut(found: Tiles, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -342,7 +354,7 @@ def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Stride
             padded = (number + 1) * higher * shape.width
             real_then = real + shape.height * shape.width
             longer = shape.follows(strides, shapes[begin], number)
-            spoils = longer is None and strides is not None and number >= _WORTH_STRIDES
+            spoils = longer is None and ((strides is not None and number >= _WORTH_STRIDES) or _even(shapes, at))
             if padded > pairs or spoils or padded - real_then > max(_PADDED * real_then, _PADDED_PAIRS):
                 yield begin, at, strides
                 number = 0
@@ -352,3 +364,13 @@ def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Stride
             begin, tall, real, strides = at, shape.height, shape.height * shape.width, shape.alone
     if shapes:
         yield begin, len(shapes), strides
+
+
+def _even(shapes: list[_Shape], at: int) -> bool:
+    """Whether from here on enough tiles lie at even distances to stand by themselves."""
+    strides, first = shapes[at].alone, shapes[at]
+    for number, shape in enumerate(shapes[at + 1 : at + _WORTH_STRIDES], start=1):
+        strides = shape.follows(strides, first, number)
+        if strides is None:
+            return False
+    return at + _WORTH_STRIDES <= len(shapes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -81,15 +81,22 @@ def dots_work(problem: Problem) -> tuple[int, int]:
 
 
 def dots_memory(problem: Problem) -> int:
-    """Bytes that both passes have allocated at their peak, above the inputs."""
-    wide, largest = _work_type(problem).itemsize, 0
-    for each, _, heads in _cut_up(problem):
-        for chunk in each:
-            pairs = chunk.tiles * chunk.rows * chunk.width
-            largest = max(largest, pairs * _heads_at_once(problem, chunk, heads))
-    rows = problem.bytes // problem.dtype.itemsize
-    converted = rows if problem.dtype.itemsize != wide else 0
-    return (rows + converted) * wide + largest * wide * (2 if problem.dropout is None else 5)
+    """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass."""
+    wide, width = _work_type(problem).itemsize, problem.d + problem.e
+    rows = problem.layout.total * problem.heads, problem.key_layout.total * problem.key_heads
+    out = rows[0] * problem.e * problem.dtype.itemsize
+    gradients = (rows[0] * problem.d + rows[1] * width) * wide
+    converted = sum(rows) * width * wide if problem.dtype.itemsize < wide else 0
+    # Weights and their gradient; what dropout multiplies with, and what it is hashed from; where a bias lies.
+    each_pair = 2 * wide + (0 if problem.dropout is None else 3 * wide) + (0 if problem.attention.bias is None else 8)
+    largest = 0
+    for cut, _, heads in _cut_up(problem):
+        for chunk in cut:
+            pairs, number = chunk.tiles * chunk.rows * chunk.width, _heads_at_once(problem, chunk, heads)
+            copies = chunk.tiles * (chunk.rows + chunk.width) * width * number
+            masks = 0 if chunk.full else pairs * (wide + 2) // (chunk.tiles if chunk.strides else 1)
+            largest = max(largest, pairs * number * each_pair + copies * wide + masks)
+    return 2 * out + gradients + converted + largest
 
 
 def attend_by_dots(problem: Problem, tensors: Tensors) -> Tensor:
@@ -117,30 +124,36 @@ class _Dots(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        problem, (q, k, v, table) = ctx.problem, ctx.saved_tensors
-        walk = _Walk(problem, [q, k, v, above], table)
-        dq, dk, dv = (walk.zeros(*x.shape) for x in (q, k, v))
-        dtable = None if table is None or not ctx.needs_input_grad[4] else walk.zeros(*table.shape)
-        for step in walk.steps():
-            weights, do = step.weights(), step.real_queries(walk.rows[3])
-            q_, k_, v_ = step.queries(walk.rows[0]), step.keys(walk.rows[1]), step.keys(walk.rows[2])
-            ds = torch.bmm(do, v_.transpose(1, 2), out=walk.buffer(1, weights.shape))
-            dropped = weights
-            if problem.dropout is not None:
-                factors = step.factors(problem.dropout)
-                ds *= factors
-                dropped = factors.mul_(weights)
-            step.add_keys(dv, torch.bmm(dropped.transpose(1, 2), do), 1.0)
-            if step.forbidden is not None and not walk.tame:
-                step.by_tile(ds).masked_fill_(step.forbidden, 0)
-            ds *= weights
-            ds.addcmul_(weights, ds.sum(-1, keepdim=True), value=-1)
-            if dtable is not None:
-                step.add_bias(dtable, ds)
-            step.put_queries(dq, torch.bmm(ds, k_).mul_(walk.scale))
-            step.add_keys(dk, torch.bmm(ds.transpose(1, 2), q_), walk.scale)
-        back = None if table is None or dtable is None else dtable.to(table)
-        return None, dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype), back
+        found = _gradients(ctx.problem, above, *ctx.saved_tensors)
+        return None, *(None if g is None else g.to(x) for g, x in zip(found, ctx.saved_tensors, strict=True))
+
+
+def _gradients(
+    problem: Problem, above: Tensor, q: Tensor, k: Tensor, v: Tensor, table: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Those of q, k, v and the table, in the type of the work."""
+    walk = _Walk(problem, [q, k, v, above], table)
+    dq, dk, dv = (walk.zeros(*x.shape) for x in (q, k, v))
+    dtable = None if table is None or not table.requires_grad else walk.zeros(*table.shape)
+    for step in walk.steps():
+        weights, do = step.weights(), step.real_queries(walk.rows[3])
+        q_, k_, v_ = step.queries(walk.rows[0]), step.keys(walk.rows[1]), step.keys(walk.rows[2])
+        ds = torch.bmm(do, v_.transpose(1, 2), out=walk.buffer(1, weights.shape))
+        dropped = weights
+        if problem.dropout is not None:
+            factors = step.factors(problem.dropout)
+            ds *= factors
+            dropped = factors.mul_(weights)
+        step.add_keys(dv, torch.bmm(dropped.transpose(1, 2), do), 1.0)
+        if step.forbidden is not None and not walk.tame:
+            step.by_tile(ds).masked_fill_(step.forbidden, 0)
+        ds *= weights
+        ds.addcmul_(weights, ds.sum(-1, keepdim=True), value=-1)
+        if dtable is not None:
+            step.add_bias(dtable, ds)
+        step.put_queries(dq, torch.bmm(ds, k_).mul_(walk.scale))
+        step.add_keys(dk, torch.bmm(ds.transpose(1, 2), q_), walk.scale)
+    return dq, dk, dv, dtable
 
 
 class _Walk:
@@ -185,10 +198,10 @@ class _Walk:
 
 @dataclass(frozen=True)
 class _Masks:
-    """What all heads of a chunk share, each `[c or 1, 1 or h, rows, width or 1]` or None.
+    """What the heads of a chunk share, `[c or 1, 1 or h, rows, width or 1]` or None.
 
-    `forbidden` pairs; `added` to scores, by tile and head: the bias, and -inf where forbidden if the pass is tame;
-    `empty` rows without keys; `offsets`: where the bias lies in its table.
+    `forbidden` pairs; what is `added` to scores, but for a bias that differs from tile to tile; `empty` rows, without keys;
+    `offsets`: where the bias lies in its table.
     """
 
     forbidden: Tensor | None
@@ -200,16 +213,18 @@ class _Masks:
     def of(walk: _Walk, chunk: Chunk, keys: Keys) -> _Masks:
         forbidden = None if chunk.full else ~chunk.allowed(keys)[:, None]
         empty = keys.number[chunk.query_rows][:, None, :, None] == 0 if keys.some_without else None
-        added = offsets = None
-        if walk.table is not None:
-            offsets = _Offsets.of(walk.problem, chunk)
-            added = offsets.read(walk.table)
-        if forbidden is not None and walk.tame:
-            if added is None:
-                added = walk.zeros(*forbidden.shape).masked_fill_(forbidden, -torch.inf)
-            else:
-                added = added.masked_fill(forbidden, -torch.inf)
-        return _Masks(forbidden, added, empty, offsets)
+        offsets = None if walk.table is None else _Offsets.of(walk.problem, chunk)
+        masks = _Masks(forbidden, None, empty, offsets)
+        shared = offsets is None or walk.table is None or offsets.spans is None
+        return replace(masks, added=masks.adds(walk, None if shared else walk.table))
+
+    def adds(self, walk: _Walk, table: Tensor | None) -> Tensor | None:
+        """`[c or 1, h or 1, rows, width]` for scores: the bias of table `[h, .]`, and -inf where forbidden if the pass is tame."""
+        hidden = self.forbidden if walk.tame else None
+        if table is None or self.offsets is None:
+            return None if hidden is None else walk.zeros(*hidden.shape).masked_fill_(hidden, -torch.inf)
+        bias = self.offsets.read(table)
+        return bias if hidden is None else bias.masked_fill(hidden, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -330,13 +345,18 @@ class _Step:
             found = found.repeat_interleave(self._shared, 1)
         return found.flatten(0, 1)
 
+    def _added(self) -> Tensor | None:
+        """`[c or 1, h or 1, rows, width]`"""
+        offsets, added = self.masks.offsets, self.masks.added
+        if offsets is not None and offsets.spans is None and self.walk.table is not None:
+            return self.masks.adds(self.walk, self.walk.table[self.heads])
+        return added[:, self.heads] if added is not None and added.shape[1] > 1 else added
+
     def weights(self) -> Tensor:
         """`[z, rows, width]`, before dropout."""
         q, k = self.queries(self.walk.rows[0]), self.keys(self.walk.rows[1]).transpose(1, 2)
         s = self.walk.buffer(0, (len(q), q.shape[1], k.shape[2]))
-        added = self.masks.added
-        if added is not None and added.shape[1] > 1:
-            added = added[:, self.heads]
+        added = self._added()
         if added is None or (self.chunk.tiles > 1 and self._number > 1):
             torch.baddbmm(s, q, k, beta=0, alpha=self.walk.scale, out=s)
             if added is not None:
