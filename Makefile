@@ -44,6 +44,7 @@ format: $(INSTALLED)  ## repair what can be repaired of style and formatting
 bench: $(INSTALLED)  ## measure again (needs REGARD_DATA), and write results and tables
 	$(BIN)python -m benchmarks.attention
 	$(BIN)python -m benchmarks.encoder
+	$(BIN)python -m benchmarks.cold
 	$(BIN)python -m benchmarks.tables
 	$(BIN)python -m benchmarks.figures
 
@@ -58,8 +59,9 @@ docs: $(INSTALLED)  ## build the documentation into site/
 lessons: $(INSTALLED)  ## execute the notebooks again, in place
 	$(BIN)python -m benchmarks.lessons
 
-tables: $(INSTALLED)  ## write the tables of README and docs from benchmarks/results
+tables: $(INSTALLED)  ## write the tables of README and docs from benchmarks/results, and docs/support.md
 	$(BIN)python -m benchmarks.tables
+	$(BIN)python -m benchmarks.support
 
 figures: $(INSTALLED)  ## draw the pictures of README and docs
 	$(BIN)python -m benchmarks.figures

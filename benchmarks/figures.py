@@ -3,10 +3,8 @@
 python -m benchmarks.figures
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from benchmarks.charts import scaling
 from regard.attention.drawing import matrix, on_grid, plot
 from regard.attention.spec import parse
 
@@ -112,7 +111,7 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=SOFT, linewidth=1.6))
 
 
-FIGURES = {"patterns": patterns, "papers": papers, "overview": overview}
+FIGURES = {"patterns": patterns, "papers": papers, "overview": overview, "scaling": scaling}
 
 
 def main() -> int:
