@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class _Bank:
         self._width, self._taken = 1 + mels, 0
 
     def accept(self, samples: Array) -> Array:
-        self._bank.accept_waveform(RATE, samples * 32768)
+        # A list is taken faster than an array.
+        self._bank.accept_waveform(RATE, (samples * 32768).tolist())
         return self._ready()
 
     def finish(self) -> Array:
@@ -166,6 +168,6 @@ def count_samples(path: Path) -> int:
     return max(LEAST, header.samples * RATE // header.rate)
 
 
-def count_frames(path: Path) -> int:
-    """The number of frames by the file's header alone; see `count_samples`."""
-    return frames_of(count_samples(path))
+def count_frames(path: Path, speed: float = 1.0) -> int:
+    """The number of frames, if the sound is played at this speed, by the file's header alone; see `count_samples`."""
+    return frames_of(ceil(count_samples(path) / speed))

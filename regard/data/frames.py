@@ -79,7 +79,7 @@ class Frames(ABC):
 
     def __getitem__(self, index: int, /) -> Example:
         draws = Draws(self._seed, self._epoch, index)
-        values = np.array(self._values(index, draws), np.float32)
+        values = self._values(index, draws)
         if self._normalize == "utterance":
             values -= values.mean(0)
         elif self._normalize == "global":
@@ -89,10 +89,10 @@ class Frames(ABC):
         return Example(values, None if self._targets is None else self._targets[index], self._names[index])
 
     def _values(self, index: int, draws: Draws) -> Array:
-        """The frames of one utterance, cut."""
-        features = self._load(index)
+        """The frames of one utterance, cut: a copy."""
+        features = self._load(index, draws)
         start, stop = self._cut(len(features), self._frames, draws)
-        return features[start:stop]
+        return np.array(features[start:stop], np.float32)
 
     def _cut(self, length: int, wanted: int, draws: Draws) -> tuple[int, int]:
         """From where to where to keep `wanted` of `length` frames; 0 keeps all."""
@@ -103,5 +103,5 @@ class Frames(ABC):
         return start, start + wanted
 
     @abstractmethod
-    def _load(self, index: int) -> Array:
-        """`[frames, bands]` of one utterance, uncut."""
+    def _load(self, index: int, draws: Draws) -> Array:
+        """`[frames, bands]` of one utterance, at least those that are wanted."""

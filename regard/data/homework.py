@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from regard.data.augment import SpecAugment
+from regard.data.augment import Draws, SpecAugment
 from regard.data.examples import Array, Encoding, Part, Targets, check_part, split
 from regard.data.files import write_atomically
 from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
@@ -152,7 +152,7 @@ class Tensors(Frames):
         names, counts = [entry.name for entry in entries], [entry.frames for entry in entries]
         super().__init__(reader, encoding, names, targets, counts, training)
 
-    def _load(self, index: int) -> Array:
+    def _load(self, index: int, draws: Draws) -> Array:
         return _tensor(self._entries[index], self._width)
 
 

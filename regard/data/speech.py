@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -109,8 +109,11 @@ class Sounds:
         chosen, targets = self._part(check_part(name)), Targets.of(encoding)
         found = [targets(each.label, each.where) for each in chosen]
         paths, names = [each.path for each in chosen], [each.name for each in chosen]
-        if name == "train" and self._varied:
+        if name == "train" and (self.reverberation.folder is not None or self.noise.folder is not None):
             return _Varied(self, encoding, paths, names, found)
+        if name == "train" and self.speed.factors:
+            played = {speed: self._features(paths, speed) for speed in self.speed.factors}
+            return _Played(self, encoding, played, names, found)
         return Utterances(self, encoding, self._features(paths), names, found, name == "train")
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Utterances:
@@ -142,17 +145,12 @@ class Sounds:
             )
         return SoundStream(self, encoding, rate, channels)
 
-    @property
-    def _varied(self) -> bool:
-        """Whether the samples of training sounds differ from epoch to epoch."""
-        return bool(self.speed.factors) or self.reverberation.folder is not None or self.noise.folder is not None
-
-    def _features(self, paths: Sequence[Path]) -> Arrays:
+    def _features(self, paths: Sequence[Path], speed: float = 1.0) -> Arrays:
         """The frames of each sound that are kept: from the cache, or computed when they are asked for."""
-        compute = partial(voiced_log_mel, mels=self.mels, rule=self.voice)
+        compute = partial(_played_log_mel, mels=self.mels, rule=self.voice, speed=speed)
         if self.cache:
-            return stored(paths, f"log-mel {self.mels} {self.voice} {versions()}", compute)
-        return Computed(paths, compute, count_frames)
+            return stored(paths, f"log-mel {self.mels} {self.voice} {speed} {versions()}", compute)
+        return Computed(paths, compute, partial(count_frames, speed=speed))
 
     def _part(self, name: Part) -> list[_Listed]:
         root = Path(self.path) if self.path is not None else locate("speechocean762-adults")
@@ -216,8 +214,31 @@ class Utterances(Frames):
         self._features = features
         super().__init__(reader, encoding, names, targets, features.lengths, training)
 
-    def _load(self, index: int) -> Array:
+    def _load(self, index: int, draws: Draws) -> Array:
         return self._features[index]
+
+
+class _Played(Frames):
+    """Training sounds at one of several speeds, at each of which their features are known.
+
+    Args:
+        features: for each speed `[frames, mels]` of each sound.
+    """
+
+    def __init__(
+        self,
+        reader: Sounds,
+        encoding: Encoding,
+        features: Mapping[float, Arrays],
+        names: Sequence[str],
+        targets: Sequence[Array],
+    ) -> None:
+        self._speed, self._features = reader.speed, features
+        counts = [max(found) for found in zip(*(each.lengths for each in features.values()), strict=True)]
+        super().__init__(reader, encoding, names, targets, counts, True)
+
+    def _load(self, index: int, draws: Draws) -> Array:
+        return self._features[self._speed.draw(draws)][index]
 
 
 class _Varied(Frames):
@@ -247,28 +268,43 @@ class _Varied(Frames):
         counts = [frames_of(ceil((count + 0.5) * SHIFT / reader.speed.slowest)) for count in counts]
         super().__init__(reader, encoding, names, targets, counts, True)
 
-    def _load(self, index: int) -> Array:
-        return self._sounds[index]
-
-    def _values(self, index: int, draws: Draws) -> Array:
-        sound = self._load(index)
+    def _load(self, index: int, draws: Draws) -> Array:
+        sound = self._sounds[index]
         chosen = np.arange(frames_of(len(sound))) if self._masks is None else np.flatnonzero(self._masks[index])
         speed = self._reader.speed.draw(draws)
         start, stop = self._cut(len(chosen), ceil(self._frames * speed), draws)
         chosen = chosen[start:stop]
         first = int(chosen[0])
         samples = np.array(sound[first * SHIFT : (int(chosen[-1]) + 1) * SHIFT])
-        if len(samples) < 4 * SHIFT:
-            speed = 1.0  # what is left of so little might be no frame
+        speed = _possible(samples, speed)
         samples = change_speed(samples, speed)
         samples = self._reader.reverberation.apply(samples, self._rooms, draws)
         samples = self._reader.noise.apply(samples, self._noises, draws)
         values = mel_frames(samples, self._reader.mels)
         if self._masks is not None:
-            centers = first + ((np.arange(len(values)) + 0.5) * speed).astype(np.int64)
-            voiced = np.isin(centers, chosen)
-            values = values[voiced] if voiced.any() else values
+            values = _within(values, chosen - first, speed)
         return values[: self.lengths[index]]
+
+
+def _played_log_mel(path: Path, mels: int, rule: VoiceActivity, speed: float) -> Array:
+    """`[frames, mels]` of a sound that is played at this speed, and of them those with voice."""
+    if speed == 1:
+        return voiced_log_mel(path, mels, rule)
+    samples = read_sound(path)
+    speed = _possible(samples, speed)
+    values = mel_frames(change_speed(samples, speed), mels)
+    return _within(values, np.flatnonzero(voiced_frames(path, rule)), speed) if rule.detect else values
+
+
+def _possible(samples: Array, speed: float) -> float:
+    """The speed, if something is left of the samples."""
+    return speed if len(samples) >= 4 * SHIFT else 1.0
+
+
+def _within(values: Array, chosen: Array, speed: float) -> Array:
+    """The rows that fall into one of the chosen frames of the sound before it was played at this speed."""
+    inside = np.isin(((np.arange(len(values)) + 0.5) * speed).astype(np.int64), chosen)
+    return values[inside] if inside.any() else values
 
 
 class SoundStream:
