@@ -152,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             begin = time.perf_counter()
             (cases, works, seconds), rate = steadily(partial(measure, executor, GRID), matrix_rate, first)
             rates.append(rate)
+            if not cases:
+                print(f"{executor}: refuses every case here, and keeps its constants")
+                continue
             found[executor] = fit(works, seconds)
             report(executor, cases, errors(found[executor], works, seconds), seconds)
             print(f"  {time.perf_counter() - begin:.0f} s, {rate:.0f} GFLOP/s  {found[executor]}", flush=True)
