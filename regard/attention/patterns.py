@@ -153,6 +153,11 @@ class Window(Pattern):
     left: int
     right: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(0, self, "left", self.left)
+        _at_least(0, self, "right", self.right)
+
     @property
     def extent(self) -> tuple[float, float]:
         return self.left, self.right
@@ -180,6 +185,8 @@ class Dilated(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _at_least(0, self, "left", self.left)
+        _at_least(0, self, "right", self.right)
         _at_least(1, self, "step", self.step)
 
     @property
@@ -327,6 +334,10 @@ class First(Pattern):
 
     n: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(0, self, "n", self.n)
+
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i < self.n) | (j < self.n)
 
@@ -359,6 +370,10 @@ class Near(Pattern):
     """
 
     radius: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(0, self, "radius", self.radius)
 
     @property
     def coordinates(self) -> int:
@@ -406,7 +421,7 @@ class AlongAxis(Pattern):
         return rows.alike_but_for(self.k)
 
 
-def _at_least(lowest: int, value: Pattern, option: str, found: int) -> None:
+def _at_least(lowest: int, value: Pattern, option: str, found: float) -> None:
     if found < lowest:
         raise InputError(f"{type(value).__name__} has {option} {found}, expected at least {lowest}")
 

@@ -44,9 +44,9 @@ BASIC = st.one_of(
     st.just(Causal()),
     st.just(Edges()),
     st.just(EveryThird()),
-    st.builds(Window, st.integers(-2, 4), st.integers(-2, 4)),
+    st.builds(Window, st.integers(0, 4), st.integers(0, 4)),
     st.builds(First, st.integers(0, 3)),
-    st.builds(Dilated, st.integers(-1, 2), st.integers(-1, 2), st.integers(1, 3)),
+    st.builds(Dilated, st.integers(0, 2), st.integers(0, 2), st.integers(1, 3)),
     st.builds(Stride, st.integers(1, 4)),
     st.builds(Blocks, st.integers(1, 4)),
     st.builds(RandomBlocks, st.integers(0, 3), st.integers(1, 3), st.integers(0, 9), st.integers(0, 3)),
@@ -133,7 +133,7 @@ def test_intervals_are_what_is_allowed(pattern, layout):
     agree(pattern, asked(layout))
 
 
-PLACED = st.one_of(st.builds(Near, st.sampled_from([-1, 0, 1, 1.5])), st.builds(AlongAxis, st.integers(0, 1)))
+PLACED = st.one_of(st.builds(Near, st.sampled_from([0, 1, 1.5])), st.builds(AlongAxis, st.integers(0, 1)))
 
 
 @given(PLACED, SIZES, st.integers(0, 9))
@@ -314,7 +314,7 @@ def test_laws_of_the_algebra(a, b, layout):
     assert torch.equal(counts["not"] + counts["a"], rows.number)
 
 
-@pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 1), (4, 6), (-1, 3), (3, -2)])
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 1), (4, 6), (0, 3), (3, 0)])
 def test_a_window_holds_left_plus_right_plus_one_keys(left, right):
     counts = Window(left, right).keys(asked(Layout.of_lengths([200]))).counts()
     assert (counts[70:130] == left + right + 1).all()

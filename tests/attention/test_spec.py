@@ -35,7 +35,7 @@ def test_different_values_differ():
     ("text", "value"),
     [
         ("Window(64, 16)", Window(left=64, right=16)),
-        ("  Window(right=1, left=-2)\n", Window(-2, 1)),
+        ("  Window(right=1, left=2)\n", Window(2, 1)),
         ("Causal() & ~Window(2, 2) | First(1)", (Causal() & ~Window(2, 2)) | First(1)),
         ("Causal() & ~(Window(2, 2) | First(1))", Causal() & ~(Window(2, 2) | First(1))),
         ("(Causal(), Everyone())", (Causal(), Everyone())),
