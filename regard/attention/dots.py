@@ -34,6 +34,8 @@ _BYTES, _MOST_BYTES = 1 << 20, 1 << 26
 _DEVICE_BYTES = 1 << 26
 # So many rows make a matrix product worth while.
 _FEW_ROWS = 32
+# A bias of so many tiles at uneven distances is read tile by tile.
+_LISTED = 16
 # Products of numbers up to here, summed, are finite in float32.
 _TAME = 1e15
 
@@ -88,7 +90,9 @@ def dots_memory(problem: Problem) -> int:
     gradients = (rows[0] * problem.d + rows[1] * width) * wide
     converted = sum(rows) * width * wide if problem.dtype.itemsize < wide else 0
     # Weights and their gradient; what dropout multiplies with, and what it is hashed from; where a bias lies.
-    each_pair = 2 * wide + (0 if problem.dropout is None else 3 * wide) + (0 if problem.attention.bias is None else 8)
+    each_pair = (
+        2 * wide + (0 if problem.dropout is None else 3 * wide) + (0 if problem.attention.bias is None else 3 * wide)
+    )
     largest = 0
     for cut, _, heads in _cut_up(problem):
         for chunk in cut:
@@ -200,7 +204,7 @@ class _Walk:
 class _Masks:
     """What the heads of a chunk share, `[c or 1, 1 or h, rows, width or 1]` or None.
 
-    `forbidden` pairs; what is `added` to scores, but for a bias that differs from tile to tile; `empty` rows, without keys;
+    `forbidden` pairs; what is `added` to scores, but for a bias that no two tiles share; `empty` rows, without keys;
     `offsets`: where the bias lies in its table.
     """
 
@@ -215,8 +219,8 @@ class _Masks:
         empty = keys.number[chunk.query_rows][:, None, :, None] == 0 if keys.some_without else None
         offsets = None if walk.table is None else _Offsets.of(walk.problem, chunk)
         masks = _Masks(forbidden, None, empty, offsets)
-        shared = offsets is None or walk.table is None or offsets.spans is None
-        return replace(masks, added=masks.adds(walk, None if shared else walk.table))
+        alone = offsets is not None and (len(offsets.tiles) != 1 or chunk.tiles == 1)
+        return masks if alone else replace(masks, added=masks.adds(walk, walk.table))
 
     def adds(self, walk: _Walk, table: Tensor | None) -> Tensor | None:
         """`[c or 1, h or 1, rows, width]` for scores: the bias of table `[h, .]`, and -inf where forbidden if the pass is tame."""
@@ -229,13 +233,17 @@ class _Masks:
 
 @dataclass(frozen=True)
 class _Offsets:
-    """Where the pairs of a chunk lie in a table of j - i: the offsets of a tile's diagonals where all tiles are alike."""
+    """Where the pairs of a chunk lie in a table of j - i.
+
+    Rows and keys of a tile follow each other, but for a few leaps between keys: what it reads are diagonals.
+    """
 
     rows: int
-    spans: list[tuple[int, int]] | None
-    """Of each span of keys: the offset of the tile's first row and the span's first key, and the span's width."""
+    tiles: list[list[tuple[int, int]]]
+    """For each tile its spans of keys: j - i of its first row and the span's first key, and the span's width.
+    One tile where all are alike, none where there are too many to be listed."""
     places: Tensor | None
-    """`[c, rows, width]`, where tiles differ."""
+    """`[c, rows, width]`, where tiles are not listed."""
 
     @staticmethod
     def of(problem: Problem, chunk: Chunk) -> _Offsets:
@@ -243,46 +251,50 @@ class _Offsets:
         if chunk.strides is not None:
             tile = torch.arange(chunk.tiles, device=i.device)
             row = i[chunk.strides.row + tile * chunk.strides.row_step]
-            shifts = torch.stack([j[first + tile * step] - row for first, step, _ in chunk.strides.keys])
-            if bool((shifts == shifts[:, :1]).all()):
+            shifts = torch.stack([j[first + tile * step] - row for first, step, _ in chunk.strides.keys], 1)
+            if bool((shifts == shifts[:1]).all()):
+                shifts = shifts[:1]
+            if len(shifts) <= _LISTED:
                 widths = [width for _, _, width in chunk.strides.keys]
-                return _Offsets(chunk.rows, list(zip(shifts[:, 0].tolist(), widths, strict=True)), None)
+                return _Offsets(chunk.rows, [list(zip(each, widths, strict=True)) for each in shifts.tolist()], None)
         places = j[chunk.keys()[0]][:, None, :] - i[chunk.query_rows][:, :, None]
         # What lies beyond the reach is forbidden.
-        return _Offsets(chunk.rows, None, places.clamp(-problem.reach, problem.reach) + problem.reach)
+        return _Offsets(chunk.rows, [], places.clamp(-problem.reach, problem.reach) + problem.reach)
 
     def read(self, table: Tensor) -> Tensor:
         """`[c or 1, h, rows, width]` of table `[h, 2 * reach + 1]`."""
-        if self.spans is None:
+        if self.places is not None:
             return table[:, self.places].transpose(0, 1)
-        parts = []
-        for shift, width in self.spans:
-            line = table.new_zeros(len(table), width + self.rows - 1)
-            there, here = self._overlap(shift, width, table.shape[1])
-            line[:, there] = table[:, here]
-            # One diagonal after another: each row reads the line one place further to the left than the row before.
-            lines = line[:, None].expand(-1, self.rows, -1).contiguous()
-            parts.append(_diagonals(lines, width))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1))[None]
+        tiles = [[self._read(table, *span) for span in spans] for spans in self.tiles]
+        whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -1) for parts in tiles]
+        return whole[0][None] if len(whole) == 1 else torch.stack(whole)
+
+    def _read(self, table: Tensor, shift: int, width: int) -> Tensor:
+        line = table.new_zeros(len(table), width + self.rows - 1)
+        there, here = self._overlap(shift, width, table.shape[1])
+        line[:, there] = table[:, here]
+        # Each row reads the line one place further to the left than the row before.
+        return _diagonals(line[:, None].expand(-1, self.rows, -1).contiguous(), width)
 
     def add(self, table: Tensor, part: Tensor) -> None:
         """Adds `part [c, h, rows, width]` to where it was read from."""
-        if self.spans is None:
-            assert self.places is not None
+        if self.places is not None:
             head = torch.arange(len(table), device=table.device)[:, None, None] * table.shape[1]
-            places = (self.places[:, None] + head).flatten()
+            places, total = (self.places[:, None] + head).flatten(), torch.zeros_like(table).flatten()
             if table.is_cuda:
-                table.view(-1).index_put_((places,), part.flatten(), accumulate=True)
+                total.index_put_((places,), part.flatten(), accumulate=True)
             else:
-                table.view(-1).index_add_(0, places, part.flatten())
+                total.index_add_(0, places, part.flatten())
+            table += total.view_as(table)
             return
-        total, begin = part.sum(0), 0
-        for shift, width in self.spans:
-            lines = table.new_zeros(len(table), self.rows, width + self.rows - 1)
-            _diagonals(lines, width).copy_(total[..., begin : begin + width])
-            there, here = self._overlap(shift, width, table.shape[1])
-            table[:, here] += lines.sum(1)[:, there]
-            begin += width
+        for spans, tile in zip(self.tiles, part.sum(0, keepdim=True) if len(self.tiles) == 1 else part, strict=True):
+            begin = 0
+            for shift, width in spans:
+                lines = table.new_zeros(len(table), self.rows, width + self.rows - 1)
+                _diagonals(lines, width).copy_(tile[..., begin : begin + width])
+                there, here = self._overlap(shift, width, table.shape[1])
+                table[:, here] += lines.sum(1)[:, there]
+                begin += width
 
     def _overlap(self, shift: int, width: int, size: int) -> tuple[slice, slice]:
         """The part of a tile's diagonals that a table of so many offsets has, in the one and in the other."""
@@ -348,7 +360,7 @@ class _Step:
     def _added(self) -> Tensor | None:
         """`[c or 1, h or 1, rows, width]`"""
         offsets, added = self.masks.offsets, self.masks.added
-        if offsets is not None and offsets.spans is None and self.walk.table is not None:
+        if added is None and offsets is not None and self.walk.table is not None:
             return self.masks.adds(self.walk, self.walk.table[self.heads])
         return added[:, self.heads] if added is not None and added.shape[1] > 1 else added
 
