@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -103,9 +104,13 @@ def stored(paths: Sequence[Path], settings: str, compute: Callable[[Path], Array
     Raises:
         InputError: what `compute` raises, a missing source, or a cache that cannot be written to.
     """
-    groups = list(_groups(paths))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = list(pool.map(lambda group: _written(group, f"{_VERSION} {settings}", compute), groups))
+    files, lacking = [], []
+    for group in _groups(paths):
+        file = _file_of(group, f"{_VERSION} {settings}")
+        files.append(file)
+        if not _is_whole(file):
+            lacking.append((file, [path for path, _ in group]))
+    _compute(lacking, compute)
     places = []
     for n, file in enumerate(files):
         offsets = _opened(file)[0]
@@ -135,13 +140,29 @@ def _groups(paths: Sequence[Path]) -> Iterator[list[tuple[Path, os.stat_result]]
         yield group
 
 
-def _written(group: list[tuple[Path, os.stat_result]], settings: str, compute: Callable[[Path], Array]) -> Path:
+def _file_of(group: list[tuple[Path, os.stat_result]], settings: str) -> Path:
     sources = [f"{path.resolve()} {status.st_size} {status.st_mtime_ns}" for path, status in group]
     key = hashlib.sha256("\n".join([settings, *sources]).encode("utf-8", "surrogateescape")).hexdigest()
-    target = cache_folder() / "features" / key[:2] / f"{key}.npy"
-    if _is_whole(target):
-        return target
-    arrays = [compute(path) for path, _ in group]
+    return cache_folder() / "features" / key[:2] / f"{key}.npy"
+
+
+def _compute(lacking: list[tuple[Path, list[Path]]], compute: Callable[[Path], Array]) -> None:
+    """Writes each file, from its sources; few files' arrays are in memory at a time."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    begun: deque[tuple[Path, list[Future[Array]]]] = deque()
+    try:
+        for target, sources in lacking:
+            begun.append((target, [pool.submit(compute, path) for path in sources]))
+            if len(begun) > 2:
+                _write(*begun.popleft())
+        while begun:
+            _write(*begun.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write(target: Path, computed: list[Future[Array]]) -> None:
+    arrays = [each.result() for each in computed]
     shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
     header = {"descr": np.lib.format.dtype_to_descr(arrays[0].dtype), "fortran_order": False, "shape": shape}
     try:
@@ -153,7 +174,6 @@ def _written(group: list[tuple[Path, os.stat_result]], settings: str, compute: C
     except InputError as error:
         ways = "XDG_CACHE_HOME names another folder for the cache, --data.cache false does without"
         raise InputError(f"{error}; {ways}") from None
-    return target
 
 
 def _is_whole(path: Path) -> bool:
