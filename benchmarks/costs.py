@@ -69,12 +69,16 @@ def errors(each: Work, works: Sequence[Work], seconds: Sequence[float]) -> list[
 
 
 def steadily(
-    part: Callable[[], Any], rate: Callable[[], float], first: float, attempts: int = _ATTEMPTS, pause: float = 5.0
+    part: Callable[[], Any],
+    rate: Callable[[], float],
+    first: float | None,
+    attempts: int = _ATTEMPTS,
+    pause: float = 5.0,
 ) -> tuple[Any, float]:
     """What a part of the measurement gives, and the rate after it, repeated until the rate has kept.
 
     Args:
-        rate: measures the matrix rate. first: what it was in the beginning.
+        rate: measures the matrix rate. first: what it was in the beginning; None where the part gives it.
 
     Raises:
         UnsteadyError: every attempt ended with another rate than `first`.
@@ -83,11 +87,11 @@ def steadily(
         if attempt:
             time.sleep(pause)
         found = part()
-        now = rate()
-        if abs(now - first) <= _VARIATION * max(now, first):
+        before, now = (found if first is None else first), rate()
+        if abs(now - before) <= _VARIATION * max(now, before):
             return found, now
     raise UnsteadyError(
-        f"the matrix rate went from {first:.0f} to {now:.0f} GFLOP/s, expected it to keep within {_VARIATION:.0%}: "
+        f"the matrix rate went from {before:.0f} to {now:.0f} GFLOP/s, expected it to keep within {_VARIATION:.0%}: "
         "other programs are running, or the processor changes its speed"
     )
 
@@ -144,10 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = list(EXECUTORS) if options.only is None else options.only.split(",")
     before = json.loads(COSTS.read_text())
     found = {name: each for name, each in before["seconds"].items() if name in EXECUTORS}
-    first = matrix_rate()
-    rates = [first]
-    print(f"{first:.0f} GFLOP/s")
     try:
+        # The first part is the rate itself: it must be there before anything is compared with it.
+        first, _ = steadily(matrix_rate, matrix_rate, None)
+        rates = [first]
+        print(f"{first:.0f} GFLOP/s", flush=True)
         for executor in names:
             begin = time.perf_counter()
             (cases, works, seconds), rate = steadily(partial(measure, executor, GRID), matrix_rate, first)

@@ -63,10 +63,15 @@ def test_a_rate_that_comes_back_is_enough():
     assert steadily(lambda: next(parts), lambda: next(rates), 200.0, pause=0) == ("kept", 195.0)
 
 
+def test_the_rate_to_compare_with_must_keep_itself():
+    rates = iter([60.0, 200.0, 210.0, 205.0])
+    assert steadily(lambda: next(rates), lambda: next(rates), None, pause=0) == (210.0, 205.0)
+
+
 def test_the_command_refuses_in_a_sentence_and_writes_nothing(monkeypatch, capsys, tmp_path):
     path = tmp_path / "costs.json"
     path.write_text(costs.COSTS.read_text())
-    rates = iter([200.0, *[100.0] * 9])
+    rates = iter([200.0, 200.0, *[100.0] * 9])
     monkeypatch.setattr(costs, "COSTS", path)
     monkeypatch.setattr(costs, "matrix_rate", lambda: next(rates))
     monkeypatch.setattr(costs, "GRID", GRID[:2])
