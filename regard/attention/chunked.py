@@ -38,8 +38,8 @@ Scores = Callable[[Problem, Tensor, Tensor, Pairs, Mapping[str, Tensor]], Tensor
 """`[c, h, rows, width]`: the scores of a chunk, for q `[c, h, rows, d]`, k `[c, h, width, d]` and its pairs `[c, rows, width]`."""
 
 
-def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers: int) -> Tensor:
-    """`[t, h, e]`, with `scores` that hold so many numbers for a pair and are differentiated by autograd."""
+def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers: int, room: int = _BYTES) -> Tensor:
+    """`[t, h, e]`, by `scores` that autograd can derive; they hold so many numbers for a pair, and about `room` bytes at once."""
     layout, key_layout = problem.layout, problem.key_layout
     fields = [
         (owner, name)
@@ -48,12 +48,12 @@ def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers
         if (field := getattr(each, name)) is not None and field.requires_grad
     ]
     learned = [getattr((layout, key_layout)[owner], name) for owner, name in fields]
-    call = _Call(problem, scores, numbers, tuple(tensors.parameters), tuple(fields))
+    call = _Call(problem, scores, numbers, room, tuple(tensors.parameters), tuple(fields))
     return _Chunked.apply(call, tensors.q, tensors.k, tensors.v, *tensors.parameters.values(), *learned)
 
 
-def cut(problem: Problem, numbers: int) -> Chunks:
-    """The chunks of a problem whose scores hold so many numbers for a pair."""
+def cut(problem: Problem, numbers: int, room: int = _BYTES) -> Chunks:
+    """The chunks of a problem whose scores hold so many numbers for a pair, and about `room` bytes at once."""
     per_pair = problem.heads * numbers * max(4, problem.dtype.itemsize)
 
     def make() -> Chunks:
@@ -61,22 +61,22 @@ def cut(problem: Problem, numbers: int) -> Chunks:
             problem.layout,
             problem.intervals(problem.union),
             _ROWS,
-            pairs=_BYTES // per_pair,
+            pairs=room // per_pair,
             few=_FEW_ROWS,
             most=_MOST_BYTES // per_pair,
         )
 
-    return problem.kept(("chunks", problem.union, per_pair), make)
+    return problem.kept(("chunks", problem.union, per_pair, room), make)
 
 
-def chunk_memory(problem: Problem, numbers: int) -> int:
+def chunk_memory(problem: Problem, numbers: int, room: int = _BYTES) -> int:
     """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass."""
     wide, width = torch.promote_types(problem.dtype, torch.float32).itemsize, problem.d + problem.e
     rows = problem.layout.total * problem.heads, problem.key_layout.total * problem.key_heads
     out = rows[0] * problem.e * problem.dtype.itemsize
     gradients = rows[0] * problem.d + rows[1] * width
     rounded = gradients * problem.dtype.itemsize if problem.dtype.itemsize < wide else 0
-    largest = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, numbers)), default=0)
+    largest = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, numbers, room)), default=0)
     held = _HELD * numbers + (0 if problem.attention.bias is None else _HELD)
     return 2 * out + gradients * wide + rounded + largest * problem.heads * held * wide
 
@@ -88,6 +88,7 @@ class _Call:
     problem: Problem
     scores: Scores
     numbers: int
+    room: int
     names: tuple[str, ...]
     fields: tuple[tuple[int, str], ...]
 
@@ -113,7 +114,7 @@ class _Chunked(torch.autograd.Function):
         problem, exact = call.problem, torch.promote_types(q.dtype, torch.float32)
         layouts, parameters = call.layouts(others), _exact(call.parameters(others), exact)
         out = q.new_zeros(problem.layout.total, problem.heads, problem.e)
-        for chunk in cut(problem, call.numbers):
+        for chunk in cut(problem, call.numbers, call.room):
             places = _places(problem, chunk)
             queries = chunk.of_queries(q).to(exact)
             keys, values = (chunk.of_keys(x).to(exact) for x in (k, v))
@@ -132,7 +133,7 @@ class _Chunked(torch.autograd.Function):
             torch.zeros_like(x, dtype=exact) if need else None
             for x, need in zip((q, k, v, *others), wanted, strict=True)
         ]
-        for chunk in cut(problem, call.numbers):
+        for chunk in cut(problem, call.numbers, call.room):
             places = _places(problem, chunk)
             parts = [chunk.of_queries(q), chunk.of_keys(k), chunk.of_keys(v)]
             parts = [x.detach().to(exact).requires_grad_(need) for x, need in zip(parts, wanted, strict=False)]

@@ -27,6 +27,9 @@ __all__ = ["memory", "run", "why_not", "work"]
 
 # For each type, where exponents are cut off, and the size up to which those of a vector may meet any others.
 _EXPONENTS = {torch.float32: (80.0, 60.0), torch.float64: (350.0, 300.0)}
+# Bytes of a chunk's scores. Threads of torch that wait for its next operator keep the kernels' own from a core for about a
+# millisecond, so chunks are few and large.
+_ROOM = 1 << 23
 # What the kernels compute at once: columns, and keys.
 _LANES, _KEYS = 16, 4
 
@@ -40,7 +43,7 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    chunks = cut(problem, 1)
+    chunks = cut(problem, 1, _ROOM)
     pairs = chunks.pairs * problem.heads
     return {
         "calls": 1,
@@ -52,11 +55,11 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def memory(problem: Problem) -> int:
-    return chunk_memory(problem, 1)
+    return chunk_memory(problem, 1, _ROOM)
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
-    return attend_in_chunks(problem, tensors, _scores, 1)
+    return attend_in_chunks(problem, tensors, _scores, 1, _ROOM)
 
 
 def _scores(problem: Problem, q: Tensor, k: Tensor, pairs: Pairs, parameters: Mapping[str, Tensor]) -> Tensor:
