@@ -35,6 +35,8 @@ _LOG2E = math.log2(math.e)
 _TILE = 64
 # How many units of work each thread should find, so that threads end at about the same time.
 _UNITS_PER_THREAD = 4
+# How many keys a stretch has at most, and how many numbers its slot.
+_STRETCH, _SLOT = 288, 61440
 # Bytes of the slots that one thread may hold.
 _MOST_SLOTS = 64 << 20
 
@@ -79,7 +81,7 @@ def _touched(problem: Problem) -> tuple[int, int]:
     def each(n: int) -> tuple[int, int]:
         first = n * (problem.layout.total + 1)
         fixed = cut.tiles, cut.query_offsets, cut.key_offsets, first, cut.rows.pointer, cut.rows.start, cut.rows.stop
-        return kernels.touched(*fixed, _TILE, 96, wide)
+        return kernels.touched(*fixed, _TILE, 192, wide)
 
     patterns = tuple(pattern for pattern, _ in problem.groups)
     numbers = problem.kept(("touched", patterns, wide), lambda: [each(n) for n in range(len(patterns))])
@@ -251,14 +253,16 @@ class _Call:
 
 def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
     cut, attention, drop = _cut(problem), problem.attention, problem.dropout
-    wide = lanes(8 * _accurate(problem.dtype).itemsize)
+    accurate = _accurate(problem.dtype)
+    wide = lanes(8 * accurate.itemsize)
     step = math.lcm(wide, ROWS)
     across = [-(-x // wide) * wide for x in (problem.d, problem.e)]
+    per_key = 3 * across[0] + 2 * across[1] if backward else sum(across)
     # Short enough that a slot stays in the second cache, and a multiple of three vectors.
-    most = 96 if backward or sum(across) > 128 else 192
+    most = max(48, min(_SLOT // per_key // 48 * 48, 192 if backward else _STRETCH))
     stretch = min(most, -(-max(cut.longest[1], 1) // step) * step)
     rows = min(_TILE, -(-max(cut.longest[0], 1) // ROWS) * ROWS)
-    slot = stretch * (problem.d + across[1] + (problem.e + 2 * across[0] if backward else 0)) * wide
+    slot = stretch * per_key * accurate.itemsize
     slots = min(-(-cut.longest[1] // stretch), -(-(2 * cut.crowd + rows) // stretch) + 2, max(2, _MOST_SLOTS // slot))
     scale = attention.score.scaling(problem.d)
     powers = not isinstance(attention.normalizer, Relu)
@@ -274,7 +278,7 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
         normalizer=[type(attention.normalizer) is each for each in _NORMALIZERS].index(True),
         table=0 if table is None else table.shape[1],
         table_heads=1 if table is None else table.shape[0],
-        origin=cut.reach + _margin(),
+        origin=cut.reach + _STRETCH,
         dropping=0 if drop is None else 1,
         seed=0 if drop is None else drop.seed,
         threshold=0 if drop is None else int(drop.p * (1 << 32)) - (1 << 31),
@@ -290,11 +294,6 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
     lengths = np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
     units[:, 4] = np.where(units[:, 4] >= 0, lengths.cumsum() - lengths, -1)
     return _Call(cut, np.array(sizes, np.int64), np.array(numbers, np.float64), units, int(lengths.sum()))
-
-
-def _margin() -> int:
-    """How far beyond the table whole stretches of keys may read."""
-    return 192
 
 
 def _flat(x: Tensor) -> NDArray[Any]:
@@ -327,7 +326,7 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
     factor = problem.attention.bias_scale(problem.d)
     if not isinstance(problem.attention.normalizer, Relu):
         factor *= _LOG2E
-    return torch.nn.functional.pad(table.detach() * factor, (_margin(), _margin())).to(accurate)
+    return torch.nn.functional.pad(table.detach() * factor, (_STRETCH, _STRETCH)).to(accurate)
 
 
 class _Fused(torch.autograd.Function):
@@ -387,7 +386,7 @@ class _Fused(torch.autograd.Function):
 
 def _of_table(problem: Problem, call: _Call, d_table: Tensor, table: Tensor) -> Tensor:
     """The units' gradients of the table, summed head by head in the order of the units."""
-    inside = d_table[:, _margin() : d_table.shape[1] - _margin()] * problem.attention.bias_scale(problem.d)
+    inside = d_table[:, _STRETCH : d_table.shape[1] - _STRETCH] * problem.attention.bias_scale(problem.d)
     heads = torch.from_numpy(call.units[:, 0].copy())
     rows = inside.new_zeros(problem.heads, inside.shape[1]).index_add(0, heads, inside)
     return (rows if table.shape[0] > 1 else rows.sum(0, keepdim=True)).to(table.dtype)

@@ -26,8 +26,6 @@ __all__ = ["Numbers", "Sizes", "Unit", "backward", "forward", "touched"]
 
 ROWS = vec.ROWS
 at, product = vec.at, vec.product
-drop, exponentials, gradients, hashed, largest = vec.drop, vec.exponentials, vec.gradients, vec.hashed, vec.largest
-dot, plus, rectified, sigmoids, times = vec.dot, vec.plus, vec.rectified, vec.sigmoids, vec.times
 
 
 class Sizes(NamedTuple):
@@ -138,18 +136,32 @@ def _pack_rows(w, to, width, x, base, row_step, step, rows, filled, columns, fac
 
 
 @as_written
-def _pack_columns(w, to, lanes, x, base, row_step, step, rows, columns):
-    """Rows of x as columns: panels of `lanes` rows side by side, each column by column; zeros behind the last row."""
+def _pack_columns(w, to, lanes, from_, width, panels):
+    """Packed rows, so many numbers wide, as columns: panels of `lanes` rows side by side, each column by column."""
     vec.apart()
-    for panel in range((rows + lanes - 1) // lanes):
-        here, first = to + panel * lanes * columns, panel * lanes
-        there, some = base + first * row_step, min(lanes, rows - first)
-        for lane in range(some):
-            for c in range(columns):
-                _save(w, here + c * lanes + lane, _load(x, there + lane * row_step + c * step))
+    for panel in range(panels):
+        here, there = to + panel * lanes * width, from_ + panel * lanes * width
+        for c in range(0, width, lanes):
+            vec.transpose(at(w, here + c * lanes), at(w, there + c), width)
+
+
+@as_written
+def _write_rows(x, there, row_step, w, from_, width, rows, columns, factor):
+    """Rows of so many columns into x, times a factor."""
+    vec.apart()
+    for r in range(rows):
         for c in range(columns):
-            for lane in range(some, lanes):
-                _save(w, here + c * lanes + lane, w.dtype.type(0))
+            _save(x, there + r * row_step + c, _load(w, from_ + r * width + c) * factor)
+
+
+@as_written
+def _add_rows(x, there, row_step, w, from_, width, rows, columns, factor):
+    """Rows of so many columns added to those of x, times a factor."""
+    vec.apart()
+    for r in range(rows):
+        for c in range(columns):
+            place = there + r * row_step + c
+            _save(x, place, _load(x, place) + _load(w, from_ + r * width + c) * factor)
 
 
 @as_written
@@ -157,6 +169,20 @@ def _fill(w, begin, end, x):
     vec.apart()
     for place in range(begin, end):
         _save(w, place, x)
+
+
+@as_written
+def _clear(w, rows_at, stretch, begin, end, used):
+    """Zeros in a register tile's rows, from 0 to begin and from end to `used`."""
+    vec.apart()
+    nothing = w.dtype.type(0)
+    if begin > 0 or end < used:
+        for r in range(ROWS):
+            row = rows_at + r * stretch
+            for place in range(row, row + begin):
+                _save(w, place, nothing)
+            for place in range(row + end, row + used):
+                _save(w, place, nothing)
 
 
 @as_written
@@ -173,17 +199,25 @@ def _next_key(cursor, finish, starts, rows, done):
 
 
 @as_written
-def _span(cursor, finish, starts, stops, first, last, low, high):
-    """The keys from low to high that lie between the first and the last one of any of these rows, counted from low."""
+def _span(cursor, finish, starts, stops, first, last, low, high, row_low, row_high):
+    """The keys from low to high that lie between the first and the last one of any of these rows, counted from low.
+
+    `row_low` and `row_high` take each row's own bounds, a `row_high` of -1 where keys between them are forbidden.
+    """
     vec.apart()
     begin, end = high - low, 0
     for r in range(first, last):
         i, stop = cursor[r], finish[r]
+        row_low[r], row_high[r] = 0, 0
         if i < stop and starts[i] < high:
-            begin = min(begin, max(starts[i], low) - low)
+            one = True
+            row_low[r] = max(starts[i], low) - low
             while i + 1 < stop and starts[i + 1] < high:
                 i += 1
-            end = max(end, min(stops[i], high) - low)
+                one = False
+            ours = min(stops[i], high) - low
+            row_high[r] = ours if one else -1
+            begin, end = min(begin, row_low[r]), max(end, ours)
     return begin, end
 
 
@@ -194,10 +228,12 @@ def _forbid(w, row, i, finish, starts, stops, low, begin, end):
     nothing = w.dtype.type(-np.inf)
     place = begin
     while i < finish and starts[i] < low + end:
-        _fill(w, row + place, row + max(starts[i] - low, place), nothing)
+        for forbidden in range(row + place, row + starts[i] - low):
+            _save(w, forbidden, nothing)
         place = max(min(stops[i] - low, end), place)
         i += 1
-    _fill(w, row + place, row + end, nothing)
+    for forbidden in range(row + place, row + end):
+        _save(w, forbidden, nothing)
 
 
 @as_written
@@ -224,11 +260,77 @@ def _aligned(w, lanes):
     return (lanes - np.int64(w.ctypes.data // w.itemsize) % lanes) % lanes
 
 
+@as_written
+def _weigh(
+    w, w_s, w_o, first, last, low, begin, width, distance, table_at, e_vectors, cursor, finish, starts, stops,
+    row_low, row_high, top, total, hashes, table, sizes, keep,
+):  # fmt: skip
+    """From the scores of a register tile's rows with a stretch of keys to weights, or to exponentials and what belongs to them.
+
+    `begin` and `width`: the first key behind `low`, and the number of vectors. `distance`: of that key and the first row.
+    """
+    vec.apart()
+    lanes, stretch, normalizer, dropping, threshold = sizes[0], sizes[5], sizes[8], sizes[12], sizes[14]
+    one = w.dtype.type(1)
+    for r in range(first, last):
+        row = w_s + (r - first) * stretch
+        s = at(w, row + begin)
+        if sizes[9] > 0:
+            vec.plus(s, at(table, table_at + distance - (r - first)), width, one)
+        some, most = row_low[r] - begin, row_high[r] - begin
+        if row_high[r] < 0:
+            _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
+            some, most = 0, width * lanes
+        if normalizer == 0:
+            vec.softmax_step(
+                s, width, some, most, at(top, r), at(total, r), at(w, w_o + r * e_vectors * lanes), e_vectors
+            )
+        elif normalizer == 1:
+            vec.relu_step(s, width, some, most, top[r])
+        else:
+            vec.sigmoid_step(s, width, some, most, top[r])
+        if dropping:
+            vec.drop(s, width, hashes[r], low + begin, threshold, keep)
+
+
+@as_written
+def _unweigh(
+    w, w_p, w_t, first, last, low, begin, width, distance, table_at, d_table_at, stats_at, cursor, finish, starts, stops,
+    row_low, row_high, stats, delta, hashes, table, d_table, sizes, keep,
+):  # fmt: skip
+    """From scores and the gradients of weights, of a register tile's rows with a stretch of keys, to weights and scores' gradients.
+
+    Rows that fill up the register tile become zeros.
+    """
+    vec.apart()
+    lanes, stretch, normalizer, dropping, threshold = sizes[0], sizes[5], sizes[8], sizes[12], sizes[14]
+    one, nothing = w.dtype.type(1), w.dtype.type(0)
+    for r in range(first, last):
+        row = w_p + r * stretch
+        s, t = at(w, row + begin), at(w, w_t + r * stretch + begin)
+        if sizes[9] > 0:
+            vec.plus(s, at(table, table_at + distance - (r - first)), width, one)
+        some, most = row_low[r] - begin, row_high[r] - begin
+        if row_high[r] < 0:
+            _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
+            some, most = 0, width * lanes
+        vec.gradients(
+            normalizer, dropping, s, t, width, some, most, stats[stats_at + r], delta[r], hashes[r], low + begin, threshold, keep
+        )  # fmt: skip
+        if len(d_table) > 1:
+            vec.plus(at(d_table, d_table_at + distance - (r - first)), t, width, one)
+    for r in range(last, first + ROWS):
+        for place in range(r * stretch + begin, r * stretch + begin + width * lanes):
+            _save(w, w_p + place, nothing)
+            _save(w, w_t + place, nothing)
+
+
 @compiled
 def touched(tiles, query_offsets, key_offsets, pattern, row_pointer, starts, stops, rows_most, stretch, lanes):
     """How many register tiles' rows meet how many stretches of keys, and the pairs that they compute: whole vectors of keys."""
     meetings, pairs = 0, 0
     cursor, finish = np.empty(rows_most, np.int64), np.empty(rows_most, np.int64)
+    row_low, row_high = np.empty(rows_most, np.int64), np.empty(rows_most, np.int64)
     for tile in range(len(tiles)):
         begin, owner = tiles[tile, 0], tiles[tile, 1]
         rows = min(rows_most, query_offsets[owner + 1] - begin)
@@ -242,7 +344,9 @@ def touched(tiles, query_offsets, key_offsets, pattern, row_pointer, starts, sto
             low = key_offsets[owner] + (key - key_offsets[owner]) // stretch * stretch
             high = min(low + stretch, key_offsets[owner + 1])
             for first in range(0, rows, ROWS):
-                begin_key, end_key = _span(cursor, finish, starts, stops, first, min(first + ROWS, rows), low, high)
+                begin_key, end_key = _span(
+                    cursor, finish, starts, stops, first, min(first + ROWS, rows), low, high, row_low, row_high
+                )
                 if begin_key < end_key:
                     meetings += 1
                     pairs += ROWS * ((end_key + lanes - 1) // lanes - begin_key // lanes) * lanes
@@ -256,28 +360,39 @@ def forward(
     q, k, v, out, stats, table, sizes, strides, numbers,
 ):  # fmt: skip
     """out [t, h, e] and, for each head and row, what the backward pass needs beside it: `stats [h, t]`."""
-    lanes, key_times, d, e, stretch, rows_most = sizes[0], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]
-    slots, normalizer, table_size, table_heads, origin = sizes[7], sizes[8], sizes[9], sizes[10], sizes[11]
-    heads, dropping, seed, threshold, queries = sizes[1], sizes[12], sizes[13], sizes[14], sizes[15]
+    lanes, heads, key_times, d, e, stretch, rows_most = (
+        sizes[0],
+        sizes[1],
+        sizes[2],
+        sizes[3],
+        sizes[4],
+        sizes[5],
+        sizes[6],
+    )
+    slots, normalizer, table_size, origin = sizes[7], sizes[8], sizes[9], sizes[11]
+    dropping, seed, queries = sizes[12], sizes[13], sizes[15]
     kind = stats.dtype.type
     query_factor, keep, one, zero = kind(numbers[0]), kind(numbers[1]), kind(1), kind(0)
     d_wide, e_wide = (d + lanes - 1) // lanes * lanes, (e + lanes - 1) // lanes * lanes
-    slot_size = stretch * (d + e_wide)
-    w = np.empty(rows_most * (d_wide + e_wide) + ROWS * stretch + slots * slot_size + lanes, stats.dtype)
+    slot_size = stretch * (d_wide + e_wide)
+    w = np.empty(rows_most * (d_wide + e_wide) + (ROWS + d_wide) * stretch + slots * slot_size + lanes, stats.dtype)
     w_q = _aligned(w, lanes)
     w_o = w_q + rows_most * d_wide
     w_s = w_o + rows_most * e_wide
-    w_slots = w_s + ROWS * stretch
+    w_rows = w_s + ROWS * stretch
+    w_slots = w_rows + stretch * d_wide
     cursor, finish, tags = np.empty(rows_most, np.int64), np.empty(rows_most, np.int64), np.empty(slots, np.int64)
-    top, total, hashes = (
-        np.empty(rows_most, stats.dtype),
-        np.empty(rows_most, stats.dtype),
+    row_low, row_high, hashes = (
+        np.empty(rows_most, np.int64),
+        np.empty(rows_most, np.int64),
         np.empty(rows_most, np.int64),
     )
+    top, total = np.empty(rows_most, stats.dtype), np.empty(rows_most, stats.dtype)
     for n in range(first_unit, last_unit):
         head, pattern = units[n, 0], units[n, 3]
-        key_head, table_head = head // key_times, (head if table_heads > 1 else 0)
-        head_hash = hashed(hashed(seed, head), seed >> 32)
+        key_head = head // key_times
+        table_at = origin + (head * table_size if sizes[10] > 1 else 0)
+        head_hash = vec.hashed(vec.hashed(seed, head), seed >> 32)
         owner = -1
         for tile in range(units[n, 1], units[n, 2]):
             begin = tiles[tile, 0]
@@ -299,7 +414,7 @@ def forward(
                     number = kind(_number(cursor[r], finish[r], starts, stops))
                     top[r], total[r] = one / number if normalizer == 1 else np.log2(number), one
                 if dropping:
-                    hashes[r] = hashed(hashed(head_hash, begin + r), 0)
+                    hashes[r] = vec.hashed(vec.hashed(head_hash, begin + r), 0)
             high = first_key
             while True:
                 key = _next_key(cursor, finish, starts, rows, high)
@@ -310,50 +425,37 @@ def forward(
                 high = min(low + stretch, end_key)
                 slot = turn % slots
                 w_k = w_slots + slot * slot_size
-                w_v = w_k + stretch * d
+                w_v = w_k + stretch * d_wide
                 if tags[slot] != turn:
                     tags[slot] = turn
-                    _pack_columns(
-                        w, w_k, lanes, k, low * strides[3] + key_head * strides[4], strides[3], strides[5], high - low, d
+                    panels = (high - low + lanes - 1) // lanes
+                    _pack_rows(
+                        w, w_rows, d_wide, k, low * strides[3] + key_head * strides[4], strides[3], strides[5],
+                        high - low, panels * lanes, d, one,
                     )  # fmt: skip
+                    _pack_columns(w, w_k, lanes, w_rows, d_wide, panels)
                     _pack_rows(
                         w, w_v, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8],
                         high - low, high - low, e, one,
                     )  # fmt: skip
                 for group in range(groups):
                     first, last = group * ROWS, min(group * ROWS + ROWS, rows)
-                    span_begin, span_end = _span(cursor, finish, starts, stops, first, last, low, high)
+                    span_begin, span_end = _span(
+                        cursor, finish, starts, stops, first, last, low, high, row_low, row_high
+                    )
                     if span_begin >= span_end:
                         continue
                     wide_begin = span_begin // lanes * lanes
-                    wide_end = (span_end + lanes - 1) // lanes * lanes
-                    width = (wide_end - wide_begin) // lanes
+                    width = (span_end + lanes - 1) // lanes - span_begin // lanes
                     product(
                         at(w, w_s + wide_begin), stretch, at(w, w_q + first * d_wide), d_wide, 1,
-                        at(w, w_k + wide_begin * d), lanes, d * lanes, d, width, lanes, 0,
+                        at(w, w_k + wide_begin * d_wide), lanes, d_wide * lanes, d, width, lanes, 0,
                     )  # fmt: skip
-                    for r in range(first, last):
-                        row = w_s + (r - first) * stretch
-                        s = at(w, row + wide_begin)
-                        if table_size > 0:
-                            distance = low - first_key + shifts[owner] + wide_begin - (begin + r - query_offsets[owner])
-                            plus(s, at(table, table_head * table_size + origin + distance), width, one)
-                        _forbid(w, row, cursor[r], finish[r], starts, stops, low, wide_begin, wide_end)
-                        if normalizer == 0:
-                            most = max(top[r], largest(s, width))
-                            if most > top[r]:
-                                if top[r] > kind(-np.inf):
-                                    fade = np.exp2(top[r] - most)
-                                    total[r] *= fade
-                                    times(at(w, w_o + r * e_wide), e_wide // lanes, fade)
-                                top[r] = most
-                            total[r] += exponentials(s, width, most if most > kind(-np.inf) else zero)
-                        elif normalizer == 1:
-                            rectified(s, width, top[r])
-                        else:
-                            sigmoids(s, width, top[r])
-                        if dropping:
-                            drop(s, width, hashes[r], low + wide_begin, threshold, keep)
+                    distance = low - first_key + shifts[owner] + wide_begin - (begin + first - query_offsets[owner])
+                    _weigh(
+                        w, w_s, w_o, first, last, low, wide_begin, width, distance, table_at, e_wide // lanes,
+                        cursor, finish, starts, stops, row_low, row_high, top, total, hashes, table, sizes, keep,
+                    )  # fmt: skip
                     product(
                         at(w, w_o + first * e_wide), e_wide, at(w, w_s + span_begin), stretch, 1,
                         at(w, w_v + span_begin * e_wide), e_wide, lanes, span_end - span_begin, e_wide // lanes, lanes, 1,
@@ -361,9 +463,7 @@ def forward(
                 _advance(cursor, finish, stops, rows, high)
             for r in range(rows):
                 share = zero if total[r] == zero else one / total[r]
-                there = ((begin + r) * heads + head) * e
-                for c in range(e):
-                    _save(out, there + c, w[w_o + r * e_wide + c] * share)
+                _write_rows(out, ((begin + r) * heads + head) * e, heads * e, w, w_o + r * e_wide, e_wide, 1, e, share)
                 if normalizer == 0:
                     # A row without keys takes 0, so that its weights become 2^(-inf - 0).
                     top[r] = zero if total[r] == zero else top[r] + np.log2(total[r])
@@ -371,16 +471,21 @@ def forward(
 
 
 @as_written
-def _flush(w, w_d_k, w_d_v, d_k, d_v, base_k, base_v, step_k, step_v, rows, d, d_wide, e, e_wide, factor):
-    """Add the gradients that gathered in a slot to those of the keys and values."""
+def _flush(w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, low, rows, d_wide, e_wide, sizes, factor):
+    """Add the gradients that gathered in a slot, whose first key is row `low`, to those of the keys and values, or to a part."""
     vec.apart()
-    for r in range(rows):
-        for c in range(d):
-            place = base_k + r * step_k + c
-            _save(d_k, place, _load(d_k, place) + _load(w, w_d_k + r * d_wide + c) * factor)
-        for c in range(e):
-            place = base_v + r * step_v + c
-            _save(d_v, place, _load(d_v, place) + _load(w, w_d_v + r * e_wide + c))
+    heads, d, e, stretch = sizes[1], sizes[3], sizes[4], sizes[5]
+    w_d_v = w_d_k + stretch * d_wide
+    if parted:
+        # The part holds no more than the keys that the unit's rows see.
+        skipped, rows = max(unit[5] - low, 0), min(rows, unit[6] - low)
+        place, rows = unit[4] + low + skipped - unit[5], max(rows - skipped, 0)
+        _add_rows(part_k, place * d, d, w, w_d_k + skipped * d_wide, d_wide, rows, d, factor)
+        _add_rows(part_v, place * e, e, w, w_d_v + skipped * e_wide, e_wide, rows, e, w.dtype.type(1))
+    else:
+        place = low * heads + unit[0]
+        _add_rows(d_k, place * d, heads * d, w, w_d_k, d_wide, rows, d, factor)
+        _add_rows(d_v, place * e, heads * e, w, w_d_v, e_wide, rows, e, w.dtype.type(1))
 
 
 @compiled
@@ -392,57 +497,66 @@ def backward(
 
     d_k and d_v come in as zeros. Where a unit shares a set with an earlier one, its part of them goes to part_k and part_v.
     """
-    lanes, key_times, d, e, stretch, rows_most = sizes[0], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6]
-    slots, normalizer, table_size, table_heads, origin = sizes[7], sizes[8], sizes[9], sizes[10], sizes[11]
-    heads, dropping, seed, threshold, queries = sizes[1], sizes[12], sizes[13], sizes[14], sizes[15]
+    lanes, heads, key_times, d, e, stretch, rows_most = (
+        sizes[0],
+        sizes[1],
+        sizes[2],
+        sizes[3],
+        sizes[4],
+        sizes[5],
+        sizes[6],
+    )
+    slots, table_size, origin, dropping, seed, queries = sizes[7], sizes[9], sizes[11], sizes[12], sizes[13], sizes[15]
     kind = stats.dtype.type
     query_factor, keep, one, zero = kind(numbers[0]), kind(numbers[1]), kind(1), kind(0)
     d_query, d_key = kind(numbers[2]), kind(numbers[3])
     d_wide, e_wide = (d + lanes - 1) // lanes * lanes, (e + lanes - 1) // lanes * lanes
-    slot_size = stretch * (d + e + 2 * d_wide + e_wide)
-    w = np.empty(rows_most * 2 * (d_wide + e_wide + stretch) + slots * slot_size + lanes, stats.dtype)
+    slot_size = stretch * (3 * d_wide + 2 * e_wide)
+    w = np.empty(
+        rows_most * 2 * (d_wide + e_wide + stretch) + stretch * e_wide + slots * slot_size + lanes, stats.dtype
+    )
     w_q = _aligned(w, lanes)
     w_d_q = w_q + rows_most * d_wide
     w_o = w_d_q + rows_most * d_wide
     w_a = w_o + rows_most * e_wide
     w_p = w_a + rows_most * e_wide
     w_t = w_p + rows_most * stretch
-    w_slots = w_t + rows_most * stretch
+    w_rows = w_t + rows_most * stretch
+    w_slots = w_rows + stretch * e_wide
     cursor, finish, tags = np.empty(rows_most, np.int64), np.empty(rows_most, np.int64), np.empty(slots, np.int64)
-    delta, hashes = np.empty(rows_most, stats.dtype), np.empty(rows_most, np.int64)
+    row_low, row_high, hashes = (
+        np.empty(rows_most, np.int64),
+        np.empty(rows_most, np.int64),
+        np.empty(rows_most, np.int64),
+    )
+    delta = np.empty(rows_most, stats.dtype)
     lows, highs = np.empty(rows_most // ROWS, np.int64), np.empty(rows_most // ROWS, np.int64)
     for n in range(first_unit, last_unit):
-        head, pattern, part = units[n, 0], units[n, 3], units[n, 4]
-        key_head, table_head = head // key_times, (head if table_heads > 1 else 0)
-        head_hash = hashed(hashed(seed, head), seed >> 32)
+        unit = units[n]
+        head, pattern = unit[0], unit[3]
+        key_head = head // key_times
+        table_at = origin + (head * table_size if sizes[10] > 1 else 0)
+        head_hash = vec.hashed(vec.hashed(seed, head), seed >> 32)
         owner, first_key, end_key, parted = -1, 0, 0, False
         # One turn more, to flush what the last set left.
-        for tile in range(units[n, 1], units[n, 2] + 1):
-            ended = tile == units[n, 2]
+        for tile in range(unit[1], unit[2] + 1):
+            ended = tile == unit[2]
             if ended or tiles[tile, 1] != owner:
                 if owner >= 0:
                     for slot in range(slots):
                         if tags[slot] >= 0:
                             low = first_key + tags[slot] * stretch
-                            w_d_k = w_slots + slot * slot_size + stretch * (d + e + d_wide)
-                            if parted:
-                                _flush(
-                                    w, w_d_k, w_d_k + stretch * d_wide, part_k, part_v,
-                                    (part + low - units[n, 5]) * d, (part + low - units[n, 5]) * e, d, e,
-                                    min(stretch, end_key - low), d, d_wide, e, e_wide, d_key,
-                                )  # fmt: skip
-                            else:
-                                _flush(
-                                    w, w_d_k, w_d_k + stretch * d_wide, d_k, d_v, (low * heads + head) * d,
-                                    (low * heads + head) * e, heads * d, heads * e,
-                                    min(stretch, end_key - low), d, d_wide, e, e_wide, d_key,
-                                )  # fmt: skip
+                            w_d_k = w_slots + slot * slot_size + stretch * (2 * d_wide + e_wide)
+                            _flush(
+                                w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, low, min(stretch, end_key - low),
+                                d_wide, e_wide, sizes, d_key,
+                            )  # fmt: skip
                 if ended:
                     break
                 owner = tiles[tile, 1]
                 tags[:] = -1
                 first_key, end_key = key_offsets[owner], key_offsets[owner + 1]
-                parted = part >= 0 and owner == tiles[units[n, 1], 1]
+                parted = unit[4] >= 0 and owner == tiles[unit[1], 1]
             begin = tiles[tile, 0]
             rows = min(rows_most, query_offsets[owner + 1] - begin)
             groups = (rows + ROWS - 1) // ROWS
@@ -458,9 +572,9 @@ def backward(
             _fill(w, w_d_q, w_d_q + groups * ROWS * d_wide, zero)
             for r in range(rows):
                 cursor[r], finish[r] = row_pointer[pattern + begin + r], row_pointer[pattern + begin + r + 1]
-                delta[r] = dot(at(w, w_a + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
+                delta[r] = vec.dot(at(w, w_a + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
                 if dropping:
-                    hashes[r] = hashed(hashed(head_hash, begin + r), 0)
+                    hashes[r] = vec.hashed(vec.hashed(head_hash, begin + r), 0)
             high = first_key
             while True:
                 key = _next_key(cursor, finish, starts, rows, high)
@@ -471,79 +585,66 @@ def backward(
                 high = min(low + stretch, end_key)
                 slot = turn % slots
                 w_k = w_slots + slot * slot_size
-                w_v = w_k + stretch * d
-                w_k_rows = w_v + stretch * e
+                w_v = w_k + stretch * d_wide
+                w_k_rows = w_v + stretch * e_wide
                 w_d_k = w_k_rows + stretch * d_wide
                 w_d_v = w_d_k + stretch * d_wide
                 if tags[slot] != turn:
                     if tags[slot] >= 0:
                         old = first_key + tags[slot] * stretch
-                        if parted:
-                            _flush(
-                                w, w_d_k, w_d_v, part_k, part_v,
-                                (part + old - units[n, 5]) * d, (part + old - units[n, 5]) * e, d, e,
-                                min(stretch, end_key - old), d, d_wide, e, e_wide, d_key,
-                            )  # fmt: skip
-                        else:
-                            _flush(
-                                w, w_d_k, w_d_v, d_k, d_v, (old * heads + head) * d,
-                                (old * heads + head) * e, heads * d, heads * e,
-                                min(stretch, end_key - old), d, d_wide, e, e_wide, d_key,
-                            )  # fmt: skip
+                        _flush(
+                            w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, old, min(stretch, end_key - old),
+                            d_wide, e_wide, sizes, d_key,
+                        )  # fmt: skip
                     tags[slot] = turn
-                    base_k, base_v = low * strides[3] + key_head * strides[4], low * strides[6] + key_head * strides[7]
-                    _pack_columns(w, w_k, lanes, k, base_k, strides[3], strides[5], high - low, d)
-                    _pack_columns(w, w_v, lanes, v, base_v, strides[6], strides[8], high - low, e)
+                    panels = (high - low + lanes - 1) // lanes
                     _pack_rows(
-                        w, w_k_rows, d_wide, k, base_k, strides[3], strides[5], high - low, high - low, d, one
+                        w, w_k_rows, d_wide, k, low * strides[3] + key_head * strides[4], strides[3], strides[5],
+                        high - low, panels * lanes, d, one,
                     )  # fmt: skip
+                    _pack_columns(w, w_k, lanes, w_k_rows, d_wide, panels)
+                    _pack_rows(
+                        w, w_rows, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8],
+                        high - low, panels * lanes, e, one,
+                    )  # fmt: skip
+                    _pack_columns(w, w_v, lanes, w_rows, e_wide, panels)
                     _fill(w, w_d_k, w_d_k + stretch * (d_wide + e_wide), zero)
+                used = (high - low + ROWS - 1) // ROWS * ROWS
                 for group in range(groups):
                     first, last = group * ROWS, min(group * ROWS + ROWS, rows)
-                    span_begin, span_end = _span(cursor, finish, starts, stops, first, last, low, high)
+                    span_begin, span_end = _span(
+                        cursor, finish, starts, stops, first, last, low, high, row_low, row_high
+                    )
                     lows[group], highs[group] = span_begin, span_end
-                    wide_begin = span_begin // lanes * lanes
-                    wide_end = (span_end + lanes - 1) // lanes * lanes
                     if span_begin >= span_end:
-                        wide_begin = wide_end = 0
-                    for r in range(first, first + ROWS):
-                        for row in (w_p + r * stretch, w_t + r * stretch):
-                            _fill(w, row, row + wide_begin, zero)
-                            _fill(w, row + wide_end, row + stretch, zero)
-                    if span_begin >= span_end:
+                        _clear(w, w_p + first * stretch, stretch, 0, 0, used)
+                        _clear(w, w_t + first * stretch, stretch, 0, 0, used)
                         continue
-                    width = (wide_end - wide_begin) // lanes
+                    wide_begin = span_begin // lanes * lanes
+                    width = (span_end + lanes - 1) // lanes - span_begin // lanes
+                    wide_end = wide_begin + width * lanes
+                    _clear(w, w_p + first * stretch, stretch, wide_begin, wide_end, used)
+                    _clear(w, w_t + first * stretch, stretch, wide_begin, wide_end, used)
                     product(
                         at(w, w_p + first * stretch + wide_begin), stretch, at(w, w_q + first * d_wide), d_wide, 1,
-                        at(w, w_k + wide_begin * d), lanes, d * lanes, d, width, lanes, 0,
+                        at(w, w_k + wide_begin * d_wide), lanes, d_wide * lanes, d, width, lanes, 0,
                     )  # fmt: skip
                     product(
                         at(w, w_t + first * stretch + wide_begin), stretch, at(w, w_a + first * e_wide), e_wide, 1,
-                        at(w, w_v + wide_begin * e), lanes, e * lanes, e, width, lanes, 0,
+                        at(w, w_v + wide_begin * e_wide), lanes, e_wide * lanes, e, width, lanes, 0,
                     )  # fmt: skip
-                    for r in range(first, last):
-                        row = w_p + r * stretch
-                        s = at(w, row + wide_begin)
-                        t = at(w, w_t + r * stretch + wide_begin)
-                        distance = low - first_key + shifts[owner] + wide_begin - (begin + r - query_offsets[owner])
-                        if table_size > 0:
-                            plus(s, at(table, table_head * table_size + origin + distance), width, one)
-                        _forbid(w, row, cursor[r], finish[r], starts, stops, low, wide_begin, wide_end)
-                        gradients(
-                            normalizer, dropping, s, t, width, stats[head * queries + begin + r], delta[r],
-                            hashes[r], low + wide_begin, threshold, keep,
-                        )  # fmt: skip
-                        if len(d_table) > 1:
-                            plus(at(d_table, n * table_size + origin + distance), t, width, one)
-                    for r in range(last, first + ROWS):
-                        for row in (w_p + r * stretch, w_t + r * stretch):
-                            _fill(w, row + wide_begin, row + wide_end, zero)
+                    distance = low - first_key + shifts[owner] + wide_begin - (begin + first - query_offsets[owner])
+                    _unweigh(
+                        w, w_p, w_t, first, last, low, wide_begin, width, distance, table_at, n * table_size + origin,
+                        head * queries + begin, cursor, finish, starts, stops, row_low, row_high, stats, delta, hashes,
+                        table, d_table, sizes, keep,
+                    )  # fmt: skip
                     product(
                         at(w, w_d_q + first * d_wide), d_wide, at(w, w_t + first * stretch + span_begin), stretch, 1,
                         at(w, w_k_rows + span_begin * d_wide), d_wide, lanes, span_end - span_begin,
                         d_wide // lanes, lanes, 1,
                     )  # fmt: skip
-                for place in range(0, high - low, ROWS):
+                for place in range(0, used, ROWS):
                     some, last = groups, 0
                     for group in range(groups):
                         if lows[group] < place + ROWS and highs[group] > place:
@@ -560,7 +661,4 @@ def backward(
                         at(w, w_q + from_ * d_wide), d_wide, lanes, depth, d_wide // lanes, lanes, 1,
                     )  # fmt: skip
                 _advance(cursor, finish, stops, rows, high)
-            for r in range(rows):
-                there = ((begin + r) * heads + head) * d
-                for c in range(d):
-                    _save(d_q, there + c, w[w_d_q + r * d_wide + c] * d_query)
+            _write_rows(d_q, (begin * heads + head) * d, heads * d, w, w_d_q, d_wide, rows, d, d_query)

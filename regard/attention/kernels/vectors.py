@@ -23,17 +23,16 @@ __all__ = [
     "at",
     "dot",
     "drop",
-    "exponentials",
     "gradients",
     "hashed",
     "lanes",
-    "largest",
     "plus",
     "product",
-    "rectified",
+    "relu_step",
     "shifted",
-    "sigmoids",
-    "times",
+    "sigmoid_step",
+    "softmax_step",
+    "transpose",
 ]
 
 _FEATURES = binding.get_host_cpu_features()
@@ -289,102 +288,77 @@ def product(c, c_row, a, a_row, a_next, b, b_next, b_side, depth, vectors, lanes
             v += 1
 
 
-@intrinsic
-def _largest(context: Any, row: Any, vectors: Any) -> Any:
-    kind = _kind(row)
-
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        def larger(a: Any, b: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-        def body(i: Any, kept: list[Any]) -> list[Any]:
-            return [larger(kind.load(builder, _vector(builder, kind, given[0], i)), kept[0])]
-
-        (found,) = _loop(builder, given[1], [kind.constant(-math.inf)], body)
-        return kind.reduce(builder, found, larger)
-
-    return row.dtype(row, types.intp), make
-
-
 def _vector(builder: ir.IRBuilder, kind: _Kind, row: Any, i: Any) -> Any:
     return _step(builder, row, builder.mul(i, ir.Constant(_INT64, kind.lanes)))
 
 
-@as_written
-def largest(row, vectors):
-    """The largest number of a row, -inf where there is none; NaN is passed over."""
-    apart()
-    return _largest(row, vectors)
+def _inside(kind: _Kind, builder: ir.IRBuilder, low: Any, high: Any) -> Callable[[Any, Any], Any]:
+    """What makes -inf of the numbers of vector i that lie outside of low .. high."""
+    bounds = [kind.spread(builder, builder.trunc(x, _INT32), kind.hash) for x in (low, high)]
+    lanes = ir.Constant(kind.hash, list(range(kind.lanes)))
+
+    def keep(i: Any, x: Any) -> Any:
+        first = builder.trunc(builder.mul(i, ir.Constant(_INT64, kind.lanes)), _INT32)
+        place = builder.add(kind.spread(builder, first, kind.hash), lanes)
+        behind, before = builder.icmp_signed(">=", place, bounds[0]), builder.icmp_signed("<", place, bounds[1])
+        return builder.select(builder.and_(behind, before), x, kind.constant(-math.inf))
+
+    return keep
 
 
 @intrinsic
-def _exponentials(context: Any, row: Any, vectors: Any, top: Any) -> Any:
+def softmax_step(
+    context: Any, row: Any, vectors: Any, low: Any, high: Any, top: Any, total: Any, out: Any, out_vectors: Any
+) -> Any:
+    """One more stretch of a row of scores, of which those from low to high count: row = 2^(row - top).
+
+    The largest score so far and the sum so far, at `top` and `total`, are brought up to date, and so is the row of outputs that
+    was summed with weights for the old ones.
+    """
     kind = _kind(row)
 
     def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        top = kind.spread(builder, given[2])
+        row, vectors, low, high, top_at, total_at, out, out_vectors = given
+        keep = _inside(kind, builder, low, high)
 
-        def body(i: Any, kept: list[Any]) -> list[Any]:
-            place = _vector(builder, kind, given[0], i)
-            p = kind.exp2(builder, builder.fsub(kind.load(builder, place), top))
+        def larger(a: Any, b: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        def find(i: Any, kept: list[Any]) -> list[Any]:
+            # NaN is passed over here, and stays NaN below.
+            return [larger(keep(i, kind.load(builder, _vector(builder, kind, row, i))), kept[0])]
+
+        (found,) = _loop(builder, vectors, [kind.constant(-math.inf)], find)
+        old = builder.load(top_at)
+        new = larger(kind.reduce(builder, found, larger), old)
+        with builder.if_then(builder.fcmp_ordered(">", new, old)):
+            fade = kind.exp2(builder, kind.spread(builder, builder.fsub(old, new)))
+            first = builder.extract_element(fade, ir.Constant(_INT32, 0))
+            builder.store(builder.fmul(builder.load(total_at), first), total_at)
+            builder.store(new, top_at)
+
+            def weaken(i: Any, kept: list[Any]) -> list[Any]:
+                place = _vector(builder, kind, out, i)
+                kind.store(builder, builder.fmul(kind.load(builder, place), fade), place)
+                return []
+
+            _loop(builder, out_vectors, [], weaken)
+        nothing = builder.fcmp_ordered("==", new, ir.Constant(kind.scalar, -math.inf))
+        new = kind.spread(builder, builder.select(nothing, ir.Constant(kind.scalar, 0.0), new))
+
+        def change(i: Any, kept: list[Any]) -> list[Any]:
+            place = _vector(builder, kind, row, i)
+            p = kind.exp2(builder, builder.fsub(keep(i, kind.load(builder, place)), new))
             kind.store(builder, p, place)
             return [builder.fadd(kept[0], p)]
 
-        (total,) = _loop(builder, given[1], [kind.constant(0.0)], body)
-        return kind.reduce(builder, total, builder.fadd)
+        (sums,) = _loop(builder, vectors, [kind.constant(0.0)], change)
+        more = kind.reduce(builder, sums, builder.fadd)
+        builder.store(builder.fadd(builder.load(total_at), more), total_at)
+        return context.get_dummy_value()
 
-    return row.dtype(row, types.intp, row.dtype), make
-
-
-@as_written
-def exponentials(row, vectors, top):
-    """row = 2^(row - top); returns the sum."""
-    apart()
-    return _exponentials(row, vectors, top)
-
-
-def _each(change: Callable[..., Any], *more: str) -> Any:
-    """An intrinsic that changes every vector of a row: `change(kind, builder, vector, i, *spread scalars)`."""
-
-    def make_for(row: Any) -> Any:
-        kind = _kind(row)
-
-        def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-            spread = [kind.spread(builder, x) for x in given[2:]]
-
-            def body(i: Any, kept: list[Any]) -> list[Any]:
-                place = _vector(builder, kind, given[0], i)
-                kind.store(builder, change(kind, builder, kind.load(builder, place), *spread), place)
-                return []
-
-            _loop(builder, given[1], [], body)
-            return context.get_dummy_value()
-
-        return make
-
-    if len(more) == 1:
-
-        @intrinsic
-        def one(context: Any, row: Any, vectors: Any, a: Any) -> Any:
-            return types.void(row, types.intp, row.dtype), make_for(row)
-
-        return one
-
-    @intrinsic
-    def two(context: Any, row: Any, vectors: Any, a: Any, b: Any) -> Any:
-        return types.void(row, types.intp, row.dtype, row.dtype), make_for(row)
-
-    return two
-
-
-_times = _each(lambda kind, builder, x, factor: builder.fmul(x, factor), "factor")
-
-
-@as_written
-def times(row, vectors, factor):
-    """row = row * factor."""
-    apart()
-    _times(row, vectors, factor)
+    whole = types.intp
+    return types.void(row, whole, whole, whole, top, total, out, whole), make
 
 
 def _relu(kind: _Kind, builder: ir.IRBuilder, x: Any, factor: Any) -> Any:
@@ -400,22 +374,59 @@ def _sigmoid(kind: _Kind, builder: ir.IRBuilder, x: Any, shift: Any) -> Any:
     return builder.select(forbidden, kind.constant(0.0), a)
 
 
-_rectified = _each(_relu, "factor")
-_sigmoids = _each(_sigmoid, "shift")
+def _pointwise(weight: Callable[..., Any]) -> Any:
+    """An intrinsic: row = weight(row, number), for a row of scores of which those from low to high count."""
+
+    @intrinsic
+    def change(context: Any, row: Any, vectors: Any, low: Any, high: Any, number: Any) -> Any:
+        kind = _kind(row)
+
+        def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+            keep, number = _inside(kind, builder, given[2], given[3]), kind.spread(builder, given[4])
+
+            def body(i: Any, kept: list[Any]) -> list[Any]:
+                place = _vector(builder, kind, given[0], i)
+                kind.store(builder, weight(kind, builder, keep(i, kind.load(builder, place)), number), place)
+                return []
+
+            _loop(builder, given[1], [], body)
+            return context.get_dummy_value()
+
+        return types.void(row, types.intp, types.intp, types.intp, row.dtype), make
+
+    return change
 
 
-@as_written
-def rectified(row, vectors, factor):
-    """row = max(row, 0) * factor."""
-    apart()
-    _rectified(row, vectors, factor)
+relu_step, sigmoid_step = _pointwise(_relu), _pointwise(_sigmoid)
 
 
-@as_written
-def sigmoids(row, vectors, shift):
-    """row = 1 / (1 + 2^(shift - row)), exactly 0 for -inf."""
-    apart()
-    _sigmoids(row, vectors, shift)
+@intrinsic
+def transpose(context: Any, to: Any, rows: Any, step: Any) -> Any:
+    """A square of as many rows as a vector has lanes, `step` apart, turned and written row by row."""
+    kind = _kind(to)
+
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        to, rows, step = given
+        lanes = range(kind.lanes)
+        square = [
+            kind.load(builder, _step(builder, rows, builder.mul(step, ir.Constant(_INT64, lane)))) for lane in lanes
+        ]
+        half = 1
+        while half < kind.lanes:
+            # Swap what lies off the diagonal in every square of twice `half` rows.
+            upper = [lane + kind.lanes - half if lane & half else lane for lane in lanes]
+            lower = [lane + kind.lanes if lane & half else lane + half for lane in lanes]
+            for r in [r for r in lanes if not r & half]:
+                pair = square[r], square[r + half]
+                for place, order in ((r, upper), (r + half, lower)):
+                    mask = ir.Constant(ir.VectorType(_INT32, kind.lanes), order)
+                    square[place] = builder.shuffle_vector(*pair, mask)
+            half *= 2
+        for lane, x in zip(lanes, square, strict=True):
+            kind.store(builder, x, _step(builder, to, ir.Constant(_INT64, lane * kind.lanes)))
+        return context.get_dummy_value()
+
+    return types.void(to, rows, types.intp), make
 
 
 @intrinsic
@@ -527,7 +538,6 @@ def _drop(context: Any, row: Any, vectors: Any, hashed_row: Any, key: Any, thres
 @as_written
 def drop(row, vectors, hashed_row, key, threshold, keep):
     """row = row * factor, with the factors of a dropout for the keys from `key` on."""
-    apart()
     _drop(row, vectors, hashed_row, key, threshold, keep)
 
 
@@ -536,27 +546,21 @@ def _gradients(normalizer: str, dropping: bool) -> Any:
 
     @intrinsic
     def change(
-        context: Any,
-        row: Any,
-        above: Any,
-        vectors: Any,
-        a: Any,
-        b: Any,
-        hashed_row: Any,
-        key: Any,
-        threshold: Any,
-        keep: Any,
-    ) -> Any:
+        context: Any, row: Any, above: Any, vectors: Any, low: Any, high: Any, a: Any, b: Any, hashed_row: Any, key: Any,
+        threshold: Any, keep: Any,
+    ) -> Any:  # fmt: skip
         kind = _kind(row)
 
         def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-            a, b = (kind.spread(builder, x) for x in given[3:5])
-            factor = _factors(kind, builder, *given[5:]) if dropping else None
+            inside = _inside(kind, builder, given[3], given[4])
+            a, b = (kind.spread(builder, x) for x in given[5:7])
+            factor = _factors(kind, builder, *given[7:]) if dropping else None
             zero, one = kind.constant(0.0), kind.constant(1.0)
 
             def body(i: Any, kept: list[Any]) -> list[Any]:
                 places = [_vector(builder, kind, pointer, i) for pointer in given[:2]]
                 s, g = (kind.load(builder, place) for place in places)
+                s = inside(i, s)
                 f = None if factor is None else factor(i)
                 if f is not None:
                     g = builder.fmul(g, f)
@@ -579,7 +583,7 @@ def _gradients(normalizer: str, dropping: bool) -> Any:
             return context.get_dummy_value()
 
         n, whole = row.dtype, types.int64
-        return types.void(row, above, types.intp, n, n, whole, whole, whole, n), make
+        return types.void(row, above, whole, whole, whole, n, n, whole, whole, whole, n), make
 
     return change
 
@@ -590,23 +594,22 @@ _sigmoid_gradients, _sigmoid_drop = _gradients("sigmoid", False), _gradients("si
 
 
 @as_written
-def gradients(normalizer, dropping, row, above, vectors, a, b, hashed_row, key, threshold, keep):
+def gradients(normalizer, dropping, row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep):
     """From a row's scores and its gradients from above, in place, to its weights as they were summed and its scores' gradients.
 
-    a, b: softmax (0), the logarithm of the sum and the delta; relu (1), 1 / n; sigmoid (2), log n.
+    Scores from low to high count. a, b: softmax (0), the logarithm of the sum and the delta; relu (1), 1 / n; sigmoid (2), log n.
     """
-    apart()
     if normalizer == 0:
         if dropping:
-            _softmax_drop(row, above, vectors, a, b, hashed_row, key, threshold, keep)
+            _softmax_drop(row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep)
         else:
-            _softmax(row, above, vectors, a, b, hashed_row, key, threshold, keep)
+            _softmax(row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep)
     elif normalizer == 1:
         if dropping:
-            _relu_drop(row, above, vectors, a, b, hashed_row, key, threshold, keep)
+            _relu_drop(row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep)
         else:
-            _relu_gradients(row, above, vectors, a, b, hashed_row, key, threshold, keep)
+            _relu_gradients(row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep)
     elif dropping:
-        _sigmoid_drop(row, above, vectors, a, b, hashed_row, key, threshold, keep)
+        _sigmoid_drop(row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep)
     else:
-        _sigmoid_gradients(row, above, vectors, a, b, hashed_row, key, threshold, keep)
+        _sigmoid_gradients(row, above, vectors, low, high, a, b, hashed_row, key, threshold, keep)
