@@ -40,15 +40,20 @@ def measure(case: Case, repeats: int = 5, memory: bool = True) -> dict[str, Any]
         return {"case": case.name, "executor": plan.executor, "skipped": f"it needs {plan.memory / 2**30:.0f} GiB"}
     inputs = case.inputs()
     there = {name: missing(name) for name in case.peers}
-    contestants = {"regard": ours(case, inputs), "new layout": ours(case, inputs, fresh=True), _MATRIX: _matrix(case)}
+    contestants = {"regard": ours(case, inputs), _MATRIX: _matrix(case)}
+    if not case.step:
+        contestants["new layout"] = ours(case, inputs, fresh=True)
     contestants |= {name: PEERS[name].make(case, inputs) for name, why in there.items() if why is None}
     if case.attention.patterns[0].reads_edges:
         contestants[_COPY] = _copy()
     times = race(contestants, repeats)
     seconds = times["regard"].seconds
     rate, flops = 2 * 1024**3 / times[_MATRIX].seconds, case.flops()
-    row: dict[str, Any] = {"case": case.name, "line": case.line, "vectors": case.total, "executor": plan.executor}
-    row |= {"ms": _ms(seconds), "new layout ms": _ms(times["new layout"].seconds)}
+    executor = "a state" if case.step else plan.executor
+    row: dict[str, Any] = {"case": case.name, "line": case.line, "vectors": case.total, "executor": executor}
+    row |= {"ms": _ms(seconds)}
+    if "new layout" in times:
+        row |= {"new layout ms": _ms(times["new layout"].seconds)}
     if case.matrix:
         row |= {"GFLOP": _digits(flops / 1e9), "of G": _digits(flops / seconds / rate)}
     if _COPY in times:
@@ -61,7 +66,7 @@ def measure(case: Case, repeats: int = 5, memory: bool = True) -> dict[str, Any]
     row |= {"G": round(rate / 1e9, 1)}
     if memory:
         row |= {"MB": _digits(peak_memory(contestants["regard"]) / 1e6)}
-        if not case.layer:
+        if not case.layer and not case.step:
             row |= {"predicted MB": _digits(plan.memory / 1e6)}
     row["peers"] = {name: _peer(name, case, times, contestants, memory) for name in case.peers if name in contestants}
     absent = {name: why for name, why in there.items() if why is not None}

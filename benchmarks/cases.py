@@ -15,6 +15,7 @@ from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.plan import Plan, choose
 from regard.attention.problem import Problem
+from regard.attention.remember import LinearState
 from regard.attention.scores import Kernel
 from regard.attention.spec import Attention, parse
 from regard.layers.attention import Attend
@@ -70,6 +71,7 @@ class Case:
             keys and values (GATv2), "one" for all three (GAT).
         peers: names in `benchmarks.peers.PEERS`. floors: what is expected.
         matrix: whether the matrix rate is its physical limit.
+        step: whether it is one more vector, with a running state, behind a set of this length.
         degree: how many random edges each vector has, on average. graph: whether the set and its edges are those of tolokers.
     """
 
@@ -89,6 +91,7 @@ class Case:
     line: str = ""
     degree: int = 0
     graph: bool = False
+    step: bool = False
 
     @cached_property
     def attention(self) -> Attention:
@@ -173,6 +176,8 @@ def ours(case: Case, inputs: Inputs, executor: str | None = None, fresh: bool = 
     Args:
         fresh: every run has a layout of its own, as the first layer of a model finds it.
     """
+    if case.step:
+        return _step(case, inputs)
     if case.layer:
         return _layer(case, inputs)
     drop = Dropout(case.dropout, seed=1) if case.dropout else None
@@ -183,6 +188,13 @@ def ours(case: Case, inputs: Inputs, executor: str | None = None, fresh: bool = 
         return attend(case.attention, x.q, x.k, x.v, of, None, x.parameters, dropout=drop, executor=executor)
 
     return Contestant(forward, [x.q, x.k, x.v, *x.parameters.values()] if case.backward else ())
+
+
+def _step(case: Case, inputs: Inputs) -> Contestant:
+    empty = LinearState.empty(case.attention, 1, case.heads, case.d, case.d)
+    state = empty.after(inputs.k, inputs.v, inputs.layout)
+    q, k, v = (x[-1:] for x in (inputs.q, inputs.k, inputs.v))
+    return Contestant(lambda: state.step(q, k, v)[0])
 
 
 def _layer(case: Case, inputs: Inputs) -> Contestant:
@@ -306,6 +318,15 @@ def _kernelized() -> list[Case]:
     return cases
 
 
+def _generation() -> list[Case]:
+    """One more vector behind so many others."""
+    text, line = "Attention(score=Kernel(Elu()), normalizer=Sum(), pattern=Causal())", "one more vector behind"
+    plain = Case(f"{line} 64", "generation", text, (64,), backward=False, peers=("SDPA, keys kept",), matrix=False)
+    plain = replace(plain, line=line, step=True)
+    others = [replace(plain, name=f"{line} {n:,}", lengths=(n,)) for n in (1024, 16384, 65536)]
+    return [plain, *(replace(case, floors=(Floor(plain.name, 1.25),)) for case in others)]
+
+
 def _sparse() -> list[Case]:
     n, group = 4096, "sparse"
     big_bird = "Window(96, 96) | First(64) | RandomBlocks(3, 64)"
@@ -345,4 +366,8 @@ def _graphs() -> list[Case]:
     return cases
 
 
-CASES = [case for make in (_windows, _everyone, _bfloat16, _additive, _kernelized, _sparse, _graphs) for case in make()]
+CASES = [
+    case
+    for make in (_windows, _everyone, _bfloat16, _additive, _kernelized, _generation, _sparse, _graphs)
+    for case in make()
+]

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     rows = []
     try:
-        cases = chosen(options.only)
+        cases = [case for case in chosen(options.only) if not case.step]
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -113,6 +113,13 @@ def sdpa_one_head(case: Case, inputs: Inputs) -> Contestant:
     )
 
 
+def sdpa_kept(case: Case, inputs: Inputs) -> Contestant:
+    """Exact attention of one query to all keys and values from before."""
+    q, k, v = _own(case, inputs)
+    last = q[:, :, -1:].contiguous()
+    return Contestant(lambda: scaled_dot_product_attention(last, k, v))
+
+
 def eager(case: Case, inputs: Inputs) -> Contestant:
     """The score of every pair by its formula, then softmax and a product: an additive score as it is usually written."""
     q, k, v = _own(case, inputs)
@@ -231,6 +238,7 @@ PEERS = {
     "SDPA": Peer(sdpa, about="scaled_dot_product_attention on the same tensors"),
     "SDPA, mask": Peer(sdpa_masked, about="scaled_dot_product_attention with a mask of booleans, n x n"),
     "SDPA, one head": Peer(sdpa_one_head, about="everyone, one head; its time counts once for every head"),
+    "SDPA, keys kept": Peer(sdpa_kept, about="exact attention of the last query to keys that were kept"),
     "eager": Peer(eager, about="an additive score written out in torch: tanh of n x n x d sums"),
     "FlexAttention": Peer(flex, about="compiled; it has no backward pass on a CPU"),
     "local-attention": Peer(local_attention, "local_attention", "the window exactly, without rotation"),

@@ -174,3 +174,17 @@ def test_choices_compare_executors():
     rows = [{"x": 1.0}, {"x": 1.3}, {}]
     assert choices.share(rows, "x", 0, 1.2) == 0.5
     assert choices.share(rows, "y", 0, 1.2) is None
+
+
+def test_a_step_is_one_more_vector():
+    text = "Attention(score=Kernel(Elu()), normalizer=Sum(), pattern=Causal())"
+    step = replace(TINY, text=text, lengths=(8,), backward=False, peers=("SDPA, keys kept",), step=True)
+    inputs = step.inputs()
+    # The last vector once more.
+    longer = replace(step, lengths=(9,), step=False)
+    q, k, v = (torch.cat([x, x[-1:]]) for x in (inputs.q, inputs.k, inputs.v))
+    whole = ours(longer, replace(inputs, q=q, k=k, v=v, layout=longer.layout()))(None)
+    torch.testing.assert_close(ours(step, inputs)(None)[0], whole[-1])
+    row = measured(step)
+    assert (row["executor"], "new layout ms" in row) == ("a state", False)
+    assert row["peers"]["SDPA, keys kept"]["ms"] > 0
