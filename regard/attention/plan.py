@@ -65,7 +65,7 @@ class Plan:
         dense_pairs = p.dense_pairs * p.heads
         share = f" ({self.pairs / dense_pairs:.2%} of all)" if dense_pairs else ""
         lines = [
-            f"{p.attention!r}",
+            f"{p.attention.text}",
             f"executor  {self.executor}",
             *(f"refused   {name}: {reason}" for name, reason in self.refusals.items()),
             *(
@@ -105,11 +105,11 @@ def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str]
     refusals = {name: reason for name, reason in reasons.items() if reason is not None}
     if executor is not None:
         if executor in refusals:
-            raise InputError(f"the executor {executor!r} refuses {problem.attention!r}: {refusals[executor]}")
+            raise InputError(f"the executor {executor!r} refuses {problem.attention.text}: {refusals[executor]}")
         return executor, refusals, {executor: _seconds(executor, problem)}
     seconds = {name: _seconds(name, problem) for name in EXECUTORS if name not in refusals}
     if not seconds:
-        raise InputError(f"every executor refuses {problem.attention!r}: {'; '.join(refusals.values())}")
+        raise InputError(f"every executor refuses {problem.attention.text}: {'; '.join(refusals.values())}")
     return min(seconds, key=seconds.__getitem__), refusals, seconds
 
 
@@ -127,14 +127,14 @@ def check(problem: Problem) -> None:
     same = problem.key_layout is layout
     if any(pattern.reads_edges for pattern in attention.patterns):
         if layout.edges is None:
-            raise InputError(f"the sets have no edges, expected some for {attention!r}")
+            raise InputError(f"the sets have no edges, expected some for {attention.text}")
         if not same:
-            raise InputError(f"{attention!r} reads edges, expected queries and keys of the same layout")
+            raise InputError(f"{attention.text} reads edges, expected queries and keys of the same layout")
     ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
     wanted = max(pattern.coordinates for pattern in attention.patterns)
     if min(ours, theirs) < wanted or (wanted and ours != theirs):
         found = f"{ours} coordinates" if same else f"{ours} coordinates on queries and {theirs} on keys"
-        raise InputError(f"the sets have {found}, expected at least {wanted} for {attention!r}")
+        raise InputError(f"the sets have {found}, expected at least {wanted} for {attention.text}")
     if len(attention.patterns) not in (1, problem.heads):
         raise InputError(
             f"there are {len(attention.patterns)} patterns, expected one, or one for each of {problem.heads} heads"

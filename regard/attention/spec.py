@@ -75,7 +75,7 @@ class Attention(Value):
 
     @cached_property
     def text(self) -> str:
-        """The text form, which `parse` reads back."""
+        """The text form, which `parse` reads back: what was asked for, where `for_heads` made one pattern per head of it."""
         return repr(self)
 
     @cached_property
@@ -142,7 +142,10 @@ class Attention(Value):
 @lru_cache(maxsize=256)
 def _for_heads(attention: Attention, heads: int) -> Attention:
     patterns = attention.patterns if len(attention.patterns) > 1 else attention.patterns * heads
-    return replace(attention, pattern=tuple(pattern.for_head(head) for head, pattern in enumerate(patterns)))
+    each = replace(attention, pattern=tuple(pattern.for_head(head) for head, pattern in enumerate(patterns)))
+    # What was asked for says the same in fewer words.
+    object.__setattr__(each, "text", attention.text)
+    return each
 
 
 # Longer texts would only be there to exhaust the parser.
