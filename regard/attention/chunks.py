@@ -24,8 +24,8 @@ __all__ = ["Chunk", "Chunks", "Keys", "Segment", "Strides", "chunks"]
 _COMPARED = 2
 # Tiles stand side by side while they are padded by at most this share of their pairs, or by so many pairs.
 _PADDED, _PADDED_PAIRS = 0.125, 2048
-# So many tiles that need no gathering stand apart from one that does.
-_WORTH_STRIDES = 4
+# Tiles at even distances stand apart from others where they have so many pairs together, and are not more than so many.
+_APART_PAIRS, _APART_TILES = 1 << 14, 8
 
 # Tiles with more spans are gathered.
 _SEGMENTS = 4
@@ -354,7 +354,7 @@ def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Stride
             padded = (number + 1) * higher * shape.width
             real_then = real + shape.height * shape.width
             longer = shape.follows(strides, shapes[begin], number)
-            spoils = longer is None and ((strides is not None and number >= _WORTH_STRIDES) or _even(shapes, at))
+            spoils = longer is None and ((strides is not None and real >= _APART_PAIRS) or _even(shapes, at))
             if padded > pairs or spoils or padded - real_then > max(_PADDED * real_then, _PADDED_PAIRS):
                 yield begin, at, strides
                 number = 0
@@ -367,10 +367,11 @@ def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Stride
 
 
 def _even(shapes: list[_Shape], at: int) -> bool:
-    """Whether from here on enough tiles lie at even distances to stand by themselves."""
+    """Whether from here on a few tiles at even distances have pairs enough to stand apart."""
     strides, first = shapes[at].alone, shapes[at]
-    for number, shape in enumerate(shapes[at + 1 : at + _WORTH_STRIDES], start=1):
-        strides = shape.follows(strides, first, number)
-        if strides is None:
-            return False
-    return at + _WORTH_STRIDES <= len(shapes)
+    tiles = -(-_APART_PAIRS // (first.height * first.width))
+    if strides is None or tiles > min(_APART_TILES, len(shapes) - at):
+        return False
+    for number in range(1, tiles):
+        strides = shapes[at + number].follows(strides, first, number)
+    return strides is not None

@@ -120,9 +120,11 @@ class _Dots(torch.autograd.Function):
         out = walk.zeros(problem.layout.total, problem.heads, problem.e)
         for step in walk.steps():
             weights, v_ = step.weights(), step.keys(walk.rows[2])
-            if problem.dropout is not None:
-                weights *= step.factors(problem.dropout)
-            step.put_queries(out, torch.bmm(weights, v_))
+            if problem.dropout is None:
+                step.put_queries(out, torch.bmm(weights, v_))
+            else:
+                weights *= step.kept(problem.dropout)
+                step.put_queries(out, torch.bmm(weights, v_).div_(1 - problem.dropout.p))
         return out.to(q.dtype)
 
     @staticmethod
@@ -142,12 +144,14 @@ def _gradients(
     for step in walk.steps():
         weights, do = step.weights(), step.real_queries(walk.rows[3])
         q_, k_, v_ = step.queries(walk.rows[0]), step.keys(walk.rows[1]), step.keys(walk.rows[2])
+        if problem.dropout is not None:
+            do = do / (1 - problem.dropout.p)
         ds = torch.bmm(do, v_.transpose(1, 2), out=walk.buffer(1, weights.shape))
         dropped = weights
         if problem.dropout is not None:
-            factors = step.factors(problem.dropout)
-            ds *= factors
-            dropped = factors.mul_(weights)
+            kept = step.kept(problem.dropout)
+            ds *= kept
+            dropped = kept.mul_(weights)
         step.add_keys(dv, torch.bmm(dropped.transpose(1, 2), do), 1.0)
         if step.forbidden is not None and not walk.tame:
             step.by_tile(ds).masked_fill_(step.forbidden, 0)
@@ -382,11 +386,12 @@ class _Step:
             self.by_tile(s).masked_fill_(self.masks.empty, 0)
         return s
 
-    def factors(self, dropout: Dropout) -> Tensor:
-        """`[z, rows, width]` what dropout multiplies the weights with."""
+    def kept(self, dropout: Dropout) -> Tensor:
+        """`[z, rows, width]` 1 where a weight is kept, 0 where it is dropped."""
         head = torch.arange(self.heads.start, self.heads.stop, device=self.walk.problem.device)[:, None, None]
         rows, keys = self.chunk.query_rows, self.chunk.keys()[0]
-        return dropout.factors(head, rows[:, None, :, None], keys[:, None, None, :], self.walk.type).flatten(0, 1)
+        kept = dropout.kept(head, rows[:, None, :, None], keys[:, None, None, :])
+        return kept.flatten(0, 1).to(self.walk.type)
 
     def put_queries(self, total: Tensor, part: Tensor) -> None:
         self.chunk.put_queries(total[:, self.heads], self.by_tile(part))

@@ -42,9 +42,12 @@ class Dropout:
 
     def factors(self, head: Tensor, query_rows: Tensor, key_rows: Tensor, dtype: torch.dtype) -> Tensor:
         """What each weight is multiplied with: 0 or 1 / (1 - p); all three int64 and broadcastable."""
+        return self.kept(head, query_rows, key_rows).to(dtype) / (1 - self.p)
+
+    def kept(self, head: Tensor, query_rows: Tensor, key_rows: Tensor) -> Tensor:
+        """Which weights are not dropped."""
         query_rows, key_rows = (x.to(torch.int32) for x in (query_rows, key_rows))
-        x = _mix(_mix(_mix(self.of_heads(head) ^ query_rows)) ^ key_rows)
-        return (x >= self.least).to(dtype) / (1 - self.p)
+        return _mix(_mix(_mix(self.of_heads(head) ^ query_rows)) ^ key_rows) >= self.least
 
     def of_heads(self, head: Tensor) -> Tensor:
         """The part of the hash that only the seed and the heads decide, int32."""
@@ -62,10 +65,11 @@ def _signed(x: int) -> int:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """A bijection of int32 in which each bit of x changes about half of the bits (multiply and xor-shift)."""
-    x = x ^ (x >> 16 & 0xFFFF)
-    x *= 0x7FEB352D
-    x ^= x >> 15 & 0x1FFFF
-    x *= _signed(0x846CA68B)
-    x ^= x >> 16 & 0xFFFF
+    """A bijection of int32 in which each bit of x changes about half of the bits (multiply and xor-shift); x is written over."""
+    for shift, factor in ((16, 0x7FEB352D), (15, _signed(0x846CA68B)), (16, 1)):
+        moved = x >> shift
+        moved &= (1 << 32 - shift) - 1
+        x ^= moved
+        if factor != 1:
+            x *= factor
     return x
