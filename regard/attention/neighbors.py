@@ -46,8 +46,8 @@ def near(rows: Rows, pattern: Pattern, radius: float) -> Intervals:
 
 def _candidates(rows: Rows, reach: float) -> tuple[Tensor, Tensor, Tensor]:
     """`(first [rows, cells], counts [rows, cells], order)`: in a cell, a row's candidates are `order[first : first + count]`."""
-    ours = coordinates(rows.layout)[rows.rows].double()
-    theirs = coordinates(rows.key_layout).double()
+    ours, theirs = (_numbers(coordinates(layout)) for layout in (rows.layout, rows.key_layout))
+    ours = ours[rows.rows]
     cut = min(_CUT, ours.shape[1] - 1)
     steps = (-1, 0, 1) if reach > 0 else (0,)
     cells, key_cells = ((x[:, :cut] / reach).floor() if reach > 0 else x[:, :cut] for x in (ours, theirs))
@@ -68,6 +68,11 @@ def _candidates(rows: Rows, reach: float) -> tuple[Tensor, Tensor, Tensor]:
     first = torch.searchsorted(line, cell * (len(values) + 1) + low[:, None])
     end = torch.searchsorted(line, cell * (len(values) + 1) + high[:, None])
     return first, torch.where(cell < 0, 0, end - first).clamp(min=0), order
+
+
+def _numbers(x: Tensor) -> Tensor:
+    """Something to sort by: what is no number lies infinitely far away, where nothing is near."""
+    return x.double().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
 def _find(values: Tensor, wanted: Tensor) -> Tensor:

@@ -232,6 +232,8 @@ def test_heads_that_share_random_blocks_draw_for_themselves():
     assert nested.patterns == (~(replace(drawn, head=0) & Causal()), Causal())
     rows = asked(Layout.of_lengths([64]))
     assert len({str(pattern.keys(rows).start.tolist()) for pattern in attention.patterns}) == 3
+    assert attention.text == repr(Attention(pattern=bigbird)), "what was asked for is what is told"
+    assert str(plan(Attention(pattern=bigbird), Layout.of_lengths([9]), heads=3)).splitlines()[0] == attention.text
     plain = Attention(pattern=(Causal(), bigbird.a))
     assert plain.for_heads(2) is plain
     three = Attention(pattern=(drawn, drawn, drawn))
