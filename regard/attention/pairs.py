@@ -178,12 +178,20 @@ class Rows:
     def alike_but_for(self, axis: int) -> Intervals:
         """The keys whose coordinates are the row's, all but one of them."""
         ours, theirs = (
-            torch.cat([layout.set_of_row[:, None].to(coords.dtype), coords[:, :axis], coords[:, axis + 1 :]], 1)
+            torch.cat(
+                [layout.set_of_row[:, None].double(), coords[:, :axis].double(), coords[:, axis + 1 :].double()], 1
+            )
             for layout in (self.layout, self.key_layout)
             for coords in [coordinates(layout)]
         )
-        alike = torch.unique(torch.cat([ours[self.rows], theirs]), dim=0, return_inverse=True)[1]
-        mine, others = alike.split([len(self.rows), len(theirs)])
+        places = torch.cat([ours[self.rows], theirs])
+        # What is no number equals nothing, not even itself, and could not be sorted.
+        none = places.isnan().any(1)
+        alike = torch.unique(
+            places.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf), dim=0, return_inverse=True
+        )[1]
+        mine, others = alike.masked_fill(none, -1).split([len(self.rows), len(theirs)])
+        mine = mine.masked_fill(mine < 0, len(alike))
         others, key = torch.sort(others, stable=True)
         begin = torch.searchsorted(others, mine)
         row, place = expand(begin, torch.searchsorted(others, mine, right=True) - begin)

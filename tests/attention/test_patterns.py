@@ -164,6 +164,7 @@ def test_neighbors_in_space_are_what_is_allowed(radius, sizes, width, dtype, see
             place[seed % plain.total, seed % width] = (torch.nan, torch.inf, -torch.inf)[seed % 3]
         layouts.append(Layout(plain.offsets, coords=place.to(dtype)))
     agree(Near(radius), asked(*layouts))
+    agree(AlongAxis(seed % width), asked(*layouts))
     some = torch.arange(0, layouts[0].total, 2)
     agree(Near(radius) | Causal(), Rows(some, *layouts))
 
