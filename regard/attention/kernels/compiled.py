@@ -19,9 +19,13 @@ FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 _pool: tuple[int, ThreadPoolExecutor] | None = None
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as machine code that holds no lock, kept on disk where something can be written."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
+def compiled(function: Callable[..., Any], fast: bool = True) -> Callable[..., Any]:
+    """The function as machine code that holds no lock, kept on disk where something can be written.
+
+    Where not `fast`, its arithmetic is not reordered.
+    """
+    fastmath = FASTMATH if fast else False
+    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy", "boundscheck": False}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # Numba found no folder for its cache: this process compiles for itself.

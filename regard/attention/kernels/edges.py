@@ -15,11 +15,12 @@ backward pass, delta = sum_j a_j da_j.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from regard.attention.kernels.compiled import compiled, inlined
+from regard.attention.kernels.compiled import as_written, compiled
 from regard.attention.kernels.lanes import (
     exp,
     fill,
@@ -62,6 +63,9 @@ SOFTMAX, RELU, SIGMOID, SUM = range(4)
 # Pairs whose vectors stay in the nearest cache between their two uses.
 _CHUNK = 32
 
+# Lanes hold instructions chosen by hand.
+_kernel = partial(compiled, fast=False)
+
 
 class Form(NamedTuple):
     """What a kernel computes: kinds of score and normalizer, sizes, slope of LeakyReLU, dropout (`least` hash, `kept` factor)."""
@@ -77,12 +81,12 @@ class Form(NamedTuple):
     kept: float
 
 
-@inlined
+@as_written
 def _leaky(x, slope):
     return pick(x, x, x, x * slope)
 
 
-@inlined
+@as_written
 def _products(to, row, at, table, columns, begin, n, width, heads):
     """to[p, h] = sum_x row[x, h] table[columns[begin + p], x, h]"""
     for p in range(n):
@@ -93,7 +97,7 @@ def _products(to, row, at, table, columns, begin, n, width, heads):
         store(to, p * heads, sum_heads(y, heads))
 
 
-@inlined
+@as_written
 def _add_weighted(to, at, weights, table, columns, begin, n, width, heads):
     """to[x, h] += sum_p weights[p, h] table[columns[begin + p], x, h], in registers for up to 128 numbers."""
     x = 0
@@ -120,7 +124,7 @@ def _add_weighted(to, at, weights, table, columns, begin, n, width, heads):
         x += 16
 
 
-@inlined
+@as_written
 def _scores(s, act, form, a, row, b, w, columns, begin, n):
     """s[p, h] for one row of a and rows `columns` of b; separable ones before LeakyReLU. act `[p, d]`: tanh of a chunk's sums."""
     heads, d = form.heads, form.d
@@ -150,13 +154,13 @@ def _scores(s, act, form, a, row, b, w, columns, begin, n):
             store(s, p * heads, sum_heads(y, heads))
 
 
-@inlined
+@as_written
 def _hashes(seeds, queries, keys):
     """The hash of (seed, head, query row, key row), as `Dropout` has it; `seeds` is mixed with the head."""
     return mix(mix(mix(seeds ^ queries)) ^ keys)
 
 
-@compiled
+@_kernel
 def forward(begin, end, form, offsets, columns, q, k, v, w, bias, seeds, out, statistics, weights):
     """Rows `begin:end` of out `[t, e]` and of the statistics, and, where there is room for them, the weights `[p, h]`."""
     heads, e = form.heads, form.e
@@ -231,7 +235,7 @@ def forward(begin, end, form, offsets, columns, q, k, v, w, bias, seeds, out, st
         _add_weighted(out, row * e, s, v, columns, first, n, e, heads)
 
 
-@inlined
+@as_written
 def _gather(to, table, places, begin, n, heads):
     """to[p] = table[places[begin + p]], both `[..., h]`."""
     for p in range(n):
@@ -239,7 +243,7 @@ def _gather(to, table, places, begin, n, heads):
             to[p * heads + h] = table[np.int64(places[begin + p]) * heads + h]
 
 
-@inlined
+@as_written
 def _gradients(form, s, da, shift, factor, delta, bias, slopes, numbers, seeds, queries, keys, fixed):
     """From scores and gradients of weights, in place: `da` becomes the weights as summed, `s` the gradients of scores.
 
@@ -280,7 +284,7 @@ def _gradients(form, s, da, shift, factor, delta, bias, slopes, numbers, seeds, 
         store(s, x, g)
 
 
-@compiled
+@_kernel
 def backward(
     begin, end, form, transposed, offsets, columns, places, a, a_above, b, b_above, w, bias, above, seeds, statistics,
     d_a, d_above, d_bias, d_w, bounds,
@@ -406,7 +410,7 @@ def backward(
                 store(d_a, row * d + x, load(d_a, row * d + x) * load(w, x))
 
 
-@compiled
+@_kernel
 def transpose(offsets, columns, ends, rows, places):
     """Compressed rows the other way round: for each column its pairs, in the order of rows.
 
