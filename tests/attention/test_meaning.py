@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, scaled_dot_product_attention
 
-from regard import Attention, Layout, VectorSets, attend, attention_weights
+from regard import Attention, Layout, VectorSets, attend, attention_weights, plan
 from regard.attention.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.normalizers import Normalizer, Relu, Sigmoid
 from regard.attention.patterns import Causal, Edges, First, Window
+from regard.attention.plan import EXECUTORS
 from regard.attention.scores import Additive, Dot, Score, Separable
 
 from .catalogue import Inputs
@@ -23,13 +24,19 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=GENERATOR, dtype=torch.float64)
 
 
+def serving(attention: Attention, layout: Layout, key_layout: Layout | None, v: Tensor) -> list[str]:
+    """The executors that do not refuse."""
+    chosen = plan(attention, layout, heads=v.shape[1], d=v.shape[2], key_layout=key_layout, dtype=v.dtype)
+    return [name for name in EXECUTORS if name not in chosen.refusals]
+
+
 def one_head(attention: Attention, q: Tensor, k: Tensor, v: Tensor, **parameters: Tensor) -> Tensor:
     """`[n, e]` for one set and one head, the same by all executors and by the reference."""
     q, k, v = (x[:, None] for x in (q, k, v))
     layout, key_layout = (Layout.of_lengths([len(x)]) for x in (q, k))
     key_layout = layout if len(q) == len(k) else key_layout
     out = the_meaning(attention, Inputs(layout, key_layout, q, k, v, parameters), None)
-    for name in ("dense", "edges"):
+    for name in serving(attention, layout, key_layout, v):
         torch.testing.assert_close(attend(attention, q, k, v, layout, key_layout, parameters, executor=name), out)
     return out[:, 0]
 
@@ -191,14 +198,14 @@ def test_edge_bias_by_hand():
     layout = Layout(torch.tensor([0, 3]), edges=edges, edge_values=values)
     x, v = torch.zeros(3, 1, 1, dtype=torch.float64), numbers(9.0, 18.0, 27.0)[:, None]
     w = {"bias_edges": torch.ones(1, 1, dtype=torch.float64)}
-    for name in ("dense", "edges"):
+    for name in serving(Attention(bias=EdgeBias(width=1)), layout, None, v):
         out = attend(Attention(bias=EdgeBias(width=1)), x, x, v, layout, None, w, executor=name)
         assert out[:, 0, 0].tolist() == pytest.approx([(2 * 9 + 18 + 6 * 27) / 9, 18.0, 18.0])
 
 
 def test_consecutive_queries_share_a_key_head():
     q, k, v = torch.zeros(1, 4, 2), torch.zeros(1, 2, 2), torch.tensor([[[1.0], [2.0]]])
-    for name in ("dense", "edges"):
+    for name in serving(Attention(), Layout.of_lengths([1]), None, v):
         assert attend(Attention(), q, k, v, Layout.of_lengths([1]), executor=name).flatten().tolist() == [1, 1, 2, 2]
 
 
@@ -218,7 +225,7 @@ def test_equals_torch_on_padded_batches(causal):
     theirs = scaled_dot_product_attention(q, k, v, allowed).transpose(1, 2)[mask]
     packed = [y.view(-1, 4, 4) for y in (sets.values, sets.values.flip(-1), sets.values * 2)]
     attention = Attention(pattern=Causal()) if causal else Attention()
-    for name in ("dense", "edges"):
+    for name in serving(attention, sets.layout, None, packed[2]):
         torch.testing.assert_close(attend(attention, *packed, sets.layout, executor=name), theirs)
 
 
@@ -252,7 +259,7 @@ def test_graph_attention_node_by_node(score):
             for s, j in zip(e, js, strict=True):
                 expected[i, h] += math.exp(s) / total * right[j, h]
     parameters = {"score_query": a[:, :3], "score_key": a[:, 3:], "score_weight": a[:, :3]}
-    for name in ("dense", "edges"):
+    for name in serving(Attention(score, Edges()), layout, None, right):
         ours = attend(Attention(score, Edges()), left, right, right, layout, None, parameters, executor=name)
         torch.testing.assert_close(ours, expected)
 
