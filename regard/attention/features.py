@@ -55,15 +55,17 @@ class Elu(Features):
         return self.of_keys(q)
 
     def of_keys(self, k: Tensor) -> Tensor:
-        from torch import where
+        from torch import is_grad_enabled
 
         k = _exact(k)
         # Written out: elu(x) + 1 rounds what lies far below zero to zero.
-        return where(k > 0, k + 1, k.clamp(max=0).exp())
+        if is_grad_enabled():
+            return k.relu() + k.clamp(max=0).exp()
+        return k.clamp(max=0).exp_().add_(k.relu())
 
     def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
         # The slope is 1 above zero, where phi is more, and exp(x) = phi below.
-        return above * phi.clamp(max=1)
+        return phi.clamp(max=1).mul_(above)
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,8 +3,8 @@
     out_i = phi(q_i) S_i / phi(q_i) z_i        S_i = sum_j phi(k_j) v_j^T        z_i = sum_j phi(k_j)
 
 with j over the whole set (`Everyone`) or up to i (`Causal`). Causal sets are cut into chunks: pairs within a chunk are products
-with a mask, and all earlier chunks are one state (Katharopoulos et al. 2020, section 3.3, a chunk at a time). A column of ones
-beside the values makes z a column of S. Pieces of some thousand rows are computed one after another, so that what lies between
+with a mask, and all earlier chunks are one state (Katharopoulos et al. 2020, section 3.3, a chunk at a time), of which a column of
+ones beside the values makes z a part. Pieces of some thousand rows are computed one after another, so that what lies between
 the products stays in the cache, and the backward pass computes it again.
 """
 
@@ -209,11 +209,10 @@ class _Linear(torch.autograd.Function):
         divisor = torch.zeros(*out.shape[:2], 1, dtype=each.exact, device=q.device)
         states: list[Tensor] = []
         for batch in _batches(problem):
-            for low, high, sums in each.sums(batch, states):
-                total = sums[..., -1:]
+            for low, high, sums, total in each.sums(batch, states):
                 # Divided by infinity, zeros are zeros, and so are their gradients.
                 total = total.masked_fill(total == 0, torch.inf)
-                batch.queries.put(out, low, high, sums[..., :-1] / total)
+                batch.queries.put(out, low, high, sums.div_(total))
                 batch.queries.put(divisor, low, high, total)
         ctx.save_for_backward(q, k, v, out, divisor, *states)
         ctx.problem = problem
@@ -232,7 +231,8 @@ class _Linear(torch.autograd.Function):
             elif each.causal:
                 each.causal_back(batch, given, found, states)
             else:
-                each.everyone_back(batch, given, found, states.pop())
+                totals, sums = states.pop(), states.pop()
+                each.everyone_back(batch, given, found, sums, totals)
         return found.q, found.k, found.v, None
 
 
@@ -243,8 +243,12 @@ class _Gradients:
     v: Tensor
 
 
+# The gradient of the output, the output, and what divided it.
+_Given = tuple[Tensor, Tensor, Tensor]
+
+
 class _Pass:
-    """Sums of batches, and their gradients; all of them `[b, heads, rows, width]`, the last column that of the ones."""
+    """Sums of batches, and their gradients, all of them `[b, heads, rows, width]`."""
 
     def __init__(self, problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> None:
         self.q, self.k, self.v = q, k, v
@@ -255,19 +259,28 @@ class _Pass:
 
     def _queries(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Queries and their features."""
-        x = batch.queries.take(self.q, low, high).to(self.exact).contiguous()
+        x = self._ready(batch, batch.queries.take(self.q, low, high))
         return x, self.phi.of_queries(x)
 
-    def _keys(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys, their features, and values beside ones; behind a set's end there are no features."""
-        x = batch.keys.take(self.k, low, high).to(self.exact).contiguous()
+    def _ready(self, batch: _Batch, x: Tensor) -> Tensor:
+        """In the type of the sums; heads of a single set stay beside one another, where products take them as they are."""
+        x = x.to(self.exact)
+        return x.contiguous() if self.causal or batch.sets > 1 else x
+
+    def _keys(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
+        """Keys and their features; behind a set's end there are none."""
+        x = self._ready(batch, batch.keys.take(self.k, low, high))
         phi, unreal = self.phi.of_keys(x), batch.keys.unreal(low, high)
-        if unreal is not None:
-            phi = phi.masked_fill(unreal, 0)
+        return x, phi if unreal is None else phi.masked_fill(unreal, 0)
+
+    def _values(self, batch: _Batch, low: int, high: int) -> Tensor:
+        return self._ready(batch, batch.keys.take(self.v, low, high))
+
+    def _values_and_ones(self, batch: _Batch, low: int, high: int) -> Tensor:
         v = batch.keys.take(self.v, low, high)
         values = torch.ones(*v.shape[:-1], v.shape[-1] + 1, dtype=self.exact, device=v.device)
         values[..., :-1] = v
-        return x, phi, values
+        return values
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x if self.heads == self.key_heads else x.repeat_interleave(self.heads // self.key_heads, 1)
@@ -276,89 +289,101 @@ class _Pass:
         return x if self.heads == self.key_heads else x.unflatten(1, (self.key_heads, -1)).sum(2)
 
     def _put_keys(
-        self,
-        batch: _Batch,
-        low: int,
-        high: int,
-        x: tuple[Tensor, Tensor],
-        dphi: Tensor,
-        dvalues: Tensor,
-        found: _Gradients,
+        self, batch: _Batch, low: int, high: int, x: tuple[Tensor, Tensor], dphi: Tensor, dv: Tensor, found: _Gradients
     ) -> None:
         batch.keys.put(found.k, low, high, self.phi.gradient(self.phi.of_keys, *x, dphi))
-        batch.keys.put(found.v, low, high, dvalues[..., :-1])
+        batch.keys.put(found.v, low, high, dv)
 
-    def _above(self, batch: _Batch, low: int, high: int, given: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """The gradient of the sums."""
+    def _above(self, batch: _Batch, low: int, high: int, given: _Given) -> tuple[Tensor, Tensor]:
+        """The gradients of the sums, and of what divides them."""
         g, out, divisor = (batch.queries.take(x, low, high).to(self.exact) for x in given)
-        above = torch.empty(*g.shape[:-1], g.shape[-1] + 1, dtype=self.exact, device=g.device)
-        torch.div(g, divisor, out=above[..., :-1])
-        torch.sum(above[..., :-1] * out, -1, out=above[..., -1]).neg_()
+        above = g / divisor
+        of_total = (above * out).sum(-1, keepdim=True).neg_()
         unreal = batch.queries.unreal(low, high)
-        return above if unreal is None else above.masked_fill_(unreal, 0)
+        if unreal is not None:
+            above.masked_fill_(unreal, 0)
+            of_total.masked_fill_(unreal, 0)
+        return above, of_total
 
-    def sums(self, batch: _Batch, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor]]:
-        """For one piece of queries after another its bounds and sums; `states` gets what the way back needs."""
+    def sums(self, batch: _Batch, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+        """Bounds, sums and what divides them for one piece of queries after another; `states` gets what the way back needs."""
         if batch.short:
-            (_, q), (_, k, v) = self._queries(batch, 0, batch.n), self._keys(batch, 0, batch.m)
-            yield 0, batch.n, self._weights(q, self._by_head(k)) @ self._by_head(v)
+            (_, q), (_, k), v = (
+                self._queries(batch, 0, batch.n),
+                self._keys(batch, 0, batch.m),
+                self._values(batch, 0, batch.m),
+            )
+            a = self._weights(q, self._by_head(k))
+            yield 0, batch.n, a @ self._by_head(v), a.sum(-1, keepdim=True)
         elif self.causal:
             state: Tensor | None = None
             for low, high in batch.pieces(batch.n):
-                (_, q), (_, k, v) = self._queries(batch, low, high), self._keys(batch, low, high)
+                (_, q), (_, k), v = (
+                    self._queries(batch, low, high),
+                    self._keys(batch, low, high),
+                    self._values_and_ones(batch, low, high),
+                )
                 q, k, v = (x.unflatten(2, (-1, _CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
                 before = _running(k.mT @ v, state)
                 states.append(before[:, :, 0].clone())
                 state = before[:, :, -1].clone()
-                sums = self._weights(q, k) @ v
-                sums += q @ before[:, :, :-1]
-                yield low, high, sums.flatten(2, 3)
+                found = (self._weights(q, k) @ v).add_(q @ before[:, :, :-1]).flatten(2, 3)
+                yield low, high, found[..., :-1], found[..., -1:]
         else:
-            state = torch.zeros((), dtype=self.exact, device=self.q.device)
+            sums = totals = torch.zeros((), dtype=self.exact, device=self.q.device)
             for low, high in batch.pieces(batch.m):
-                _, k, v = self._keys(batch, low, high)
-                state = state + k.mT @ v
-            states.append(state)
+                _, k = self._keys(batch, low, high)
+                sums, totals = sums + k.mT @ self._values(batch, low, high), totals + k.sum(2)
+            states += [sums, totals]
+            sums, totals = self._by_head(sums), self._by_head(totals).unsqueeze(-1)
             for low, high in batch.pieces(batch.n):
-                yield low, high, self._queries(batch, low, high)[1] @ self._by_head(state)
+                _, q = self._queries(batch, low, high)
+                yield low, high, q @ sums, q @ totals
 
     def _weights(self, q: Tensor, k: Tensor) -> Tensor:
         """Products of all pairs, without what is not allowed."""
         a = q @ k.mT
         return a.tril_() if self.causal else a
 
-    def short_back(self, batch: _Batch, given: tuple[Tensor, Tensor, Tensor], found: _Gradients) -> None:
-        (x, q), (y, k, v) = self._queries(batch, 0, batch.n), self._keys(batch, 0, batch.m)
-        above, each_k = self._above(batch, 0, batch.n, given), self._by_head(k)
-        da = above @ self._by_head(v).mT
+    def short_back(self, batch: _Batch, given: _Given, found: _Gradients) -> None:
+        (x, q), (y, k), v = (
+            self._queries(batch, 0, batch.n),
+            self._keys(batch, 0, batch.m),
+            self._values(batch, 0, batch.m),
+        )
+        (above, of_total), each_k = self._above(batch, 0, batch.n, given), self._by_head(k)
+        da = (above @ self._by_head(v).mT).add_(of_total)
         if self.causal:
             da.tril_()
         batch.queries.put(found.q, 0, batch.n, self.phi.gradient(self.phi.of_queries, x, q, da @ each_k))
         dk, dv = (self._by_key_head(z) for z in (da.mT @ q, self._weights(q, each_k).mT @ above))
         self._put_keys(batch, 0, batch.m, (y, k), dk, dv, found)
 
-    def everyone_back(
-        self, batch: _Batch, given: tuple[Tensor, Tensor, Tensor], found: _Gradients, state: Tensor
-    ) -> None:
-        state, dstate = self._by_head(state), torch.zeros((), dtype=self.exact, device=state.device)
+    def everyone_back(self, batch: _Batch, given: _Given, found: _Gradients, sums: Tensor, totals: Tensor) -> None:
+        each_sums, each_totals = self._by_head(sums).mT, self._by_head(totals).unsqueeze(-2)
+        d_sums = d_totals = torch.zeros((), dtype=self.exact, device=sums.device)
         for low, high in batch.pieces(batch.n):
             x, q = self._queries(batch, low, high)
-            above = self._above(batch, low, high, given)
-            dstate = dstate + q.mT @ above
-            batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q, above @ state.mT))
-        dstate = self._by_key_head(dstate)
+            above, of_total = self._above(batch, low, high, given)
+            d_sums, d_totals = d_sums + q.mT @ above, d_totals + (q.mT @ of_total).mT
+            dq = (above @ each_sums).addcmul_(of_total, each_totals)
+            batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q, dq))
+        d_sums, d_totals = self._by_key_head(d_sums), self._by_key_head(d_totals)
         for low, high in batch.pieces(batch.m):
-            x, k, v = self._keys(batch, low, high)
-            self._put_keys(batch, low, high, (x, k), v @ dstate.mT, k @ dstate, found)
+            x, k = self._keys(batch, low, high)
+            dk = (self._values(batch, low, high) @ d_sums.mT).add_(d_totals)
+            self._put_keys(batch, low, high, (x, k), dk, k @ d_sums, found)
 
-    def causal_back(
-        self, batch: _Batch, given: tuple[Tensor, Tensor, Tensor], found: _Gradients, states: list[Tensor]
-    ) -> None:
+    def causal_back(self, batch: _Batch, given: _Given, found: _Gradients, states: list[Tensor]) -> None:
         after = None
         for low, high in reversed(list(batch.pieces(batch.n))):
-            (x, q), (y, k, v) = self._queries(batch, low, high), self._keys(batch, low, high)
-            above, phi = self._above(batch, low, high, given), k
-            q, k, v, above = (z.unflatten(2, (-1, _CHUNK)) for z in (q, self._by_head(k), self._by_head(v), above))
+            (x, q), (y, phi), v = (
+                self._queries(batch, low, high),
+                self._keys(batch, low, high),
+                self._values_and_ones(batch, low, high),
+            )
+            above = torch.cat(self._above(batch, low, high, given), -1)
+            q, k, v, above = (z.unflatten(2, (-1, _CHUNK)) for z in (q, self._by_head(phi), self._by_head(v), above))
             before = _running((k.mT @ v)[:, :, :-1], states.pop())
             behind = _running((q.mT @ above).flip(2), after).flip(2)
             after = behind[:, :, 0].clone()
@@ -366,7 +391,7 @@ class _Pass:
             da = (above @ v.mT).tril_()
             dq = (da @ k).add_(above @ before.mT).flatten(2, 3)
             dk = (da.mT @ q).add_(v @ behind.mT).flatten(2, 3)
-            dv = (self._weights(q, k).mT @ above).add_(k @ behind).flatten(2, 3)
+            dv = (self._weights(q, k).mT @ above).add_(k @ behind).flatten(2, 3)[..., :-1]
             batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q.flatten(2, 3), dq))
             self._put_keys(batch, low, high, (y, phi), self._by_key_head(dk), self._by_key_head(dv), found)
 
