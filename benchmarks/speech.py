@@ -128,7 +128,13 @@ def caching(paths: list[Path]) -> Iterator[dict[str, Any]]:
         found = best(filled)
         yield {"what": "cache found again, files per second", "per second": round(len(paths) / found)}
         size = sum(store[i].nbytes for i in range(len(store)))
-        spent = best(lambda: [np.array(store[i]) for i in range(len(store))])
+        rows = np.empty((max(store.lengths), 40), np.float32)
+
+        def read() -> None:
+            for i, length in enumerate(store.lengths):
+                rows[:length] = store[i]
+
+        spent = best(read)
         what = f"cache read, {size / 1e6:.0f} MB that lie in memory"
         yield {"what": what, "seconds of sound per second": round(seconds / spent)}
 
