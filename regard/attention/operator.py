@@ -31,8 +31,8 @@ _INPUTS = (
     "Tensor q, Tensor k, Tensor v, Tensor[] learned, Tensor[] layout, Tensor[] key_layout, "
     "str call, float dropout, Tensor? seed"
 )
-# Batches whose layouts are kept: queries and keys of a few models that take turns.
-_KEPT = 8
+# Layouts that are kept, with all that was derived: those of one batch of a model, forward and backward.
+_KEPT = 4
 
 
 def traced_attend(

@@ -1,5 +1,7 @@
 """Compiled and exported code: the operators mean what `attend` means, for every executor, whatever the sizes."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,10 +11,12 @@ from regard.attention import operator
 from regard.attention.attend import attend
 from regard.attention.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.dropout import Dropout
-from regard.attention.patterns import Edges, Everyone, Near, Window
+from regard.attention.features import Elu
+from regard.attention.normalizers import Sum
+from regard.attention.patterns import Causal, Edges, Everyone, Near, Window
 from regard.attention.plan import EXECUTORS, plan
 from regard.attention.problem import Tensors
-from regard.attention.scores import Additive, Separable
+from regard.attention.scores import Additive, Kernel, Separable
 from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.sets import Layout
@@ -27,6 +31,8 @@ CASES = [
     Case(Attention(score=Additive(), pattern=Near(1)), coords=2, cross=True),
     Case(Attention(score=Separable(), pattern=Edges(), bias=EdgeBias(width=EDGE_WIDTH))),
     Case(Attention(pattern=Window(4, 0)), continued=True),
+    Case(Attention(score=Additive())),
+    Case(Attention(score=Kernel(Elu()), normalizer=Sum(), pattern=Causal())),
 ]
 DROPOUT = Dropout(0.4, seed=123456789012345)
 
@@ -95,6 +101,21 @@ def test_the_operators_keep_the_rules_of_torch(case):
             wanted,
         ),
     )
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_every_executor_runs_in_compiled_code(name):
+    for dropout, case in product((DROPOUT, None), CASES):
+        x = case.inputs(MIXED, torch.float32)
+        try:
+            expected = checks.results(checks.executor(name), case.attention, x, dropout)
+        except InputError:
+            continue
+        compiled = torch.compile(checks.executor(name), backend="aot_eager", fullgraph=True)
+        found = checks.results(compiled, case.attention, x, dropout)
+        assert all(torch.equal(found[result], expected[result]) for result in expected)
+        return
+    pytest.skip(f"{name} refuses all of these cases")
 
 
 @pytest.mark.parametrize("case", [CASES[1], CASES[3]], ids=str)

@@ -13,8 +13,9 @@ from regard.attention.spec import Attention
 from regard.data.examples import Encoding
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.pooling import pooling
-from regard.models.configs import Encoder
+from regard.models.configs import Encoder, GraphAttentionNetwork
 from regard.models.encoder import EncoderModel
+from regard.models.gat import GraphAttentionModel
 from regard.sets import Layout, VectorSets
 
 SIZES = ((3, 4), (5, 2, 7), (2, 2, 9, 0), (8,) * 5)
@@ -75,6 +76,23 @@ def test_an_encoder_is_one_graph_for_all_sizes(mixer, positions):
         torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
         for ours, theirs in zip(*(gradients(out, model) for out in found), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+        assert counter.frame_count <= 2
+
+
+def test_a_graph_attention_network_is_one_graph_for_all_sizes():
+    model = GraphAttentionModel(GraphAttentionNetwork(width=16, heads=2), Encoding(width=5))
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for sizes in ((4, 5), (7, 3, 8), (3,) * 6):
+        rings = [torch.stack([torch.arange(n), (torch.arange(n) + 1) % n]) for n in sizes]
+        batch = {"inputs": VectorSets.pack([torch.randn(n, 5) for n in sizes], edges=rings)}
+        found = []
+        for call in (model, compiled):
+            torch.manual_seed(5)  # of all dropout
+            found.append(call(batch).values)
+        torch.testing.assert_close(found[1], found[0])
+        for ours, theirs in zip(*(gradients(out, model) for out in found), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
         assert counter.frame_count <= 2
 
 
