@@ -59,7 +59,7 @@ def _grid() -> list[Case]:
         for n in (8192, 16384)
     ]
     somewhere = ("64 sentences", "8 x 256", "one of 2,000")
-    for bias in ("ALiBi()", "Shaw(8)", "T5()"):
+    for bias in ("ALiBi()", "Shaw(8)", "T5()", "TransformerXL()"):
         for pattern in ("Everyone()", "Window(64, 64)"):
             cases += [_case(f"Attention(pattern={pattern}, bias={bias})", shape) for shape in somewhere]
     for normalizer in ("Relu()", "Sigmoid()"):

@@ -6,8 +6,12 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-__all__ = ["constants", "seconds"]
+if TYPE_CHECKING:
+    from regard.attention.problem import Problem
+
+__all__ = ["beside", "constants", "seconds"]
 
 
 @cache
@@ -20,3 +24,19 @@ def seconds(executor: str, work: Mapping[str, float]) -> float:
     """How long this work takes, forward and backward."""
     each = constants()[executor]
     return sum(each[kind] * amount for kind, amount in work.items())
+
+
+def beside(problem: Problem, pairs: float, numbers: int = 1) -> dict[str, float]:
+    """Work that dropout and bias add to that on pairs, heads counted, where plain operators compute them.
+
+    Args:
+        numbers: what a bias that reads queries takes for a pair: a vector's width where its vectors are gathered, 1 where they are
+            multiplied with all queries of a tile.
+    """
+    amounts = {} if problem.dropout is None else {"dropped pairs": pairs}
+    bias = problem.attention.bias
+    if bias is None:
+        return amounts
+    if bias.reads_queries:
+        return amounts | {"biases of queries": pairs * numbers}
+    return amounts | {"biases of distances" if bias.of_distance else "biases of pairs": pairs}

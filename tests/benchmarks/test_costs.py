@@ -46,6 +46,14 @@ def test_no_kind_of_work_costs_less_than_nothing():
     assert fit([{"a": 1, "b": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 3}], [3.0, 2.0, 1.0])["b"] == 0
 
 
+def test_too_little_is_as_wrong_as_too_much():
+    works = [{"pairs": 1.0, "held": h} for h in (1.0, 1.0, 1.0, 100.0)]
+    found = fit(works, [1.0, 1.0, 1.0, 100.0])
+    assert errors(found, works, [1.0, 1.0, 1.0, 100.0]) == pytest.approx([1] * 4, rel=0.05)
+    both = fit([{"a": 1}, {"a": 1}], [1.0, 9.0])["a"]
+    assert both == pytest.approx(3, rel=0.01)
+
+
 def test_a_kind_that_no_case_has_is_refused():
     with pytest.raises(InputError, match="no case has work of the kind 'pairs', expected one on the grid"):
         fit([{"calls": 1, "pairs": 0}, {"calls": 2, "pairs": 0}], [1.0, 2.0])

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
+from regard.attention.costs import beside
 from regard.attention.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.scores import Additive
@@ -51,11 +52,14 @@ def work(problem: Problem) -> dict[str, float]:
         "pairs": pairs,
         "products": pairs * problem.e,
         "values": pairs * problem.d,
+        **beside(problem, pairs),
     }
 
 
 def memory(problem: Problem) -> int:
-    return chunk_memory(problem, 1, _ROOM)
+    scores = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, 1, _ROOM)), default=0)
+    # Scores that the kernels write and their gradients, before and behind what fills up the last keys.
+    return chunk_memory(problem, 1, _ROOM) + 3 * scores * problem.heads * max(4, problem.dtype.itemsize)
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
+from regard.attention.costs import beside
 from regard.attention.dots import attend_by_dots, dots_memory, dots_work
 from regard.attention.normalizers import Softmax
 from regard.attention.pairs import Pairs
@@ -34,7 +35,8 @@ def _numbers(problem: Problem) -> int:
 def work(problem: Problem) -> dict[str, float]:
     if _by_dots(problem):
         pairs, steps = dots_work(problem)
-        return {"calls": 1, "steps": steps, "dots": pairs * (problem.d + problem.e), "weights": pairs}
+        products = pairs * (problem.d + problem.e)
+        return {"calls": 1, "steps": steps, "dots": products, "weights": pairs} | beside(problem, pairs)
     numbers = _numbers(problem)
     chunks = cut(problem, numbers)
     pairs = chunks.pairs * problem.heads
@@ -44,6 +46,7 @@ def work(problem: Problem) -> dict[str, float]:
         "products": pairs * (problem.d + problem.e),
         "pairs": pairs,
         "held numbers": pairs * numbers,
+        **beside(problem, pairs),
     }
 
 

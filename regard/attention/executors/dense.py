@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from regard.attention.costs import beside
 from regard.attention.normalizers import Softmax
 from regard.attention.pairs import Pairs
 from regard.attention.patterns import Causal, Everyone
@@ -71,7 +72,7 @@ def work(problem: Problem) -> dict[str, float]:
         causal = _matrix_free(problem) and isinstance(problem.attention.pattern, Causal)
         return amounts | {"fused pairs": pairs * (0.75 if causal else 1)}
     held = problem.attention.score.numbers_per_pair(problem.d)
-    return amounts | {"written-out pairs": pairs, "held numbers": pairs * held}
+    return amounts | {"written-out pairs": pairs, "held numbers": pairs * held} | beside(problem, pairs)
 
 
 def memory(problem: Problem) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from regard.attention.costs import beside
 from regard.attention.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.pairs import Pairs
 from regard.attention.patterns import Edges, Pattern
@@ -43,7 +44,8 @@ def work(problem: Problem) -> dict[str, float]:
     if _walks_rows(problem):
         packed = (problem.layout.total + problem.key_layout.total) * problem.heads * (problem.d + problem.e)
         listed = sum(problem.count(pattern) for pattern, _ in problem.groups)
-        return {"calls": 1, "packed numbers": packed, "listed pairs": listed, "walked numbers": problem.pairs * held}
+        amounts = {"calls": 1, "packed numbers": packed, "listed pairs": listed, "walked numbers": problem.pairs * held}
+        return amounts | beside(problem, problem.pairs, problem.d)
     return {"calls": 1, "numbers": problem.count(problem.union) * problem.heads * held}
 
 
