@@ -62,17 +62,25 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def memory(problem: Problem) -> int:
-    exact, width = max(4, problem.dtype.itemsize), _features(problem).width(problem.d)
-    gradients = problem.bytes - problem.layout.total * problem.heads * problem.e * problem.dtype.itemsize
-    state = problem.heads * width * (problem.e + 1) * exact
-    states, piece = 0, 0
+    exact, width, e = max(4, problem.dtype.itemsize), _features(problem).width(problem.d), problem.e
+    causal = isinstance(problem.attention.patterns[0], Causal)
+    # The output and the gradients are as large as the inputs and the output; the divisor has a number a row.
+    kept = problem.bytes + problem.layout.total * problem.heads * exact
+    piece = 0
     for batch in _batches(problem):
+        pieces = len(list(batch.pieces(batch.n)))
+        # What both passes hold of a row of a piece at their peak, counted in `_Pass`.
+        if causal and not batch.short:
+            numbers = 6 * width + 6 * e + 3 * _CHUNK
+        elif batch.sets > 1:
+            numbers = 5 * width + 5 * e
+        else:
+            numbers = 4 * width + 3 * e + (width + e if problem.dtype.itemsize < exact else 0)
         if not batch.short:
-            causal = isinstance(problem.attention.patterns[0], Causal)
-            states += state * batch.sets * (len(list(batch.pieces(batch.n))) if causal else 1)
-        rows = batch.sets * min(max(batch.n, batch.m), max(_PIECE // batch.sets, 1))
-        piece = max(piece, rows * problem.heads * exact * (5 * width + 4 * problem.e + 2 * _CHUNK))
-    return problem.bytes + gradients + states + piece
+            kept += batch.sets * problem.heads * width * (e + 1) * exact * (pieces if causal else 1)
+        rows = batch.sets * -(-max(batch.n, batch.m) // pieces)
+        piece = max(piece, rows * problem.heads * exact * numbers)
+    return kept + piece
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
