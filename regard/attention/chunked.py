@@ -28,8 +28,8 @@ __all__ = ["Scores", "attend_in_chunks", "chunk_memory", "cut"]
 _ROWS = 64
 # A chunk's scores take about so many bytes, which caches hold; up to the larger number where few rows would remain.
 _BYTES, _MOST_BYTES = 3 << 19, 1 << 26
-# So many rows make a matrix product worth while.
-_FEW_ROWS = 16
+# So many rows make a matrix product worth while; where scores hold many numbers for a pair, there is little of one.
+_FEW_ROWS, _FEWEST_ROWS = 16, 4
 
 # What autograd holds of a chunk at its peak, for each number of its scores or of its bias: about so many.
 _HELD = 6
@@ -62,7 +62,7 @@ def cut(problem: Problem, numbers: int, room: int = _BYTES) -> Chunks:
             problem.intervals(problem.union),
             _ROWS,
             pairs=room // per_pair,
-            few=_FEW_ROWS,
+            few=max(_FEWEST_ROWS, _FEW_ROWS // numbers),
             most=_MOST_BYTES // per_pair,
         )
 

@@ -13,9 +13,9 @@ from regard.attention.dropout import Dropout
 from regard.attention.executors import blocks
 from regard.attention.normalizers import Sigmoid
 from regard.attention.pairs import Pairs, Rows
-from regard.attention.patterns import Causal, Edges, Everyone, First, Pattern, Stride, Window
+from regard.attention.patterns import Causal, Edges, Everyone, First, Near, Pattern, RandomBlocks, Stride, Window
 from regard.attention.problem import Problem
-from regard.attention.scores import Additive
+from regard.attention.scores import Additive, Dot
 
 from . import checks
 from .catalogue import EDGE_WIDTH, Case
@@ -97,6 +97,13 @@ def test_many_tiles_equal_the_meaning(attention, monkeypatch):
     checks.close(
         checks.results(run, attention, x, dropout), checks.results(checks.the_meaning, attention, x, dropout), 1e-10
     )
+
+
+@pytest.mark.parametrize("score", [Dot(), Additive()], ids=repr)
+@pytest.mark.parametrize("pattern", [Near(1), Near(1) & Causal() | RandomBlocks(2, 16, seed=1)], ids=repr)
+def test_keys_in_many_places_equal_the_meaning(pattern, score):
+    case = Case(Attention(score, pattern), heads=2, key_heads=2, d=3, e=3, coords=2)
+    checks.equals_the_meaning(run, case, SIZES)
 
 
 @pytest.mark.parametrize("bias", [None, T5(8, 40)], ids=repr)
