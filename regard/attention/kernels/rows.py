@@ -6,7 +6,7 @@ Heads are taken in blocks of 16, 8, 4, 2 or 1, and the tables of a block are pac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,12 +16,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from regard.attention.kernels import edges
-from regard.attention.kernels.compiled import share
+from regard.attention.kernels.compiled import send_waiting_threads_home, share
 
 __all__ = ["Call", "Compressed", "blocks", "fused", "packed", "unpacked"]
 
 # A part is worth a turn from so many multiplications on; there are at most so many, whatever the number of threads.
 _PER_PART, _MOST_PARTS = 1 << 19, 32
+# So many parts take longer than to end and start threads.
+_LONG = 12
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,8 @@ class _Fused(torch.autograd.Function):
         out[rows.rows * form.e :] = 0
         statistics = torch.zeros(rows.rows * 3 * form.heads + 16, dtype=q.dtype)
         weights = torch.empty(rows.pairs * form.heads if shown else 0, dtype=q.dtype)
-        share(
-            edges.forward,
-            rows.bounds(form.d + form.e),
-            form,
-            *_arrays(rows.offsets, rows.columns, q, k, v, w, bias, call.seeds, out, statistics, weights),
-        )
+        given = _arrays(rows.offsets, rows.columns, q, k, v, w, bias, call.seeds, out, statistics, weights)
+        _share(edges.forward, rows.bounds(form.d + form.e), form, *given)
         ctx.save_for_backward(q, k, v, w, bias, out, statistics, weights)
         ctx.call = call
         return out, weights
@@ -211,7 +209,13 @@ class _Fused(torch.autograd.Function):
 def _backward(call: Call, bounds: list[int], transposed: int, tensors: Sequence[Tensor]) -> None:
     rows, places = call.rows.transposed() if transposed else (call.rows, call.rows.columns)
     arrays = _arrays(rows.offsets, rows.columns, places, *tensors, torch.tensor(bounds))
-    share(edges.backward, bounds, call.form, transposed, *arrays)
+    _share(edges.backward, bounds, call.form, transposed, *arrays)
+
+
+def _share(kernel: Callable[..., None], bounds: list[int], *arguments: Any) -> None:
+    if len(bounds) > _LONG:
+        send_waiting_threads_home()
+    share(kernel, bounds, *arguments)
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
