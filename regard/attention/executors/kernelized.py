@@ -29,7 +29,7 @@ __all__ = ["memory", "run", "why_not", "work"]
 # Rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern.
 _CHUNK = 64
 # Rows that are computed at once.
-_PIECE = 2048
+_PIECE = 1024
 
 
 def why_not(problem: Problem) -> str | None:
@@ -213,8 +213,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, problem: Problem) -> Tensor:
         each = _Pass(problem, q, k, v)
-        out = q.new_zeros(q.shape[0], problem.heads, problem.e)
-        divisor = torch.zeros(*out.shape[:2], 1, dtype=each.exact, device=q.device)
+        out = _room(problem, q, q.shape[0], problem.heads, problem.e)
+        divisor = torch.ones(*out.shape[:2], 1, dtype=each.exact, device=q.device)
         states: list[Tensor] = []
         for batch in _batches(problem):
             for low, high, sums, total in each.sums(batch, states):
@@ -231,7 +231,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         q, k, v, out, divisor, *states = ctx.saved_tensors
         each = _Pass(ctx.problem, q, k, v)
-        found = _Gradients(*(torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)))
+        found = _Gradients(*(_room(ctx.problem, x, *x.shape) for x in (q, k, v)))
         given = gradient, out, divisor
         for batch in reversed(_batches(ctx.problem)):
             if batch.short:
@@ -242,6 +242,13 @@ class _Linear(torch.autograd.Function):
                 totals, sums = states.pop(), states.pop()
                 each.everyone_back(batch, given, found, sums, totals)
         return found.q, found.k, found.v, None
+
+
+def _room(problem: Problem, like: Tensor, *shape: int) -> Tensor:
+    """Zeros, or whatever there is where every row will be written."""
+    lengths, key_lengths = problem.layout.lengths, problem.key_layout.lengths
+    written = problem.kept(("linear rows",), lambda: bool(((lengths > 0) == (key_lengths > 0)).all()))
+    return like.new_empty(shape) if written else like.new_zeros(shape)
 
 
 @dataclass(frozen=True)
