@@ -68,10 +68,7 @@ class Plan:
             f"{p.attention.text}",
             f"executor  {self.executor}",
             *(f"refused   {name}: {reason}" for name, reason in self.refusals.items()),
-            *(
-                f"slower    {name}: about {seconds / self.seconds[self.executor]:.1f} times"
-                for name, seconds in self._slower()
-            ),
+            *(f"slower    {name}{times}" for name, times in self._slower()),
             f"sets      {p.layout.sets:,}, {p.layout.total:,} vectors, {p.heads} heads of {p.d}",
             f"pairs     {self.pairs:,}{share}",
             *(["tried     every pair, since the pattern names no intervals"] if p.union.tries_all else []),
@@ -81,8 +78,11 @@ class Plan:
         ]
         return "\n".join(lines)
 
-    def _slower(self) -> list[tuple[str, float]]:
-        return [(name, cost) for name, cost in self.seconds.items() if name != self.executor]
+    def _slower(self) -> list[tuple[str, str]]:
+        """The others that would do, and how many times as long they take; nothing takes no time at all."""
+        least = self.seconds[self.executor]
+        others = [(name, seconds) for name, seconds in self.seconds.items() if name != self.executor]
+        return [(name, f": about {seconds / least:.1f} times" if least else "") for name, seconds in others]
 
 
 def choose(problem: Problem, executor: str | None = None) -> Plan:
