@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from regard.cli.options import parse, parser
 from regard.cli.table import print_table
@@ -26,7 +26,7 @@ _DESCRIPTION = """What can be done with a trained model of speakers:
   regard speaker export NAME --run RUN             the vectors of a person, as JSON
   regard speaker remove NAME --run RUN             forget a person, and overwrite the vectors
   regard speaker calibrate --run RUN               choose the threshold on the validation part
-  regard speaker evaluate --run RUN [--part test]  error rates over all pairs of a part
+  regard speaker evaluate --run RUN                error rates over all pairs of a part
 
 A voice is biometric data: ask whom you enroll. Nothing here tells a living voice from a recorded or synthetic one."""
 
@@ -39,7 +39,13 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--store", type=str, default="", metavar="FILE", help="of the voices; RUN/voices.db if not given"
     )
-    options.add_argument("--part", type=str, default="test", help="of the data, for evaluate")
+    options.add_argument(
+        "--part",
+        type=Literal["test", "validation", "train", "unseen"],
+        default="test",
+        help="of the data, for evaluate; unseen: the voices of data.unseen",
+    )
+    options.add_argument("--seconds", type=float, default=0.0, help="for evaluate: of each sound's middle; 0 keeps all")
     options.add_argument(
         "--false_acceptance", type=float, default=0.01, help="for calibrate: how many strangers in all may pass"
     )
@@ -153,10 +159,9 @@ def _calibrate(voices: Voices, chosen: Any) -> int:
 
 
 def _evaluate(voices: Voices, chosen: Any) -> int:
-    from regard.data.examples import check_part
     from regard.speaker.rates import equal_error_rate, interval, minimum_cost, rates
 
-    trials = voices.trials(check_part(chosen.part))
+    trials = voices.trials(chosen.part, chosen.seconds)
     found = rates(trials.scores, trials.targets)
     rows = []
     for name, statistic in (("equal error rate", equal_error_rate), ("minimum cost at prior 0.01", minimum_cost)):

@@ -54,6 +54,7 @@ class Sounds:
             each label is the test part and another the validation part, by the SHA-256 of the paths inside the folder.
             None is the adults of speechocean762.
         column: the column of `utterances.csv` that is the label.
+        unseen: labels that belong to no part: voices that the model never hears, to test it with strangers.
         numbers: whether that column holds numbers to predict, not names of classes.
         mels: the number of mel bands, the width of the vectors.
         normalize: which mean of each band is subtracted: "none", "utterance" (of what was cut of it), or "global", that
@@ -72,6 +73,7 @@ class Sounds:
 
     path: str | None = None
     column: str = "speaker"
+    unseen: tuple[str, ...] = ()
     numbers: bool = False
     mels: int = 40
     normalize: Normalize = "utterance"
@@ -116,6 +118,19 @@ class Sounds:
             return _Played(self, encoding, played, names, found)
         return Utterances(self, encoding, self._features(paths), names, found, name == "train")
 
+    def strangers(self, encoding: Encoding) -> tuple[Utterances, list[str]]:
+        """All utterances of the labels that are `unseen`, and the label of each.
+
+        Raises:
+            InputError: there are none.
+        """
+        chosen = [each for each in self._listed() if each.label in self.unseen]
+        if not chosen:
+            raise InputError(f"no sound has one of the unseen labels {list(self.unseen)}, expected some to test with")
+        features = self._features([each.path for each in chosen])
+        names, labels = [each.name for each in chosen], [each.label for each in chosen]
+        return Utterances(self, encoding, features, names, None, False), labels
+
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Utterances:
         """Sound files, and all sounds below folders; nothing is put into the cache."""
         paths = []
@@ -152,13 +167,19 @@ class Sounds:
             return stored(paths, f"log-mel {self.mels} {self.voice} {speed} {versions()}", compute)
         return Computed(paths, compute, partial(count_frames, speed=speed))
 
+    @property
+    def _root(self) -> Path:
+        return Path(self.path) if self.path is not None else locate("speechocean762-adults")
+
+    def _listed(self) -> list[_Listed]:
+        table = self._root / "utterances.csv"
+        return self._table(table) if table.exists() else _folder(self._root)
+
     def _part(self, name: Part) -> list[_Listed]:
-        root = Path(self.path) if self.path is not None else locate("speechocean762-adults")
-        table = root / "utterances.csv"
-        chosen = [each for each in (self._table(table) if table.exists() else _folder(root)) if each.part == name]
+        chosen = [each for each in self._listed() if each.part == name and each.label not in self.unseen]
         if not chosen:
-            way = "" if table.exists() else ": a label needs 3 sounds to be divided"
-            raise InputError(f"{root} has no sound in the {name} part, expected at least one{way}")
+            way = "" if (self._root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
+            raise InputError(f"{self._root} has no sound in the {name} part, expected at least one{way}")
         return chosen
 
     def _table(self, table: Path) -> list[_Listed]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -79,10 +80,25 @@ class Voices:
         part = self.run.experiment.data.inputs(sources, self.run.encoding)
         return [part[n].name for n in range(len(part))], self.embed(part)
 
-    def trials(self, part: Part) -> Trials:
-        """Every two sounds of a part of the data that the run was trained on."""
-        data, labels = self.run.experiment.data.part(part, self.run.encoding), self.run.encoding.labels
-        return Trials.of_pairs(self.embed(data), [labels[int(data[n].target)] for n in range(len(data))])
+    def trials(self, part: Part | Literal["unseen"], seconds: float = 0) -> Trials:
+        """Every two sounds of a part of the data that the run was trained on, or of the voices that were kept from it.
+
+        Args:
+            seconds: to keep from the middle of each sound; 0 keeps what the run's data says.
+
+        Raises:
+            InputError: a part without sounds, or data that keeps no voices from the model.
+        """
+        reader, encoding = self.run.experiment.data, self.run.encoding
+        if seconds:
+            reader = replace(reader, crop=seconds)
+        if part != "unseen":
+            data = reader.part(part, encoding)
+            return Trials.of_pairs(self.embed(data), [encoding.labels[int(data[n].target)] for n in range(len(data))])
+        if not getattr(reader, "unseen", ()):
+            raise InputError("the run was trained on all voices, expected some in data.unseen")
+        data, labels = reader.strangers(encoding)
+        return Trials.of_pairs(self.embed(data), labels)
 
     def calibrate(self, false_acceptance: float) -> Calibration:
         """What scores mean, learned from the validation part, and written into the run folder.

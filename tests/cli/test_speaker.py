@@ -33,10 +33,22 @@ def trained(tmp_path_factory):
             for n in range(24):
                 place = folder / "train" / person if person != "stranger" else folder / "new" / person
                 record(place / f"{n}.wav", hertz, n)
+                if n < 4:
+                    record(folder / "train" / "Ed" / f"{n}.wav", 150, n)
+                    record(folder / "train" / "Flo" / f"{n}.wav", 2500, n)
             for n in range(3):
                 record(folder / "new" / person / f"{n}.wav", hertz, 100 + n)
         options = ["--data.path", str(folder / "train"), "--data.train_crop", "0.2", "--training.epochs", "6"]
-        options += ["--model.width", "16", "--model.heads", "2", "--optimizer.warm_up", "2"]
+        options += [
+            "--data.unseen",
+            "[Ed, Flo]",
+            "--model.width",
+            "16",
+            "--model.heads",
+            "2",
+            "--optimizer.warm_up",
+            "2",
+        ]
         options += ["--optimizer.learning_rate", "0.01", "--task.hidden", "12", "--training.progress", "false"]
         assert main(["train", "speaker", "--folder", str(folder / "run"), *options]) == 0
     return folder
@@ -69,6 +81,9 @@ def test_from_recordings_to_a_name(trained, capsys):
     assert "2 recordings removed" in done(capsys, "speaker", "remove", "Ada", *run)
     assert "Ada" not in done(capsys, "speaker", "list", *run)
     assert "equal error rate" in done(capsys, "speaker", "evaluate", *run)
+    unseen = done(capsys, "speaker", "evaluate", "--part", "unseen", "--seconds", "0.3", *run)
+    assert "12 pairs of one speaker, 16 of two" in unseen
+    assert json.loads((trained / "run" / "labels.json").read_text()) == ["Ada", "Bo", "Cy", "Di"]
     strict = done(capsys, "speaker", "calibrate", "--false_acceptance", "0.001", *run)
     assert "threshold" in strict
 
