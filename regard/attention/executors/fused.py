@@ -91,13 +91,18 @@ def _touched(problem: Problem) -> tuple[int, int]:
 
 
 def memory(problem: Problem) -> int:
-    accurate = _accurate(problem.dtype).itemsize
+    accurate, size = _accurate(problem.dtype).itemsize, problem.dtype.itemsize
     queries, keys = problem.layout.total * problem.heads, problem.key_layout.total * problem.heads
-    out = queries * problem.e * problem.dtype.itemsize
-    stats = queries * accurate
-    d_queries = queries * problem.d * problem.dtype.itemsize
-    d_keys = keys * (problem.d + problem.e) * accurate
-    return out * 2 + stats + d_queries + d_keys
+    width = problem.d + problem.e
+    # The output and its gradient, what is kept of each row, and the gradients of queries, keys and values.
+    most = queries * (2 * problem.e * size + accurate + problem.d * size) + keys * width * accurate
+    units = _cut(problem).units
+    parts = np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
+    most += int(parts.sum()) * width * accurate
+    if problem.key_heads != problem.heads or accurate != size:
+        # Summed over the heads that share keys, or rounded, in memory of their own.
+        most += problem.key_layout.total * problem.key_heads * width * size
+    return most
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
@@ -290,10 +295,14 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
         d_query=scale,
         d_key=1 / _LOG2E if powers else 1.0,
     )
-    units = cut.units.copy()
-    lengths = np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
+    units, lengths = cut.units.copy(), _in_parts(cut.units)
     units[:, 4] = np.where(units[:, 4] >= 0, lengths.cumsum() - lengths, -1)
     return _Call(cut, np.array(sizes, np.int64), np.array(numbers, np.float64), units, int(lengths.sum()))
+
+
+def _in_parts(units: Whole) -> Whole:
+    """For each unit, how many rows of keys lie in a part of its own."""
+    return np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
 
 
 def _flat(x: Tensor) -> NDArray[Any]:
