@@ -27,6 +27,8 @@ _PADDED, _PADDED_PAIRS = 0.125, 2048
 # Tiles at even distances stand apart from others where they have so many pairs together, and are not more than so many.
 _APART_PAIRS, _APART_TILES = 1 << 14, 8
 
+# A tile with so many pairs that nobody asked for is tried with so many times fewer rows.
+_WASTED_PAIRS, _FINER = 1 << 13, 8
 # Tiles with more spans are gathered.
 _SEGMENTS = 4
 
@@ -246,7 +248,7 @@ def chunks(layout: Layout, intervals: Intervals, rows: int, *, pairs: int, few: 
         pairs: a chunk grows up to so many, and a tile with more is cut. few: but rather not into fewer rows than these.
         most: where even those have more pairs than so many, into fewer, down to one row.
     """
-    found = tiles(layout, intervals, rows)
+    found = _refined(layout, intervals, tiles(layout, intervals, rows), rows)
     total = pad((found.stop - found.start).cumsum(0), (1, 0))[found.spans].diff()
     full = pad((~found.full).cumsum(0), (1, 0))[found.spans].diff() == 0
     joined, starts, stops = _joined(found)
@@ -280,6 +282,32 @@ def chunks(layout: Layout, intervals: Intervals, rows: int, *, pairs: int, few: 
         )
         touched += (b - a) * tall * wide
     return Chunks(each, touched)
+
+
+def _refined(layout: Layout, intervals: Intervals, found: Tiles, rows: int) -> Tiles:
+    """The tiles with lower ones in place of those whose rows have little in common, such as a few rows with all keys."""
+    number = pad(intervals.counts().cumsum(0), (1, 0))
+    wasted = found.pairs - (number[found.end] - number[found.begin])
+    poor = (wasted > found.pairs // 2) & (wasted > _WASTED_PAIRS)
+    if rows < _FINER or not bool(poor.any()):
+        return found
+    finer = tiles(layout, intervals, rows // _FINER)
+    owner = torch.searchsorted(found.begin, finer.begin, right=True) - 1
+    then = torch.zeros_like(found.pairs).index_add(0, owner, finer.pairs)
+    poor &= then < found.pairs - found.pairs // 4
+    parts = [_some(found, ~poor), _some(finer, poor[owner])]
+    begin, end, start, stop, full = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("begin", "end", "start", "stop", "full")
+    )
+    spans = torch.cat([parts[0].spans, parts[1].spans[1:] + len(parts[0].start)])
+    return Tiles(begin, end, spans, start, stop, full)
+
+
+def _some(found: Tiles, wanted: Tensor) -> Tiles:
+    number = found.spans.diff()[wanted]
+    span = expand(found.spans[:-1][wanted], number)[1]
+    spans = pad(number.cumsum(0), (1, 0))
+    return Tiles(found.begin[wanted], found.end[wanted], spans, found.start[span], found.stop[span], found.full[span])
 
 
 def _joined(found: Tiles) -> tuple[Tensor, Tensor, Tensor]:
