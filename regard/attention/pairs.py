@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
@@ -253,15 +252,17 @@ class Intervals:
         """Walk the line from left to right; keep where the signed number of intervals overhead is at least so many."""
         # At one place, a union opens before it closes, so that neighbors merge; the others close first, so that none is empty.
         merging = at_least == 1 and all(sign > 0 for sign in signs)
-        ends = [
-            end * 2 + ((step < 0) if merging else (step > 0))
-            for part, sign in zip(parts, signs, strict=True)
-            for end, step in ((part.start, sign), (part.stop, -sign))
-        ]
-        code = ordered(torch.cat(ends))
-        place, step = code >> 1, (code & 1) * 2 - 1
-        step = -step if merging else step
-        after = step.cumsum(0)
+        code = ordered(
+            torch.cat(
+                [
+                    end * 2 + ((step < 0) if merging else (step > 0))
+                    for part, sign in zip(parts, signs, strict=True)
+                    for end, step in ((part.start, sign), (part.stop, -sign))
+                ]
+            )
+        )
+        step = (code & 1).to(torch.int8).mul_(-2 if merging else 2).add_(1 if merging else -1)
+        place, after = code.bitwise_right_shift_(1), step.cumsum(0, dtype=torch.int32)
         opens = (after >= at_least) & (after - step < at_least)
         closes = (after < at_least) & (after - step >= at_least)
         return Intervals(self.of, place[opens], place[closes])
@@ -298,9 +299,11 @@ class Intervals:
 
 
 def ordered(x: Tensor) -> Tensor:
-    """Integers in increasing order."""
-    # On a CPU, NumPy sorts them several times faster.
-    return x.sort().values if x.is_cuda else torch.from_numpy(np.sort(x.numpy()))
+    """Integers in increasing order; on a CPU in the same memory, where NumPy sorts them several times faster."""
+    if x.is_cuda:
+        return x.sort().values
+    x.numpy().sort()
+    return x
 
 
 def expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
