@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -28,9 +29,10 @@ __all__ = ["memory", "run", "why_not", "work"]
 
 # For each type, where exponents are cut off, and the size up to which those of a vector may meet any others.
 _EXPONENTS = {torch.float32: (80.0, 60.0), torch.float64: (350.0, 300.0)}
-# Bytes of a chunk's scores. Threads of torch that wait for its next operator keep the kernels' own from a core for about a
-# millisecond, so chunks are few and large.
+# Bytes of a chunk's scores. Each time that work goes from torch's threads to the kernels' and back takes time, so chunks are few.
 _ROOM = 1 << 23
+# So many scores or columns take longer than to end torch's waiting threads and start them again.
+_LONG = 1 << 18
 # What the kernels compute at once: columns, and keys.
 _LANES, _KEYS = 16, 4
 
@@ -118,9 +120,12 @@ class _Tile(torch.autograd.Function):
 
 
 def _share(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
-    from regard.attention.kernels.compiled import share
+    from regard.attention.kernels.compiled import send_waiting_threads_home, share
 
-    share(kernel, range(tiles + 1), *(x.flatten().numpy() if isinstance(x, Tensor) else x for x in arguments))
+    arrays = [x.flatten().numpy() if isinstance(x, Tensor) else x for x in arguments]
+    if max(x.size for x in arrays if isinstance(x, np.ndarray)) > _LONG:
+        send_waiting_threads_home()
+    share(kernel, range(tiles + 1), *arrays)
 
 
 def _exponentials(x: Tensor) -> tuple[Tensor, Tensor]:
