@@ -179,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not cases:
                 print(f"{executor}: refuses every case here, and keeps its constants")
                 continue
-            found[executor] = fit(works, seconds)
+            # What it refuses to measure here, such as what another device does, keeps its constants.
+            found[executor] = found.get(executor, {}) | fit(works, seconds)
             report(executor, cases, errors(found[executor], works, seconds), seconds)
             print(f"  {time.perf_counter() - begin:.0f} s, {rate:.0f} GFLOP/s  {found[executor]}", flush=True)
     except UnsteadyError as unsteady:

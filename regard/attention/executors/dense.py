@@ -77,9 +77,14 @@ def work(problem: Problem) -> dict[str, float]:
 
 def memory(problem: Problem) -> int:
     cut, numbers = _cut_up(problem), problem.attention.score.numbers_per_pair(problem.d)
-    pairs = problem.heads * sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
-    held = 0 if _matrix_free(problem) else pairs * (numbers + 3) * max(4, problem.dtype.itemsize)
-    return held + 2 * problem.bytes
+    pairs = sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
+    if _fused(problem):
+        # The operator turns a mask, which all heads share, from booleans into numbers.
+        held = 0 if _matrix_free(problem) else pairs * 11
+    else:
+        held = problem.heads * pairs * (numbers + 3) * max(4, problem.dtype.itemsize)
+    # The output, its gradient and the inputs' gradients, and all of it once more where rows are gathered.
+    return held + int(problem.bytes * (1.26 if cut.in_order else 2.5))
 
 
 @dataclass(frozen=True)

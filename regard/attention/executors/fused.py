@@ -96,9 +96,13 @@ def memory(problem: Problem) -> int:
     width = problem.d + problem.e
     # The output and its gradient, what is kept of each row, and the gradients of queries, keys and values.
     most = queries * (2 * problem.e * size + accurate + problem.d * size) + keys * width * accurate
-    units = _cut(problem).units
-    parts = np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
-    most += int(parts.sum()) * width * accurate
+    call = _call(problem, None, backward=True)
+    most += call.parts * width * accurate
+    # What each thread packs of keys and of a tile's rows.
+    wide, _, _, d, e, stretch, rows, slots = call.sizes[:8].tolist()
+    d, e = (-(-x // wide) * wide for x in (d, e))
+    packed = 2 * rows * (d + e + stretch) + stretch * e + slots * stretch * (3 * d + 2 * e)
+    most += min(torch.get_num_threads(), len(call.units)) * packed * accurate
     if problem.key_heads != problem.heads or accurate != size:
         # Summed over the heads that share keys, or rounded, in memory of their own.
         most += problem.key_layout.total * problem.key_heads * width * size
