@@ -43,7 +43,11 @@ def measure(case: Case, repeats: int = 5, memory: bool = True) -> dict[str, Any]
     contestants = {"regard": ours(case, inputs), _MATRIX: _matrix(case)}
     if not case.step:
         contestants["new layout"] = ours(case, inputs, fresh=True)
-    contestants |= {name: PEERS[name].make(case, inputs) for name, why in there.items() if why is None}
+    for name in [name for name, why in there.items() if why is None]:
+        try:
+            contestants[name] = PEERS[name].make(case, inputs)
+        except RuntimeError as error:  # Such as too little memory for it.
+            there[name] = f"could not begin: {str(error).splitlines()[0]}"
     if case.attention.patterns[0].reads_edges:
         contestants[_COPY] = _copy()
     times = race(contestants, repeats)

@@ -241,8 +241,9 @@ def _windows() -> list[Case]:
             text,
             (n,),
             backward=False,
-            peers=("FlexAttention",),
-            floors=(Floor("G", 0.55), Floor("FlexAttention", 1.0)),
+            # The mask of FlexAttention is derived from n x n booleans.
+            peers=("FlexAttention",) if n <= 16384 else (),
+            floors=(Floor("G", 0.55), *((Floor("FlexAttention", 1.0),) if n == 4096 else ())),
             line=f"{lines}, forward",
         )
         for n in (4096, 16384, 65536)

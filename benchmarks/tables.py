@@ -62,7 +62,7 @@ def _attention(row: dict[str, Any]) -> dict[str, str]:
     cells |= {rate: f"{row[rate]:.2f}" for rate in ("of G", "of M") if rate in row}
     cells |= {"MB": _number(round(row["MB"])) if "MB" in row else ""}
     beside = [f"{name} {peer['ratio']:.3g}x ({_number(peer['ms'])} ms)" for name, peer in row["peers"].items()]
-    beside += [f"{name} not installed" for name in row.get("missing", {})]
+    beside += [f"{name} {why.split(':')[0]}" for name, why in row.get("missing", {}).items()]
     if "errors" in row:
         beside += ["largest error " + ", ".join(f"{name} {error:.1e}" for name, error in row["errors"].items())]
     expected = []

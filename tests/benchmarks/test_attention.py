@@ -42,6 +42,16 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch):
     assert "nobody not installed" in tables.table({"kind": "attention", "rows": [row]})
 
 
+def test_a_peer_that_fails_is_named(monkeypatch):
+    def fail(case, inputs):
+        raise RuntimeError("no memory is left\nmore")
+
+    monkeypatch.setitem(peers.PEERS, "greedy", peers.Peer(fail))
+    row = measured(replace(TINY, peers=("greedy",)))
+    assert row["missing"] == {"greedy": "could not begin: no memory is left"}
+    assert "greedy could not begin" in tables.table({"kind": "attention", "rows": [row]})
+
+
 @pytest.mark.parametrize("name", ["SDPA, mask", "local-attention"])
 def test_peers_compute_the_same_window(name):
     if peers.missing(name):
