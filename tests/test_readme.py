@@ -53,7 +53,9 @@ def test_the_commands_of_the_readme_work(own_files, capsys):
     assert "VERB" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("path", ["docs/training.md", "docs/data.md", "docs/cli.md", "docs/map.md"])
+@pytest.mark.parametrize(
+    "path", ["docs/training.md", "docs/data.md", "docs/speech.md", "docs/cli.md", "docs/performance.md", "docs/map.md"]
+)
 def test_commands_in_the_docs_are_understood(path, capsys):
     checked = 0
     for words in commands(path):
