@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from regard.attention.pairs import Intervals, expand
 from regard.attention.tiling import Tiles, tiles
 from regard.sets import Layout
+from regard.sets.whole import insertions
 
 __all__ = ["Chunk", "Chunks", "Keys", "Segment", "Strides", "chunks"]
 
@@ -61,7 +62,7 @@ class Keys:
     def of(intervals: Intervals) -> Keys:
         start, stop = intervals.bounds()
         rows = torch.arange(len(intervals.of.rows) + 1, device=start.device)
-        return Keys(torch.searchsorted(intervals.row, rows), start, stop)
+        return Keys(insertions(intervals.row, rows), start, stop)
 
     @cached_property
     def most(self) -> int:
@@ -132,7 +133,7 @@ class Chunk:
         total = before[first].diff()
         real = place < total[:, None]
         wanted = before[first[:-1]][:, None] + torch.minimum(place, total[:, None] - 1)
-        span = torch.searchsorted(before, wanted, right=True) - 1
+        span = insertions(before, wanted, right=True) - 1
         return start[span] + wanted - before[span], real
 
     def allowed(self, keys: Keys) -> Tensor:
@@ -172,7 +173,7 @@ class Chunk:
         steps = places.new_zeros(self.tiles * self.rows * (self.width + 1), dtype=torch.int8)
         one = steps.new_ones(len(owner))
         for end, sign in ((keys.start, 1), (keys.stop, -1)):
-            place = torch.searchsorted(line, end[which] + tile * stretch) - tile * self.width
+            place = insertions(line, end[which] + tile * stretch) - tile * self.width
             steps.index_add_(0, owner * (self.width + 1) + place, sign * one)
         depth = steps.view(self.tiles, self.rows, self.width + 1).cumsum(-1, dtype=torch.int8)
         return depth[..., : self.width] > 0
@@ -292,7 +293,7 @@ def _refined(layout: Layout, intervals: Intervals, found: Tiles, rows: int) -> T
     if rows < _FINER or not bool(poor.any()):
         return found
     finer = tiles(layout, intervals, rows // _FINER)
-    owner = torch.searchsorted(found.begin, finer.begin, right=True) - 1
+    owner = insertions(found.begin, finer.begin, right=True) - 1
     then = torch.zeros_like(found.pairs).index_add(0, owner, finer.pairs)
     poor &= then < found.pairs - found.pairs // 4
     parts = [_some(found, ~poor), _some(finer, poor[owner])]

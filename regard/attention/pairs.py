@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from regard.sets import Layout
+from regard.sets.whole import insertions, repeated
 
 if TYPE_CHECKING:
     from regard.attention.patterns import Pattern
@@ -68,7 +69,7 @@ class Pairs:
         wanted = self.query_rows * self.layout.total + self.key_rows
         if codes.numel() == 0:
             return torch.full_like(wanted, -1)
-        place = torch.searchsorted(codes, wanted).clamp(max=codes.numel() - 1)
+        place = insertions(codes, wanted).clamp(max=codes.numel() - 1)
         return torch.where(codes[place] == wanted, self.layout.edge_order[place], -1)
 
     @property
@@ -169,9 +170,9 @@ class Rows:
             return self.between(low + self.start, high + self.start)
         # On the line, rows and their keys follow each other in order; nothing larger than the keys is held twice.
         number = ((high - low + step - 1) // step).clamp(min=0)
-        places = torch.repeat_interleave(low + torch.arange(len(low), device=low.device) * self.stretch, number)
+        places = repeated(low + torch.arange(len(low), device=low.device) * self.stretch, number)
         before = torch.nn.functional.pad(number.cumsum(0), (1, 0))[:-1]
-        turn = torch.arange(len(places), device=low.device).sub_(torch.repeat_interleave(before, number))
+        turn = torch.arange(len(places), device=low.device).sub_(repeated(before, number))
         return Intervals.of_places(self, places.add_(turn, alpha=step))
 
     def alike_but_for(self, axis: int) -> Intervals:
@@ -192,15 +193,15 @@ class Rows:
         mine, others = alike.masked_fill(none, -1).split([len(self.rows), len(theirs)])
         mine = mine.masked_fill(mine < 0, len(alike))
         others, key = torch.sort(others, stable=True)
-        begin = torch.searchsorted(others, mine)
-        row, place = expand(begin, torch.searchsorted(others, mine, right=True) - begin)
+        begin = insertions(others, mine)
+        row, place = expand(begin, insertions(others, mine, right=True) - begin)
         return Intervals.of_places(self, self.places(row, key[place]))
 
     def edges(self) -> Intervals:
         """The keys that an edge joins to each row."""
         codes, total = self.layout.edge_codes, self.layout.total
-        begin = torch.searchsorted(codes, self.rows * total)
-        counts = torch.searchsorted(codes, (self.rows + 1) * total) - begin
+        begin = insertions(codes, self.rows * total)
+        counts = insertions(codes, (self.rows + 1) * total) - begin
         row, entry = expand(begin, counts)
         return Intervals.of_places(self, self.places(row, codes[entry] % max(total, 1)))
 
@@ -308,6 +309,6 @@ def ordered(x: Tensor) -> Tensor:
 
 def expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """For each stretch `start .. start + count`: which stretch, and the place, of every place in it."""
-    which = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+    which = repeated(torch.arange(len(counts), device=counts.device), counts)
     before = torch.nn.functional.pad(counts.cumsum(0), (1, 0))[:-1]
     return which, torch.arange(len(which), device=counts.device) - before[which] + start[which]

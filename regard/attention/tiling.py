@@ -9,6 +9,7 @@ from torch import Tensor
 
 from regard.attention.pairs import Intervals, ordered
 from regard.sets import Layout
+from regard.sets.whole import insertions, repeated
 
 __all__ = ["Tiles", "tiles"]
 
@@ -48,23 +49,23 @@ def tiles(layout: Layout, intervals: Intervals, rows: int) -> Tiles:
     number = (layout.lengths + rows - 1) // rows
     first = torch.nn.functional.pad(number.cumsum(0), (1, 0))
     total = int(first[-1])
-    owner = torch.repeat_interleave(torch.arange(layout.sets, device=layout.device), number, output_size=total)
+    owner = repeated(torch.arange(layout.sets, device=layout.device), number)
     begin = layout.offsets[owner] + (torch.arange(total, device=layout.device) - first[owner]) * rows
     end = torch.minimum(begin + rows, layout.offsets[owner + 1])
     stretch = intervals.of.stretch
-    tile_of_row = torch.repeat_interleave(torch.arange(total, device=layout.device), end - begin)
-    before = torch.searchsorted(intervals.start, torch.cat([begin, layout.offsets[-1:]]) * stretch)
+    tile_of_row = repeated(torch.arange(total, device=layout.device), end - begin)
+    before = insertions(intervals.start, torch.cat([begin, layout.offsets[-1:]]) * stretch)
     parts = [(intervals.start[:0], intervals.start[:0], end[:0] > 0, begin[:0])]
     at = 0
     while at < total:
-        enough = int(torch.searchsorted(before, before[at] + _AT_ONCE))
+        enough = int(insertions(before, before[at] + _AT_ONCE))
         then = max(at + 1, min(enough, total))
         some = slice(int(before[at]), int(before[then]))
         parts.append(_spans(intervals.start[some], intervals.stop[some], stretch, tile_of_row, end - begin))
         at = then
     start, stop, full, of = (torch.cat(part) for part in zip(*parts, strict=True))
     first_key = intervals.of.key_layout.offsets[owner[of]] - of * stretch
-    spans = torch.searchsorted(of, torch.arange(total + 1, device=layout.device))
+    spans = insertions(of, torch.arange(total + 1, device=layout.device))
     return Tiles(begin, end, spans, start + first_key, stop + first_key, full)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
+from regard.sets.whole import repeated
 
 __all__ = ["Layout", "offsets_of"]
 
@@ -153,9 +154,7 @@ class Layout:
     @cached_property
     def set_of_row(self) -> Tensor:
         """`[t]` the set that owns each row."""
-        return torch.repeat_interleave(
-            torch.arange(self.sets, device=self.device), self.lengths, output_size=self.total
-        )
+        return repeated(torch.arange(self.sets, device=self.device), self.lengths)
 
     @cached_property
     def index(self) -> Tensor:

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
 from regard.sets.layout import Layout, offsets_of
+from regard.sets.whole import repeated
 
 __all__ = ["VectorSets"]
 
@@ -154,17 +155,15 @@ class VectorSets:
             raise InputError(f"sets {chosen.tolist()} were selected, expected numbers from 0 to {len(self) - 1}")
         lengths = layout.lengths[chosen]
         offsets = offsets_of(lengths)
-        start = torch.repeat_interleave(layout.offsets[chosen] - offsets[:-1], lengths)
+        start = repeated(layout.offsets[chosen] - offsets[:-1], lengths)
         rows = torch.arange(start.shape[0], device=self.device) + start
         edges = edge_values = None
         if layout.edges is not None:
             counts = torch.bincount(layout.set_of_row[layout.edges[0]], minlength=layout.sets)
             by_set = torch.argsort(layout.set_of_row[layout.edges[0]], stable=True)
-            span = torch.repeat_interleave(
-                offsets_of(counts)[:-1][chosen] - offsets_of(counts[chosen])[:-1], counts[chosen]
-            )
+            span = repeated(offsets_of(counts)[:-1][chosen] - offsets_of(counts[chosen])[:-1], counts[chosen])
             picked = by_set[torch.arange(span.shape[0], device=self.device) + span]
-            shift = torch.repeat_interleave(offsets[:-1] - layout.offsets[chosen], counts[chosen])
+            shift = repeated(offsets[:-1] - layout.offsets[chosen], counts[chosen])
             edges = layout.edges[:, picked] + shift
             edge_values = None if layout.edge_values is None else layout.edge_values.index_select(0, picked)
         coords = None if layout.coords is None else layout.coords.index_select(0, rows)

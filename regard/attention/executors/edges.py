@@ -18,6 +18,7 @@ from regard.attention.patterns import Edges, Pattern
 from regard.attention.problem import Problem, Tensors
 from regard.attention.reducers import ByRow
 from regard.attention.scores import Additive, Dot, Kernel, Separable
+from regard.sets.whole import insertions
 
 if TYPE_CHECKING:
     from regard.attention.kernels.edges import Form
@@ -124,7 +125,7 @@ def _compressed(problem: Problem, pattern: Pattern) -> Compressed:
     def make() -> Compressed:
         if isinstance(pattern, Edges):
             codes = layout.edge_codes  # Sorted already.
-            offsets = torch.searchsorted(codes, torch.arange(layout.total + 1) * layout.total)
+            offsets = insertions(codes, torch.arange(layout.total + 1) * layout.total)
             return Compressed(offsets, (codes % max(layout.total, 1)).int(), keys)
         return Compressed.of_pairs(*problem.intervals(pattern).pairs(), layout.total, keys)
 

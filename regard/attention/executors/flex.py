@@ -23,6 +23,7 @@ from regard.attention.problem import Problem, Tensors
 from regard.attention.scores import Dot
 from regard.attention.tiling import Tiles, tiles
 from regard.sets import Layout
+from regard.sets.whole import repeated
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -152,12 +153,12 @@ def blocks_seen(tiled: Tiles, problem: Problem, first: Tensor, rows: int) -> tup
         tiled: tiles of `BLOCK` rows. first: `[s]` the place of each set's first key. rows: of the keys' line.
     """
     number, across = len(tiled.begin), rows // BLOCK
-    tile = torch.repeat_interleave(torch.arange(number, device=tiled.start.device), tiled.spans.diff())
+    tile = repeated(torch.arange(number, device=tiled.start.device), tiled.spans.diff())
     owner = problem.layout.set_of_row[tiled.begin[tile]]
     shift = (first - problem.key_layout.offsets[:-1])[owner]
     start, stop = tiled.start + shift, tiled.stop + shift
     many = (stop - 1) // BLOCK - start // BLOCK + 1
-    span = torch.repeat_interleave(torch.arange(len(start), device=start.device), many)
+    span = repeated(torch.arange(len(start), device=start.device), many)
     before = pad(many.cumsum(0), (1, 0))[:-1]
     block = start[span] // BLOCK + torch.arange(len(span), device=start.device) - before[span]
     overlap = torch.minimum(stop[span], (block + 1) * BLOCK) - torch.maximum(start[span], block * BLOCK)

@@ -23,6 +23,7 @@ from regard.attention.kernels.vectors import ROWS, lanes
 from regard.attention.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.problem import Problem, Tensors
 from regard.attention.scores import Dot
+from regard.sets.whole import repeated
 
 __all__ = ["memory", "run", "why_not", "work"]
 
@@ -190,7 +191,7 @@ def _make_cut(problem: Problem, threads: int) -> _Cut:
     longest = layout.longest, key_layout.longest
     size = min(_TILE, -(-max(longest[0], 1) // ROWS) * ROWS)
     number = (layout.lengths + size - 1) // size
-    owner = torch.repeat_interleave(torch.arange(layout.sets), number)
+    owner = repeated(torch.arange(layout.sets), number)
     first = torch.nn.functional.pad(number.cumsum(0), (1, 0))
     begin = layout.offsets[owner] + (torch.arange(len(owner)) - first[owner]) * size
     tiles = torch.stack([begin, owner], 1).contiguous().numpy()

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 from regard.attention.kernels import edges
 from regard.attention.kernels.compiled import send_waiting_threads_home, share
+from regard.sets.whole import insertions, repeated
 
 __all__ = ["Call", "Compressed", "blocks", "fused", "packed", "unpacked"]
 
@@ -54,7 +55,7 @@ class Compressed:
 
     def query_rows(self) -> Tensor:
         """`[p]` the row of each pair."""
-        return torch.repeat_interleave(torch.arange(self.rows), self.offsets.diff(), output_size=self.pairs)
+        return repeated(torch.arange(self.rows), self.offsets.diff())
 
     def seen(self) -> Tensor:
         """`[u]` whether any row has this key."""
@@ -76,7 +77,7 @@ class Compressed:
         name = f"bounds {parts}"
         if name not in self.derived:
             wanted = torch.arange(1, parts) * self.pairs // parts
-            cuts = torch.searchsorted(self.offsets, wanted).clamp(max=self.rows)
+            cuts = insertions(self.offsets, wanted).clamp(max=self.rows)
             self.derived[name] = sorted({0, *cuts.tolist(), self.rows})
         return self.derived[name]
 
