@@ -60,6 +60,10 @@ def pose(
             )
     if q.shape[2] != k.shape[2]:
         raise InputError(f"queries have width {q.shape[2]} and keys {k.shape[2]}, expected the same")
+    if q.shape[1] == 0 or q.shape[2] == 0:
+        raise InputError(
+            f"queries have {q.shape[1]} heads of width {q.shape[2]}, expected at least one head and a width of at least 1"
+        )
     if k.shape[1] != v.shape[1] or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
         found = f"{q.shape[1]}, {k.shape[1]} and {v.shape[1]}"
         raise InputError(
