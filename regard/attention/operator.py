@@ -104,7 +104,10 @@ class _Layouts:
         for layout in self.kept:
             if all(_same(getattr(layout, name), given.get(name)) for name in Layout.FIELDS):
                 return layout
-        layout = Layout._trusted([given[name].detach().clone() if name in given else None for name in Layout.FIELDS])
+        # Tensors of inference mode would be of no use in training.
+        with torch.inference_mode(False):
+            fields = [given[name].detach().clone() if name in given else None for name in Layout.FIELDS]
+        layout = Layout._trusted(fields)
         # One assignment, so that threads do not come between; the oldest is forgotten.
         self.kept = (layout, *self.kept[: _KEPT - 1])
         return layout

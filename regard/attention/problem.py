@@ -74,7 +74,9 @@ class Problem:
             # Held weakly: two layouts that attend to each other would never be freed.
             derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
         if key not in derived:
-            derived[key] = make()
+            # Tensors of inference mode would be of no use in training, and what is kept holds no graph.
+            with torch.inference_mode(False), torch.no_grad():
+                derived[key] = make()
         return derived[key]
 
     @cached_property

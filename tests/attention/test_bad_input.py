@@ -129,6 +129,19 @@ def test_infinite_numbers_stay_in_their_set(attention, name, bad):
 
 
 @each
+def test_training_on_a_layout_that_was_first_used_in_inference(attention, name):
+    layout = Layout(LAYOUT.offsets)
+    given = tensors(attention, layout)
+    q, k, v, *learned = given
+    with torch.inference_mode():
+        parameters = dict(zip(attention.parameters(2, 4, 4), learned, strict=True))
+        attention_weights(attention, q, k, layout, None, parameters)
+        attend(attention, q, k, v, layout, None, parameters, executor=name)
+    means_the_same(name, attention, layout, given)
+    attention_weights(attention, q.requires_grad_(), k, layout, None, parameters).values.sum().backward()
+
+
+@each
 def test_one_thread_and_two(attention, name, two_threads):
     given = tensors(attention, LAYOUT)
     with_two = list(run(name, attention, LAYOUT, given))
@@ -215,3 +228,11 @@ def test_integers_are_no_vectors():
     x = torch.ones(46, 1, 4, dtype=torch.int64)
     with pytest.raises(InputError, match="expected the same floats"):
         attend(Attention(), x, x, x, LAYOUT)
+
+
+@pytest.mark.parametrize(("heads", "d"), [(0, 4), (2, 0)])
+def test_no_heads_and_no_width_are_refused(heads, d):
+    for key_heads in (1, 2):
+        q, k = torch.zeros(46, heads, d), torch.zeros(46, key_heads, d)
+        with pytest.raises(InputError, match=f"queries have {heads} heads of width {d}, expected at least one"):
+            attend(Attention(), q, k, torch.zeros(46, key_heads, 4), LAYOUT)
