@@ -25,19 +25,21 @@ def commands(path: str) -> list[list[str]]:
 
 @pytest.fixture
 def own_files(tmp_path, monkeypatch):
-    """What the README calls my.conllu, recordings, pictures and my-graph, in the working folder."""
+    """What the README calls my.conllu, recordings, ada.wav, unknown.wav, pictures and my-graph, in the working folder."""
     soundfile = pytest.importorskip("soundfile")
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     rows = ["1\tI\t_\tPRON", "2\tsaw\t_\tVERB", "3\ta\t_\tDET", "4\tsaw\t_\tNOUN"]
     sentence = "".join(row + "\t_" * 6 + "\n" for row in rows)
     Path("my.conllu").write_text("\n".join(f"# sent_id = {n}\n{sentence}" for n in range(30)) + "\n")
-    for n in range(12):
+    for n in range(40):  # So many that the validation part has two recordings of a person.
         voice, picture = Path("recordings", ["anna", "bernard"][n % 2]), Path("pictures", ["cat", "dog"][n % 2])
         voice.mkdir(parents=True, exist_ok=True)
         picture.mkdir(parents=True, exist_ok=True)
         soundfile.write(voice / f"{n}.wav", rng.normal(size=8000) * 0.1, 16000)
         Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(picture / f"{n}.png")
+    for name in ("ada.wav", "unknown.wav"):
+        soundfile.write(name, rng.normal(size=8000) * 0.1, 16000)
     Path("my-graph").mkdir()
     with open("my-graph/nodes.csv", "w", newline="") as nodes, open("my-graph/edges.csv", "w", newline="") as edges:
         csv.writer(nodes).writerows([["id", "label", "x", "y"], *([n, "ab"[n % 2], n % 2, 1] for n in range(40))])
