@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -44,11 +45,31 @@ def test_a_table_shows_what_the_rows_have(tmp_path, monkeypatch):
     assert tables.fill(text) == text
 
 
+def anchors(path: Path) -> set[str]:
+    """What links to the headings of a page end in."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=named)
-def test_links_lead_to_files(path):
+def test_links_lead_to_files_and_headings(path):
     for target in LINK.findall(re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)):
-        if not target.startswith(("https://", "mailto:", "#")):
-            assert (path.parent / target.split("#")[0]).exists(), f"{named(path)} links to {target}"
+        if not target.startswith(("https://", "mailto:")):
+            name, _, anchor = target.partition("#")
+            page = path.parent / name if name else path
+            assert page.exists(), f"{named(path)} links to {target}"
+            assert not anchor or anchor in anchors(page), f"{named(path)} links to {target}"
+
+
+def test_every_page_is_in_the_navigation_and_on_the_first_page():
+    docs = ROOT / "docs"
+    written = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
+    listed = set(re.findall(r"'([\w/.-]+\.md)'", str(written)))
+    pages = {str(path.relative_to(docs)) for path in docs.rglob("*.md") if path.parent.name != "lessons"}
+    assert pages == {name for name in listed if not name.startswith("lessons/")}
+    first = (docs / "index.md").read_text()
+    for page in pages - {"index.md"}:
+        assert page.startswith("reference/") or f"({page})" in first, f"docs/index.md does not link to {page}"
 
 
 @pytest.mark.slow
