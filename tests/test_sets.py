@@ -160,7 +160,6 @@ def test_starts_go_with_their_sets():
     sets = VectorSets(torch.zeros(3, 1), layout)
     assert sets.select([1, 0]).layout.index.tolist() == [9, 5, 6]
     assert VectorSets.concatenate([sets, sets]).layout.starts.tolist() == [5, 9, 5, 9]
-    assert layout.bare().index.tolist() == [5, 6, 9]
 
 
 def test_one_set_and_all_sets():

@@ -215,10 +215,6 @@ class Layout:
         """The layout of one vector for each set."""
         return self._trusted([torch.arange(self.sets + 1, device=self.device), None, None, None, None])
 
-    def bare(self) -> Layout:
-        """The same sets without coordinates and edges."""
-        return self._trusted([self.offsets, None, None, None, self.starts])
-
     def __repr__(self) -> str:
         parts = [f"{self.sets} sets", f"{self.total} vectors"]
         if self.coords is not None:

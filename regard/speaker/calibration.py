@@ -48,7 +48,7 @@ def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a model's scores mean, learned from trials of speakers it was not trained on.
+    """What a model's scores mean, learned from trials; it holds for speakers like those of the trials.
 
         probability = 1 / (1 + exp(-(slope s + offset)))
 
