@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from regard.attention.compute import ANY, check_parameters, compute, pose
+from regard.attention.compute import ANY, check_parameters, compute, in_one_type, pose
 from regard.attention.dropout import Dropout
 from regard.attention.executors.edges import pair_weights
 from regard.attention.operator import traced_attend
@@ -42,7 +42,7 @@ def attend(
         a_ij = normalizer over those j
         out_i = sum_j a_ij (v_j + value_bias(i, j))
 
-    A row with no allowed key gives zeros.
+    A row with no allowed key gives zeros. Everything is computed for the type of the vectors, also under `torch.autocast`.
 
     Args:
         attention: which score, pattern, normalizer and bias.
@@ -119,6 +119,7 @@ def attention_weights(
     asked = Rows(chosen.to(q.device, torch.int64).unique(), layout, problem.key_layout)
     support = problem.union.keys(asked)
     query_rows, key_rows = support.pairs()
-    prepared = problem.attention.prepare(parameters, support.reach)
-    values, _ = pair_weights(problem, replace(tensors, parameters=prepared), query_rows, key_rows)
+    with in_one_type(problem, tensors) as tensors:
+        prepared = problem.attention.prepare(tensors.parameters, support.reach)
+        values, _ = pair_weights(problem, replace(tensors, parameters=prepared), query_rows, key_rows)
     return Weights(query_rows, key_rows, values, (layout.total, problem.key_layout.total))

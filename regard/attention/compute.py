@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
@@ -15,7 +17,7 @@ from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.sets import Layout
 
-__all__ = ["ANY", "check_parameters", "compute", "pose"]
+__all__ = ["ANY", "check_parameters", "compute", "in_one_type", "pose"]
 
 # A size of which nothing is known.
 ANY = -1
@@ -33,10 +35,25 @@ def compute(
     problem = pose(attention, tensors, layout, key_layout, dropout)
     check_parameters(attention, tensors.parameters, attention.parameters(problem.heads, problem.d, problem.e))
     chosen = choose(problem, executor)
-    prepared = problem.attention.prepare(tensors.parameters, lambda: problem.reach)
-    if prepared is not tensors.parameters:
-        tensors = replace(tensors, parameters=prepared)
-    return EXECUTORS[chosen.executor].run(problem, tensors)
+    with in_one_type(problem, tensors) as tensors:
+        prepared = problem.attention.prepare(tensors.parameters, lambda: problem.reach)
+        if prepared is not tensors.parameters:
+            tensors = replace(tensors, parameters=prepared)
+        return EXECUTORS[chosen.executor].run(problem, tensors)
+
+
+@contextmanager
+def in_one_type(problem: Problem, tensors: Tensors) -> Iterator[Tensors]:
+    """The tensors with what is learned in the type of the vectors, and no autocast that would change types in between."""
+    if any(x.dtype != problem.dtype for x in tensors.parameters.values()):
+        learned = {name: x.to(problem.dtype) for name, x in tensors.parameters.items()}
+        tensors = replace(tensors, parameters=learned)
+    device = problem.device.type
+    if not torch.is_autocast_enabled(device):
+        yield tensors
+        return
+    with torch.autocast(device, enabled=False):
+        yield tensors
 
 
 def pose(

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
-from regard.attention.biases import ALiBi, Shaw
+from regard.attention.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
 from regard.attention.normalizers import Relu, Sum
 from regard.attention.patterns import Causal, Dilated, Edges, Everyone, First, Near, Window
 from regard.attention.plan import EXECUTORS
 from regard.attention.reference import reference
-from regard.attention.scores import Additive, Kernel, Separable
+from regard.attention.scores import Additive, Kernel, Separable, Synthesized
 from regard.attention.spec import parse
 
 # Something for each executor: what most of them serve, and what only some do.
@@ -126,6 +126,40 @@ def test_infinite_numbers_stay_in_their_set(attention, name, bad):
         list(run(name, attention, LAYOUT, spoilt))[:4], run(name, attention, LAYOUT, given), strict=False
     ):
         torch.testing.assert_close(found[others], expected[others])
+
+
+AUTOCAST = [
+    *KINDS,
+    Attention(pattern=Window(3, 70) | First(1), bias=ALiBi()),
+    Attention(bias=T5()),
+    Attention(bias=TransformerXL()),
+    Attention(pattern=Edges(), bias=EdgeBias(width=2)),
+    Attention(score=Synthesized(places=40)),
+]
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("attention", AUTOCAST, ids=repr)
+def test_autocast_changes_nothing(attention, name):
+    """Neither numbers nor types, whether what is learned has the type of the vectors or not."""
+    edges = torch.tensor([[0, 1, 7, 30], [4, 1, 8, 12]])
+    layout = Layout(LAYOUT.offsets, edges=edges, edge_values=torch.tensor([[0.5, 1], [-1, 2], [0, 1], [3, -1]]))
+    if name in plan(attention, layout, heads=2, d=4).refusals:
+        pytest.skip("refused")
+    given = tensors(attention, layout)
+    for kind in (torch.float32, torch.bfloat16):
+        vectors, learned = [x.to(kind) for x in given[:3]], [x.bfloat16() for x in given[3:]]
+        expected = list(run(name, attention, layout, (*vectors, *(x.to(kind) for x in learned))))
+        steps = run(name, attention, layout, (*vectors, *(x.float() for x in learned)))
+        with torch.autocast("cpu", torch.bfloat16):
+            out = next(steps)
+        found = [out, *steps]  # Gradients are computed outside, as torch asks for.
+        for a, b in zip(found[:4], expected[:4], strict=True):
+            assert a.dtype == kind
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+        for a, b in zip(found[4:], expected[4:], strict=True):
+            assert a.dtype == torch.float32
+            torch.testing.assert_close(a, b.float(), rtol=0, atol=0)
 
 
 @each
