@@ -236,6 +236,11 @@ class Chunks:
     pairs: int
     """Pairs of the chunks, padding included."""
 
+    @property
+    def gathered(self) -> int:
+        """How many keys of tiles are gathered, because no view shows them."""
+        return sum(chunk.tiles * chunk.width for chunk in self.each if chunk.strides is None)
+
     def __iter__(self) -> Iterator[Chunk]:
         return iter(self.each)
 

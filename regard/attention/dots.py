@@ -73,13 +73,14 @@ def _heads_at_once(problem: Problem, chunk: Chunk, heads: list[int]) -> int:
     return fit // shared * shared if fit >= shared else 1
 
 
-def dots_work(problem: Problem) -> tuple[int, int]:
-    """The pairs of all heads, padding included, and the steps."""
-    pairs = steps = 0
+def dots_work(problem: Problem) -> tuple[int, int, int]:
+    """The pairs of all heads, padding included, the steps, and the keys that are gathered, once for each head."""
+    pairs = steps = gathered = 0
     for cut, _, heads in _cut_up(problem):
         pairs += cut.pairs * len(heads)
+        gathered += cut.gathered * len(heads)
         steps += sum(-(-len(heads) // _heads_at_once(problem, chunk, heads)) for chunk in cut)
-    return pairs, steps
+    return pairs, steps, gathered
 
 
 def dots_memory(problem: Problem) -> int:

@@ -48,12 +48,15 @@ def why_not(problem: Problem) -> str | None:
 def work(problem: Problem) -> dict[str, float]:
     chunks = cut(problem, 1, _ROOM)
     pairs = chunks.pairs * problem.heads
+    score = problem.attention.score
+    assert isinstance(score, Additive), "a plan refuses other scores"
     return {
         "calls": 1,
         "chunks": len(chunks.each),
         "pairs": pairs,
         "products": pairs * problem.e,
-        "values": pairs * problem.d,
+        score.activation: pairs * problem.d,
+        "gathered": chunks.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
     }
 

@@ -34,9 +34,10 @@ def _numbers(problem: Problem) -> int:
 
 def work(problem: Problem) -> dict[str, float]:
     if _by_dots(problem):
-        pairs, steps = dots_work(problem)
-        products = pairs * (problem.d + problem.e)
-        return {"calls": 1, "steps": steps, "dots": products, "weights": pairs} | beside(problem, pairs)
+        pairs, steps, keys = dots_work(problem)
+        width = problem.d + problem.e
+        amounts = {"calls": 1, "steps": steps, "dots": pairs * width, "weights": pairs, "gathered": keys * width}
+        return amounts | beside(problem, pairs)
     numbers = _numbers(problem)
     chunks = cut(problem, numbers)
     pairs = chunks.pairs * problem.heads
@@ -46,6 +47,7 @@ def work(problem: Problem) -> dict[str, float]:
         "products": pairs * (problem.d + problem.e),
         "pairs": pairs,
         "held numbers": pairs * numbers,
+        "gathered": chunks.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
     }
 
