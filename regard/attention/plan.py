@@ -180,7 +180,8 @@ def plan(
         InputError: as `attend`.
 
     >>> from regard import Layout
-    >>> print(plan(Attention(), Layout.of_lengths([100, 200]), heads=4, d=16).executor)
+    >>> from regard.attention.patterns import Window
+    >>> print(plan(Attention(pattern=Window(64, 16)), Layout.of_lengths([8000]), heads=4, d=64).executor)
     fused
     """
     drop = Dropout(dropout) if dropout else None
