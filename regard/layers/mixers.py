@@ -58,7 +58,9 @@ def neighbors(layout: Layout, left: int, right: int, rows: int) -> Tensor:
         return _new_neighbors(layout, left, right, rows)
     key = ("neighbors", left, right)
     if key not in layout.derived:
-        layout.derived[key] = _new_neighbors(layout, left, right, rows)
+        # Tensors of inference mode would be of no use in training.
+        with torch.inference_mode(False):
+            layout.derived[key] = _new_neighbors(layout, left, right, rows)
     return layout.derived[key]
 
 

@@ -35,7 +35,9 @@ def _angles(layout: Layout, coordinates: int, width: int, base: float, rows: int
         return _new_angles(layout, coordinates, width, base, rows)
     key = ("angles", coordinates, width, base)
     if key not in layout.derived:
-        layout.derived[key] = _new_angles(layout, coordinates, width, base, rows)
+        # Tensors of inference mode would be of no use in training.
+        with torch.inference_mode(False):
+            layout.derived[key] = _new_angles(layout, coordinates, width, base, rows)
     return layout.derived[key]
 
 

@@ -159,8 +159,10 @@ class Layout:
     @cached_property
     def index(self) -> Tensor:
         """`[t]` each row's index in its own set, counted from the set's start."""
-        first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
-        return torch.arange(self.total, device=self.device) - first[self.set_of_row]
+        # Tensors of inference mode would be of no use in training.
+        with torch.inference_mode(False):
+            first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
+            return torch.arange(self.total, device=self.device) - first[self.set_of_row]
 
     def owners(self, rows: int) -> Tensor:
         """`set_of_row`, for the number of rows, which code that torch traces cannot read off the offsets."""

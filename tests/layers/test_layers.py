@@ -270,3 +270,21 @@ def test_attention_along_edges_hears_neighbors_only() -> None:
 def test_heads_that_do_not_divide_are_refused() -> None:
     with pytest.raises(InputError, match="width 16, 3 heads and 3 key heads"):
         SelfAttention(WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Sinusoidal(WIDTH),
+        Learned(WIDTH, (9,)),
+        WindowedLinear(WIDTH, 1, 1),
+        SelfAttention(WIDTH, 4, rotation=Rotary()),
+    ],
+    ids=["sinusoidal", "learned", "windowed", "rotary"],
+)
+def test_a_layout_that_inference_used_first_serves_training(layer: nn.Module) -> None:
+    sets = VectorSets(torch.ones(5, WIDTH, requires_grad=True), Layout.of_lengths([2, 3]))
+    with torch.inference_mode():
+        layer(sets)
+    layer(sets).values.sum().backward()
+    assert sets.values.grad is not None
