@@ -137,6 +137,16 @@ def _layouts_of(
     return ours, get(call.key_fields, key_layout) if call.key_fields else ours
 
 
+def _compute(
+    call: _Call, given: Sequence[Tensor], layouts: tuple[Layout, Layout], dropout: float, seed: Tensor | None
+) -> Tensor:
+    """`[t, h, e]` from queries, keys, values and the learned tensors."""
+    q, k, v, *learned = given
+    tensors = Tensors(q, k, v, dict(zip(call.names, learned, strict=True)))
+    drop = None if seed is None else Dropout(dropout, int(seed))
+    return compute(call.attention, tensors, *layouts, drop, call.executor)
+
+
 def _attend(
     q: Tensor,
     k: Tensor,
@@ -149,9 +159,7 @@ def _attend(
     seed: Tensor | None,
 ) -> Tensor:
     read = _read(call)
-    tensors = Tensors(q, k, v, dict(zip(read.names, learned, strict=True)))
-    drop = None if seed is None else Dropout(dropout, int(seed))
-    out = compute(read.attention, tensors, *_layouts_of(read, layout, key_layout), drop, read.executor)
+    out = _compute(read, [q, k, v, *learned], _layouts_of(read, layout, key_layout), dropout, seed)
     return _fresh([out], [q, k, v, *learned])[0]
 
 
@@ -174,10 +182,8 @@ def _attend_backward(
         leaves = [x.detach().requires_grad_(want) for x, want in zip(given, wanted, strict=True)]
         ends = [3 + len(learned), 3 + len(learned) + len(layout)]
         read = _read(call)
-        tensors = Tensors(leaves[0], leaves[1], leaves[2], dict(zip(read.names, leaves[3 : ends[0]], strict=True)))
         layouts = _layouts_of(read, leaves[ends[0] : ends[1]], leaves[ends[1] :], any(wanted[ends[0] :]))
-        drop = None if seed is None else Dropout(dropout, int(seed))
-        out = compute(read.attention, tensors, *layouts, drop, read.executor)
+        out = _compute(read, leaves[: ends[0]], layouts, dropout, seed)
         inputs = [leaf for leaf, want in zip(leaves, wanted, strict=True) if want]
         found = torch.autograd.grad(out, inputs, gradient, allow_unused=True, materialize_grads=True)
     return _fresh(found, [gradient, *given])

@@ -16,6 +16,7 @@ from regard.attention.pairs import Intervals, Rows
 from regard.attention.patterns import Or, Pattern
 from regard.attention.spec import Attention
 from regard.sets import Layout
+from regard.sets.layout import keep
 
 __all__ = ["Problem", "Tensors"]
 
@@ -73,11 +74,8 @@ class Problem:
         if self.key_layout is not self.layout:
             # Held weakly: two layouts that attend to each other would never be freed.
             derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
-        if key not in derived:
-            # Tensors of inference mode would be of no use in training, and what is kept holds no graph.
-            with torch.inference_mode(False), torch.no_grad():
-                derived[key] = make()
-        return derived[key]
+        # What is kept holds no graph.
+        return keep(derived, key, torch.no_grad()(make))
 
     @cached_property
     def dense_pairs(self) -> int:

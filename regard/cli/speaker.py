@@ -81,7 +81,7 @@ def _enroll(voices: Voices, chosen: Any) -> int:
 
 
 def _identify(voices: Voices, chosen: Any) -> int:
-    from regard.speaker.calibration import cosines
+    from regard.speaker.vectors import cosines
 
     store, calibration = _store(voices, chosen), voices.calibration()
     known, means = store.voices()
@@ -109,7 +109,7 @@ def _identify(voices: Voices, chosen: Any) -> int:
 
 
 def _verify(voices: Voices, chosen: Any) -> int:
-    from regard.speaker.calibration import cosines, unit
+    from regard.speaker.vectors import cosines, unit
 
     name, *files = chosen.operands
     store, calibration = _store(voices, chosen), voices.calibration()

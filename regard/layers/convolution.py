@@ -88,16 +88,18 @@ class Subsample(nn.Module):
 
     def forward(self, sets: VectorSets) -> VectorSets:
         layout, step = sets.layout, self.step
-        key = ("subsample", step)
-        if key not in layout.derived:
-            fewer = Layout.of_lengths((layout.lengths + step - 1) // step)
-            first = layout.offsets[fewer.set_of_row] + fewer.index * step
-            if layout.starts is not None:
-                fewer = Layout(fewer.offsets, starts=layout.starts // step)
-            rows = first[:, None] + torch.arange(step, device=layout.device)
-            end = layout.offsets[fewer.set_of_row + 1][:, None]
-            layout.derived[key] = fewer, torch.where(rows < end, rows, layout.total)
-        fewer, rows = layout.derived[key]
+        fewer, rows = layout.kept(("subsample", step), lambda: _neighboring(layout, step))
         values = torch.cat([sets.values, sets.values.new_zeros(1, sets.values.shape[1])])
         joined = values.index_select(0, rows.flatten()).view(fewer.total, step * sets.values.shape[1])
         return VectorSets(self.linear(joined), fewer)
+
+
+def _neighboring(layout: Layout, step: int) -> tuple[Layout, Tensor]:
+    """The layout of a vector for each `step` of a set's, and `[t, step]` their rows, one past the last where there is none."""
+    fewer = Layout.of_lengths((layout.lengths + step - 1) // step)
+    first = layout.offsets[fewer.set_of_row] + fewer.index * step
+    rows = first[:, None] + torch.arange(step, device=layout.device)
+    end = layout.offsets[fewer.set_of_row + 1][:, None]
+    if layout.starts is not None:
+        fewer = Layout(fewer.offsets, starts=layout.starts // step)
+    return fewer, torch.where(rows < end, rows, layout.total)

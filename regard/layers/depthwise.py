@@ -46,12 +46,8 @@ _ROWS = 512
 
 def _bounds(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """The first row of each row's set, and one past the last."""
-    if "first and last" not in layout.derived:
-        layout.derived["first and last"] = tuple(
-            layout.offsets[layout.set_of_row + n].numpy() for n in (0, 1)
-        )  # fmt: skip
-    found: tuple[np.ndarray, np.ndarray] = layout.derived["first and last"]
-    return found
+    owner = layout.set_of_row
+    return layout.kept("first and last", lambda: (layout.offsets[owner].numpy(), layout.offsets[owner + 1].numpy()))
 
 
 class _Depthwise(torch.autograd.Function):

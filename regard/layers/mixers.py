@@ -54,14 +54,7 @@ class WindowedLinear(nn.Module):
 
 def neighbors(layout: Layout, left: int, right: int, rows: int) -> Tensor:
     """`[t, left + right + 1]` the rows around each of the t rows, t where they would lie outside of its set; kept by the layout."""
-    if torch.compiler.is_compiling():
-        return _new_neighbors(layout, left, right, rows)
-    key = ("neighbors", left, right)
-    if key not in layout.derived:
-        # Tensors of inference mode would be of no use in training.
-        with torch.inference_mode(False):
-            layout.derived[key] = _new_neighbors(layout, left, right, rows)
-    return layout.derived[key]
+    return layout.kept(("neighbors", left, right), lambda: _new_neighbors(layout, left, right, rows))
 
 
 def _new_neighbors(layout: Layout, left: int, right: int, rows: int) -> Tensor:

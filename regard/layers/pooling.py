@@ -127,9 +127,4 @@ class AttentiveStatistics(nn.Module):
 
 def _one_per_set(layout: Layout) -> Layout:
     """The layout of one query for each set; kept by the sets' own."""
-    if torch.compiler.is_compiling():
-        return layout.singles()
-    if "one per set" not in layout.derived:
-        layout.derived["one per set"] = layout.singles()
-    one: Layout = layout.derived["one per set"]
-    return one
+    return layout.kept("one per set", layout.singles)

@@ -31,14 +31,8 @@ def places(layout: Layout, coordinates: int, rows: int) -> Tensor:
 
 def _angles(layout: Layout, coordinates: int, width: int, base: float, rows: int) -> Tensor:
     """`[t, width / 2]` place / base^(2 i / d), axis after axis, each with d = width / axes; kept by the layout."""
-    if torch.compiler.is_compiling():
-        return _new_angles(layout, coordinates, width, base, rows)
     key = ("angles", coordinates, width, base)
-    if key not in layout.derived:
-        # Tensors of inference mode would be of no use in training.
-        with torch.inference_mode(False):
-            layout.derived[key] = _new_angles(layout, coordinates, width, base, rows)
-    return layout.derived[key]
+    return layout.kept(key, lambda: _new_angles(layout, coordinates, width, base, rows))
 
 
 def _new_angles(layout: Layout, coordinates: int, width: int, base: float, rows: int) -> Tensor:

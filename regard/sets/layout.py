@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,9 @@ from torch.utils import _pytree as pytree
 from regard.errors import InputError
 from regard.sets.whole import repeated
 
-__all__ = ["Layout", "offsets_of"]
+__all__ = ["Layout", "keep", "offsets_of"]
+
+T = TypeVar("T")
 
 
 class Layout:
@@ -200,6 +202,10 @@ class Layout:
         """What executors computed from this layout, under keys of their own; it lives as long as the layout."""
         return {}
 
+    def kept(self, key: object, make: Callable[[], T]) -> T:
+        """What `make` gives, computed once and kept in `derived`; code that torch traces computes it anew."""
+        return make() if torch.compiler.is_compiling() else keep(self.derived, key, make)
+
     def to(self, device: torch.device | str | None, non_blocking: bool = False) -> Layout:
         """The same layout on another device."""
         fields = [None if f is None else f.to(device, non_blocking=non_blocking) for f in self._fields()]
@@ -224,6 +230,16 @@ class Layout:
         if self.edges is not None:
             parts.append(f"{self.edges.shape[1]} edges")
         return f"Layout({', '.join(parts)})"
+
+
+def keep(derived: dict[Any, Any], key: object, make: Callable[[], T]) -> T:
+    """What is kept under the key, made where nothing is: also while inferring, in a form that training can use."""
+    if key not in derived:
+        # Tensors of inference mode would be of no use in training.
+        with torch.inference_mode(False):
+            derived[key] = make()
+    found: T = derived[key]
+    return found
 
 
 def offsets_of(lengths: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import InputError
+from regard.speaker.vectors import cosines
 
 __all__ = ["Rates", "Trials", "equal_error_rate", "interval", "minimum_cost", "rates", "threshold_for"]
 
@@ -52,10 +53,8 @@ class Trials:
         >>> trials.scores.tolist(), trials.targets.tolist()
         ([1.0, 0.0, 0.0], [True, False, False])
         """
-        x = np.asarray(embeddings, np.float64)
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        names, (first, second) = np.asarray(speakers), np.triu_indices(len(x), 1)
-        return cls((x @ x.T)[first, second], names[first], names[second])
+        names, (first, second) = np.asarray(speakers), np.triu_indices(len(speakers), 1)
+        return cls(cosines(embeddings, embeddings)[first, second], names[first], names[second])
 
 
 @dataclass(frozen=True)

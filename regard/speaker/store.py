@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import InputError, nearest
+from regard.speaker.vectors import unit
 
 __all__ = ["Enrolled", "Store"]
 
@@ -196,11 +197,9 @@ class Store:
         known = sorted(set(names))
         index = {name: n for n, name in enumerate(known)}
         place = np.array([index[name] for name in names], np.int64)
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        sums = np.zeros((len(known), self.width), np.float32)
-        np.add.at(sums, place, x)
-        number = np.bincount(place, minlength=len(known))[:, None].astype(np.float32)
-        return known, sums / number
+        sums = np.zeros((len(known), self.width))
+        np.add.at(sums, place, unit(x))
+        return known, (sums / np.bincount(place, minlength=len(known))[:, None]).astype(np.float32)
 
     def _expect(self, name: str) -> None:
         known = [each.name for each in self.names()]

@@ -10,6 +10,7 @@ from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
+from regard.layers.convolution import Depthwise, Subsample
 from regard.layers.embed import Embed, FromCharacters
 from regard.layers.mixers import Pointwise, WindowedLinear
 from regard.layers.pooling import AttentiveStatistics, SelfAttentionPooling, pooling
@@ -279,12 +280,24 @@ def test_heads_that_do_not_divide_are_refused() -> None:
         Learned(WIDTH, (9,)),
         WindowedLinear(WIDTH, 1, 1),
         SelfAttention(WIDTH, 4, rotation=Rotary()),
+        Subsample(WIDTH, WIDTH, 2),
+        Depthwise(WIDTH, 1, 1),
     ],
-    ids=["sinusoidal", "learned", "windowed", "rotary"],
+    ids=["sinusoidal", "learned", "windowed", "rotary", "subsample", "depthwise"],
 )
 def test_a_layout_that_inference_used_first_serves_training(layer: nn.Module) -> None:
     sets = VectorSets(torch.ones(5, WIDTH, requires_grad=True), Layout.of_lengths([2, 3]))
     with torch.inference_mode():
         layer(sets)
     layer(sets).values.sum().backward()
+    assert sets.values.grad is not None
+
+
+@pytest.mark.parametrize("name", ["attention", "attentive_statistics"])
+def test_pooling_serves_training_on_a_layout_that_inference_used_first(name: str) -> None:
+    pool = pooling(name, WIDTH)  # type: ignore[arg-type]
+    sets = VectorSets(torch.ones(5, WIDTH, requires_grad=True), Layout.of_lengths([2, 3]))
+    with torch.inference_mode():
+        pool(sets)
+    pool(sets).sum().backward()
     assert sets.values.grad is not None

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regard.errors import InputError
-from regard.speaker.calibration import Calibration, adaptive_norm, cosines
+from regard.speaker.calibration import Calibration, adaptive_norm
 from regard.speaker.rates import Trials, equal_error_rate, interval, minimum_cost, rates, threshold_for
+from regard.speaker.vectors import cosines
 
 PAIRS = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=2, max_size=60)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from numba import njit
 
-__all__ = ["as_written", "compiled", "inlined", "send_waiting_threads_home", "share"]
+__all__ = ["as_written", "compiled", "send_waiting_threads_home", "share"]
 
 # What of "fast" arithmetic leaves NaN and infinity their meaning.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -33,11 +33,6 @@ def compiled(function: Callable[..., Any], fast: bool = True) -> Callable[..., A
         return njit(cache=True, **options)(function)
     except RuntimeError:  # Numba found no folder for its cache: this process compiles for itself.
         return njit(**options)(function)
-
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A part of kernels, compiled into each of them."""
-    return njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
 
 
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
