@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from regard.layers.dropout import Dropout
 from regard.sets import VectorSets
 
 __all__ = ["Block", "FeedForward", "Stack"]
@@ -25,7 +26,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.into = nn.Linear(width, hidden)
         self.activation = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden, width)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class Block(nn.Module):
         self.width, self.pre = width, norm == "pre"
         self.mixer, self.feed_forward = mixer, feed_forward
         self.norm_mixer, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         x = sets.values

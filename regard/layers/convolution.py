@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, glu, pad, silu
 
+from regard.layers.dropout import Dropout
 from regard.sets import Layout, VectorSets
 
 __all__ = ["ConvolutionModule", "Depthwise", "Subsample"]
@@ -67,7 +68,7 @@ class ConvolutionModule(nn.Module):
         self.depthwise = Depthwise(width, left, right)
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         sets = self.depthwise(sets.with_values(glu(self.into(sets.values), -1)))

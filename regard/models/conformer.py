@@ -11,6 +11,7 @@ from regard.data.examples import Encoding
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import FeedForward
 from regard.layers.convolution import ConvolutionModule, Subsample
+from regard.layers.dropout import Dropout
 from regard.models.configs import Conformer, attention_of
 from regard.sets import VectorSets
 
@@ -40,7 +41,7 @@ class ConformerBlock(nn.Module):
         self.attention = SelfAttention(width, config.heads, attention_of(config.attention), dropout=dropout)
         self.convolution = ConvolutionModule(width, config.taps_left, config.taps_right, dropout)
         self.after = FeedForward(width, config.feed_forward, dropout, "silu")
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @property
     def context(self) -> tuple[float, float]:
@@ -69,7 +70,7 @@ class ConformerModel(nn.Module):
         self.width = config.width * (config.layers if self.join_all else 1)
         self.step = config.step
         self.stem = Subsample(encoding.width, config.width, config.step)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList([ConformerBlock(config) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(self.width) if self.join_all else nn.Identity()
 

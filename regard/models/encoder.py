@@ -10,6 +10,7 @@ from torch import nn
 from regard.data.examples import Encoding
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
+from regard.layers.dropout import Dropout
 from regard.layers.embed import Embed, FromCharacters
 from regard.layers.mixers import Pointwise, WindowedLinear
 from regard.layers.positions import Learned, Rotary, Sinusoidal
@@ -33,7 +34,7 @@ class EncoderModel(nn.Module):
         self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
         self.join = nn.Linear(config.width + config.characters, config.width) if self.spell is not None else None
         self.position = self._positions(config, encoding)
-        self.dropout = nn.Dropout(config.input_dropout)
+        self.dropout = Dropout(config.input_dropout)
         blocks = [
             Block(
                 self._mixer(config, encoding),

@@ -10,6 +10,7 @@ from torch import nn
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.attention import Attend
+from regard.layers.dropout import Dropout
 from regard.models.configs import GraphAttentionNetwork, attention_of
 from regard.sets import VectorSets
 
@@ -69,7 +70,7 @@ class GraphAttentionModel(nn.Module):
             )
             for at in range(config.layers)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, batch: dict[str, Any]) -> VectorSets:
         sets: VectorSets = batch["inputs"]

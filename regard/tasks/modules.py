@@ -16,6 +16,7 @@ from torchmetrics.regression import R2Score
 
 from regard.data.examples import IGNORE
 from regard.errors import InputError
+from regard.layers.dropout import Dropout
 from regard.layers.pooling import PoolName, pooling
 from regard.sets import VectorSets
 from regard.tasks.heads import CosineHead, with_margin
@@ -41,7 +42,7 @@ class Task(nn.Module, ABC):
     def __init__(self, width: int, outputs: int, dropout: float, pool: PoolName | None) -> None:
         super().__init__()
         self.pool = None if pool is None else pooling(pool, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         pooled = width if self.pool is None else int(self.pool.width)  # type: ignore[arg-type]
         self.head: nn.Linear | CosineHead = nn.Linear(pooled, outputs)
 

@@ -1,0 +1,121 @@
+"""Dropout on vectors whose mask is a hash, so that none is stored and drawing it costs next to nothing on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regard.attention import dropout as weights
+from regard.attention.kernels.compiled import as_written, compiled, share
+from regard.attention.kernels.lanes import fill, keep, load, mix, store
+
+__all__ = ["Dropout", "dropout"]
+
+_LANES = 16
+# So many numbers go to a thread at once.
+_PART = 1 << 15
+_TYPES = (torch.float32, torch.float64)
+
+
+@as_written
+def _sixteen(out: Any, x: Any, at: Any, ids: Any, number: Any, seeds: Any, least: Any, factor: Any) -> None:
+    hashed = mix(mix((fill(ids, number) + load(ids, 0)) ^ fill(ids, seeds[0])) ^ fill(ids, seeds[1]))
+    store(out, at, keep(hashed, fill(ids, least), load(x, at) * fill(x, factor)))
+
+
+def _kernel(begin: int, end: int, out: Any, x: Any, ids: Any, seeds: Any, least: int, factor: float) -> None:
+    """out_i = factor x_i where the hash of i is at least so much, else 0, for `begin <= i < end`; x has at least 16 numbers."""
+    for at in range(begin, end - 15, 16):
+        _sixteen(out, x, at, ids, at, seeds, least, factor)
+    if (end - begin) % 16:
+        # Writes some of them twice, the same.
+        _sixteen(out, x, end - 16, ids, end - 16, seeds, least, factor)
+
+
+_dropped = compiled(_kernel, fast=False)
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, seed: int, p: float) -> Tensor:
+        ctx.seed, ctx.p = seed, p
+        return _along(values, seed, p)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        # A linear map whose transpose it is itself.
+        return _Dropout.apply(gradients[0], ctx.seed, ctx.p), None, None
+
+
+def _along(values: Tensor, seed: int, p: float) -> Tensor:
+    if (n := values.numel()) < _LANES:
+        return _along(functional.pad(values.flatten(), (0, _LANES - n)), seed, p)[:n].view_as(values)
+    values = values.contiguous()
+    out = torch.empty_like(values)
+    bounds = [*range(0, max(1, n - _LANES), _PART), n]
+    arrays = [each.detach().view(-1).numpy() for each in (out, values, torch.arange(_LANES, dtype=torch.int32))]
+    share(_dropped, bounds, *arrays, (seed & 0xFFFFFFFF, seed >> 32), weights.Dropout(p).least, 1 / (1 - p))
+    return out
+
+
+@torch.library.custom_op("regard::dropout", mutates_args=(), device_types="cpu")
+def _traced(values: Tensor, seed: Tensor, p: float) -> Tensor:
+    """The same for code that torch traces."""
+    # Small ones come back as a view of a longer one, which is no result for an operator.
+    return _along(values, int(seed), p).clone() if values.numel() < _LANES else _along(values, int(seed), p)
+
+
+@_traced.register_fake
+def _(values: Tensor, seed: Tensor, p: float) -> Tensor:
+    return torch.empty_like(values, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.p = inputs[2]
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    return torch.ops.regard.dropout(gradient, *ctx.saved_tensors, ctx.p), None, None
+
+
+_traced.register_autograd(_backward, setup_context=_keep)
+
+
+def dropout(values: Tensor, p: float) -> Tensor:
+    """x / (1 - p) with probability 1 - p, and 0 otherwise, each number by itself (Srivastava et al. 2014, section 4).
+
+    On the CPU the choice is a hash of (seed, place), whose seed comes from torch's generator: the same after
+    `torch.manual_seed`, whatever the number of threads, compiled or not. On other devices and for other types than float32
+    and float64 it is torch's own.
+
+    Args:
+        values: of any shape. p: the probability to drop, 0 <= p < 1.
+
+    >>> sorted(set(dropout(torch.ones(1000), 0.5).tolist()))
+    [0.0, 2.0]
+    """
+    if values.device.type != "cpu" or values.dtype not in _TYPES:
+        return functional.dropout(values, p)
+    seed = weights.Dropout.draw(p).seed
+    if torch.compiler.is_compiling():
+        return _traced(values, torch.as_tensor(seed), p)
+    found: Tensor = _Dropout.apply(values, seed, p)
+    return found
+
+
+class Dropout(nn.Module):
+    """`dropout` while training, nothing otherwise. Args: p: the probability to drop, 0 <= p < 1."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = weights.Dropout(p).p
+
+    def forward(self, values: Tensor) -> Tensor:
+        return dropout(values, self.p) if self.training and self.p else values
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
