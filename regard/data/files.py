@@ -39,8 +39,11 @@ PART_NAMES = {
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
+def written_whole(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """A file to write that is there whole or not at all, whenever the process ends; folders are made.
+
+    Args:
+        path: of the file. mode: who may read and write it.
 
     Raises:
         InputError: the disk is full, or the folder cannot be written to.
@@ -53,7 +56,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
+            os.chmod(temporary, mode)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -62,9 +65,9 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that it is there whole or not at all; see `written_whole`."""
-    with written_whole(path) as file:
+    with written_whole(path, mode) as file:
         file.write(data)
 
 

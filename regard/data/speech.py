@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -131,6 +132,22 @@ class Sounds:
         names, labels = [each.name for each in chosen], [each.label for each in chosen]
         return Utterances(self, encoding, features, names, None, False), labels
 
+    def listing(self, part: Part | Literal["unseen"] | None = None) -> list[tuple[str, str]]:
+        """The names and labels of a part, of the labels that are `unseen`, or of all sounds; none is read.
+
+        Raises:
+            InputError: there are none.
+        """
+        if part is None or part == "unseen":
+            chosen = [each for each in self._listed() if part is None or each.label in self.unseen]
+            if not chosen:
+                raise InputError(
+                    f"no sound in {self.root} has a label of data.unseen, {list(self.unseen)}, expected some"
+                )
+        else:
+            chosen = self._part(check_part(part))
+        return [(each.name, each.label) for each in chosen]
+
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Utterances:
         """Sound files, and all sounds below folders; nothing is put into the cache."""
         paths = []
@@ -168,18 +185,19 @@ class Sounds:
         return Computed(paths, compute, partial(count_frames, speed=speed))
 
     @property
-    def _root(self) -> Path:
+    def root(self) -> Path:
+        """The folder that the names of sounds are relative to."""
         return Path(self.path) if self.path is not None else locate("speechocean762-adults")
 
     def _listed(self) -> list[_Listed]:
-        table = self._root / "utterances.csv"
-        return self._table(table) if table.exists() else _folder(self._root)
+        table = self.root / "utterances.csv"
+        return self._table(table) if table.exists() else _folder(self.root)
 
     def _part(self, name: Part) -> list[_Listed]:
         chosen = [each for each in self._listed() if each.part == name and each.label not in self.unseen]
         if not chosen:
-            way = "" if (self._root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
-            raise InputError(f"{self._root} has no sound in the {name} part, expected at least one{way}")
+            way = "" if (self.root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
+            raise InputError(f"{self.root} has no sound in the {name} part, expected at least one{way}")
         return chosen
 
     def _table(self, table: Path) -> list[_Listed]:
