@@ -60,13 +60,16 @@ class Block(nn.Module):
         self.norm_mixer, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, sets: VectorSets) -> VectorSets:
+    def forward(self, sets: VectorSets, position: Tensor | None = None) -> VectorSets:
+        """The same sets; the mixer reads each vector plus its `position [t, width]`, where there are some."""
         x = sets.values
+        seen = self.norm_mixer(x) if self.pre else x
+        mixed = self.mixer(sets.with_values(seen if position is None else seen + position.to(seen.dtype))).values
         if self.pre:
-            x = x + self.dropout(self.mixer(sets.with_values(self.norm_mixer(x))).values)
+            x = x + self.dropout(mixed)
             x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         else:
-            x = self.norm_mixer(x + self.dropout(self.mixer(sets).values))
+            x = self.norm_mixer(x + self.dropout(mixed))
             x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x)))
         return sets.with_values(x)
 
@@ -84,7 +87,8 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
 
-    def forward(self, sets: VectorSets) -> VectorSets:
-        for block in self.blocks:
-            sets = block(sets)
+    def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:
+        """The same sets; `positions [blocks, t, width]`, such as `Floater`'s, go to the mixers of the blocks."""
+        for n, block in enumerate(self.blocks):
+            sets = block(sets) if positions is None else block(sets, positions[n])
         return sets.with_values(self.norm(sets.values))

@@ -28,7 +28,7 @@ class Floater(nn.Module):
 
     S is known in closed form, so that only r = p - S is solved for, by the classical Runge-Kutta method with `steps` equal steps
     from each place to the next. Gradients are those of the steps taken, exact to rounding. Places have no end, and parameters do
-    not grow with length. Time grows with the largest place of a batch: one step after another, each for all blocks and sets at once.
+    not grow with length. Time grows with the largest place of a batch: one step after another, each for all blocks at once.
 
     Args:
         width: d, of the vectors; even.

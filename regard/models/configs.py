@@ -28,7 +28,7 @@ class Encoder:
         dropout: while training, on weights, on hidden vectors and on what each layer adds
         mixer: "attention", "pointwise" (each vector alone) or "window" (each vector with its neighbors)
         attention: text form of the attention
-        positions: "none", "sinusoidal", "learned" or "rotary"; of the coordinates where the data have some
+        positions: "none", "sinusoidal", "learned", "rotary" or "floater"; of the coordinates where the data have some (not floater)
         longest: how many places learned positions have, where the data are no pictures
         neighbors: how many on each side, for the mixer "window"
         norm: "pre" or "post"
@@ -36,6 +36,8 @@ class Encoder:
         input_dropout: on the vectors that enter the stack, while training
         word_dropout: probability to take an id for the unknown one, while training
         characters: width of the vectors made from characters, where the data have some; 0 means none
+        step: so many neighboring vectors become one at the beginning
+        class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take
     """
 
     width: int = 128
@@ -45,7 +47,7 @@ class Encoder:
     dropout: float = 0.1
     mixer: Literal["attention", "pointwise", "window"] = "attention"
     attention: str = "Attention()"
-    positions: Literal["none", "sinusoidal", "learned", "rotary"] = "sinusoidal"
+    positions: Literal["none", "sinusoidal", "learned", "rotary", "floater"] = "sinusoidal"
     longest: int = 1024
     neighbors: int = 1
     norm: Literal["pre", "post"] = "pre"
@@ -53,9 +55,11 @@ class Encoder:
     input_dropout: float = 0.0
     word_dropout: float = 0.0
     characters: int = 0
+    step: int = 1
+    class_vector: bool = False
 
     def __post_init__(self) -> None:
-        check_numbers("model", self, "width", "heads", "feed_forward", "longest", least=1)
+        check_numbers("model", self, "width", "heads", "feed_forward", "longest", "step", least=1)
         check_numbers("model", self, "layers", "neighbors", "characters", least=0)
         check_numbers("model", self, "dropout", "input_dropout", "word_dropout", least=0, below=1)
         if self.mixer == "attention":

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from regard.data.examples import Encoding
+from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
+from regard.layers.convolution import Subsample
 from regard.layers.dropout import Dropout
 from regard.layers.embed import Embed, FromCharacters
+from regard.layers.floater import Floater
 from regard.layers.mixers import Pointwise, WindowedLinear
+from regard.layers.pooling import ClassVector
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.models.configs import Encoder, attention_of
 from regard.sets import VectorSets
@@ -33,7 +38,11 @@ class EncoderModel(nn.Module):
         alphabet = len(encoding.vocabularies.get("character", ()))
         self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
         self.join = nn.Linear(config.width + config.characters, config.width) if self.spell is not None else None
+        self.step = config.step
+        self.stem = Subsample(config.width, config.width, config.step) if config.step > 1 else nn.Identity()
         self.position = self._positions(config, encoding)
+        self.front = ClassVector(config.width) if config.class_vector else nn.Identity()
+        self.floater = self._floater(config, encoding) if config.positions == "floater" else None
         self.dropout = Dropout(config.input_dropout)
         blocks = [
             Block(
@@ -57,6 +66,15 @@ class EncoderModel(nn.Module):
         return nn.Identity()
 
     @staticmethod
+    def _floater(config: Encoder, encoding: Encoding) -> Floater:
+        if encoding.coords:
+            raise InputError(
+                f"the positions are floater and the vectors have {encoding.coords} coordinates, "
+                "expected none: FLOATER goes along one order"
+            )
+        return Floater(config.width, config.layers)
+
+    @staticmethod
     def _mixer(config: Encoder, encoding: Encoding) -> nn.Module:
         if config.mixer == "pointwise":
             return Pointwise(config.width)
@@ -66,15 +84,15 @@ class EncoderModel(nn.Module):
         attention = attention_of(config.attention)
         return SelfAttention(config.width, config.heads, attention, rotation=rotation, dropout=config.dropout)
 
-    # Vectors of an encoder are those of its input.
-    step = 1
-
     @property
     def context(self) -> tuple[float, float]:
         """How many vectors before and behind one its hidden vector depends on."""
+        if isinstance(self.front, ClassVector):
+            return math.inf, math.inf
         blocks: Any = self.stack.blocks
         each = [block.mixer.context for block in blocks]
-        return sum(before for before, _ in each), sum(behind for _, behind in each)
+        before, behind = sum(before for before, _ in each), sum(behind for _, behind in each)
+        return before * self.step, behind * self.step + self.step - 1
 
     def forward(self, batch: dict[str, Any]) -> VectorSets:
         """Hidden vectors of `batch["inputs"]`; words' characters come as `batch["inner"]`, one set per distinct word."""
@@ -82,5 +100,6 @@ class EncoderModel(nn.Module):
         if self.spell is not None and self.join is not None:
             spelled = self.spell(batch["inner"]).index_select(0, batch["inner_index"])
             sets = sets.with_values(self.join(torch.cat([sets.values, spelled], dim=1)))
-        sets = self.position(sets)
-        return self.stack(sets.with_values(self.dropout(sets.values)))
+        sets = self.front(self.position(self.stem(sets)))
+        positions = None if self.floater is None else self.floater(sets.layout, sets.values.shape[0])
+        return self.stack(sets.with_values(self.dropout(sets.values)), positions)

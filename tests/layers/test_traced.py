@@ -19,7 +19,7 @@ from regard.models.gat import GraphAttentionModel
 from regard.sets import Layout, VectorSets
 
 SIZES = ((3, 4), (5, 2, 7), (2, 2, 9, 0), (8,) * 5)
-POOLS = ("mean", "max", "statistics", "attention", "attentive_statistics")
+POOLS = ("mean", "max", "statistics", "attention", "attentive_statistics", "first")
 
 
 class Whole(nn.Module):
@@ -61,7 +61,7 @@ def forgotten() -> None:
 
 
 @pytest.mark.parametrize("mixer", ["attention", "window"])
-@pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned", "floater"])
 def test_an_encoder_is_one_graph_for_all_sizes(mixer, positions):
     if (mixer, positions) == ("window", "rotary"):
         pytest.skip("rotary turns queries and keys, which a window has not")
@@ -122,8 +122,9 @@ def test_layouts_that_already_derived_something_compile_nothing_anew():
     assert counter.frame_count == before
 
 
-def test_an_exported_encoder_runs_on_other_sizes():
-    model = Whole(positions="rotary").eval()
+@pytest.mark.parametrize("positions", ["rotary", "floater"])
+def test_an_exported_encoder_runs_on_other_sizes(positions):
+    model = Whole(positions=positions).eval()
     others = torch.export.AdditionalInputs()
     for sizes in SIZES[:2]:
         others.add((words(sizes),))
