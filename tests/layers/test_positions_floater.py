@@ -7,9 +7,15 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from regard.data.examples import Encoding
 from regard.errors import InputError
+from regard.layers.blocks import Block, Stack
 from regard.layers.floater import Floater
+from regard.layers.mixers import Pointwise
 from regard.layers.positions import Sinusoidal
+from regard.models.configs import Encoder
+from regard.models.encoder import EncoderModel
+from regard.models.streaming import Stream
 from regard.sets import Layout, VectorSets
 
 WIDTH, LAYERS = 6, 2
@@ -200,3 +206,53 @@ def test_what_does_not_fit_is_refused_in_a_sentence() -> None:
         Floater(4, 1, steps=0)
     with pytest.raises(InputError, match="starts at place -2, expected 0 or more"):
         Floater(4, 1)(places(3, -2), 2)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_each_mixer_reads_the_positions_of_its_block(norm: str) -> None:
+    """Two blocks written out; the residual stream stays free of positions."""
+    torch.manual_seed(0)
+    blocks = [Block(Pointwise(WIDTH), torch.nn.Identity(), WIDTH, norm).double() for _ in range(LAYERS)]  # type: ignore[arg-type]
+    floater, sets = learned(), VectorSets.pack([torch.randn(n, WIDTH, dtype=torch.float64) for n in (4, 2)])
+    added = floater(sets.layout, 6)
+    x = sets.values
+    for block, position in zip(blocks, added, strict=True):
+        if norm == "pre":
+            x = x + block.mixer.linear(block.norm_mixer(x) + position)
+            x = x + block.norm_feed_forward(x)
+        else:
+            x = block.norm_mixer(x + block.mixer.linear(x + position))
+            x = block.norm_feed_forward(x + x)
+    stack = Stack(blocks, WIDTH, final_norm=False)
+    torch.testing.assert_close(stack(sets, added).values, x)
+
+
+def encoder(**options: object) -> EncoderModel:
+    torch.manual_seed(0)
+    config = Encoder(width=WIDTH, layers=LAYERS, heads=2, feed_forward=8, dropout=0.0, positions="floater", **options)  # type: ignore[arg-type]
+    model = EncoderModel(config, Encoding(width=3)).double().eval()
+    assert model.floater is not None
+    torch.nn.init.normal_(model.floater.out.weight)
+    return model
+
+
+def test_an_encoder_with_it_gives_each_set_what_it_gives_it_alone_and_knows_the_order() -> None:
+    model, sets = encoder(), VectorSets.pack([torch.randn(n, 3, dtype=torch.float64) for n in (5, 0, 1, 9)])
+    together = model({"inputs": sets})
+    for b, alone in enumerate(sets):
+        torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
+    turned = model({"inputs": VectorSets.pack([sets[3].values.flip(0)])}).values.flip(0)
+    assert (turned - together[3].values).abs().max() > 1e-3
+
+
+def test_a_stream_goes_on_with_the_positions() -> None:
+    model = encoder(attention="Attention(pattern=Window(2, 1))")
+    frames, stream = torch.randn(40, 3, dtype=torch.float64), Stream(model)
+    pieces = torch.cat([stream.accept(piece) for piece in frames.split([7, 1, 20, 12])] + [stream.finish()])
+    with torch.no_grad():
+        torch.testing.assert_close(pieces, model({"inputs": VectorSets.pack([frames])}).values)
+
+
+def test_an_encoder_of_pictures_refuses_it() -> None:
+    with pytest.raises(InputError, match="have 2 coordinates, expected none: FLOATER goes along one order"):
+        EncoderModel(Encoder(width=8, heads=2, positions="floater"), Encoding(width=3, coords=2))
