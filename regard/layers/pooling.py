@@ -1,4 +1,4 @@
-"""Pooling: one vector for each set, whatever its size; zeros for an empty one."""
+"""Pooling: one vector for each set, whatever its size; zeros for an empty one. And a learned vector that each set begins with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from torch import Tensor, nn
 
 from regard.attention.scores import Additive, Dot
 from regard.attention.spec import Attention
+from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.sets import Layout, VectorSets
 
-__all__ = ["AttentiveStatistics", "Max", "Mean", "PoolName", "SelfAttentionPooling", "Statistics", "pooling"]
+__all__ = [
+    "AttentiveStatistics",
+    "ClassVector",
+    "First",
+    "Max",
+    "Mean",
+    "PoolName",
+    "SelfAttentionPooling",
+    "Statistics",
+    "pooling",
+]
 
-PoolName = Literal["mean", "max", "statistics", "attention", "attentive_statistics"]
+PoolName = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
 
 
 def pooling(name: PoolName, width: int) -> nn.Module:
@@ -25,6 +36,7 @@ def pooling(name: PoolName, width: int) -> nn.Module:
         "statistics": Statistics,
         "attention": SelfAttentionPooling,
         "attentive_statistics": AttentiveStatistics,
+        "first": First,
     }
     return known[name](width)
 
@@ -59,6 +71,59 @@ class Max(nn.Module):
         place = sets.layout.owners(sets.values.shape[0])[:, None].expand_as(sets.values)
         empty = sets.values.new_zeros(sets.layout.sets, sets.values.shape[1])
         return empty.scatter_reduce(0, place, sets.values, "amax", include_self=False)
+
+
+class First(nn.Module):
+    """The first vector of a set: the one that `ClassVector` put there. Args: width: of the vectors."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, sets: VectorSets) -> Tensor:
+        """`[s, width]`"""
+        offsets, values = sets.layout.offsets, sets.values
+        # The row of zeros is that of empty sets.
+        row = torch.where(offsets.diff() > 0, offsets[:-1], values.shape[0])
+        return torch.cat([values, values.new_zeros(1, self.width)]).index_select(0, row)
+
+
+class ClassVector(nn.Module):
+    """[c; x_1; ...; x_n]: a learned vector in front of each set's, for the set as a whole (Devlin et al. 2019, section 3, [CLS]).
+
+    The sets it gives have an order, and neither coordinates nor edges, for c has none: positions that read coordinates come
+    before. An empty set becomes a set of c alone.
+
+    Args:
+        width: of the vectors.
+
+    Raises:
+        InputError: (when called) sets that continue others, which have begun already.
+
+    >>> ClassVector(2)(VectorSets.pack([torch.ones(3, 2), torch.ones(0, 2)])).offsets.tolist()
+    [0, 4, 5]
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.vector = nn.Parameter(torch.randn(width) * 0.02)
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        layout, values = sets.layout, sets.values
+        if layout.starts is not None:
+            raise InputError("the sets continue others, expected whole sets to put a class vector in front of")
+        longer, place = layout.kept("class vector", lambda: _one_more(layout, values.shape[0]))
+        out = values.new_empty(values.shape[0] + layout.sets, self.width).index_copy(0, place, values)
+        first = self.vector.to(values.dtype).expand(layout.sets, -1)
+        return VectorSets(out.index_copy(0, longer.offsets[:-1], first), longer)
+
+
+def _one_more(layout: Layout, rows: int) -> tuple[Layout, Tensor]:
+    """The layout of sets with one more vector each, in front, and `[t]` where each of the t rows is in it."""
+    steps = torch.arange(layout.sets + 1, device=layout.device)
+    place = torch.arange(rows, device=layout.device) + layout.owners(rows) + 1
+    return Layout._trusted([layout.offsets + steps, None, None, None, None]), place
 
 
 class Statistics(nn.Module):

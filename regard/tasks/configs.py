@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
 
-Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics"]
+Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from regard.models.configs import Encoder
 from regard.recipes import RECIPES, recipe
 from regard.train import from_yaml
 
-POOLS = "mean, max, statistics, attention, attentive_statistics"
+POOLS = "mean, max, statistics, attention, attentive_statistics, first"
 SUCH_AS = "expected an option and its values such as model.width=64,128"
 AN_ATTENTION = "expected such as 'Attention(pattern=Window(64, 16))'"
 TWICE = "the run 'width=8' twice, expected each run once"

@@ -13,7 +13,7 @@ from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.convolution import Depthwise, Subsample
 from regard.layers.embed import Embed, FromCharacters
 from regard.layers.mixers import Pointwise, WindowedLinear
-from regard.layers.pooling import AttentiveStatistics, SelfAttentionPooling, pooling
+from regard.layers.pooling import AttentiveStatistics, ClassVector, SelfAttentionPooling, pooling
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.sets import Layout, VectorSets
 
@@ -301,3 +301,35 @@ def test_pooling_serves_training_on_a_layout_that_inference_used_first(name: str
         pool(sets)
     pool(sets).sum().backward()
     assert sets.values.grad is not None
+
+
+def test_a_class_vector_stands_in_front_of_each_set_and_the_first_pooling_takes_it() -> None:
+    front, sets = ClassVector(WIDTH).double(), some_sets(3, 0, 2)
+    longer = front(sets)
+    assert longer.offsets.tolist() == [0, 4, 5, 8]
+    for before, after in zip(sets.unpack(), longer.unpack(), strict=True):
+        torch.testing.assert_close(after, torch.cat([front.vector[None], before]))
+    torch.testing.assert_close(pooling("first", WIDTH)(longer), front.vector.expand(3, -1))
+    assert front(sets).layout is longer.layout
+    torch.autograd.gradcheck(lambda x: front(sets.with_values(x)).values, sets.values.requires_grad_())
+
+
+def test_a_class_vector_hears_its_own_set_alone() -> None:
+    front, attend = ClassVector(WIDTH).double(), SelfAttention(WIDTH, 4).double()
+    sets = some_sets(3, 0, 2)
+    packed = pooling("first", WIDTH)(attend(front(sets)))
+    for b in range(3):
+        torch.testing.assert_close(pooling("first", WIDTH)(attend(front(sets[b])))[0], packed[b])
+
+
+def test_a_class_vector_begins_no_set_that_has_begun() -> None:
+    later = VectorSets(torch.ones(2, WIDTH), Layout(torch.tensor([0, 2]), starts=torch.tensor([4])))
+    with pytest.raises(InputError, match="continue others, expected whole sets"):
+        ClassVector(WIDTH)(later)
+
+
+def test_the_first_vector_of_an_empty_set_is_zeros() -> None:
+    sets = some_sets(0, 2, 0)
+    torch.testing.assert_close(
+        pooling("first", WIDTH)(sets), torch.stack([torch.zeros(WIDTH), sets.values[0], torch.zeros(WIDTH)]).double()
+    )
