@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.errors import InputError, nearest
-from regard.speaker.vectors import unit
+from regard.speaker.vectors import mean_directions
 
 __all__ = ["Enrolled", "Store"]
 
@@ -29,16 +30,18 @@ Floats = NDArray[np.float32]
 _APPLICATION, _VERSION = 0x72677264, 1
 # Seconds that a command waits for others that write.
 _PATIENCE = 30.0
-_SCHEMA = """
-CREATE TABLE model (identity TEXT NOT NULL, width INTEGER NOT NULL);
-CREATE TABLE voice (
-    name TEXT NOT NULL,
-    recording TEXT NOT NULL UNIQUE,
-    enrolled TEXT NOT NULL,
-    vector BLOB NOT NULL
-);
-CREATE INDEX voice_by_name ON voice (name);
-"""
+_SCHEMA = (
+    "CREATE TABLE model (identity TEXT NOT NULL, width INTEGER NOT NULL)",
+    """CREATE TABLE voice (
+        name TEXT NOT NULL,
+        recording TEXT NOT NULL UNIQUE,
+        enrolled TEXT NOT NULL,
+        vector BLOB NOT NULL
+    )""",
+    "CREATE INDEX voice_by_name ON voice (name)",
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {_VERSION}",
+)
 
 
 @dataclass(frozen=True)
@@ -64,55 +67,62 @@ class Store:
 
     def __init__(self, path: Path | str, model: str, width: int) -> None:
         self.path, self.model, self.width = Path(path), model, width
-        if not self.path.exists():
-            self._create()
-        self._check()
+        self._create()
+        with self._open() as file:
+            (identity, width), *_ = file.execute("SELECT identity, width FROM model").fetchall()
+        if (identity, width) != (self.model, self.width):
+            raise InputError(
+                f"{self.path} holds voices of another model ({identity[:12]}, not {self.model[:12]}), "
+                "expected the run that they were enrolled with"
+            )
 
     def _create(self) -> None:
-        """An empty store, put in its place in one step, so that nobody ever sees half of one."""
-        if not self.path.parent.is_dir():
-            raise InputError(f"the folder {self.path.parent} of the store is not there, expected an existing one")
-        new = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        """Makes an empty store where there is no file, or an empty one: a process may have been killed between the two."""
         try:
-            with closing(sqlite3.connect(new)) as made, made:
-                made.executescript(_SCHEMA)
-                made.execute("INSERT INTO model VALUES (?, ?)", (self.model, self.width))
-                made.execute(f"PRAGMA application_id = {_APPLICATION}")
-                made.execute(f"PRAGMA user_version = {_VERSION}")
-            with suppress(FileExistsError):  # Another process was quicker; its store is as good.
-                os.link(new, self.path)
-        finally:
-            new.unlink()
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            if self.path.stat().st_size:
+                return
+        except FileNotFoundError:
+            raise InputError(
+                f"the folder {self.path.parent} of the store is not there, expected an existing one"
+            ) from None
+        except OSError as error:
+            raise InputError(f"the store {self.path} cannot be made: {error.strerror or error}") from None
+        with self._connected() as file:
+            file.execute("BEGIN IMMEDIATE")
+            # Another process may have been quicker; its store is as good.
+            if not file.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _SCHEMA:
+                    file.execute(statement)
+                file.execute("INSERT INTO model VALUES (?, ?)", (self.model, self.width))
+            file.execute("COMMIT")
 
-    def _check(self) -> None:
-        with self._open() as file:
-            kind = file.execute("PRAGMA application_id").fetchone()[0]
-            version = file.execute("PRAGMA user_version").fetchone()[0]
-            if (kind, version) != (_APPLICATION, _VERSION):
-                raise InputError(
-                    f"{self.path} is no store of voices, expected a file that `regard speaker enroll` made"
-                )
-            (identity, width), *_ = file.execute("SELECT identity, width FROM model").fetchall()
-            if (identity, width) != (self.model, self.width):
-                raise InputError(
-                    f"{self.path} holds voices of another model ({identity[:12]}, not {self.model[:12]}), "
-                    "expected the run that they were enrolled with"
-                )
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)) as file:
+                yield file
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"the store {self.path} cannot be used: {error}") from error
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection that overwrites what it deletes."""
         if not self.path.exists():
             raise InputError(f"the store {self.path} is gone, expected it where it was a moment ago")
-        try:
-            with closing(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)) as file:
-                file.execute("PRAGMA journal_mode = WAL")
-                file.execute("PRAGMA secure_delete = ON")
-                file.execute("PRAGMA synchronous = FULL")
-                yield file
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"the store {self.path} cannot be used: {error}") from error
+        with self._connected() as file:
+            # First of all, since the next line writes into the file.
+            kind = file.execute("PRAGMA application_id").fetchone()[0]
+            version = file.execute("PRAGMA user_version").fetchone()[0]
+            if (kind, version) != (_APPLICATION, _VERSION):
+                raise InputError(
+                    f"{self.path} is no store of voices, expected a file that `regard speaker enroll` made"
+                )
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute("PRAGMA secure_delete = ON")
+            file.execute("PRAGMA synchronous = FULL")
+            yield file
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -125,11 +135,15 @@ class Store:
                 file.execute("ROLLBACK")
                 raise
             file.execute("COMMIT")
-            if file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                raise InputError(
-                    f"the change of {self.path} is made, but others have read it for {_PATIENCE:.0f} s, so that what was "
-                    "there before is not overwritten yet, expected nobody else: the next change will do it"
-                )
+            # SQLite waits for readers here, but not for another process that does the same.
+            until = time.monotonic() + _PATIENCE
+            while file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > until:
+                    raise InputError(
+                        f"the change of {self.path} is made, but others have read it for {_PATIENCE:.0f} s, so that what "
+                        "was there before is not overwritten yet, expected nobody else: the next change will do it"
+                    )
+                time.sleep(0.01)
 
     def enroll(self, name: str, vectors: NDArray[Any], recordings: Sequence[str]) -> None:
         """Adds recordings to a name, new or known: all of them or, where one does not fit, none.
@@ -193,13 +207,7 @@ class Store:
 
     def voices(self) -> tuple[list[str], Floats]:
         """Each name once, and the mean of its recordings' directions."""
-        names, x = self.vectors()
-        known = sorted(set(names))
-        index = {name: n for n, name in enumerate(known)}
-        place = np.array([index[name] for name in names], np.int64)
-        sums = np.zeros((len(known), self.width))
-        np.add.at(sums, place, unit(x))
-        return known, (sums / np.bincount(place, minlength=len(known))[:, None]).astype(np.float32)
+        return mean_directions(*self.vectors())
 
     def _expect(self, name: str) -> None:
         known = [each.name for each in self.names()]

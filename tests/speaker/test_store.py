@@ -107,8 +107,12 @@ def test_what_is_no_store_is_left_alone(tmp_path, store):
     with sqlite3.connect(other) as file:
         file.execute("CREATE TABLE t (x)")
     file.close()
+    before = other.read_bytes()
     with pytest.raises(InputError, match="is no store of voices"):
         Store(other, MODEL, 16)
+    assert other.read_bytes() == before
+    with pytest.raises(InputError, match="cannot be used"):
+        Store(tmp_path, MODEL, 16)
     with pytest.raises(InputError, match=r"the folder .* is not there"):
         Store(tmp_path / "no" / "voices.db", MODEL, 16)
     store.path.unlink()
@@ -175,3 +179,59 @@ def test_a_kill_leaves_whole_enrollments(tmp_path):
         assert store.remove("name 0") == 3
         for left in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
             left.unlink(missing_ok=True)
+
+
+def test_a_kill_while_a_store_is_made_leaves_none(tmp_path):
+    """The file is there before its tables are, and has no byte until they are."""
+    path = tmp_path / "voices.db"
+    path.touch(0o600)
+    assert Store(path, MODEL, 16).names() == []
+
+
+BETWEEN = """
+import os, signal, sys, numpy as np
+from regard.speaker import store as module
+if sys.argv[2] == "made":
+    module._SCHEMA = (*module._SCHEMA[:2], "SELECT die()")
+connect = module.sqlite3.connect
+def deadly(*given, **named):
+    file = connect(*given, **named)
+    file.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    if sys.argv[2] == "enrolled":
+        file.execute("CREATE TEMP TRIGGER late AFTER INSERT ON voice WHEN NEW.recording = 'last' BEGIN SELECT die(); END")
+    return file
+module.sqlite3.connect = deadly
+store = module.Store(sys.argv[1], "a" * 64, 16)
+store.enroll("Bob", np.ones((3, 16), np.float32), ["five", "six", "last"])
+"""
+
+
+@pytest.mark.parametrize("when", ["made", "enrolled"])
+def test_a_kill_in_the_middle_leaves_nothing_half_there(tmp_path, when):
+    path = tmp_path / "voices.db"
+    if when == "enrolled":
+        Store(path, MODEL, 16).enroll("Ada", vectors(2), ["one", "two"])
+    done = subprocess.run([sys.executable, "-c", BETWEEN, str(path), when], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    names = [] if when == "made" else ["Ada"]
+    store = Store(path, MODEL, 16)
+    assert [each.name for each in store.names()] == names
+    store.enroll("Cy", vectors(1, 3), ["six"])
+    assert [each.name for each in store.names()] == [*names, "Cy"]
+
+
+def test_voices_do_not_come_back_into_a_store_that_was_deleted(tmp_path):
+    """A kill leaves the log beside the file; whoever deletes the file alone gets an empty store."""
+    path = tmp_path / "voices.db"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+    log = path.with_name(path.name + "-wal")
+    assert path.exists()
+    path.unlink()
+    log.touch()
+    store = Store(path, MODEL, 16)
+    assert store.names() == []
+    store.enroll("Ada", vectors(1), ["one"])
+    assert [each.name for each in Store(path, MODEL, 16).names()] == ["Ada"]
