@@ -31,7 +31,13 @@ from regard.data.sound import RATE, read_sound, sound_files, sound_suffixes, ver
 from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
 
-__all__ = ["Sounds", "SoundStream", "Utterances"]
+__all__ = ["STRANGERS", "Sounds", "SoundStream", "Utterances"]
+
+# Eight women and eight men of speechocean762's 96 adults, those of each whose number has the smallest SHA-256.
+STRANGERS = (
+    *("0563", "0594", "2129", "2488", "9608", "9622", "9625", "9647"),
+    *("0739", "1039", "1099", "1181", "1420", "2252", "2355", "2892"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ class Sounds:
             each label is the test part and another the validation part, by the SHA-256 of the paths inside the folder.
             None is the adults of speechocean762.
         column: the column of `utterances.csv` that is the label.
-        unseen: labels that belong to no part: voices that the model never hears, to test it with strangers.
+        unseen: labels that belong to no part: voices that the model never hears, to test it with strangers. None means
+            none of one's own data, and 16 of the published ones (`STRANGERS`).
         numbers: whether that column holds numbers to predict, not names of classes.
         mels: the number of mel bands, the width of the vectors.
         normalize: which mean of each band is subtracted: "none", "utterance" (of what was cut of it), or "global", that
@@ -74,7 +81,7 @@ class Sounds:
 
     path: str | None = None
     column: str = "speaker"
-    unseen: tuple[str, ...] = ()
+    unseen: tuple[str, ...] | None = None
     numbers: bool = False
     mels: int = 40
     normalize: Normalize = "utterance"
@@ -125,9 +132,9 @@ class Sounds:
         Raises:
             InputError: there are none.
         """
-        chosen = [each for each in self._listed() if each.label in self.unseen]
+        chosen = [each for each in self._listed() if each.label in self.hidden]
         if not chosen:
-            raise InputError(f"no sound has one of the unseen labels {list(self.unseen)}, expected some to test with")
+            raise InputError(f"no sound has one of the unseen labels {list(self.hidden)}, expected some to test with")
         features = self._features([each.path for each in chosen])
         names, labels = [each.name for each in chosen], [each.label for each in chosen]
         return Utterances(self, encoding, features, names, None, False), labels
@@ -185,6 +192,13 @@ class Sounds:
         return Computed(paths, compute, partial(count_frames, speed=speed))
 
     @property
+    def hidden(self) -> tuple[str, ...]:
+        """The labels that belong to no part."""
+        if self.unseen is not None:
+            return self.unseen
+        return STRANGERS if self.path is None and self.column == "speaker" else ()
+
+    @property
     def root(self) -> Path:
         """The folder that the names of sounds are relative to."""
         return Path(self.path) if self.path is not None else locate("speechocean762-adults")
@@ -194,7 +208,7 @@ class Sounds:
         return self._table(table) if table.exists() else _folder(self.root)
 
     def _part(self, name: Part) -> list[_Listed]:
-        chosen = [each for each in self._listed() if each.part == name and each.label not in self.unseen]
+        chosen = [each for each in self._listed() if each.part == name and each.label not in self.hidden]
         if not chosen:
             way = "" if (self.root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
             raise InputError(f"{self.root} has no sound in the {name} part, expected at least one{way}")

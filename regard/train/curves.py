@@ -26,15 +26,21 @@ def draw_curves(folder: Path, monitor: str, trivial: dict[str, float]) -> None:
     def numbers(chosen: list[dict[str, str]], column: str) -> list[float]:
         return [float(row[column]) for row in chosen]
 
+    validated = [row for row in epochs if row["validation_loss"]]
+
     losses.plot(
         numbers(steps, "step"), numbers(steps, "loss"), color="0.8", linewidth=1, label="training, single steps"
     )
     losses.plot(numbers(epochs, "step"), numbers(epochs, "loss"), marker=".", label="training")
-    losses.plot(numbers(epochs, "step"), numbers(epochs, "validation_loss"), marker=".", label="validation")
+    losses.plot(numbers(validated, "step"), numbers(validated, "validation_loss"), marker=".", label="validation")
     losses.set(xlabel="step", ylabel="loss per target", title="Loss")
     losses.legend()
     metric.plot(
-        numbers(epochs, "step"), numbers(epochs, f"validation_{monitor}"), marker=".", color="C1", label="validation"
+        numbers(validated, "step"),
+        numbers(validated, f"validation_{monitor}"),
+        marker=".",
+        color="C1",
+        label="validation",
     )
     if monitor in trivial:
         metric.axhline(trivial[monitor], color="0.5", linestyle="--", label="without looking")

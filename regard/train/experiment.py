@@ -52,7 +52,9 @@ class Training:
         seed: of the initial weights, the order of the examples and dropout.
         clip: the largest norm of the gradient; 0 leaves it as it is.
         precision: "bf16-mixed" computes in bfloat16 and keeps float32 weights.
-        patience: stop after this many epochs without a better validation; 0 never stops early.
+        validate_every: epochs between two validations; the last epoch always has one.
+        keep: the weights of the best validation, or those of the last epoch.
+        patience: stop after this many validations without a better one; 0 never stops early.
         checkpoint_every: steps between two checkpoints within an epoch; 0 writes one at the end of each epoch only.
         log_every: steps between two rows of `metrics.csv`.
         workers: processes that read examples; 0 reads in the training process.
@@ -66,6 +68,8 @@ class Training:
     seed: int = 0
     clip: float = 1.0
     precision: Literal["32", "bf16-mixed"] = "32"
+    validate_every: int = 1
+    keep: Literal["best", "last"] = "best"
     patience: int = 0
     checkpoint_every: int = 200
     log_every: int = 20
@@ -75,7 +79,7 @@ class Training:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        check_numbers("training", self, "epochs", "batch_vectors", "log_every", least=1)
+        check_numbers("training", self, "epochs", "batch_vectors", "log_every", "validate_every", least=1)
         check_numbers("training", self, "seed", least=0, below=2**32)
         check_numbers("training", self, "clip", "patience", "checkpoint_every", "workers", "threads", least=0)
 
@@ -104,6 +108,7 @@ KINDS: dict[str, dict[str, str]] = {
     "data": {
         "Digits": "regard.data.image",
         "Conllu": "regard.data.text",
+        "Texts": "regard.data.text",
         "Sounds": "regard.data.speech",
         "LogMelFolder": "regard.data.homework",
         "Planetoid": "regard.data.graph",

@@ -135,9 +135,9 @@ def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple
     if resume and _rank() == 0:
         sweep(folder)
         cut_back(folder, state.get("global_step", 0))
-    best, recorder = Best(folder, options.patience), Recorder(folder, options.log_every)
+    best, recorder = Best(folder, options), Recorder(folder, options.log_every)
     callbacks: list[Callback] = [
-        _Epochs(parts.order),
+        _Epochs(parts.order, options),
         recorder,
         best,
         Checkpoints(folder / "checkpoints", options.checkpoint_every),
@@ -165,6 +165,7 @@ def _trainer(options: Training, folder: Path, callbacks: list[Callback]) -> ligh
         strategy=DDPStrategy(process_group_backend="nccl" if gpu else "gloo") if _ranks() > 1 else "auto",
         max_epochs=options.epochs,
         gradient_clip_val=options.clip or None,
+        check_val_every_n_epoch=options.validate_every,
         callbacks=callbacks,
         plugins=[AtomicCheckpoints()],
         default_root_dir=folder,
@@ -178,13 +179,15 @@ def _trainer(options: Training, folder: Path, callbacks: list[Callback]) -> ligh
 
 
 class _Epochs(Callback):
-    """Tells the sampler which epoch begins."""
+    """Tells the sampler which epoch begins, and Lightning whether it ends with a validation."""
 
-    def __init__(self, order: BudgetSampler) -> None:
-        self.order = order
+    def __init__(self, order: BudgetSampler, options: Training) -> None:
+        self.order, self.options = order, options
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.order.set_epoch(trainer.current_epoch)
+        last = trainer.current_epoch + 1 == self.options.epochs
+        trainer.check_val_every_n_epoch = 1 if last else self.options.validate_every
 
 
 @contextmanager

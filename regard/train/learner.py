@@ -46,7 +46,7 @@ class Learner(lightning.LightningModule):
         self.seen = torch.zeros(2)
         """`[2]` the last step's loss and number of targets, summed over all processes."""
         self.found: dict[str, float] = {}
-        """What the last validation found: `loss`, and the task's metrics."""
+        """What the validation of this epoch found: `loss`, and the task's metrics; nothing where it has none."""
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
@@ -60,6 +60,9 @@ class Learner(lightning.LightningModule):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             output = self.task(self.model(batch))
         return output, *self.task.loss(output, batch["targets"])
+
+    def on_train_epoch_start(self) -> None:
+        self.found = {}
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         if batch["names"]:

@@ -20,6 +20,8 @@ from regard.train.learner import Learner
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from regard.train.experiment import Training
+
 __all__ = ["METRICS", "Best", "Recorder", "cut_back", "read_metrics"]
 
 METRICS = "metrics.csv"
@@ -97,13 +99,16 @@ class Recorder(Callback):
 
 
 class Best(Callback):
-    """Writes the weights whenever validation has become better, and stops where it has not for `patience` epochs."""
+    """Writes the weights whenever validation has become better, and stops where it has not for `patience` validations.
 
-    def __init__(self, folder: Path, patience: int) -> None:
+    With `keep` "last" the last validated weights are written, whatever was found.
+    """
+
+    def __init__(self, folder: Path, options: Training) -> None:
         self.folder = folder
-        self.patience = patience
+        self.patience, self.last = options.patience, options.keep == "last"
         self.found: dict[str, float] = {}
-        """What validation found at the best epoch."""
+        """What validation found when the weights were written."""
         self.epoch = 0
         self.waited = 0
 
@@ -122,9 +127,11 @@ class Best(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
+        if not pl_module.found:
+            return
         name, direction = pl_module.task.monitor
         new, old = pl_module.found[name], self.found.get(name, math.nan)
-        if math.isnan(old) or (new > old if direction == "max" else new < old):
+        if self.last or math.isnan(old) or (new > old if direction == "max" else new < old):
             self.found, self.epoch, self.waited = pl_module.found, trainer.current_epoch + 1, 0
             if trainer.is_global_zero:
                 save_weights(self.folder, pl_module.experiment, pl_module.model, pl_module.task)

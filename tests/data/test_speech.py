@@ -1,5 +1,7 @@
+import csv
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
 from regard.data.batching import BudgetSampler, loader
 from regard.data.features import log_mel, mel_frames, voiced_log_mel
 from regard.data.sound import read_sound
-from regard.data.speech import Sounds
+from regard.data.speech import STRANGERS, Sounds
 from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
@@ -157,9 +159,17 @@ def test_bad_tables_are_named(tmp_path: Path, text: str, sentence: str) -> None:
 def test_the_published_utterances() -> None:
     reader = Sounds(cache=False)
     encoding = reader.fit()
-    assert len(encoding.labels) == 96
+    assert len(encoding.labels) == 80
+    assert len(replace(reader, unseen=()).fit().labels) == 96
     part = reader.part("validation", encoding)
-    assert len(part) == 192
+    assert len(part) == 160
+    strangers, labels = reader.strangers(encoding)
+    assert len(strangers) == 320
+    assert set(labels) == set(STRANGERS)
+    assert not set(labels) & set(encoding.labels)
+    with (reader.root / "speakers.csv").open() as file:
+        gender = {row["speaker"]: row["gender"] for row in csv.DictReader(file)}
+    assert sorted(gender[each] for each in STRANGERS) == 8 * ["f"] + 8 * ["m"]
     example = part[0]
     assert example.values.shape == (part.lengths[0], 40)
     assert example.target is not None

@@ -16,7 +16,8 @@ import torch
 from processes import in_process, kill_when
 
 from regard.errors import InputError
-from regard.train import fit
+from regard.train import Run, fit
+from regard.train.card import read_facts
 from regard.train.checkpoints import Checkpoints, generators, newest, restore_generators
 from regard.train.learner import Learner
 from regard.train.recorder import Best, Recorder, read_metrics
@@ -86,6 +87,19 @@ def test_early_stopping_outlives_a_kill(tmp_path):
     assert values.index(max(values)) == len(values) - 3, "it stops two epochs after the best one"
     moment = (Checkpoints, "on_train_epoch_end", len(values), True)
     assert in_process(train, killed, False, moment, options) == -signal.SIGKILL
+    assert in_process(train, killed, True, None, options) == 0
+    assert left(killed) == left(calm)
+
+
+def test_validation_may_be_rare_and_the_last_weights_kept(tmp_path):
+    options = {"epochs": 5, "validate_every": 3, "keep": "last", "checkpoint_every": 0}
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    assert in_process(train, calm, False, None, options) == 0
+    epochs = [row for row in read_metrics(calm) if row["kind"] == "epoch"]
+    assert [bool(row["validation_accuracy"]) for row in epochs] == [False, False, True, False, True]
+    assert read_facts(calm)["epoch"] == 5
+    assert Run.open(calm).evaluate("validation")["metrics"]["accuracy"] == float(epochs[-1]["validation_accuracy"])
+    assert in_process(train, killed, False, (Checkpoints, "on_train_epoch_end", 4, True), options) == -signal.SIGKILL
     assert in_process(train, killed, True, None, options) == 0
     assert left(killed) == left(calm)
 
