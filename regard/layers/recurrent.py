@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
     Args:
         width_in: of the vectors.
         width: of the result; None means that of the vectors.
-        hidden: numbers of h in each direction; None means the width of the result.
+        hidden: numbers of h in each direction; None means the width of the result, shared between the directions.
         kind: "elman" or "jordan".
         bidirectional: whether a vector knows what comes behind it.
 
@@ -93,7 +93,7 @@ class LSTM(nn.Module):
     Args:
         width_in: of the vectors.
         width: of the result; None means that of the vectors.
-        hidden: numbers of c and h in each direction; None means the width of the result.
+        hidden: numbers of c and h in each direction; None means the width of the result, shared between the directions.
         bidirectional: whether a vector knows what comes behind it.
 
     Raises:
@@ -144,7 +144,7 @@ def _sizes(
 ) -> tuple[int, int, tuple[float, float]]:
     """The width, the size of the state, and how far it looks: what came before reaches on without an end."""
     width = width_in if width is None else width
-    hidden = width if hidden is None else hidden
+    hidden = -(-width // (1 + bidirectional)) if hidden is None else hidden
     if min(width_in, width, hidden) < 1:
         found = f"{width_in} numbers in, {width} out and {hidden} in its state"
         raise InputError(f"a recurrent layer has {found}, expected at least 1 of each")

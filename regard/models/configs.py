@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from regard.attention.spec import Attention, parse
-from regard.errors import InputError, check_numbers
+from regard.errors import InputError, check_numbers, nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regard.data.examples import Encoding
 
-__all__ = ["Conformer", "Encoder", "GraphAttentionNetwork", "attention_of"]
+__all__ = ["MIXERS", "Conformer", "Encoder", "GraphAttentionNetwork", "attention_of"]
+
+MIXERS = ("attention", "pointwise", "window", "convolution", "elman", "jordan", "lstm")
 
 
 @dataclass
@@ -26,11 +28,13 @@ class Encoder:
         heads: of the attention
         feed_forward: hidden width of the feed-forward networks
         dropout: while training, on weights, on hidden vectors and on what each layer adds
-        mixer: "attention", "pointwise" (each vector alone) or "window" (each vector with its neighbors)
+        mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution", "elman", "jordan" or
+            "lstm"; several joined by "+", as in "lstm+attention", take turns from block to block
         attention: text form of the attention
         positions: "none", "sinusoidal", "learned", "rotary" or "floater"; of the coordinates where the data have some (not floater)
         longest: how many places learned positions have, where the data are no pictures
-        neighbors: how many on each side, for the mixer "window"
+        neighbors: how many on each side, for the mixers "window" and "convolution"
+        bidirectional: whether the recurrent mixers (elman, jordan, lstm) also read each set from its end
         norm: "pre" or "post"
         activation: "relu" or "gelu"
         input_dropout: on the vectors that enter the stack, while training
@@ -45,11 +49,12 @@ class Encoder:
     heads: int = 4
     feed_forward: int = 256
     dropout: float = 0.1
-    mixer: Literal["attention", "pointwise", "window"] = "attention"
+    mixer: str = "attention"
     attention: str = "Attention()"
     positions: Literal["none", "sinusoidal", "learned", "rotary", "floater"] = "sinusoidal"
     longest: int = 1024
     neighbors: int = 1
+    bidirectional: bool = True
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["relu", "gelu"] = "relu"
     input_dropout: float = 0.0
@@ -62,8 +67,18 @@ class Encoder:
         check_numbers("model", self, "width", "heads", "feed_forward", "longest", "step", least=1)
         check_numbers("model", self, "layers", "neighbors", "characters", least=0)
         check_numbers("model", self, "dropout", "input_dropout", "word_dropout", least=0, below=1)
-        if self.mixer == "attention":
+        for name in self.mixers:
+            if name not in MIXERS:
+                raise InputError(
+                    f"model.mixer is {self.mixer!r} and there is no mixer {name!r}: {nearest(name, MIXERS)}"
+                )
+        if "attention" in self.mixers:
             _check_heads(self.width, self.heads, self.attention)
+
+    @property
+    def mixers(self) -> list[str]:
+        """The names that take turns."""
+        return self.mixer.split("+")
 
     def build(self, encoding: Encoding) -> nn.Module:
         from regard.models.encoder import EncoderModel

@@ -16,9 +16,10 @@ from regard.layers.convolution import Subsample
 from regard.layers.dropout import Dropout
 from regard.layers.embed import Embed, FromCharacters
 from regard.layers.floater import Floater
-from regard.layers.mixers import Pointwise, WindowedLinear
+from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.pooling import ClassVector
 from regard.layers.positions import Learned, Rotary, Sinusoidal
+from regard.layers.recurrent import LSTM, Recurrent
 from regard.models.configs import Encoder, attention_of
 from regard.sets import VectorSets
 
@@ -46,13 +47,13 @@ class EncoderModel(nn.Module):
         self.dropout = Dropout(config.input_dropout)
         blocks = [
             Block(
-                self._mixer(config, encoding),
+                self._mixer(config.mixers[n % len(config.mixers)], config, encoding),
                 FeedForward(config.width, config.feed_forward, config.dropout, config.activation),
                 config.width,
                 config.norm,
                 config.dropout,
             )
-            for _ in range(config.layers)
+            for n in range(config.layers)
         ]
         self.stack = Stack(blocks, config.width, final_norm=config.norm == "pre")
 
@@ -75,14 +76,21 @@ class EncoderModel(nn.Module):
         return Floater(config.width, config.layers)
 
     @staticmethod
-    def _mixer(config: Encoder, encoding: Encoding) -> nn.Module:
-        if config.mixer == "pointwise":
-            return Pointwise(config.width)
-        if config.mixer == "window":
-            return WindowedLinear(config.width, config.neighbors, config.neighbors)
+    def _mixer(name: str, config: Encoder, encoding: Encoding) -> nn.Module:
+        width, both = config.width, config.bidirectional
+        if name == "pointwise":
+            return Pointwise(width)
+        if name == "window":
+            return WindowedLinear(width, config.neighbors, config.neighbors)
+        if name == "convolution":
+            return Convolution(width, config.neighbors, config.neighbors)
+        if name == "lstm":
+            return LSTM(width, bidirectional=both)
+        if name in ("elman", "jordan"):
+            return Recurrent(width, kind="elman" if name == "elman" else "jordan", bidirectional=both)
         rotation = Rotary(encoding.coords) if config.positions == "rotary" else None
         attention = attention_of(config.attention)
-        return SelfAttention(config.width, config.heads, attention, rotation=rotation, dropout=config.dropout)
+        return SelfAttention(width, config.heads, attention, rotation=rotation, dropout=config.dropout)
 
     @property
     def context(self) -> tuple[float, float]:

@@ -1,0 +1,60 @@
+"""Mixers by their names in the options of a model."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from regard.data.examples import Encoding
+from regard.errors import InputError
+from regard.layers.attention import SelfAttention
+from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
+from regard.layers.recurrent import LSTM, Recurrent
+from regard.models.configs import MIXERS, Encoder
+from regard.sets import VectorSets
+
+KINDS = {
+    "attention": SelfAttention,
+    "pointwise": Pointwise,
+    "window": WindowedLinear,
+    "convolution": Convolution,
+    "elman": Recurrent,
+    "jordan": Recurrent,
+    "lstm": LSTM,
+}
+
+
+def built(mixer: str, **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options).build(Encoding(width=6))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_each_name_builds_its_mixer_and_each_set_gets_what_it_gets_alone(name: str) -> None:
+    model = built(name).double().eval()
+    assert [type(block.mixer) for block in model.stack.blocks] == [KINDS[name]] * 2
+    sets = VectorSets.pack([torch.randn(n, 6, dtype=torch.float64) for n in (4, 0, 9, 1)])
+    together = model({"inputs": sets})
+    for b, alone in enumerate(sets):
+        torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
+
+
+def test_mixers_joined_by_plus_take_turns() -> None:
+    model = built("lstm+attention+convolution", layers=4)
+    assert [type(block.mixer) for block in model.stack.blocks] == [LSTM, SelfAttention, Convolution, LSTM]
+
+
+def test_a_recurrent_stack_looks_at_all_that_came_before_and_both_ways_at_everything() -> None:
+    assert built("lstm", bidirectional=False).context == (math.inf, 0.0)
+    assert built("elman+convolution").context == (math.inf, math.inf)
+    assert built("convolution", layers=3, neighbors=2).context == (6.0, 6.0)
+
+
+def test_unknown_mixers_are_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match=r"model.mixer is 'ltsm' and there is no mixer 'ltsm': did you mean 'lstm'\?"):
+        Encoder(mixer="ltsm")
+    with pytest.raises(InputError, match=r"'lstm\+' and there is no mixer '': known are attention, convolution"):
+        Encoder(mixer="lstm+")
+    with pytest.raises(InputError, match=r"model\.width is 9, expected a multiple of the 4 heads"):
+        Encoder(mixer="lstm+attention", width=9)
