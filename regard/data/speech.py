@@ -146,10 +146,10 @@ class Sounds:
             InputError: there are none.
         """
         if part is None or part == "unseen":
-            chosen = [each for each in self._listed() if part is None or each.label in self.unseen]
+            chosen = [each for each in self._listed() if part is None or each.label in self.hidden]
             if not chosen:
                 raise InputError(
-                    f"no sound in {self.root} has a label of data.unseen, {list(self.unseen)}, expected some"
+                    f"no sound in {self.root} has a label of data.unseen, {list(self.hidden)}, expected some"
                 )
         else:
             chosen = self._part(check_part(part))
