@@ -12,7 +12,7 @@ from pathlib import Path
 from regard.data.files import read_lines
 from regard.errors import InputError
 
-__all__ = ["COLUMNS", "Sentence", "is_conllu", "read_conllu", "read_sources", "tokenize"]
+__all__ = ["COLUMNS", "Sentence", "is_conllu", "plain_sentence", "read_conllu", "read_sources", "tokenize"]
 
 COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
 """The columns of CoNLL-U that label a word, by their place in a line."""
@@ -106,6 +106,7 @@ def _sentence(path: Path, block: Sequence[tuple[int, str]], column: int) -> Sent
 
 
 _CLITIC = re.compile(r"(?i)(?<=\w)(n['’]t|['’](?:s|re|ve|ll|d|m))$")
+_ALONE = re.compile(r"(?i)n['’]t|['’](?:s|re|ve|ll|d|m)")
 _EDGES = re.compile(r"^([^\w\s]*)(.*?)([^\w\s]*)$")
 _ABBREVIATION = re.compile(r"(\w\.)+|(?i:mr|mrs|ms|dr|st|vs|etc|jr|sr|inc|co|corp|ltd)\.")
 
@@ -113,11 +114,18 @@ _ABBREVIATION = re.compile(r"(\w\.)+|(?i:mr|mrs|ms|dr|st|vs|etc|jr|sr|inc|co|cor
 def tokenize(text: str) -> tuple[str, ...]:
     """Words and punctuation of a line: split at white space, marks at a word's ends split off, and English clitics.
 
+    Text that is cut into words already, clitics by themselves, stays as it is.
+
     >>> tokenize('She said: "I don\\'t see Mr. Lee\\'s saw (in the U.S.)..."')
     ('She', 'said', ':', '"', 'I', 'do', "n't", 'see', 'Mr.', 'Lee', "'s", 'saw', '(', 'in', 'the', 'U.S.', ')', '...', '"')
+    >>> tokenize("it is n't the film 's fault")
+    ('it', 'is', "n't", 'the', 'film', "'s", 'fault')
     """
     words: list[str] = []
     for chunk in text.split():
+        if _ALONE.fullmatch(chunk):
+            words.append(chunk)
+            continue
         match = _EDGES.match(chunk)
         before, middle, after = match.groups() if match else ("", chunk, "")
         if after.startswith(".") and not after.startswith("..") and _ABBREVIATION.fullmatch(middle + "."):
@@ -163,10 +171,20 @@ def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]
 
 def _plain(lines: Iterable[tuple[int, str]], where: str) -> Iterator[Sentence]:
     for number, line in lines:
-        if line.count("\t") == 9:
-            found = "looks like CoNLL-U with its 10 fields"
-            raise InputError(f"{where}, line {number}, {found}, expected plain text, or a file named .conllu")
-        words = tokenize(line)
-        if words:
-            name = line.strip() if where == "sentence" else f"{where}:{number}"
-            yield Sentence(name, words, ("_",) * len(words), where, number)
+        name = line.strip() if where == "sentence" else f"{where}:{number}"
+        sentence = plain_sentence(line, name, f"{where}, line {number},")
+        if sentence.words:
+            yield sentence
+
+
+def plain_sentence(text: str, name: str, where: str) -> Sentence:
+    """The sentence that a text is; `where` begins the sentence of an error.
+
+    Raises:
+        InputError: a line of CoNLL-U.
+    """
+    if text.count("\t") == 9:
+        found = "looks like CoNLL-U with its 10 fields"
+        raise InputError(f"{where} {found}, expected plain text, or a file named .conllu")
+    words = tokenize(text)
+    return Sentence(name, words, ("_",) * len(words), where, 1)

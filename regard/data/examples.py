@@ -114,6 +114,7 @@ class Encoding:
         edge_width: the width of edge values.
         statistics: for targets that are numbers, `"mean"` and `"deviation"`: target = (number - mean) / deviation; for
             frames of sound `"band_mean"`, the mean of each band, where that is subtracted.
+        tokenizer: what cuts texts into learned pieces, as its library writes it down; empty where nothing does.
 
     >>> Encoding(labels=("cat", "dog"), width=3).labels
     ('cat', 'dog')
@@ -126,6 +127,7 @@ class Encoding:
     extent: tuple[int, ...] = ()
     edge_width: int = 0
     statistics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    tokenizer: str = ""
 
     def save(self, folder: Path | str) -> None:
         """Write `labels.json`, `vocabulary.json` and `encoding.json`, which holds the rest and a checksum over all three."""

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from regard.errors import InputError, nearest
 
@@ -110,13 +110,22 @@ def _open(source: Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     return cast(IO[bytes], gzip.open(source, "rb")) if source.suffix == ".gz" else source.open("rb")
 
 
-def read_table(path: Path, columns: Collection[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header and the numbered rows of a CSV file with at least these columns.
+def read_table(
+    path: Path, columns: Collection[str], tabs: bool = False
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and the numbered rows of a CSV file with at least these columns; a row's number is that of its last line.
+
+    Args:
+        tabs: fields are separated by tabs, and quotes mean themselves (TSV).
 
     Raises:
         InputError: an empty file, a missing or repeated column, or a row of another number of fields.
     """
-    rows = csv.reader(line for _, line in read_lines(path))
+    # Python's own limit is shorter than a long text.
+    csv.field_size_limit(1 << 30)
+    style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    # The ends of lines belong to quoted fields that go on over several.
+    rows = csv.reader((f"{line}\n" for _, line in read_lines(path)), **style)
     try:
         header = [name.strip() for name in next(rows, [])]
         if not header:

@@ -1,25 +1,26 @@
-"""A label per word: sentences in CoNLL-U, such as Universal Dependencies, as sequences of word ids and their characters."""
+"""Text: a label per word, from CoNLL-U such as Universal Dependencies, and a label or number per text, from what people have."""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
-from regard.data.conllu import Sentence, is_conllu, read_conllu, read_sources
-from regard.data.examples import Array, Encoding, Example, Part, Targets, check_part, split
-from regard.data.files import PART_NAMES
+from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources
+from regard.data.documents import STREAM, Columns, Document, part_in, read_documents, records, streamed, to_read
+from regard.data.examples import Array, Encoding, Example, Part, Targets, check_part, parse_number, split
+from regard.data.files import read_lines
 from regard.data.registry import locate
-from regard.errors import InputError
+from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
+from regard.errors import InputError, check_numbers
 
-__all__ = ["UNKNOWN", "Conllu", "Sentences"]
-
-UNKNOWN = "<unknown>"
-"""What entry 0 of a vocabulary is called; no word of a text gets id 0 by its name."""
+__all__ = ["UNKNOWN", "Conllu", "Documents", "Sentences", "Texts"]
 
 
 @dataclass
@@ -59,9 +60,9 @@ class Conllu:
             folded[word.lower() if self.lowercase else word] += count
             for letter in word:
                 letters[letter] += count
-        vocabularies = {"word": self._frequent(folded)}
+        vocabularies = {"word": frequent(folded, self.minimum_count)}
         if self.characters:
-            vocabularies["character"] = self._frequent(letters)
+            vocabularies["character"] = frequent(letters, self.minimum_count)
         return Encoding(labels=Targets.fit(labels).labels, vocabularies=vocabularies)
 
     def part(self, name: Part, encoding: Encoding) -> Sentences:
@@ -77,6 +78,12 @@ class Conllu:
         """Sentences from `.conllu` files, text files with a sentence per line, `-` (standard input), or given directly."""
         return Sentences(read_sources(sources, self.column), encoding, self.lowercase)
 
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Sentences]:
+        """Sentences as they arrive, one on each line, or the `text` of a JSON object on each line."""
+        for group in streamed(file, Columns()):
+            sentences = [plain_sentence(each.text, each.name, each.where) for each in group]
+            yield Sentences(sentences, encoding, self.lowercase)
+
     def _sentences(self, part: Part) -> list[Sentence]:
         place = Path(self.path) if self.path is not None else locate("ud-english-ewt")
         if not place.is_dir():
@@ -88,7 +95,7 @@ class Conllu:
                     f"{place} has too few sentences, {len(sentences)}, expected at least 3 to divide into three parts"
                 )
             return chosen
-        files = [path for path in sorted(place.glob("*")) if is_conllu(path) and _part_of(path) == part]
+        files = [path for path in sorted(place.glob("*")) if is_conllu(path) and part_in(path.name) == part]
         if not files:
             expected = f"expected a .conllu or .conllu.gz file with {part} in its name"
             raise InputError(f"{place} has no {part} part, {expected}")
@@ -105,18 +112,6 @@ class Conllu:
                     targets(label, f"{sentence.where}, line {line},")
             rows.append(np.array([ids[label] for label in labels], np.int64))
         return rows
-
-    def _frequent(self, counts: Counter[str]) -> tuple[str, ...]:
-        kept = sorted((-count, entry) for entry, count in counts.items() if count >= self.minimum_count)
-        return (UNKNOWN, *(entry for _, entry in kept))
-
-
-def _part_of(path: Path) -> str | None:
-    """The part that a file's name tells, as in `en_ewt-ud-dev.conllu.gz`."""
-    for piece in reversed(path.name.split(".")[0].replace("_", "-").split("-")):
-        if piece in PART_NAMES:
-            return PART_NAMES[piece]
-    return None
 
 
 def _labels(sentence: Sentence, column: str) -> tuple[str, ...]:
@@ -165,3 +160,153 @@ class Sentences:
     @property
     def lengths(self) -> list[int]:
         return [len(words) for words in self._tokens]
+
+
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+
+
+@dataclass
+class Texts:
+    """A label, or a number, per text, from CSV, TSV, JSON lines, lines of `label text`, or a folder of files for each label.
+
+    Args:
+        path: a file of texts, a folder of such files with train, dev (or val, validation) and test in their names, or a folder
+            (or archive) of text files by label; None is the published data set.
+        dataset: which one is meant where there is no path.
+        target: whether the label is the name of a class or a number.
+        text_column: what a table or JSON object calls the text.
+        label_column: what it calls the label.
+        split_column: what it calls the part, where it says that.
+        one_per_line: whether a plain text file to predict for holds a text on each line; else it is one text.
+        tokens: what a text is cut into; "bpe" and "unigram" are pieces learned from the training part.
+        vocabulary: how many entries the vocabulary has at most; 0 is all words or characters, and 8,000 pieces.
+        minimum_count: how often the training part must show a word, a character, or a character of a piece.
+        lowercase: whether texts are lower-cased.
+        drop_tags: whether HTML tags such as `<br />` are taken for white space.
+        longest: how many tokens of a text are read; 0 reads all.
+        keep: which tokens of a longer text those are, "begin" or "end".
+    """
+
+    path: str | None = None
+    dataset: Literal["sst2", "imdb"] = "sst2"
+    target: Literal["label", "number"] = "label"
+    text_column: str = "text"
+    label_column: str = "label"
+    split_column: str = "split"
+    one_per_line: bool = True
+    tokens: Tokens = "words"
+    vocabulary: int = 0
+    minimum_count: int = 2
+    lowercase: bool = True
+    drop_tags: bool = False
+    longest: int = 0
+    keep: Literal["begin", "end"] = "begin"
+
+    def __post_init__(self) -> None:
+        check_numbers("data", self, "vocabulary", "longest", least=0)
+        check_numbers("data", self, "minimum_count", least=1)
+
+    def fit(self) -> Encoding:
+        """The labels and the vocabulary of the training part, and the pieces that it is cut into."""
+        documents = self._documents("train")
+        numbers = self.target == "number"
+        for document in documents if numbers else ():
+            parse_number(document.label or "", document.where)
+        targets = Targets.fit((document.label or "" for document in documents), numbers)
+        texts = [self._cleaned(document.text) for document in documents]
+        vocabularies, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count)
+        return Encoding(targets.labels, vocabularies, statistics=targets.statistics, tokenizer=form)
+
+    def part(self, name: Part, encoding: Encoding) -> Documents:
+        """The labelled texts of one part.
+
+        Raises:
+            InputError: a text whose label the training part does not have.
+        """
+        documents, targets = self._documents(check_part(name)), Targets.of(encoding)
+        return self._encoded(documents, encoding, [targets(each.label or "", each.where) for each in documents])
+
+    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
+        """Texts from tables, JSON lines, text files, folders of those, `-` (standard input), or given directly."""
+        found: list[Document] = []
+        for source in sources:
+            if not source.strip():
+                raise InputError(f"a source is {source!r}, expected a text, a file, or - for standard input")
+            before = len(found)
+            if source == "-":
+                found += records(read_lines(sys.stdin.buffer, STREAM), STREAM, self._columns)
+            else:
+                found += to_read(source, self._columns, self.one_per_line)
+            if len(found) == before:
+                raise InputError(f"{STREAM if source == '-' else source} is empty, expected a text")
+        return self._encoded(found, encoding)
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
+        """Texts as they arrive, one on each line, or in a JSON object on each line."""
+        for group in streamed(file, self._columns):
+            yield self._encoded(group, encoding)
+
+    @property
+    def _columns(self) -> Columns:
+        return Columns(self.text_column, self.label_column, self.split_column)
+
+    def _documents(self, part: Part) -> list[Document]:
+        place = Path(self.path) if self.path is not None else locate(self.dataset)
+        found = [
+            document
+            for document in read_documents(place, self._columns, self.target == "label")
+            if document.part == part
+        ]
+        if not found:
+            raise InputError(f"{place} has too few texts for a {part} part, expected at least 3 of a label")
+        return found
+
+    def _cleaned(self, text: str) -> str:
+        if self.drop_tags:
+            text = _TAG.sub(" ", text)
+        if self.tokens == "bytes":
+            return text.lower() if self.lowercase else text
+        return clean(text, self.lowercase)
+
+    def _encoded(
+        self, documents: Sequence[Document], encoding: Encoding, targets: Sequence[Array] | None = None
+    ) -> Documents:
+        cut = tokenizer(self.tokens, encoding)
+        size = max(map(len, encoding.vocabularies.values()))
+        kept = slice(None)
+        if self.longest:
+            kept = slice(self.longest) if self.keep == "begin" else slice(-self.longest, None)
+        texts = [self._cleaned(document.text) for document in documents]
+        ids = [np.array(cut.ids(text)[kept], np.uint16 if size <= 1 << 16 else np.int32) for text in texts]
+        # What each vector is called is asked for where somebody looks at a few texts.
+        tokens = None if targets is not None else [tuple(cut.tokens(text))[kept] for text in texts]
+        return Documents([document.name for document in documents], ids, targets, tokens)
+
+
+class Documents:
+    """Texts as examples: `values [n]` the ids of their tokens; `tokens`, where they have no target, what those are called."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        ids: Sequence[Array],
+        targets: Sequence[Array] | None = None,
+        tokens: Sequence[tuple[str, ...]] | None = None,
+    ) -> None:
+        self._names, self._targets, self._tokens = names, targets, tokens
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return Example(
+            values=self._ids[index].astype(np.int64),
+            target=None if self._targets is None else self._targets[index],
+            name=self._names[index],
+            tokens=None if self._tokens is None else self._tokens[index],
+        )
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(ids) for ids in self._ids]

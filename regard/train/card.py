@@ -103,7 +103,7 @@ def _data(experiment: Experiment) -> str:
     reader, path = type(experiment.data).__name__, experiment.data.path
     if path is not None:
         return f"The user's own, read from `{path}` by `{reader}`; its licence is for the user to state."
-    published = DATASETS.get(_READ_BY.get(reader, ""))
+    published = DATASETS.get(getattr(experiment.data, "dataset", _READ_BY.get(reader, "")))
     if published is None:
         return f"Read by `{reader}`."
     lines = [f"{published.title}.", "", f"- source: <{published.source}>", f"- licence: {published.licence}"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from regard.data.examples import Encoding, Part, check_part
+from regard.data.examples import Dataset, Encoding, Part, check_part
 from regard.tasks.modules import Task
 from regard.train.card import add_evaluation
 from regard.train.experiment import Experiment
@@ -99,7 +101,18 @@ class Run:
         return evaluation
 
     def predict(self, sources: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """One JSON object for each set of the sources (files, or lines: what the reader of the run's data takes)."""
-        data = self.experiment.data.inputs(sources, self.encoding)
-        for batch, output in run(self.model, self.task, data, self.experiment.training):
-            yield from self.task.predictions(output, batch)
+        """One JSON object for each set of the sources (files, or lines: what the reader of the run's data takes).
+
+        Lines of standard input, `-`, are answered as they arrive, where the reader takes lines.
+        """
+        for data in self._given(sources):
+            for batch, output in run(self.model, self.task, data, self.experiment.training):
+                yield from self.task.predictions(output, batch)
+
+    def _given(self, sources: Sequence[str]) -> Iterator[Dataset]:
+        reader = self.experiment.data
+        for piped, some in groupby(sources, lambda source: source == "-" and hasattr(reader, "stream")):
+            if piped:
+                yield from reader.stream(sys.stdin.buffer, self.encoding)
+            else:
+                yield reader.inputs(list(some), self.encoding)

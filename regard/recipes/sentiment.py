@@ -1,0 +1,82 @@
+"""Whether somebody liked a film: of sentences, of reviews as words, and of reviews as bytes."""
+
+from regard.data.text import Texts
+from regard.models.configs import Encoder
+from regard.tasks.configs import PerSetLabel
+from regard.train import Experiment, Optimizer, Training
+
+__all__ = ["reviews", "reviews_bytes", "sentiment"]
+
+
+def sentiment() -> Experiment:
+    """Whether a sentence praises or blames, from its words.
+
+    Own data: `--data.path my.csv` with the columns `text` and `label`, or TSV, JSON lines, lines of `label text`, a folder
+    of such files, or a folder of text files for each label; the label may be anything that a text is about.
+    """
+    return Experiment(
+        "sentiment",
+        Texts(),
+        Encoder(
+            width=64,
+            layers=1,
+            heads=4,
+            feed_forward=128,
+            positions="none",
+            dropout=0.3,
+            input_dropout=0.4,
+            word_dropout=0.3,
+        ),
+        PerSetLabel(pool="attention", dropout=0.3),
+        Optimizer(learning_rate=1.5e-3, weight_decay=0.05, warm_up=100),
+        Training(epochs=12, batch_vectors=1024),
+    )
+
+
+def reviews() -> Experiment:
+    """Whether a film review praises or blames, from its words; each attends to those nearby.
+
+    Own data: `--data.path folder` with a folder of text files for each label, or what the recipe `sentiment` takes.
+    """
+    return Experiment(
+        "reviews",
+        Texts(dataset="imdb", drop_tags=True, one_per_line=False, minimum_count=5, vocabulary=30000),
+        Encoder(
+            width=64,
+            layers=1,
+            heads=4,
+            feed_forward=128,
+            attention="Attention(pattern=Window(8, 8), bias=Shaw(8))",
+            positions="none",
+            dropout=0.2,
+            input_dropout=0.3,
+            word_dropout=0.3,
+        ),
+        PerSetLabel(pool="mean", dropout=0.3),
+        Optimizer(learning_rate=1.5e-3, weight_decay=0.05, warm_up=200),
+        Training(epochs=4, batch_vectors=8192),
+    )
+
+
+def reviews_bytes() -> Experiment:
+    """Whether a film review praises or blames, from its first 4,096 bytes: eight become one vector, which attends to those nearby.
+
+    Own data: `--data.path folder` with a folder of text files for each label, or what the recipe `sentiment` takes.
+    """
+    return Experiment(
+        "reviews-bytes",
+        Texts(dataset="imdb", tokens="bytes", lowercase=False, longest=4096, one_per_line=False),
+        Encoder(
+            width=64,
+            layers=2,
+            heads=4,
+            feed_forward=128,
+            attention="Attention(pattern=Window(32, 32), bias=Shaw(32))",
+            positions="none",
+            step=8,
+            dropout=0.1,
+        ),
+        PerSetLabel(pool="mean", dropout=0.1),
+        Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=200),
+        Training(epochs=4, batch_vectors=65536),
+    )
