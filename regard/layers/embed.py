@@ -21,15 +21,18 @@ class Embed(nn.Module):
     Args:
         sizes: how many ids each column has. width: of the vectors.
         drop_ids: probability to take an id for id 0, the unknown one, while training, so that its vector is learned.
+        deviation: of the numbers that the tables begin with. The smaller, the less of a rare id's vector is chance.
 
     Raises:
         InputError: (when called) an id that no table has; the sentence names the set.
     """
 
-    def __init__(self, sizes: tuple[int, ...], width: int, drop_ids: float = 0.0) -> None:
+    def __init__(self, sizes: tuple[int, ...], width: int, drop_ids: float = 0.0, deviation: float = 1.0) -> None:
         super().__init__()
         self.width, self.sizes, self.drop_ids = width, sizes, drop_ids
         self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
+        for table in self.tables:
+            table.weight.data.mul_(deviation)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         ids = sets.values if sets.values.dim() == 2 else sets.values[:, None]

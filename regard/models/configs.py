@@ -40,6 +40,7 @@ class Encoder:
         input_dropout: on the vectors that enter the stack, while training
         word_dropout: probability to take an id for the unknown one, while training
         characters: width of the vectors made from characters, where the data have some; 0 means none
+        embedding_deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn
         step: so many neighboring vectors become one at the beginning
         class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take
     """
@@ -60,6 +61,7 @@ class Encoder:
     input_dropout: float = 0.0
     word_dropout: float = 0.0
     characters: int = 0
+    embedding_deviation: float = 1.0
     step: int = 1
     class_vector: bool = False
 

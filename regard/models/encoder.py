@@ -34,7 +34,9 @@ class EncoderModel(nn.Module):
         self.width = config.width
         sizes = tuple(len(words) for name, words in encoding.vocabularies.items() if name != "character")
         self.embed = (
-            Embed(sizes, config.width, config.word_dropout) if sizes else Pointwise(encoding.width, config.width)
+            Embed(sizes, config.width, config.word_dropout, config.embedding_deviation)
+            if sizes
+            else Pointwise(encoding.width, config.width)
         )
         alphabet = len(encoding.vocabularies.get("character", ()))
         self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
