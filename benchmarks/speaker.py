@@ -1,0 +1,244 @@
+"""Speakers: the rungs of the ladder, what each part of them brings, and what chose their options.
+
+    python -m benchmarks.speaker choose RUNG NAME     2,000 steps on 64 voices, measured on 16 others: see `CHOICES`
+    python -m benchmarks.speaker train VARIANT SEED   a rung, an ablation or the best model: see `VARIANTS`
+    python -m benchmarks.speaker report               opens the test part and the strangers, and writes the results
+
+Runs lie in `runs/bench/speaker`, and a run that is there already is not trained again. `report` takes those that are there, and
+writes `results/speaker.json` (the table), `speaker-choices.json` (what was tried), `speaker-pictures.json` (what figures show).
+Needs REGARD_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines import BASELINES
+from benchmarks.machine import machine, write
+from benchmarks.speaker_pictures import pictures
+from benchmarks.train import parts
+from regard.data.augment import SpecAugment, Speed
+from regard.data.speech import STRANGERS
+from regard.recipes import RECIPES
+from regard.recipes.speaker import speaker_boss, speaker_medium, speaker_simple, speaker_strong
+from regard.speaker.rates import Trials, equal_error_rate, interval, minimum_cost, rates
+from regard.speaker.voices import Voices
+from regard.train import Experiment, Run, fit
+from regard.train.card import read_facts
+from regard.train.scoring import run as outputs
+
+__all__ = ["CHOICES", "DEVELOPMENT", "VARIANTS"]
+
+FOLDER = Path("runs/bench/speaker")
+# The next eight women and eight men by the rule of `STRANGERS`: strangers while options are chosen, trained on afterwards.
+DEVELOPMENT = (
+    *("2112", "2251", "2402", "9611", "9614", "9615", "9616", "9643"),
+    *("0461", "0560", "0765", "1027", "1156", "1293", "1336", "2621"),
+)
+SECONDS = {"1 s": 1.0, "3 s": 3.0, "whole": 0.0}
+
+
+def _with(base: Callable[[], Experiment], **changes: Any) -> Experiment:
+    """The experiment with other options: `model_dropout=0.2` is the model's `dropout`."""
+    experiment = base()
+    for name, value in changes.items():
+        section, _, option = name.partition("_")
+        experiment = replace(experiment, **{section: replace(getattr(experiment, section), **{option: value})})
+    return experiment
+
+
+_MASKS = SpecAugment(band_masks=1, band_width=6, time_masks=1, time_width=12)
+
+VARIANTS: dict[str, Callable[[], Experiment]] = {
+    "simple": speaker_simple,
+    "medium": speaker_medium,
+    "strong": speaker_strong,
+    "strong, self-attention pooling": lambda: _with(speaker_strong, task_pool="attention"),
+    "strong, AM-softmax": lambda: replace(speaker_strong(), task=replace(speaker_boss().task, pool="mean")),
+    "boss": speaker_boss,
+    "speaker (best)": RECIPES["speaker"].experiment,
+}
+
+# Rung -> what was tried for it.
+CHOICES: dict[str, dict[str, Callable[[], Experiment]]] = {
+    "simple": {"as in the course": speaker_simple},
+    "medium": {
+        "as chosen": speaker_medium,
+        "2 layers, norm after": lambda: _with(speaker_medium, model_layers=2, model_norm="post"),
+        "2 layers of width 128, dropout 0.2": lambda: _with(
+            speaker_medium, model_layers=2, model_width=128, model_dropout=0.2
+        ),
+    },
+    "strong": {
+        "as chosen": speaker_strong,
+        "dropout 0.2": lambda: _with(speaker_strong, model_dropout=0.2),
+        "all blocks joined": lambda: _with(speaker_strong, model_join="all"),
+        "step 2, width 64": lambda: _with(speaker_strong, model_step=2, model_width=64),
+    },
+    "boss": {
+        "as chosen": speaker_boss,
+        "mean pooling": lambda: _with(speaker_boss, task_pool="mean"),
+        "attentive statistics": lambda: _with(speaker_boss, task_pool="attentive_statistics"),
+        "margin 0.1": lambda: _with(speaker_boss, task_margin=0.1),
+        "scale 15": lambda: _with(speaker_boss, task_scale=15.0),
+        "mean of the utterance subtracted": lambda: _with(speaker_boss, data_normalize="utterance"),
+        "three speeds": lambda: _with(speaker_boss, data_speed=Speed((0.9, 1.0, 1.1))),
+        "masks": lambda: _with(speaker_boss, data_mask=_MASKS),
+    },
+}
+
+
+def accuracy(run: Run, part: Any, seconds: float) -> float:
+    """Of a part of the data, on the middle of each sound; 0 takes all of it."""
+    data = replace(run.experiment.data, crop=seconds).part(part, run.encoding)
+    metrics = run.task.metrics()
+    for batch, output in outputs(run.model, run.task, data, run.experiment.training):
+        run.task.score(metrics, output, batch["targets"])
+    return float(metrics.compute()["accuracy"])
+
+
+def strangers(voices: Voices, labels: tuple[str, ...], seconds: float) -> Trials:
+    """All pairs of the utterances of these voices, scored by cosines."""
+    run = voices.run
+    data, speakers = replace(run.experiment.data, unseen=labels, crop=seconds).strangers(run.encoding)
+    return Trials.of_pairs(voices.embed(data), speakers)
+
+
+def choose(rung: str, name: str, steps: int = 2000) -> dict[str, Any]:
+    """One row: the options of a rung, trained on 64 voices for some steps and measured on validation and on 16 other voices."""
+    experiment = CHOICES[rung][name]()
+    data = replace(experiment.data, unseen=STRANGERS + DEVELOPMENT)
+    part = steps / 10_000
+    training = replace(experiment.training, epochs=round(steps / 28), validate_every=1000, progress=False, threads=1)
+    optimizer = replace(experiment.optimizer, warm_up=round(experiment.optimizer.warm_up * part))
+    task = replace(experiment.task, margin_warm_up=round(experiment.task.margin_warm_up * part))
+    begin = time.process_time()
+    folder = trained(
+        replace(experiment, data=data, training=training, optimizer=optimizer, task=task),
+        FOLDER / "choices" / rung / name.replace(" ", "-"),
+    )
+    spent = time.process_time() - begin
+    voices = Voices.open(folder)
+    row: dict[str, Any] = {"rung": rung, "options": name, "parameters": voices.run.parameters}
+    row["minutes of a core"] = round(spent / 60, 1)
+    row["validation accuracy"] = {kept: accuracy(voices.run, "validation", SECONDS[kept]) for kept in SECONDS}
+    row["EER of 16 others"] = {
+        kept: equal_error_rate(_rates(strangers(voices, DEVELOPMENT, SECONDS[kept]))) for kept in SECONDS
+    }
+    (folder / "choice.json").write_text(json.dumps(row))
+    return row
+
+
+def _rates(trials: Trials) -> Any:
+    return rates(trials.scores, trials.targets)
+
+
+def trained(experiment: Experiment, folder: Path) -> Path:
+    """The folder of the run; what was begun there goes on."""
+    if not (folder / "card.md").exists():
+        fit(experiment, folder, resume=folder.exists())
+    return folder
+
+
+def train(variant: str, seed: int) -> Path:
+    """A run of the table."""
+    experiment = VARIANTS[variant]()
+    training = replace(experiment.training, seed=seed, progress=False, threads=1)
+    begin = time.process_time()
+    folder = trained(
+        replace(experiment, training=training), FOLDER / variant.replace(", ", "-").replace(" ", "-") / str(seed)
+    )
+    if not (folder / "spent.json").exists():
+        (folder / "spent.json").write_text(json.dumps({"minutes of a core": (time.process_time() - begin) / 60}))
+    return folder
+
+
+def folders(variant: str) -> list[Path]:
+    """Of the runs of a variant that are done, by seed."""
+    found = (FOLDER / variant.replace(", ", "-").replace(" ", "-")).glob("*/card.md")
+    return sorted((each.parent for each in found), key=lambda each: int(each.name))
+
+
+def row(variant: str) -> dict[str, Any]:
+    """What the seeds of a variant reach on the test part and with the strangers."""
+    runs = [Voices.open(each) for each in folders(variant)]
+    accuracies = {
+        kept: [accuracy(each.run, "test", seconds) for each in runs]
+        for kept, seconds in (("whole", 0.0), ("middle second", 1.0))
+    }
+    whole = [round(each, 4) for each in accuracies["whole"]]
+    found: dict[str, Any] = {
+        "model": variant,
+        "metric": "accuracy",
+        "seeds": [int(each.name) for each in folders(variant)],
+        "values": whole,
+        "mean": round(statistics.mean(whole), 4),
+        "sd": round(statistics.stdev(whole), 4) if len(whole) > 1 else 0.0,
+        "middle second": round(statistics.mean(accuracies["middle second"]), 4),
+    }
+    for kept, seconds in SECONDS.items():
+        trials = [strangers(each, STRANGERS, seconds) for each in runs]
+        errors = [100 * equal_error_rate(_rates(each)) for each in trials]
+        low, high = (100 * each for each in interval(trials[0], draws=200))
+        spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
+        found[f"EER, {kept}, %"] = f"{statistics.mean(errors):.1f}{spread} ({low:.1f} to {high:.1f})"
+        found[f"EER values, {kept}"] = [round(each, 2) for each in errors]
+        if not seconds:
+            found["minDCF, whole"] = round(statistics.mean(minimum_cost(_rates(each)) for each in trials), 3)
+    spent = [json.loads((each / "spent.json").read_text())["minutes of a core"] for each in folders(variant)]
+    found |= {
+        "baseline": round(1 / len(runs[0].run.encoding.labels), 4),
+        "published": "none",
+        "parameters": runs[0].run.parameters,
+        "epochs": runs[0].run.experiment.training.epochs,
+        "steps": read_facts(runs[0].run.folder)["steps"],
+        "minutes of a core": round(statistics.median(spent), 1),
+    }
+    return found
+
+
+def report() -> None:
+    rows = [row(variant) for variant in VARIANTS if folders(variant)]
+    simple = BASELINES["speaker"](parts(speaker_simple()))
+    rows += [{"model": name, "metric": "accuracy", "mean": round(each, 4)} for name, each in simple.items()]
+    data, split = (
+        "speechocean762 adults, 80 of 96 speakers; EER: the other 16",
+        "published list: 14 / 2 / 4 utterances a speaker",
+    )
+    write("speaker", {"case": "speaker", "data": data, "split": split, "rows": rows, "machine": machine()})
+    tried = sorted(FOLDER.glob("choices/*/*/choice.json"))
+    write(
+        "speaker-choices",
+        {
+            "case": "speaker-choices",
+            "data": "speechocean762 adults, 64 speakers; EER: 16 of the training part's, kept out",
+            "rows": [json.loads(each.read_text()) for each in tried],
+            "machine": machine(),
+        },
+    )
+    named = {name: folders(name)[0] for name in VARIANTS if folders(name)}
+    write("speaker-pictures", pictures(named, SECONDS), show=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("choose", "train", "report"))
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    if options.what == "choose":
+        print(choose(*options.names))
+    elif options.what == "train":
+        print(train(options.names[0], int(options.names[1])))
+    else:
+        report()
+
+
+if __name__ == "__main__":
+    main()
