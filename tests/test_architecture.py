@@ -13,11 +13,24 @@ PACKAGE = Path(regard.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each layer may import itself and every layer before it; `data` stands aside of the line.
-LINE = ["errors", "sets", "attention", "layers", "models", "tasks", "train", "recipes", "inspector", "speaker", "cli"]
+LINE = [
+    "errors",
+    "sets",
+    "attention",
+    "layers",
+    "vectors",
+    "models",
+    "tasks",
+    "train",
+    "recipes",
+    "inspector",
+    "speaker",
+    "cli",
+]
 MAY_IMPORT = {layer: set(LINE[: n + 1]) for n, layer in enumerate(LINE)}
 MAY_IMPORT["data"] = {"data", "errors"}
-# Configurations name the type of what readers learned; training, recipes and commands read data.
-for layer in ("models", "tasks", "train", "recipes", "inspector", "speaker", "cli"):
+# Word vectors are made of text. Configurations name the type of what readers learned; training, recipes and commands read data.
+for layer in ("vectors", "models", "tasks", "train", "recipes", "inspector", "speaker", "cli"):
     MAY_IMPORT[layer].add("data")
 # A batch is where examples become sets.
 EXCEPTIONS = {"regard.data.batching": {"sets"}}
@@ -33,6 +46,7 @@ LIGHT = [
         "regard.data.registry",
     ),
     *("regard.data.image", "regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
+    *("regard.vectors.corpus", "regard.vectors.files", "regard.vectors.scoring"),
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]
 HEAVY = [

@@ -1,0 +1,1 @@
+"""Word vectors from plain text: counted, predicted, read, written, compared and drawn."""

@@ -1,0 +1,242 @@
+"""Plain text as word ids: files are read piece by piece, in one pass, and a word takes four bytes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import re
+import sys
+import tarfile
+import unicodedata
+import zlib
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from regard.data.examples import Array
+from regard.errors import InputError, nearest
+
+__all__ = ["BREAK", "Corpus", "Tokens", "keep_probability", "read_corpus", "tokenizer"]
+
+Tokens = Literal["words", "spaces"]
+BREAK = -1
+"""The id between two texts: no window reaches over it."""
+
+_BLOCK = 1 << 20
+_LONGEST = 1 << 20  # bytes without white space that are kept together
+_SPACES = b" \n\r\t"
+_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text as ids of its frequent words.
+
+    Args:
+        words: the vocabulary, the most frequent first; equally frequent ones by the alphabet.
+        counts: `[v]` int64, how often each occurs.
+        ids: `[n]` int32, the text without its rarer words; `BREAK` stands between two texts.
+    """
+
+    words: tuple[str, ...]
+    counts: Array
+    ids: Array
+
+    @property
+    def length(self) -> int:
+        """How many words the ids hold."""
+        return int(self.counts.sum())
+
+
+def tokenizer(tokens: Tokens) -> Callable[[str], list[str]]:
+    """How text becomes words.
+
+    `"words"`: lower-cased runs of letters, marks and digits of any script, where an apostrophe between two of them joins them;
+    each Chinese character is a word of its own. `"spaces"`: what stands between white space, as it is written.
+
+    >>> tokenizer("words")("Don't, said M. Poirot: 1,853 times! 我是")
+    ["don't", 'said', 'm', 'poirot', '1', '853', 'times', '我', '是']
+    >>> tokenizer("spaces")("Don't, said")
+    ["Don't,", 'said']
+    """
+    if tokens == "spaces":
+        return str.split
+    if tokens != "words":
+        raise InputError(f"tokens is {tokens!r}: {nearest(tokens, ('words', 'spaces'))}")
+    return _words
+
+
+def _words(text: str) -> list[str]:
+    text = text.replace("\u2019", "'").lower()
+    if text.isascii():
+        return _ASCII.findall(text)
+    # Most lines of most texts are ASCII, for which the pattern is simple and quick.
+    found: list[str] = []
+    for line in text.splitlines():
+        found += _ASCII.findall(line) if line.isascii() else _pattern().findall(unicodedata.normalize("NFC", line))
+    return found
+
+
+_ASCII = re.compile("[a-z0-9]+(?:'[a-z0-9]+)*")
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    # Vowel signs and the like are no letters to `re`, yet parts of words.
+    marks = "".join(chr(code) for code in range(0x1F000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    han = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+    letters = f"(?:(?![{han}])(?:[^\\W_]|[{marks}]))+"
+    return re.compile(f"[{han}]|{letters}(?:'{letters})*")
+
+
+def read_corpus(
+    sources: Sequence[Path | str],
+    tokens: Tokens = "words",
+    minimum_count: int = 5,
+    most: int | None = None,
+    lines: bool = False,
+) -> Corpus:
+    """The words of text files, folders of them, `.tar` archives, each plain or `.gz`, `.xz`, `.bz2`; `-` is standard input.
+
+    Args:
+        sources: read in this order; files of a folder by name. Each file is one text. tokens: how text becomes words.
+        minimum_count: rarer words are left out, and those around them come closer. most: only so many words, the most frequent.
+        lines: each line is a text of its own.
+
+    Raises:
+        InputError: a source that is not there or holds no text, bytes that are not UTF-8 (the sentence names file and byte), or
+            not one word that is frequent enough.
+    """
+    if minimum_count < 1:
+        raise InputError(f"the minimum count is {minimum_count}, expected at least 1")
+    if most is not None and most < 1:
+        raise InputError(f"the size of the vocabulary is {most}, expected at least 1")
+    cut = tokenizer(tokens)
+    number: defaultdict[str, int] = defaultdict()
+    number.default_factory = number.__len__
+    ids = array("i")
+    for text in _texts(sources):
+        for piece in text:
+            for line in piece.splitlines() if lines else (piece,):
+                ids.extend(map(number.__getitem__, cut(line)))
+                if lines and ids and ids[-1] != BREAK:
+                    ids.append(BREAK)
+        if ids and ids[-1] != BREAK:
+            ids.append(BREAK)
+    return _frequent(number, np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32), minimum_count, most)
+
+
+def _frequent(number: Mapping[str, int], ids: Array, minimum_count: int, most: int | None) -> Corpus:
+    """The corpus of the frequent words, renumbered by their frequency."""
+    counts = np.bincount(ids[ids != BREAK], minlength=len(number))
+    order = sorted((-counts[n], word) for word, n in number.items() if counts[n] >= minimum_count)[:most]
+    if not order:
+        top = f"the most frequent of {len(number):,} occurs {counts.max()} times" if len(number) else "there is none"
+        raise InputError(f"no word occurs {minimum_count} times, {top}: expected more text, or a lower minimum count")
+    words = tuple(word for _, word in order)
+    new = np.full(len(number) + 1, BREAK - 1, np.int32)
+    new[[number[word] for word in words]] = np.arange(len(words), dtype=np.int32)
+    new[BREAK] = BREAK  # The last entry, as BREAK is -1.
+    renumbered = new[ids]
+    kept = np.array([-count for count, _ in order], np.int64)
+    return Corpus(words, kept, renumbered[renumbered >= BREAK])
+
+
+def keep_probability(counts: Array, threshold: float) -> Array:
+    """How likely each word stays in the text, min(1, sqrt(t / f)), with f its relative frequency.
+
+    Subsampling as in Mikolov et al. 2013b, equation 5 (their program computes sqrt(t / f) + t / f instead); t = 0 keeps all.
+
+    >>> [round(float(p), 4) for p in keep_probability(np.array([99, 1]), 0.01)]
+    [0.1005, 1.0]
+    """
+    if threshold <= 0:
+        return np.ones(len(counts), np.float32)
+    frequency = counts / counts.sum()
+    return np.minimum(1.0, np.sqrt(threshold / frequency)).astype(np.float32)
+
+
+def _texts(sources: Iterable[Path | str]) -> Iterator[Iterator[str]]:
+    """The pieces of each text."""
+    for source in sources:
+        if str(source) == "-":
+            yield _pieces(sys.stdin.buffer, Path("-"), "standard input")
+            continue
+        place = Path(source)
+        if not place.exists():
+            raise InputError(f"{place} is not there, expected a file or a folder of text")
+        files = [place]
+        if place.is_dir():
+            found = (path for path in place.rglob("*") if path.is_file())
+            files = sorted(path for path in found if not any(p[0] == "." for p in path.relative_to(place).parts))
+            if not files:
+                raise InputError(f"{place} holds no file, expected at least one of text")
+        for path in files:
+            yield from _file(path)
+
+
+def _file(path: Path) -> Iterator[Iterator[str]]:
+    """The texts of one file: one, or those of an archive."""
+    with _refused(path):
+        if ".tar" in path.suffixes[-2:] or path.suffix == ".tgz":
+            with tarfile.open(path, "r|*") as archive:
+                for member in archive:
+                    if (inner := archive.extractfile(member)) is not None:
+                        yield _pieces(inner, path, f"{path}, {member.name}")
+        else:
+            with _OPENERS.get(path.suffix, _plain)(path) as file:
+                yield _pieces(file, path, str(path))
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Says in one sentence what is wrong with a file that is being read."""
+    try:
+        yield
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError) as error:
+        raise InputError(f"{path} breaks off or is damaged, expected a whole file: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _plain(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _pieces(file: IO[bytes] | Any, path: Path, where: str) -> Iterator[str]:
+    """The text in pieces that end between two words."""
+    begin, rest = 0, b""
+    with _refused(path):
+        while block := file.read(_BLOCK):
+            rest += block
+            cut = max(rest.rfind(space) for space in _SPACES) + 1
+            if not cut and len(rest) > _LONGEST:
+                cut = _boundary(rest)
+            yield _decoded(rest[:cut], begin, where)
+            begin, rest = begin + cut, rest[cut:]
+    yield _decoded(rest, begin, where)
+
+
+def _boundary(text: bytes) -> int:
+    """A place between two characters, near the end of a text that has no white space to be cut at."""
+    end = len(text) - 1
+    while end > len(text) - 4 and text[end] & 0xC0 == 0x80:
+        end -= 1
+    return end
+
+
+def _decoded(text: bytes, begin: int, where: str) -> str:
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError as error:
+        found = f"the byte 0x{text[error.start]:02x} at byte {begin + error.start + 1:,}"
+        raise InputError(f"{where} holds {found}, expected text in UTF-8") from None
+    return decoded.removeprefix("\ufeff") if begin == 0 else decoded
