@@ -31,6 +31,7 @@ class Published:
         files: the SHA-256 of each file, by its path in the folder.
         base: the address that each path of `files` is appended to; empty where there is nothing to download.
         note: what else a user must know.
+        elsewhere: the whole addresses of files that do not lie at `base`.
     """
 
     name: str
@@ -41,10 +42,11 @@ class Published:
     files: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
     note: str = ""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, path: str) -> str:
         """The public address of one file."""
-        return self.base + path
+        return self.elsewhere.get(path, self.base + path)
 
 
 _PUBLISHED = (
@@ -93,6 +95,35 @@ _PUBLISHED = (
         {"aclImdb_v1.tar.gz": "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"},
         "https://ai.stanford.edu/~amaas/data/sentiment/",
         "read from the archive, without being unpacked; 123 reviews stand in both halves",
+    ),
+    Published(
+        "novels",
+        "36 novels by 12 authors of the nineteenth century, 6.1 million words of plain text",
+        "https://github.com/computationalstylistics/100_english_novels",
+        "public domain",
+        "Computational Stylistics Group, 100 English novels",
+        {"novels.tar.xz": "41d11a551d7f61dfad0a106998b473ad87dd1df7c7754e7891f6a13f1ac6b023"},
+        note="a selection of the corpus, packed, that has no public address of its own: put it into the folder named by "
+        "REGARD_DATA, or learn vectors from your own text",
+    ),
+    Published(
+        "word-vectors",
+        "pairs of words with people's judgments (WordSim-353, SimLex-999, MEN, RareWords), and 19,544 analogies",
+        "https://github.com/mfaruqui/eval-word-vectors",
+        "MIT; the analogies Apache-2.0",
+        "Faruqui and Dyer, Community Evaluation and Exchange of Word Vectors, ACL 2014; Mikolov et al., Efficient Estimation of "
+        "Word Representations in Vector Space, 2013",
+        {
+            "EN-WS-353-ALL.txt": "ce12919b240af45bdf46d243601eaca2b6212b159b5e7e9b435ee7ee40c5619c",
+            "EN-SIMLEX-999.txt": "405394ffb7d25f6d0e3c041f87c9f27d29dc6b047506769953e85c4523b11685",
+            "EN-MEN-TR-3k.txt": "888b13580faa362c7b11da0a670258cf1b1eb4bf0ecbcd418918729a3bd3f43a",
+            "EN-RW-STANFORD.txt": "5108d54dfc746f44f9c3d7e31d2857c37cf71430bc1594175a61a3b89bb0ae1f",
+            "questions-words.txt": "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36",
+        },
+        "https://raw.githubusercontent.com/mfaruqui/eval-word-vectors/master/data/word-sim/",
+        elsewhere={
+            "questions-words.txt": "https://raw.githubusercontent.com/tmikolov/word2vec/master/questions-words.txt",
+        },
     ),
     Published(
         "speechocean762-adults",
