@@ -1,14 +1,16 @@
 """Training results: a recipe and its variants, over seeds, beside simple baselines and published numbers.
 
-    python -m benchmarks.train CASE [--seeds N] [--folder runs/bench]
+    python -m benchmarks.train CASE [--only VARIANT] [--seeds N] [--folder runs/bench]
 
 Trains every variant with every seed into `FOLDER/CASE/VARIANT/SEED` (a run that is there already is not trained again), evaluates
-each on the test part, once, and writes `results/CASE.json`. Choices were made on the validation part before. Needs REGARD_DATA.
+each on the test part, once, and writes `results/CASE.json`; with --only, that variant's row alone, and the other rows stay. Choices
+were made on the validation part before. Needs REGARD_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines import BASELINES
-from benchmarks.machine import machine, write
-from regard.data.examples import Example
+from benchmarks.machine import RESULTS, machine, write
+from regard.data.examples import Example, Listed
 from regard.recipes import RECIPES
 from regard.train import Experiment, Run, fit
 from regard.train.card import read_facts
@@ -51,6 +53,21 @@ def middle_second(run: Run) -> dict[str, float]:
     return {"middle second": float(metrics.compute()["accuracy"])}
 
 
+def seen_before(run: Run) -> dict[str, float]:
+    """Accuracy on the validation part and on as many sentences of the training part."""
+    parts = {name: run.experiment.data.part(name, run.encoding) for name in ("train", "validation")}
+    # In the order of the files neighbors are alike: one of each so many.
+    step = len(parts["train"]) // len(parts["validation"])
+    parts["train"] = Listed([parts["train"][i] for i in range(0, len(parts["train"]), step)])
+    found = {}
+    for name, part in parts.items():
+        metrics = run.task.metrics()
+        for batch, output in outputs(run.model, run.task, part, run.experiment.training):
+            run.task.score(metrics, output, batch["targets"])
+        found[name] = float(metrics.compute()["accuracy"])
+    return found
+
+
 def two_saws(run: Run) -> dict[str, str]:
     """What a tagger makes of a sentence in which one word is a verb and a noun."""
     sentence = "I saw a saw"
@@ -67,12 +84,19 @@ CASES = {
         "published: 12,544 / 2,001 / 2,077 sentences",
         3,
         "UDPipe 1.2 .944-.945",
-        # Feed-forward widths that make the blocks of all three equally large.
+        # Feed-forward widths that make the blocks of all equally large, but for the window of the longest sentence, 159 words.
         {
             "self-attention": {},
             "pointwise": {"mixer": "pointwise", "feed_forward": 448},
             "window": {"mixer": "window", "neighbors": 1, "feed_forward": 320},
+            "window of the longest sentence": {"mixer": "window", "neighbors": 158, "layers": 1},
+            "convolution": {"mixer": "convolution", "neighbors": 2, "feed_forward": 192},
+            "Elman": {"mixer": "elman", "feed_forward": 352},
+            "Jordan": {"mixer": "jordan", "feed_forward": 320},
+            "LSTM": {"mixer": "lstm", "feed_forward": 64},
+            "LSTM, then self-attention": {"mixer": "lstm+attention", "feed_forward": 160},
         },
+        more=seen_before,
         shown=two_saws,
     ),
     "citation": Case(
@@ -109,7 +133,7 @@ def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]
     values, facts, more = [], [], []
     for seed in range(seeds):
         training = replace(experiment.training, seed=seed, progress=False)
-        run = train_one(replace(experiment, training=training), folder / variant.split()[0] / str(seed))
+        run = train_one(replace(experiment, training=training), folder / variant.replace(" ", "-") / str(seed))
         evaluation = run.evaluate("test")
         values.append(round(evaluation["metrics"]["accuracy"], 4))
         facts.append(read_facts(run.folder))
@@ -145,18 +169,30 @@ def parts(experiment: Experiment) -> tuple[list[Example], list[Example]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=CASES)
+    parser.add_argument("--only", metavar="VARIANT")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
     case = CASES[options.case]
     seeds = options.seeds or case.seeds
-    rows = [measure(options.case, variant, seeds, options.folder / options.case) for variant in case.variants]
-    simple = BASELINES[options.case](parts(RECIPES[options.case].experiment()))
-    rows += [{"model": name, "metric": "accuracy", "mean": round(each, 4)} for name, each in simple.items()]
+    chosen = [options.only] if options.only else list(case.variants)
+    rows = [measure(options.case, variant, seeds, options.folder / options.case) for variant in chosen]
+    if options.only:
+        result = json.loads((RESULTS / f"{options.case}.json").read_text())
+        rows = merged(result["rows"], rows)
+    else:
+        simple = BASELINES[options.case](parts(RECIPES[options.case].experiment()))
+        rows += [{"model": name, "metric": "accuracy", "mean": round(each, 4)} for name, each in simple.items()]
     write(
         options.case,
         {"case": options.case, "data": case.data, "split": case.split, "rows": rows, "machine": machine()},
     )
+
+
+def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with those of the same models replaced; those of further models come before the simple ones, which have no seeds."""
+    found = {row["model"]: row for row in [*rows, *new]}
+    return sorted(found.values(), key=lambda row: "seeds" not in row)
 
 
 if __name__ == "__main__":
