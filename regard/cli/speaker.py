@@ -12,6 +12,8 @@ from regard.cli.table import print_table
 from regard.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from regard.speaker.calibration import Calibration, Cohort
+    from regard.speaker.rates import Rates, Trials
     from regard.speaker.store import Store
     from regard.speaker.voices import Voices
 
@@ -25,8 +27,9 @@ _DESCRIPTION = """What can be done with a trained model of speakers:
   regard speaker list --run RUN                    who is enrolled
   regard speaker export NAME --run RUN             the vectors of a person, as JSON
   regard speaker remove NAME --run RUN             forget a person, and overwrite the vectors
-  regard speaker calibrate --run RUN               choose the threshold on the validation part
-  regard speaker evaluate --run RUN                error rates over all pairs of a part
+  regard speaker calibrate --run RUN               choose the threshold, on the validation part or other recordings
+  regard speaker evaluate --run RUN                error rates over all pairs of a part, or over a list
+  regard speaker trials LIST --run RUN             write a list of pairs to compare, of a part or of --data FOLDER
 
 A voice is biometric data: ask whom you enroll. Nothing here tells a living voice from a recorded or synthetic one."""
 
@@ -41,13 +44,36 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument(
         "--part",
-        type=Literal["test", "validation", "train", "unseen"],
-        default="test",
-        help="of the data, for evaluate; unseen: the voices of data.unseen",
+        type=Literal["test", "validation", "train", "unseen"] | None,
+        default=None,
+        help="of the data, for evaluate and trials (test if not given) and calibrate (validation if not given); "
+        "unseen: the voices of data.unseen",
     )
-    options.add_argument("--seconds", type=float, default=0.0, help="for evaluate: of each sound's middle; 0 keeps all")
+    options.add_argument(
+        "--trials", type=str, default="", metavar="LIST", help="for evaluate and calibrate: take the pairs of this list"
+    )
+    options.add_argument(
+        "--data",
+        type=str,
+        default="",
+        metavar="FOLDER",
+        help="that a list's paths are relative to; for trials: of sounds by label. The run's data if not given",
+    )
+    options.add_argument(
+        "--pairs", type=int, default=20_000, help="for trials: at most so many of each kind; 0 for all"
+    )
+    options.add_argument(
+        "--seconds", type=float, default=0.0, help="for evaluate, calibrate: of each sound's middle; 0 keeps all"
+    )
     options.add_argument(
         "--false_acceptance", type=float, default=0.01, help="for calibrate: how many strangers in all may pass"
+    )
+    options.add_argument(
+        "--norm",
+        type=int,
+        default=0,
+        metavar="N",
+        help="for calibrate: normalize scores by the N nearest voices of the training part; 0: they are cosines",
     )
     chosen = parse(options, arguments)
     if chosen.action not in _ACTIONS:
@@ -55,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     act, least, most, wanted = _ACTIONS[chosen.action]
     if not least <= len(chosen.operands) <= most:
         raise InputError(f"speaker {chosen.action} is given {len(chosen.operands)} operands, expected {wanted}")
+    if chosen.action == "trials" and chosen.data:
+        return _write_trials(None, chosen)
     if not chosen.run:
         raise InputError(f"speaker {chosen.action} is given no --run, expected the folder of a trained run")
 
@@ -81,51 +109,41 @@ def _enroll(voices: Voices, chosen: Any) -> int:
 
 
 def _identify(voices: Voices, chosen: Any) -> int:
-    from regard.speaker.vectors import cosines
-
     store, calibration = _store(voices, chosen), voices.calibration()
     known, means = store.voices()
     if not known:
         raise InputError(f"nobody is enrolled in {store.path}, expected `regard speaker enroll NAME FILE...` before")
     sounds, vectors = voices.sounds(chosen.operands)
-    for sound, scores in zip(sounds, cosines(vectors, means), strict=True):
+    for sound, scores in zip(sounds, calibration.cohort.scores(vectors, means), strict=True):
         best = sorted(range(len(known)), key=lambda n: -scores[n])[:5]
         top = scores[best[0]]
-        print(
-            json.dumps(
-                {
-                    "file": sound,
-                    "name": known[best[0]] if top >= calibration.threshold else None,
-                    "score": round(float(top), 4),
-                    "threshold": round(calibration.threshold, 4),
-                    "probability": round(float(calibration.probability(top)), 4),
-                    "nearest": {known[n]: round(float(scores[n]), 4) for n in best},
-                },
-                ensure_ascii=False,
-            ),
-            flush=True,
-        )
+        name = known[best[0]] if top >= calibration.threshold else None
+        told: dict[str, Any] = {"name": name} | _told(calibration, top)
+        told["nearest"] = {known[n]: round(float(scores[n]), 4) for n in best}
+        print(json.dumps({"file": sound} | told, ensure_ascii=False), flush=True)
     return 0
 
 
 def _verify(voices: Voices, chosen: Any) -> int:
-    from regard.speaker.vectors import cosines, unit
+    from regard.speaker.vectors import mean_directions
 
     name, *files = chosen.operands
     store, calibration = _store(voices, chosen), voices.calibration()
-    mean = unit(store.vectors(name)[1]).mean(0, keepdims=True)
+    _, mean = mean_directions(*store.vectors(name))
     sounds, vectors = voices.sounds(files)
-    for sound, (score,) in zip(sounds, cosines(vectors, mean), strict=True):
-        told = {
-            "file": sound,
-            "name": name,
-            "accepted": bool(score >= calibration.threshold),
-            "score": round(float(score), 4),
-            "threshold": round(calibration.threshold, 4),
-            "probability": round(float(calibration.probability(score)), 4),
-        }
-        print(json.dumps(told, ensure_ascii=False), flush=True)
+    for sound, (score,) in zip(sounds, calibration.cohort.scores(vectors, mean), strict=True):
+        told = {"file": sound, "name": name, "accepted": bool(score >= calibration.threshold)}
+        print(json.dumps(told | _told(calibration, score), ensure_ascii=False), flush=True)
     return 0
+
+
+def _told(calibration: Calibration, score: float) -> dict[str, Any]:
+    """What a score means."""
+    return {
+        "score": round(float(score), 4),
+        "threshold": round(calibration.threshold, 4),
+        "probability": round(float(calibration.probability(score)), 4),
+    }
 
 
 def _list(voices: Voices, chosen: Any) -> int:
@@ -152,24 +170,82 @@ def _remove(voices: Voices, chosen: Any) -> int:
     return 0
 
 
+def _trials(voices: Voices, chosen: Any, part: str, cohort: Cohort) -> tuple[Trials, str]:
+    """The scored trials that the options ask for, and what they are in words."""
+    if not chosen.trials:
+        if chosen.data:
+            raise InputError("--data is given without --trials, expected a list whose paths are in that folder")
+        part = chosen.part or part
+        return voices.trials(part, chosen.seconds, cohort), f"{part} part"  # type: ignore[arg-type]
+    if chosen.part:
+        raise InputError("--part and --trials are both given, expected one of them")
+
+    from regard.speaker.lists import read_trials
+
+    folder = Path(chosen.data) if chosen.data else None
+    found = voices.listed(read_trials(Path(chosen.trials)), folder, chosen.seconds, cohort)
+    return found, f"list {chosen.trials}"
+
+
+def _counts(trials: Trials) -> str:
+    same = int(trials.targets.sum())
+    return f"{same:,} pairs of one speaker, {len(trials.scores) - same:,} of two"
+
+
 def _calibrate(voices: Voices, chosen: Any) -> int:
-    found = voices.calibrate(chosen.false_acceptance)
-    print(f"threshold {found.threshold:.4f}: {found.false_acceptance:.2%} of the pairs of two speakers reach it")
+    from regard.speaker.calibration import Cohort
+
+    if chosen.norm < 0:
+        raise InputError(
+            f"--norm is {chosen.norm}, expected 0 or how many voices of the training part normalize a score"
+        )
+    cohort = voices.cohort(chosen.norm) if chosen.norm else Cohort()
+    trials, source = _trials(voices, chosen, "validation", cohort)
+    found = voices.calibrate(trials, chosen.false_acceptance, cohort, source)
+    passed = float((trials.scores[~trials.targets] >= found.threshold).mean())
+    print(f"{voices.run.folder}, {source}: {_counts(trials)}, {cohort.name}")
+    print(f"threshold {found.threshold:.4f}: {passed:.2%} of two speakers reach it, {found.miss:.2%} of one do not")
     return 0
 
 
 def _evaluate(voices: Voices, chosen: Any) -> int:
-    from regard.speaker.rates import equal_error_rate, interval, minimum_cost, rates
+    from regard.speaker.calibration import Cohort
+    from regard.speaker.rates import at_threshold, equal_error_rate, interval, minimum_cost, rates
 
-    trials = voices.trials(chosen.part, chosen.seconds)
-    found = rates(trials.scores, trials.targets)
-    rows = []
-    for name, statistic in (("equal error rate", equal_error_rate), ("minimum cost at prior 0.01", minimum_cost)):
+    calibration = voices.written_calibration()
+    cohort = calibration.cohort if calibration else Cohort()
+    trials, source = _trials(voices, chosen, "test", cohort)
+    statistics: dict[str, Callable[[Rates], float]] = {
+        "equal error rate": equal_error_rate,
+        "minimum cost at prior 0.01": minimum_cost,
+    }
+    if calibration:
+        threshold = calibration.threshold
+        statistics[f"misses at the threshold {threshold:.4f}"] = lambda found: at_threshold(found, threshold)[0]
+        statistics["false acceptances at it"] = lambda found: at_threshold(found, threshold)[1]
+    found, rows = rates(trials.scores, trials.targets), []
+    for name, statistic in statistics.items():
         low, high = interval(trials, statistic, draws=200)
         rows.append((name, f"{statistic(found):.4f}", f"{low:.4f} to {high:.4f}"))
-    same = int(trials.targets.sum())
-    counts = f"{same:,} pairs of one speaker, {len(trials.scores) - same:,} of two"
-    print_table(["measure", "value", "95 % interval"], rows, f"{voices.run.folder}, {chosen.part} part: {counts}")
+    title = f"{voices.run.folder}, {source}: {_counts(trials)}, {cohort.name}"
+    print_table(["measure", "value", "95 % interval"], rows, title)
+    return 0
+
+
+def _write_trials(voices: Voices | None, chosen: Any) -> int:
+    from regard.data.speech import Sounds
+    from regard.speaker.lists import write_trials
+
+    if chosen.pairs < 0:
+        raise InputError(f"--pairs is {chosen.pairs}, expected 0 or how many of each kind to write at most")
+    if voices is None:
+        reader, part = Sounds(chosen.data), chosen.part
+    else:
+        reader, part = voices.sound_reader, chosen.part or "test"
+    names, labels = zip(*reader.listing(part), strict=True)
+    (path,) = chosen.operands
+    same, other = write_trials(Path(path), names, labels, chosen.pairs)
+    print(f"{path}: {same:,} pairs of one speaker, {other:,} of two, of {len(names):,} sounds in {reader.root}")
     return 0
 
 
@@ -183,4 +259,5 @@ _ACTIONS: dict[str, tuple[Callable[[Any, Any], int], int, int, str]] = {
     "remove": (_remove, 1, 1, "a name"),
     "calibrate": (_calibrate, 0, 0, "none"),
     "evaluate": (_evaluate, 0, 0, "none"),
+    "trials": (_write_trials, 1, 1, "the file to write"),
 }

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from regard.speaker.rates import Trials, threshold_for
+from regard.errors import InputError
+from regard.speaker.rates import Trials, at_threshold, rates, threshold_for
+from regard.speaker.vectors import cosines, mean_directions, unit
 
-__all__ = ["Calibration", "adaptive_norm"]
+__all__ = ["Calibration", "Cohort", "adaptive_norm"]
 
 Floats = NDArray[np.float64]
+_TRIALS = 1 << 16  # scored at a time
 
 
-def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest: int = 300) -> Floats:
+def adaptive_norm(
+    scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest: int = 300, left_out: int = 0
+) -> Floats:
     """s' = ((s - mu_e) / sigma_e + (s - mu_t) / sigma_t) / 2, with the mean and deviation of each side's highest cohort scores.
 
     Source: Matejka et al. 2017, eq. 3 to 5 (adaptive s-norm, each side choosing its own cohort).
@@ -23,18 +31,76 @@ def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest
         scores: `[n, m]` of n recordings against m.
         ours, theirs: `[n, c]` and `[m, c]`, the scores of each side against a cohort of c other speakers' recordings.
         nearest: how many of the highest cohort scores count; all where there are fewer.
+        left_out: how many of the highest do not count, before those that do.
     """
     s = np.asarray(scores, np.float64)
-    parts = []
-    for cohort, axis in ((np.asarray(ours, np.float64), 1), (np.asarray(theirs, np.float64), 0)):
-        top = np.sort(cohort, axis=1)[:, -nearest:]
-        mean, deviation = (np.expand_dims(each, axis) for each in (top.mean(1), np.maximum(top.std(1), 1e-6)))
-        parts.append((s - mean) / deviation)
-    normalized: Floats = (parts[0] + parts[1]) / 2
+    (mu, sigma), (nu, tau) = (_highest(each, nearest, left_out) for each in (ours, theirs))
+    normalized: Floats = ((s - mu[:, None]) / sigma[:, None] + (s - nu) / tau) / 2
     return normalized
 
 
-@dataclass(frozen=True)
+def _highest(cohort: ArrayLike, nearest: int, left_out: int) -> tuple[Floats, Floats]:
+    """`[n]` the mean and the deviation of each row's highest scores."""
+    x = np.asarray(cohort, np.float64)
+    first = max(x.shape[1] - nearest - left_out, 0)
+    top = np.sort(np.partition(x, first, axis=1)[:, first:], axis=1)[:, : x.shape[1] - first - left_out]
+    return top.mean(1), np.maximum(top.std(1), 1e-6)
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Voices that scores are normalized by; where there is none, a score is a cosine.
+
+    The voice of the cohort that is nearest to a recording does not count: it may be the very speaker's, for whoever uses a
+    model may be among those it was trained on, and nobody needs to say who is.
+
+    Args:
+        vectors: `[c, d]`, one for each voice.
+        nearest: how many voices count for each recording; all but one where there are fewer.
+
+    Raises:
+        InputError: too few voices for a deviation.
+    """
+
+    vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    nearest: int = 0
+
+    def __post_init__(self) -> None:
+        if self.nearest and (self.nearest < 2 or len(self.vectors) < 3):
+            found = f"{len(self.vectors)} voices, of which {self.nearest} would count"
+            raise InputError(f"the cohort has {found}, expected at least 3 voices and 2 that count")
+
+    @classmethod
+    def of(cls, speakers: Sequence[str], vectors: ArrayLike, nearest: int) -> Cohort:
+        """One voice for each speaker: the mean of the directions of the recordings `[n, d]`."""
+        return cls(mean_directions(speakers, vectors)[1], nearest)
+
+    @property
+    def name(self) -> str:
+        """What scores are, in words."""
+        return f"scores normalized by {len(self.vectors)} voices" if self.nearest else "cosines"
+
+    def scores(self, a: ArrayLike, b: ArrayLike) -> Floats:
+        """`[n, m]` of the vectors a `[n, d]` and b `[m, d]`; of the same for normalized ones see `adaptive_norm`."""
+        s = cosines(a, b)
+        if not self.nearest:
+            return s
+        return adaptive_norm(s, cosines(a, self.vectors), cosines(b, self.vectors), self.nearest, 1)
+
+    def pairs(self, vectors: ArrayLike, first: NDArray[np.int64], second: NDArray[np.int64]) -> Floats:
+        """`[k]` the scores of the rows `first` `[k]` of the vectors `[n, d]` with the rows `second`."""
+        x, found = unit(vectors), np.empty(len(first))
+        for begin in range(0, len(first), _TRIALS):
+            part = slice(begin, begin + _TRIALS)
+            found[part] = (x[first[part]] * x[second[part]]).sum(1)
+        if not self.nearest:
+            return found
+        mean, deviation = _highest(cosines(x, self.vectors), self.nearest, 1)
+        normalized: Floats = (found - mean[first]) / deviation[first] + (found - mean[second]) / deviation[second]
+        return normalized / 2
+
+
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """What a model's scores mean, learned from trials; it holds for speakers like those of the trials.
 
@@ -43,29 +109,76 @@ class Calibration:
     Args:
         slope, offset: of the log odds that both recordings are of one speaker, where either answer is as likely beforehand.
         threshold: a score that reaches it is accepted.
-        false_acceptance: the part of the trials of two speakers that reaches it.
+        false_acceptance: the part of the trials of two speakers that was to reach it at most.
+        miss: the part of the trials of one speaker that does not.
+        cohort: what scores are normalized by.
+        source: which trials they were.
     """
 
     slope: float
     offset: float
     threshold: float
     false_acceptance: float
+    miss: float = 0.0
+    cohort: Cohort = field(default_factory=Cohort)
+    source: str = ""
 
     @classmethod
-    def of(cls, trials: Trials, false_acceptance: float = 0.01) -> Calibration:
+    def of(
+        cls, trials: Trials, false_acceptance: float = 0.01, cohort: Cohort | None = None, source: str = ""
+    ) -> Calibration:
         """By logistic regression in which both kinds of trials weigh the same (Brummer and du Preez 2006, section 6).
+
+        Args:
+            trials: with scores as the cohort makes them.
 
         Raises:
             InputError: no trial of one of the two kinds.
         """
         from sklearn.linear_model import LogisticRegression
 
-        threshold = threshold_for(trials.scores, trials.targets, false_acceptance)
+        # Where the highest score of all is one of two speakers, a threshold just above it lets none of them pass.
+        highest = float(np.nextafter(trials.scores.max(), np.inf))
+        threshold = min(threshold_for(trials.scores, trials.targets, false_acceptance), highest)
         fitted = LogisticRegression(C=1e6, class_weight="balanced", max_iter=1000)
         fitted.fit(trials.scores[:, None], trials.targets)
-        return cls(float(fitted.coef_[0, 0]), float(fitted.intercept_[0]), threshold, false_acceptance)
+        miss, _ = at_threshold(rates(trials.scores, trials.targets), threshold)
+        line = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+        return cls(*line, threshold, false_acceptance, miss, cohort or Cohort(), source)
 
     def probability(self, scores: ArrayLike) -> Floats:
         """That both recordings are of one speaker."""
         odds = self.slope * np.asarray(scores, np.float64) + self.offset
         return np.exp(-np.logaddexp(0, -odds))
+
+    def to_json(self, model: str) -> str:
+        """As text, tied to the model with this identity."""
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        vectors = base64.b64encode(self.cohort.vectors.astype("<f4").tobytes()).decode()
+        cohort = {"voices": len(self.cohort.vectors), "nearest": self.cohort.nearest, "vectors": vectors}
+        return json.dumps({"model": model, "source": self.source} | numbers | {"cohort": cohort}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str, model: str, width: int) -> Calibration:
+        """What `to_json` wrote for the model with this identity and width of vectors.
+
+        Raises:
+            InputError: a text that was altered, or that belongs to another model.
+        """
+        try:
+            values = json.loads(text)
+            numbers, cohort = {name: float(values[name]) for name in _NUMBERS}, values["cohort"]
+            vectors = np.frombuffer(base64.b64decode(cohort["vectors"], validate=True), "<f4")
+            shape = (int(cohort["voices"]), width if cohort["voices"] else 0)
+            if not np.isfinite(list(numbers.values())).all() or not np.isfinite(vectors).all():
+                raise ValueError
+            voices = Cohort(vectors.reshape(shape).astype(np.float32), int(cohort["nearest"]))
+            identity, source = values["model"], str(values["source"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InputError(f"{where} is no calibration, expected what `regard speaker calibrate` wrote") from None
+        if identity != model:
+            raise InputError(f"{where} belongs to other weights, expected `regard speaker calibrate` to be run again")
+        return cls(**numbers, cohort=voices, source=source)
+
+
+_NUMBERS = ("slope", "offset", "threshold", "false_acceptance", "miss")

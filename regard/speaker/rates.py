@@ -6,7 +6,7 @@ refused, a false acceptance one of two speakers that is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from regard.errors import InputError
 from regard.speaker.vectors import cosines
 
-__all__ = ["Rates", "Trials", "equal_error_rate", "interval", "minimum_cost", "rates", "threshold_for"]
+__all__ = ["Rates", "Trials", "at_threshold", "equal_error_rate", "interval", "minimum_cost", "rates", "threshold_for"]
 
 Floats = NDArray[np.float64]
 
@@ -46,15 +46,20 @@ class Trials:
         return same
 
     @classmethod
-    def of_pairs(cls, embeddings: ArrayLike, speakers: Sequence[str]) -> Trials:
-        """Every two recordings, once, scored by the cosine of their vectors `[n, d]`.
+    def of_pairs(
+        cls,
+        embeddings: ArrayLike,
+        speakers: Sequence[str],
+        score: Callable[[ArrayLike, ArrayLike], Floats] = cosines,
+    ) -> Trials:
+        """Every two recordings, once, scored by the cosine of their vectors `[n, d]`, or otherwise.
 
         >>> trials = Trials.of_pairs([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]], ["a", "a", "b"])
         >>> trials.scores.tolist(), trials.targets.tolist()
         ([1.0, 0.0, 0.0], [True, False, False])
         """
         names, (first, second) = np.asarray(speakers), np.triu_indices(len(speakers), 1)
-        return cls(cosines(embeddings, embeddings)[first, second], names[first], names[second])
+        return cls(score(embeddings, embeddings)[first, second], names[first], names[second])
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,16 @@ def rates(scores: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = Non
         sums[1:] = np.bincount(place[kind_mask], w[kind_mask], len(thresholds)).cumsum()
     accepted = np.maximum(totals[1] - refused[1], 0)
     return Rates(np.append(thresholds, np.inf), refused[0] / totals[0], accepted / totals[1])
+
+
+def at_threshold(found: Rates, threshold: float) -> tuple[float, float]:
+    """The parts that are missed and falsely accepted where scores must reach this threshold.
+
+    >>> at_threshold(rates([0.1, 0.4, 0.6, 0.9], [False, True, False, True]), 0.5)
+    (0.5, 0.5)
+    """
+    k = int(np.searchsorted(found.thresholds, threshold))
+    return float(found.miss[k]), float(found.false_acceptance[k])
 
 
 def equal_error_rate(found: Rates) -> float:

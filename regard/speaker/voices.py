@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.data.examples import Dataset, Part
-from regard.data.files import sha256
+from regard.data.examples import Dataset, Example, Part
+from regard.data.features import FRAMES_PER_SECOND, voiced_frames
+from regard.data.files import sha256, write_atomically
+from regard.data.sound import sound_files
+from regard.data.speech import Sounds
 from regard.errors import InputError
-from regard.speaker.calibration import Calibration
+from regard.speaker.calibration import Calibration, Cohort
+from regard.speaker.lists import TrialList
 from regard.speaker.rates import Trials
+from regard.speaker.vectors import unit
 from regard.tasks.modules import SetLabelTask
 from regard.train import Run
-from regard.train.folder import WEIGHTS, save
+from regard.train.folder import WEIGHTS
 from regard.train.scoring import run
 
 __all__ = ["CALIBRATION", "Voices"]
 
 Floats = NDArray[np.float32]
 CALIBRATION = "calibration.json"
-# Frames, 100 a second.
-_SHORTEST = 20
+# Frames.
+_SHORTEST, _LONGEST = 20, 60 * FRAMES_PER_SECOND
+# Sound files whose features are in memory at a time.
+_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -59,75 +66,222 @@ class Voices:
         """Of the vectors."""
         return self.task.width
 
+    @property
+    def sound_reader(self) -> Sounds:
+        """How the run reads sound files.
+
+        Raises:
+            InputError: it reads something else.
+        """
+        reader = self.run.experiment.data
+        if not isinstance(reader, Sounds):
+            raise InputError(
+                f"{self.run.folder} has data of the type {type(reader).__name__}, expected Sounds for a list"
+            )
+        return reader
+
     def embed(self, part: Dataset) -> Floats:
         """`[n, width]` a vector for each sound.
+
+        A sound of over a minute is taken in equal pieces of at most a minute, and its vector is the mean of their directions, so
+        that neither memory nor time per second grow with its length.
 
         Raises:
             InputError: a sound too short to know a voice by, or whose vector is not finite.
         """
-        batches = run(self.run.model, self.task, part, self.run.experiment.training, self.task.embed)
-        vectors = torch.cat([torch.zeros(0, self.width), *(each.float() for _, each in batches)]).numpy()
         for n, length in enumerate(part.lengths):
             if length < _SHORTEST:
-                found = f"{part[n].name} has {length / 100:.2f} s of sound"
-                raise InputError(f"{found}, expected at least {_SHORTEST / 100:.1f} s to know a voice by")
-            if not np.isfinite(vectors[n]).all():
+                short = f"{part[n].name} has {length / FRAMES_PER_SECOND:.2f} s of sound"
+                raise InputError(f"{short}, expected at least {_SHORTEST / FRAMES_PER_SECOND:.1f} s to know a voice by")
+        pieces = _Pieces(part)
+        batches = run(self.run.model, self.task, pieces, self.run.experiment.training, self.task.embed)
+        vectors = torch.cat([torch.zeros(0, self.width), *(each.float() for _, each in batches)]).numpy()
+        found = np.empty((len(part), self.width), np.float32)
+        for n, (first, past) in enumerate(pieces.of):
+            found[n] = vectors[first] if past - first == 1 else unit(vectors[first:past]).mean(0)
+            if not np.isfinite(found[n]).all():
                 raise InputError(f"{part[n].name} gives a vector that is not finite, expected a voice")
-        return vectors
+        return found
 
     def sounds(self, sources: Sequence[str]) -> tuple[list[str], Floats]:
-        """The names and vectors of sound files, and of all sounds below folders."""
-        part = self.run.experiment.data.inputs(sources, self.run.encoding)
-        return [part[n].name for n in range(len(part))], self.embed(part)
+        """The names and vectors of sound files, and of all sounds below folders.
 
-    def trials(self, part: Part | Literal["unseen"], seconds: float = 0) -> Trials:
-        """Every two sounds of a part of the data that the run was trained on, or of the voices that were kept from it.
+        Raises:
+            InputError: a file that is no sound, that holds less than 0.2 s of voice by the run's rule for it, or that `embed`
+                refuses.
+        """
+        reader = self.run.experiment.data
+        if not isinstance(reader, Sounds):
+            part = reader.inputs(sources, self.run.encoding)
+            return [part[n].name for n in range(len(part))], self.embed(part)
+        places = map(Path, sources)
+        files = [each for place in places for each in (sound_files(place) if place.is_dir() else [place])]
+        return [str(each) for each in files], self._of_files(reader, files, check=True)
+
+    def _of_files(self, reader: Sounds, files: Sequence[Path], check: bool = False) -> Floats:
+        """`[n, width]`, some files at a time, so that memory does not grow with their number."""
+        found = [np.zeros((0, self.width), np.float32)]
+        for begin in range(0, len(files), _TOGETHER):
+            some = files[begin : begin + _TOGETHER]
+            part = reader.inputs([str(each) for each in some], self.run.encoding)
+            for each in some if check else ():
+                _check_voice(reader, each)
+            found.append(self.embed(part))
+        return np.concatenate(found)
+
+    def part(self, part: Part | Literal["unseen"], seconds: float = 0) -> tuple[list[str], Floats]:
+        """Whose each sound of a part of the run's data is, and its vector, or of the voices that were kept from the model.
 
         Args:
-            seconds: to keep from the middle of each sound; 0 keeps what the run's data says.
+            seconds: to keep from the middle of each sound (of training sounds at a drawn place); 0 keeps what the data says.
 
         Raises:
             InputError: a part without sounds, or data that keeps no voices from the model.
         """
-        reader, encoding = self.run.experiment.data, self.run.encoding
-        if seconds:
-            reader = replace(reader, crop=seconds)
+        encoding, reader = self.run.encoding, _cut(self.run.experiment.data, seconds)
         if part != "unseen":
             data = reader.part(part, encoding)
-            return Trials.of_pairs(self.embed(data), [encoding.labels[int(data[n].target)] for n in range(len(data))])
-        if not getattr(reader, "unseen", ()):
+            return [encoding.labels[int(data[n].target)] for n in range(len(data))], self.embed(data)
+        if not getattr(reader, "hidden", ()):
             raise InputError("the run was trained on all voices, expected some in data.unseen")
         data, labels = reader.strangers(encoding)
-        return Trials.of_pairs(self.embed(data), labels)
+        return labels, self.embed(data)
 
-    def calibrate(self, false_acceptance: float) -> Calibration:
-        """What scores mean, learned from the validation part, and written into the run folder.
+    def trials(self, part: Part | Literal["unseen"], seconds: float = 0, cohort: Cohort | None = None) -> Trials:
+        """Every two sounds of a part, scored; see `part`."""
+        speakers, vectors = self.part(part, seconds)
+        return Trials.of_pairs(vectors, speakers, (cohort or Cohort()).scores)
+
+    def listed(
+        self, trials: TrialList, folder: Path | None = None, seconds: float = 0, cohort: Cohort | None = None
+    ) -> Trials:
+        """The trials of a list, scored.
+
+        Args:
+            folder: that its paths are relative to; that of the run's data if not given.
+
+        Raises:
+            InputError: a file that is not there, or no sound.
+        """
+        reader = self.run.experiment.data
+        if not isinstance(reader, Sounds):
+            raise InputError(
+                f"{self.run.folder} has data of the type {type(reader).__name__}, expected Sounds for a list"
+            )
+        files = [(folder or reader.root) / name for name in trials.names]
+        for where, file in zip(trials.where, files, strict=True):
+            if not file.is_file():
+                raise InputError(f"{where} {file}, which is not there, expected a sound file")
+        vectors = self._of_files(_cut(reader, seconds), files)
+        scores = (cohort or Cohort()).pairs(vectors, trials.first, trials.second)
+        return Trials(scores, trials.speakers[trials.first], trials.speakers[trials.second])
+
+    def cohort(self, nearest: int) -> Cohort:
+        """The voices of the training part, to normalize scores by.
+
+        Args:
+            nearest: how many of them count for a recording.
+        """
+        speakers, vectors = self.part("train")
+        return Cohort.of(speakers, vectors, nearest)
+
+    def calibrate(self, trials: Trials, false_acceptance: float, cohort: Cohort, source: str) -> Calibration:
+        """What scores mean, learned from trials, and written into the run folder for its owner alone.
 
         The speakers of the validation part are those of the training part, whom the model knows well: among strangers a
         threshold lets through more than it says.
+
+        Args:
+            trials: scored with the cohort. source: what they are, in words.
+
+        Raises:
+            InputError: trials without a pair of one speaker, or of two.
         """
         if not 0 < false_acceptance < 1:
             raise InputError(f"the false acceptance is {false_acceptance}, expected a part between 0 and 1")
-        found = Calibration.of(self.trials("validation"), false_acceptance)
-        text = json.dumps({"model": self.identity} | asdict(found), indent=1)
-        save(self.run.folder / CALIBRATION, text + "\n")
+        if not trials.targets.any():
+            raise InputError(
+                f"the {source} has no two recordings of one person, expected some to choose a threshold on: "
+                "`regard speaker calibrate` takes another --part, or --trials of other recordings"
+            )
+        found = Calibration.of(trials, false_acceptance, cohort, source)
+        write_atomically(self.run.folder / CALIBRATION, found.to_json(self.identity).encode(), 0o600)
         return found
 
-    def calibration(self) -> Calibration:
-        """What `calibrate` wrote; where nothing is written, as for one false acceptance in a hundred.
+    def written_calibration(self) -> Calibration | None:
+        """What `calibrate` wrote; None where nothing is written.
 
         Raises:
             InputError: a file that was altered, or that belongs to other weights.
         """
         path = self.run.folder / CALIBRATION
-        if not path.exists():
-            return self.calibrate(0.01)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            model = values.pop("model")
-            found = Calibration(**{name: float(value) for name, value in values.items()})
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{path} is no calibration, expected what `regard speaker calibrate` wrote") from None
-        if model != self.identity:
-            raise InputError(f"{path} belongs to other weights, expected `regard speaker calibrate` to be run again")
+            text = path.read_bytes().decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        return Calibration.from_json(text, str(path), self.identity, self.width)
+
+    def calibration(self) -> Calibration:
+        """What `calibrate` wrote; where nothing is written, as for one false acceptance in a hundred of the validation part."""
+        found = self.written_calibration()
+        if found is None:
+            found = self.calibrate(self.trials("validation"), 0.01, Cohort(), "validation part")
         return found
+
+
+class _Pieces:
+    """The examples of a part, those that are too long in equal pieces.
+
+    Args:
+        part: the examples.
+    """
+
+    def __init__(self, part: Dataset) -> None:
+        self._part = part
+        self._held: tuple[int, Example] | None = None
+        self._pieces: list[tuple[int, int, int]] = []
+        self.of: list[tuple[int, int]] = []
+        """For each example its first piece, and the one behind its last."""
+        self.lengths: list[int] = []
+        for n, length in enumerate(part.lengths):
+            count = max(1, ceil(length / _LONGEST))
+            self.of.append((len(self._pieces), len(self._pieces) + count))
+            self._pieces += [(n, k, count) for k in range(count)]
+            self.lengths += [length * (k + 1) // count - length * k // count for k in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __getitem__(self, index: int, /) -> Example:
+        n, k, count = self._pieces[index]
+        if self._held is None or self._held[0] != n:
+            self._held = n, self._part[n]
+        example = self._held[1]
+        # What is read may have another length than its header told.
+        length = len(example.values)
+        return replace(example, values=example.values[length * k // count : length * (k + 1) // count])
+
+
+def _cut(reader: Any, seconds: float) -> Any:
+    """A reader of sounds as they were recorded, uncut or cut to so many seconds."""
+    usual = type(reader)()
+    plain = {name: getattr(usual, name) for name in _VARIED if hasattr(reader, name)}
+    if not seconds:
+        return replace(reader, **plain)
+    if not seconds * FRAMES_PER_SECOND >= _SHORTEST:
+        raise InputError(f"--seconds is {seconds}, expected 0 or at least {_SHORTEST / FRAMES_PER_SECOND}")
+    return replace(reader, **plain | {"train_crop": seconds, "crop": seconds})
+
+
+_VARIED = ("train_crop", "speed", "reverberation", "noise", "mask")
+
+
+def _check_voice(reader: Sounds, path: Path) -> None:
+    """Refuses what is next to silent, also where the run keeps frames without voice."""
+    if not reader.voice.detect:
+        voiced = int(voiced_frames(path, replace(reader.voice, detect=True)).sum())
+        if voiced < _SHORTEST:
+            found = f"{path} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
+            raise InputError(f"{found}, expected at least {_SHORTEST / FRAMES_PER_SECOND} s to know a voice by")

@@ -1,0 +1,120 @@
+"""Normalized scores, what is kept of them, and what decisions become."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regard.errors import InputError
+from regard.speaker.calibration import Calibration, Cohort, adaptive_norm
+from regard.speaker.rates import Trials, equal_error_rate, rates
+from regard.speaker.vectors import cosines, mean_directions
+
+MODEL = "a" * 64
+
+
+def voices(speakers: int, each: int, seed: int = 0, width: int = 12) -> tuple[list[str], np.ndarray]:
+    """Recordings around a direction of each speaker's own."""
+    generator = np.random.default_rng(seed)
+    places = np.repeat(np.arange(speakers), each)
+    own = generator.normal(size=(speakers, width))[places] + 0.5 * generator.normal(size=(len(places), width))
+    return [f"s{n:03}" for n in places], own.astype(np.float32)
+
+
+@given(st.integers(0, 1000), st.integers(2, 9))
+def test_the_norm_is_the_formula_over_sorted_scores(seed, nearest):
+    """By loops: the nearest voice of the cohort is left out, the next ones give mean and deviation."""
+    generator = np.random.default_rng(seed)
+    cohort = Cohort(generator.normal(size=(7, 4)).astype(np.float32), nearest)
+    a, b = generator.normal(size=(3, 4)), generator.normal(size=(2, 4))
+    found = cohort.scores(a, b)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            s, parts = cosines([x], [y])[0, 0], []
+            for side in (x, y):
+                top = sorted(cosines([side], cohort.vectors)[0], reverse=True)[1 : 1 + nearest]
+                parts.append((s - np.mean(top)) / np.std(top))
+            assert found[i, j] == pytest.approx(sum(parts) / 2)
+
+
+def test_pairs_are_entries_of_the_scores():
+    _, x = voices(6, 4)
+    first, second = (np.random.default_rng(n).integers(0, len(x), 70) for n in (1, 2))
+    for cohort in (Cohort(), Cohort(voices(9, 1, 5)[1], 4)):
+        np.testing.assert_allclose(cohort.pairs(x, first, second), cohort.scores(x, x)[first, second], rtol=1e-9)
+
+
+def test_a_cohort_does_not_mind_the_speaker_in_it():
+    """Whether a recording's own voice is in the cohort changes nothing as long as it is the nearest one."""
+    _, x = voices(8, 1, 3)
+    own = cosines(x[:1], x)
+    assert own.argmax() == 0
+    kept, missing = adaptive_norm([[0.3]], own, own, 6, 1), adaptive_norm([[0.3]], own[:, 1:], own[:, 1:], 6, 0)
+    assert kept == pytest.approx(missing)
+
+
+def test_a_norm_helps_where_recordings_differ_in_how_alike_they_are_to_all():
+    """Half of the voices lie near a common direction: their impostors score high, and one threshold fits nobody."""
+    speakers, x = voices(40, 4)
+    crowd = np.arange(len(x)) // 4 % 2 == 0
+    x[crowd, 0] += 4
+    names, others = voices(60, 2, 7)
+    others[np.arange(120) // 2 % 2 == 0, 0] += 4
+    cohort = Cohort.of(names, others, 20)
+    plain, normalized = Trials.of_pairs(x, speakers), Trials.of_pairs(x, speakers, cohort.scores)
+    errors = [equal_error_rate(rates(each.scores, each.targets)) for each in (plain, normalized)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_a_cohort_has_one_voice_for_each_speaker():
+    speakers, x = voices(5, 3)
+    cohort = Cohort.of(speakers, x, 3)
+    np.testing.assert_array_equal(cohort.vectors, mean_directions(speakers, x)[1])
+    assert len(cohort.vectors) == 5
+    for count, nearest in ((2, 2), (5, 1)):
+        with pytest.raises(InputError, match="expected at least 3 voices and 2 that count"):
+            Cohort.of(*voices(count, 2), nearest)
+
+
+@pytest.mark.parametrize("cohort", [Cohort(), Cohort(voices(9, 1)[1], 4)], ids=["cosines", "normalized"])
+def test_what_is_kept_is_what_was_learned(cohort):
+    speakers, x = voices(8, 4, 1)
+    made = Calibration.of(Trials.of_pairs(x, speakers, cohort.scores), 0.05, cohort, "validation part")
+    again = Calibration.from_json(made.to_json(MODEL), "file", MODEL, 12)
+    for name in ("slope", "offset", "threshold", "false_acceptance", "miss", "source"):
+        assert getattr(again, name) == getattr(made, name)
+    np.testing.assert_array_equal(again.cohort.scores(x, x), cohort.scores(x, x))
+    assert speakers[0] not in made.to_json(MODEL)
+
+
+def test_an_altered_calibration_is_refused():
+    speakers, x = voices(8, 4, 1)
+    cohort = Cohort(voices(9, 1)[1], 4)
+    values = json.loads(Calibration.of(Trials.of_pairs(x, speakers), 0.05, cohort).to_json(MODEL))
+    altered = [
+        {"threshold": None},
+        {"slope": float("nan")},
+        {"cohort": {}},
+        {"cohort": values["cohort"] | {"voices": 8}},
+        {"cohort": values["cohort"] | {"vectors": "!"}},
+        {"cohort": values["cohort"] | {"nearest": 1}},
+    ]
+    for each in altered:
+        with pytest.raises(InputError, match="file is no calibration"):
+            Calibration.from_json(json.dumps(values | each), "file", MODEL, 12)
+    for text in ("", "[]", "{}", "nonsense"):
+        with pytest.raises(InputError, match="file is no calibration"):
+            Calibration.from_json(text, "file", MODEL, 12)
+    with pytest.raises(InputError, match="belongs to other weights"):
+        Calibration.from_json(json.dumps(values), "file", "b" * 64, 12)
+
+
+def test_a_threshold_that_no_score_may_reach_is_still_a_number():
+    """The highest score is one of two speakers, and fewer of them than one may pass."""
+    trials = Trials(np.array([0.1, 0.5, 0.9]), np.array(["a", "a", "a"]), np.array(["b", "a", "b"]))
+    found = Calibration.of(trials, 0.01)
+    assert 0.9 < found.threshold < 0.9001
+    assert found.miss == 1.0
+    json.loads(found.to_json(MODEL), parse_constant=pytest.fail)
