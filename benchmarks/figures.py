@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from benchmarks.charts import scaling
+from benchmarks.speaker_charts import margins, pooling, trade_offs
 from regard.attention.drawing import matrix, on_grid, plot
 from regard.attention.spec import parse
 
@@ -111,7 +112,15 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axis.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=SOFT, linewidth=1.6))
 
 
-FIGURES = {"patterns": patterns, "papers": papers, "overview": overview, "scaling": scaling}
+FIGURES = {
+    "patterns": patterns,
+    "papers": papers,
+    "overview": overview,
+    "scaling": scaling,
+    "speaker-trade-offs": trade_offs,
+    "speaker-margins": margins,
+    "speaker-pooling": pooling,
+}
 
 
 def main() -> int:
