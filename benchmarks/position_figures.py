@@ -83,9 +83,10 @@ def _said(attend: Attend, given: list[Tensor], layout: Layout, only_bias: bool) 
         rows = torch.arange(b * length, (b + 1) * length)
         pairs = Pairs(layout, layout, rows[:, None], rows[None, :])
         parameters = attention.prepare(dict(attend.learned), lambda: length - 1)
-        scores = attention.tile(q[:, rows], k[:, rows], pairs, parameters)
-        if only_bias:
-            scores = scores - attention.score.tile(q[:, rows], k[:, rows], parameters, pairs)
+        if only_bias and attention.bias is not None:
+            scores = attention.bias_scale(q.shape[-1]) * attention.bias.tile_score_bias(q[:, rows], pairs, parameters)
+        else:
+            scores = attention.tile(q[:, rows], k[:, rows], pairs, parameters)
         total = total + scores.movedim(0, -1) / layout.sets
     return total
 
