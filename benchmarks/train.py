@@ -168,6 +168,27 @@ def parts(experiment: Experiment) -> tuple[list[Example], list[Example]]:
     return [train[i] for i in range(len(train))], [test[i] for i in range(len(test))]
 
 
+def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what is new of their models; further models come before the simple ones, which have no seeds."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in [*rows, *new]:
+        found[row["model"]] = found.get(row["model"], {}) | row
+    return sorted(found.values(), key=lambda row: "seeds" not in row)
+
+
+def report(name: str, folder: Path, seeds: int | None = None, only: str | None = None) -> None:
+    """Trains and evaluates a case, or one variant of it, and writes its result."""
+    case = CASES[name]
+    chosen = [only] if only else list(case.variants)
+    rows = [measure(name, variant, seeds or case.seeds, folder / name) for variant in chosen]
+    if only:
+        rows = merged(json.loads((RESULTS / f"{name}.json").read_text())["rows"], rows)
+    else:
+        simple = BASELINES[name](parts(RECIPES[name].experiment()))
+        rows += [{"model": model, "metric": "accuracy", "mean": round(each, 4)} for model, each in simple.items()]
+    write(name, {"case": name, "data": case.data, "split": case.split, "rows": rows, "machine": machine()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=CASES)
@@ -175,26 +196,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
-    case = CASES[options.case]
-    seeds = options.seeds or case.seeds
-    chosen = [options.only] if options.only else list(case.variants)
-    rows = [measure(options.case, variant, seeds, options.folder / options.case) for variant in chosen]
-    if options.only:
-        result = json.loads((RESULTS / f"{options.case}.json").read_text())
-        rows = merged(result["rows"], rows)
-    else:
-        simple = BASELINES[options.case](parts(RECIPES[options.case].experiment()))
-        rows += [{"model": name, "metric": "accuracy", "mean": round(each, 4)} for name, each in simple.items()]
-    write(
-        options.case,
-        {"case": options.case, "data": case.data, "split": case.split, "rows": rows, "machine": machine()},
-    )
-
-
-def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with those of the same models replaced; those of further models come before the simple ones, which have no seeds."""
-    found = {row["model"]: row for row in [*rows, *new]}
-    return sorted(found.values(), key=lambda row: "seeds" not in row)
+    report(options.case, options.folder, options.seeds, options.only)
 
 
 if __name__ == "__main__":
