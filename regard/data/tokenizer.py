@@ -118,8 +118,24 @@ def _learn_pieces(
     pieces.train_from_iterator((text.translate(gone) for text in texts), trainer)
     # As an added token the unknown's name in a text would be taken for it.
     form = json.loads(pieces.to_str()) | {"added_tokens": []}
-    ids = pieces.get_vocab()
+    if tokens == "unigram":
+        form["model"]["vocab"] = _settled(form["model"]["vocab"])
+        return {"token": tuple(piece for piece, _ in form["model"]["vocab"])}, json.dumps(form, ensure_ascii=False)
+    ids = form["model"]["vocab"]
     return {"token": tuple(sorted(ids, key=ids.__getitem__))}, json.dumps(form, ensure_ascii=False)
+
+
+def _settled(scores: list[list[Any]]) -> list[list[Any]]:
+    """Pieces with their logarithmic probabilities, the same each time: the library's order, and its last digits, are chance.
+
+    So is which of the characters that no piece needs gets which of the lowest scores, 0.0001 apart: all get the lowest.
+    """
+    unknown, *rest = scores
+    single = sum(len(piece) == 1 for piece, _ in rest)
+    lowest = min((score for _, score in rest), default=0.0)
+    bound = lowest + 1e-4 * (single + 0.5)
+    settled = [[piece, round(lowest if len(piece) == 1 and score < bound else score, 6)] for piece, score in rest]
+    return [unknown, *sorted(settled, key=lambda entry: (-entry[1], entry[0]))]
 
 
 def tokenizer(tokens: Tokens, encoding: Encoding) -> Tokenizer:
