@@ -56,24 +56,21 @@ def speed() -> None:
     order = BudgetSampler(part.lengths, experiment.training.batch_vectors, seed=0, shuffle=True)
     batches = list(islice(iter(loader(part, order)), BATCHES))
     words = sum(len(batch["inputs"].values) for batch in batches)
-    steps = {}
+    steps, rows = {}, []
     for variant, changes in case.variants.items():
         options = {name: value for name, value in changes.items() if name != "epochs"}
         model = replace(experiment.model, **options).build(encoding)
-        steps[variant] = _steps(model, experiment.task.build(model.width, encoding))
-    found = {variant: {"training": 0.0, "predicting": 0.0} for variant in steps}
+        task = experiment.task.build(model.width, encoding)
+        steps[variant] = _steps(model, task)
+        parameters = sum(each.numel() for module in (model, task) for each in module.parameters())
+        rows.append({"model": variant, "parameters": parameters, "words per second": dict.fromkeys(steps[variant], 0)})
     for _ in range(REPEATS):
-        for variant, ways in steps.items():
-            for way, step in ways.items():
-                found[variant][way] = max(found[variant][way], words / _seconds(step, batches))
+        for row in rows:
+            for way, step in steps[row["model"]].items():
+                rate = round(words / _seconds(step, batches))
+                row["words per second"][way] = max(row["words per second"][way], rate)
     result = json.loads((RESULTS / "tagging.json").read_text())
-    new = [
-        {"model": variant, "words per second": {way: round(rate) for way, rate in each.items()}}
-        for variant, each in found.items()
-    ]
-    known = {row["model"] for row in result["rows"]}
-    rows = train.merged(result["rows"], [row for row in new if row["model"] in known])
-    write("tagging", result | {"rows": rows})
+    write("tagging", result | {"rows": train.merged(result["rows"], rows)})
 
 
 def _steps(model: nn.Module, task: Any) -> dict[str, Callable[[dict[str, Any]], None]]:

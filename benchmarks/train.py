@@ -169,11 +169,11 @@ def parts(experiment: Experiment) -> tuple[list[Example], list[Example]]:
 
 
 def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with what is new of their models; further models come before the simple ones, which have no seeds."""
+    """The rows with what is new of their models; further models come before the simple ones, which count no parameters."""
     found: dict[str, dict[str, Any]] = {}
     for row in [*rows, *new]:
         found[row["model"]] = found.get(row["model"], {}) | row
-    return sorted(found.values(), key=lambda row: "seeds" not in row)
+    return sorted(found.values(), key=lambda row: "parameters" not in row)
 
 
 def report(name: str, folder: Path, seeds: int | None = None, only: str | None = None) -> None:
