@@ -1,0 +1,192 @@
+"""`regard vectors`: learn word vectors from text, ask for neighbors and analogies, measure and draw them."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from regard.cli.options import parse, parser
+from regard.cli.table import print_table
+from regard.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from regard.vectors.scoring import Score
+
+__all__ = ["run"]
+
+_DESCRIPTION = """Word vectors:
+
+  regard vectors train TEXT... --out FILE       learn them from files or folders of text, novels (the published set), or -
+  regard vectors nearest FILE WORD...           the words nearest to each
+  regard vectors analogy FILE A B C             what is to C as B is to A
+  regard vectors evaluate FILE...               agreement with people, and analogies, each with its coverage
+  regard vectors draw FILE --out PICTURE        a picture of words by kind
+
+FILE ends in .txt or .vec (word2vec's text format), .bin (its binary format) or .safetensors."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    options = parser("vectors", _DESCRIPTION)
+    options.add_argument("action", metavar="ACTION", help=", ".join(_ACTIONS))
+    options.add_argument("operands", metavar="TEXT | FILE | WORD", nargs="*", help="what the action takes")
+    options.add_argument("--out", type=str, default="", metavar="FILE", help="to write, for train and draw")
+    options.add_argument(
+        "--method",
+        type=str,
+        default="skip-gram",
+        help="skip-gram, cbow, counts, ppmi, next-word, auto-encoder, variational",
+    )
+    options.add_argument("--width", type=int, default=100, help="of the vectors")
+    options.add_argument("--window", type=int, default=5, help="words on each side; for next-word, words before")
+    options.add_argument(
+        "--epochs", type=int | None, default=None, help="passes over the text; the method's own if not given"
+    )
+    options.add_argument("--minimum_count", type=int, default=5, help="rarer words get no vector")
+    options.add_argument("--vocabulary", type=int | None, default=None, help="only so many words, the most frequent")
+    options.add_argument(
+        "--tokens",
+        type=Literal["words", "spaces"],
+        default="words",
+        help="runs of letters, or what stands between spaces",
+    )
+    options.add_argument("--lines", type=bool, default=False, help="each line of text is a text of its own")
+    options.add_argument("--threads", type=int, default=2, help="of train; with one, the seed decides all")
+    options.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    options.add_argument("--count", type=int, default=10, help="neighbors to show")
+    options.add_argument(
+        "--kinds", type=str, default="", metavar="FILE", help="words to draw: lines `: kind`, words below each"
+    )
+    options.add_argument("--only", type=str, default="", metavar="KIND,...", help="kinds to draw; all if not given")
+    options.add_argument("--most", type=int, default=20, help="words of each kind to draw")
+    options.add_argument("--by", type=Literal["pca", "tsne"], default="pca", help="how two dimensions are made")
+    options.add_argument(
+        "--pairs", type=str, default="", metavar="FILE", help="evaluate on these pairs too: two words and a number"
+    )
+    chosen = parse(options, arguments)
+    if chosen.action not in _ACTIONS:
+        raise InputError(f"vectors does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
+    act, least, most, wanted = _ACTIONS[chosen.action]
+    if not least <= len(chosen.operands) <= most:
+        raise InputError(f"vectors {chosen.action} is given {len(chosen.operands)} operands, expected {wanted}")
+    for name in ("count", "most"):
+        if chosen[name] < 1:
+            raise InputError(f"--{name} is {chosen[name]}, expected at least 1")
+    return act(chosen)
+
+
+def _train(chosen: Any) -> int:
+    from regard.data.registry import locate
+    from regard.vectors.corpus import read_corpus
+    from regard.vectors.files import save
+    from regard.vectors.methods import Options, learn
+
+    out = _output(chosen, "a file of word vectors to write")
+    options = Options(chosen.method, chosen.width, chosen.window, chosen.epochs, chosen.seed, chosen.threads)
+    sources = [locate(name) if name == "novels" and not Path(name).exists() else Path(name) for name in chosen.operands]
+    corpus = read_corpus(sources, chosen.tokens, chosen.minimum_count, chosen.vocabulary, chosen.lines)
+    print(f"{corpus.length:,} words, {len(corpus.words):,} distinct", file=sys.stderr)
+    save(learn(corpus, options, lambda line: print(line, file=sys.stderr, flush=True)), out)
+    print(out)
+    return 0
+
+
+def _output(chosen: Any, expected: str) -> Path:
+    if not chosen.out:
+        raise InputError(f"vectors {chosen.action} is given no --out, expected {expected}")
+    out = Path(chosen.out)
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder, expected {expected}")
+    # Before the work, lest it is lost.
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written: {error.strerror}") from None
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out {out} cannot be written, expected a folder that can be written to")
+    return out
+
+
+def _nearest(chosen: Any) -> int:
+    from regard.vectors.files import load
+
+    file, *words = chosen.operands
+    vectors = load(file)
+    found = [vectors.nearest(word, chosen.count) for word in words]
+    for word, near in zip(words, found, strict=True):
+        print_table(["word", "cosine"], [(name, f"{cosine:.3f}") for name, cosine in near], f"nearest to {word}")
+    return 0
+
+
+def _analogy(chosen: Any) -> int:
+    from regard.vectors.files import load
+
+    file, a, b, c = chosen.operands
+    found = load(file).analogy(a, b, c, chosen.count)
+    print_table(["word", "cosine"], [(name, f"{cosine:.3f}") for name, cosine in found], f"{a} : {b} = {c} : ?")
+    return 0
+
+
+def _evaluate(chosen: Any) -> int:
+    from regard.data.registry import locate
+    from regard.vectors.files import load
+    from regard.vectors.scoring import ANALOGIES, SIMILARITIES, analogies, read_analogies, similarity, total
+
+    named = {Path(chosen.pairs).name: Path(chosen.pairs)} if chosen.pairs else {}
+    folder = locate("word-vectors")
+    pairs = {name: folder / file for name, file in SIMILARITIES.items()} | named
+    questions = read_analogies(folder / ANALOGIES)
+    for file in chosen.operands:
+        vectors = load(file)
+        rows = [_row(name, "Spearman", similarity(vectors, path)) for name, path in pairs.items()]
+        kinds = analogies(vectors, questions)
+        rows.append(_row("analogies", "accuracy", total(kinds)))
+        rows += [_row(f"  {kind}", "accuracy", score) for kind, score in kinds.items() if score.used]
+        print_table(
+            ["set", "measure", "value", "covered", "of"],
+            rows,
+            f"{file}: {len(vectors):,} words, {vectors.width} numbers each",
+        )
+    return 0
+
+
+def _row(name: str, measure: str, score: Score) -> tuple[str, ...]:
+    value = "-" if math.isnan(score.value) else f"{score.value:.3f}"
+    return name, measure, value, f"{score.coverage:.1%}", f"{score.total:,}"
+
+
+def _draw(chosen: Any) -> int:
+    from regard.data.registry import locate
+    from regard.vectors.drawing import chosen as rows_of
+    from regard.vectors.drawing import plot, read_kinds
+    from regard.vectors.files import load
+    from regard.vectors.scoring import ANALOGIES
+
+    out = _output(chosen, "a picture to write, such as words.png")
+    kinds = read_kinds(Path(chosen.kinds) if chosen.kinds else locate("word-vectors") / ANALOGIES)
+    vectors = load(chosen.operands[0])
+    figure = plot(
+        vectors,
+        rows_of(vectors, kinds, chosen.most, [name for name in chosen.only.split(",") if name]),
+        chosen.by,
+        chosen.seed,
+    )
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if out.suffix[1:] not in known:
+        raise InputError(f"--out is {chosen.out!r}, expected a name that ends in one of {', '.join(known)}")
+    figure.savefig(out, dpi=150)
+    print(out)
+    return 0
+
+
+_MANY = 1 << 20
+_ACTIONS: dict[str, tuple[Callable[[Any], int], int, int, str]] = {
+    "train": (_train, 1, _MANY, "files or folders of text, novels, or - for standard input"),
+    "nearest": (_nearest, 2, _MANY, "a file of vectors and at least one word"),
+    "analogy": (_analogy, 4, 4, "a file of vectors and three words"),
+    "evaluate": (_evaluate, 1, _MANY, "at least one file of vectors"),
+    "draw": (_draw, 1, 1, "a file of vectors"),
+}

@@ -1,0 +1,104 @@
+"""Every way to make word vectors from a text, by name: what `regard vectors train` offers and the benchmark compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from regard.errors import InputError, check_numbers, nearest
+from regard.vectors.corpus import Corpus
+from regard.vectors.counts import cooccurrence, ppmi, svd_vectors
+from regard.vectors.predict import Prediction, Progress, train
+from regard.vectors.words import WordVectors
+
+__all__ = ["METHODS", "Options", "learn"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the methods share; epochs that are None leave a method its own number.
+
+    Args:
+        method: one of `METHODS`. width: of the vectors. window: words on each side; for `next-word`, words before.
+        epochs: passes over the text, or over the counts. seed: of all that is drawn. threads: of skip-gram and CBOW.
+        contexts: columns of the counts that the auto-encoders learn.
+    """
+
+    method: str = "skip-gram"
+    width: int = 100
+    window: int = 5
+    epochs: int | None = None
+    seed: int = 0
+    threads: int = 1
+    contexts: int = 5000
+
+    def __post_init__(self) -> None:
+        check_numbers("vectors", self, "width", "window", "threads", "contexts", least=1)
+        check_numbers("vectors", self, "seed", least=0)
+        if self.epochs is not None:
+            check_numbers("vectors", self, "epochs", least=1)
+        if self.method not in METHODS:
+            raise InputError(f"there is no method {self.method!r}: {nearest(self.method, METHODS)}")
+
+
+Told = Callable[[str], None]
+
+
+def learn(corpus: Corpus, options: Options, told: Told | None = None) -> WordVectors:
+    """Word vectors by the method that the options name; `told` hears a line of progress after each epoch."""
+    _, method = METHODS[options.method]
+    return WordVectors(corpus.words, method(corpus, options, told or (lambda line: None)))
+
+
+def _prediction(corpus: Corpus, options: Options, told: Told) -> Any:
+    model: Any = options.method
+    wanted = Prediction(model, options.width, options.window, seed=options.seed)
+    if options.epochs is not None:
+        wanted = replace(wanted, epochs=options.epochs)
+
+    def line(each: Progress) -> None:
+        rate = each.words / each.seconds
+        told(f"epoch {each.epoch + 1} of {wanted.epochs}: loss {each.loss:.4f}, {rate:,.0f} words per second")
+
+    return train(corpus, wanted, options.threads, line).inputs
+
+
+def _counts(corpus: Corpus, options: Options, told: Told) -> Any:
+    counts = cooccurrence(corpus, options.window)
+    told(f"{counts.nnz:,} pairs of words were seen near one another")
+    matrix = ppmi(counts) if options.method == "ppmi" else counts
+    return svd_vectors(matrix, options.width, options.seed)[0]
+
+
+def _epochs(told: Told, total: int) -> Callable[[int, float], None]:
+    return lambda epoch, loss: told(f"epoch {epoch + 1} of {total}: loss {loss:.4f}")
+
+
+def _next_word(corpus: Corpus, options: Options, told: Told) -> Any:
+    from regard.vectors.learned import NextWordOptions, next_word_vectors
+
+    wanted = NextWordOptions(options.width, options.window, seed=options.seed)
+    wanted = replace(wanted, epochs=options.epochs or wanted.epochs)
+    return next_word_vectors(corpus, wanted, _epochs(told, wanted.epochs))
+
+
+def _auto_encoder(corpus: Corpus, options: Options, told: Told) -> Any:
+    from regard.vectors.learned import Encoding, encoded_vectors
+
+    wanted = Encoding("variational" if options.method == "variational" else "plain", options.width, seed=options.seed)
+    wanted = replace(wanted, epochs=options.epochs or wanted.epochs)
+    matrix = ppmi(cooccurrence(corpus, options.window, options.contexts))
+    return encoded_vectors(matrix, wanted, _epochs(told, wanted.epochs))
+
+
+METHODS: dict[str, tuple[str, Callable[[Corpus, Options, Told], Any]]] = {
+    "skip-gram": ("each word from each word of its window, against drawn words", _prediction),
+    "cbow": ("each word from the mean of its window, against drawn words", _prediction),
+    "counts": ("words seen near one another, counted; truncated SVD", _counts),
+    "ppmi": ("their positive pointwise mutual information; truncated SVD", _counts),
+    "next-word": ("a network that predicts the next word from those before", _next_word),
+    "auto-encoder": ("the bottleneck of a network that gives back rows of the PPMI", _auto_encoder),
+    "variational": ("the same, with a bottleneck that is drawn from a normal distribution", _auto_encoder),
+}
+"""By name: one line that says what the vectors are, and how they are made."""
