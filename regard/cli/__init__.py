@@ -26,6 +26,10 @@ COMMANDS = {
         "enroll | identify | verify | list | export | remove | calibrate | evaluate",
         "voices: keep them, say whose one is, refuse strangers",
     ),
+    "vectors": (
+        "train | nearest | analogy | evaluate | draw",
+        "word vectors from plain text: learn them, ask them, measure and draw them",
+    ),
     "explain": ("[RUN INPUT]", "one output vector by its numbers: query, keys, scores, weights, values, sum"),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
     "data": ("list | get NAME", "where each data set comes from, its licence, its checksum"),
