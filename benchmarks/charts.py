@@ -1,4 +1,4 @@
-"""Charts of the attention benchmark: time and peak memory against length, from the committed results."""
+"""Charts from the committed results: attention's time and memory against length, and what mixers remember and take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import RESULTS
 
-__all__ = ["scaling"]
+__all__ = ["mixers", "scaling"]
 
 INK, SOFT, ACCENT = "#30343f", "#c9ced6", "#2f6db5"
 HUES = ("#c8553d", "#588157", "#8a5a9e")
@@ -48,6 +48,28 @@ def scaling() -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("ms, forward and backward", color=INK)
     axes[1, 0].set_ylabel("peak MB above the inputs", color=INK)
+    return figure
+
+
+def mixers() -> Figure:
+    """Which mixers still hear a clue that lies so far back, and the time that each takes for a vector of a longer set."""
+    figure, (heard, time) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for axis, name, entry in (
+        (heard, "mixers-probe", "accuracy at distance"),
+        (time, "mixers-lengths", "microseconds per vector, of"),
+    ):
+        path = RESULTS / f"{name}.json"
+        rows = json.loads(path.read_text())["rows"] if path.exists() else []
+        for row, hue in zip(rows, (*HUES, "#b58a2f", "#4a9d9c", ACCENT), strict=False):
+            points = [(int(x), y) for x, y in row[entry].items()]
+            chance = row["mixer"] == "chance"
+            _curve(axis, points, ":" if chance else "o-", INK if chance else hue, row["mixer"])
+        axis.set_xscale("log", base=2)
+        axis.legend(fontsize=8, frameon=False)
+        axis.grid(color=SOFT, linewidth=0.5)
+        axis.spines[["top", "right"]].set_visible(False)
+    heard.set(xlabel="vectors from the clue to the question", ylabel="accuracy", ylim=(0, 1.03))
+    time.set(xlabel="vectors in the set", ylabel="microseconds per vector, forward and backward", yscale="log")
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from benchmarks.charts import scaling
+from benchmarks.charts import mixers, scaling
 from benchmarks.speaker_charts import margins, pooling, trade_offs
 from regard.attention.drawing import matrix, on_grid, plot
 from regard.attention.spec import parse
@@ -117,6 +117,7 @@ FIGURES = {
     "papers": papers,
     "overview": overview,
     "scaling": scaling,
+    "mixers": mixers,
     "speaker-trade-offs": trade_offs,
     "speaker-margins": margins,
     "speaker-pooling": pooling,
