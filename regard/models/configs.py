@@ -41,6 +41,8 @@ class Encoder:
         word_dropout: probability to take an id for the unknown one, while training
         characters: width of the vectors made from characters, where the data have some; 0 means none
         embedding_deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn
+        vectors: file of word vectors, as `regard vectors train` writes, that the words' embedding begins with; a trained run does
+            without it. Empty for none
         step: so many neighboring vectors become one at the beginning
         class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take
     """
@@ -62,6 +64,7 @@ class Encoder:
     word_dropout: float = 0.0
     characters: int = 0
     embedding_deviation: float = 1.0
+    vectors: str = ""
     step: int = 1
     class_vector: bool = False
 

@@ -22,6 +22,7 @@ from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.models.configs import Encoder, attention_of
 from regard.sets import VectorSets
+from regard.vectors.initial import begin_with
 
 __all__ = ["EncoderModel"]
 
@@ -38,6 +39,12 @@ class EncoderModel(nn.Module):
             if sizes
             else Pointwise(encoding.width, config.width)
         )
+        self.vectors, self.deviation = config.vectors, config.embedding_deviation
+        self.words = next(iter(encoding.vocabularies.values())) if list(encoding.vocabularies)[:1] == ["word"] else ()
+        if self.vectors and not self.words:
+            raise InputError(
+                f"model.vectors is {self.vectors!r} and the data have no words, expected data read as words"
+            )
         alphabet = len(encoding.vocabularies.get("character", ()))
         self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
         self.join = nn.Linear(config.width + config.characters, config.width) if self.spell is not None else None
@@ -58,6 +65,12 @@ class EncoderModel(nn.Module):
             for n in range(config.layers)
         ]
         self.stack = Stack(blocks, config.width, final_norm=config.norm == "pre")
+
+    def begin(self) -> None:
+        """Before training: the words' embedding takes the vectors of the file that the configuration names, if it names one."""
+        if self.vectors and isinstance(self.embed, Embed):
+            table: Any = self.embed.tables[0]
+            begin_with(table.weight, self.words, self.vectors, self.deviation)
 
     @staticmethod
     def _positions(config: Encoder, encoding: Encoding) -> nn.Module:

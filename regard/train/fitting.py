@@ -57,6 +57,9 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     encoding = Encoding.load(folder) if begun else experiment.data.fit()
     parts = _Parts(experiment, encoding)
     model = experiment.model.build(encoding)
+    # What a checkpoint holds has begun already; a killed run without one begins anew.
+    if getattr(model, "vectors", "") and not (begun and newest(folder / "checkpoints")[0]):
+        model.begin()
     task = experiment.task.build(model.width, encoding)
     task.observe(targets_of(parts.train))
     if _rank() == 0:
