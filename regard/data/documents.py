@@ -134,7 +134,8 @@ def to_read(source: str, columns: Columns, one_per_line: bool) -> Iterator[Docum
     path = Path(source)
     suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     wordy = len(source.split()) > 1 or (not source.isascii() and not path.suffix)
-    if wordy and (len(source) > 255 or not path.exists()):
+    # No file has a longer name.
+    if len(path.name) > 255 or (wordy and not path.exists()):
         yield Document(source.strip(), None, source.strip(), "the text")
     elif path.is_dir():
         for file in sorted(path.rglob("*.txt")):
