@@ -22,6 +22,7 @@ import statistics
 import tarfile
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,14 @@ class Speller(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """`[t]` for sets of letters, `[sets, length]`."""
-        layout = Layout.of_lengths([ids.shape[1]] * ids.shape[0])
-        out: Tensor = self.head(self.encoder({"inputs": VectorSets(ids.flatten(), layout)}).values)
+        out: Tensor = self.head(self.encoder({"inputs": VectorSets(ids.flatten(), _layout(*ids.shape))}).values)
         return out[:, 0]
+
+
+@lru_cache(maxsize=8)
+def _layout(sets: int, length: int) -> Layout:
+    """One for all batches of these sizes, with all that is derived from it."""
+    return Layout.of_lengths([length] * sets)
 
 
 def letters(part: str) -> Letters:
@@ -157,7 +163,7 @@ def train(method: str, seed: int) -> tuple[Speller, float]:
     """The model and the seconds that it took."""
     torch.manual_seed(seed)
     model, (ids, ends) = Speller(method), cut(letters("train"), LENGTH)
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
     order, begin = torch.randperm(len(ids))[: STEPS * SETS].split(SETS), time.perf_counter()
     for chosen in order:
