@@ -17,9 +17,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.baselines import BASELINES
 from benchmarks.machine import RESULTS, machine, write
+from regard.data.documents import Columns, read_documents
 from regard.data.examples import Example, Listed
+from regard.data.registry import locate
+from regard.data.text import Texts
 from regard.recipes import RECIPES
 from regard.train import Experiment, Run, fit
 from regard.train.card import read_facts
@@ -27,13 +32,13 @@ from regard.train.scoring import run as outputs
 
 __all__ = ["CASES", "Case"]
 
-# For each variant, the model's options that differ from the recipe's, and `epochs` where it trains for fewer.
+# For each variant, the options that differ from the recipe's: the model's by their names, `epochs`, others such as `task.pool`.
 Variants = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained and what it is compared with."""
+    """What is trained and what it is compared with; the recipe is the one of the case's name, unless it says another."""
 
     data: str
     split: str
@@ -42,6 +47,7 @@ class Case:
     variants: Variants = field(default_factory=lambda: {"recipe": {}})
     more: Callable[[Run], dict[str, float]] = lambda run: {}
     shown: Callable[[Run], dict[str, str]] = lambda run: {}
+    recipe: str = ""
 
 
 def middle_second(run: Run) -> dict[str, float]:
@@ -110,6 +116,27 @@ CASES = {
             "Dot": {"attention": "Attention(pattern=Edges())"},
         },
     ),
+    "sst2": Case(
+        "SST-2, whole sentences",
+        "published: 6,920 / 872 / 1,821 sentences",
+        3,
+        "convolution .835 (trained on phrases as well)",
+        recipe="sentiment",
+    ),
+    "imdb": Case(
+        "IMDb reviews",
+        "published: 25,000 / 25,000 reviews, a tenth of the training part for validation",
+        1,
+        "LSTM .862, convolution .875, NBSVM .912",
+        recipe="reviews",
+    ),
+    "imdb-bytes": Case(
+        "IMDb reviews, their first 4,096 bytes",
+        "published: 25,000 / 25,000 reviews, a tenth of the training part for validation",
+        1,
+        "Transformer .643 (Long Range Arena)",
+        recipe="reviews-bytes",
+    ),
     "speaker": Case(
         "speechocean762 adults, 96 speakers",
         "published list: 14 / 2 / 4 utterances a speaker",
@@ -128,10 +155,12 @@ def train_one(experiment: Experiment, folder: Path) -> Run:
 
 def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]:
     """One row of the table."""
-    case, experiment = CASES[name], RECIPES[name].experiment()
-    changes = {"epochs": experiment.training.epochs} | case.variants[variant]
-    experiment = replace(experiment, training=replace(experiment.training, epochs=changes.pop("epochs")))
-    experiment = replace(experiment, model=replace(experiment.model, **changes))
+    case = CASES[name]
+    experiment = RECIPES[case.recipe or name].experiment()
+    for option, value in case.variants[variant].items():
+        section, _, short = ("training." * (option == "epochs") + option).rpartition(".")
+        part = section or "model"
+        experiment = replace(experiment, **{part: replace(getattr(experiment, part), **{short: value})})
     values, facts, more = [], [], []
     for seed in range(seeds):
         training = replace(experiment.training, seed=seed, progress=False)
@@ -161,11 +190,24 @@ def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]
 
 def parts(experiment: Experiment) -> tuple[list[Example], list[Example]]:
     reader = experiment.data
+    if isinstance(reader, Texts):
+        return whole_texts(reader)
     plain = {name: 0.0 for name in ("distort", "train_crop") if hasattr(reader, name)}
     reader = replace(reader, **plain)
     encoding = reader.fit()
     train, test = (reader.part(name, encoding) for name in ("train", "test"))
     return [train[i] for i in range(len(train))], [test[i] for i in range(len(test))]
+
+
+def whole_texts(reader: Texts) -> tuple[list[Example], list[Example]]:
+    """Training and test texts as they are, each the one token of an example without vectors."""
+    documents = read_documents(locate(reader.dataset), Columns())
+    classes = sorted({document.label for document in documents if document.label})
+    found: dict[str | None, list[Example]] = {"train": [], "test": [], "validation": []}
+    for each in documents:
+        target = np.array(classes.index(each.label or ""))
+        found[each.part].append(Example(np.zeros(0), target, each.name, tokens=(each.text,)))
+    return found["train"], found["test"]
 
 
 def merged(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -184,7 +226,7 @@ def report(name: str, folder: Path, seeds: int | None = None, only: str | None =
     if only:
         rows = merged(json.loads((RESULTS / f"{name}.json").read_text())["rows"], rows)
     else:
-        simple = BASELINES[name](parts(RECIPES[name].experiment()))
+        simple = BASELINES[name](parts(RECIPES[case.recipe or name].experiment()))
         rows += [{"model": model, "metric": "accuracy", "mean": round(each, 4)} for model, each in simple.items()]
     write(name, {"case": name, "data": case.data, "split": case.split, "rows": rows, "machine": machine()})
 
