@@ -119,13 +119,20 @@ def log_mel(path: Path, mels: int = 40) -> Array:
     return np.ascontiguousarray(_with_energy(path, mels)[:, 1:])
 
 
-def voiced_log_mel(path: Path, mels: int, rule: VoiceActivity) -> Array:
+def voiced_log_mel(path: Path, mels: int, rule: VoiceActivity, least: int = 0) -> Array:
     """The rows of `log_mel` that hold voice by the rule; all of them where it does not detect.
 
+    Args:
+        path: of the sound. mels: the number of mel bands. rule: which frames hold voice.
+        least: how many frames must hold voice by the rule, also where all are kept.
+
     Raises:
-        InputError: a file that `read_sound` refuses, or a sound without any frame that holds voice.
+        InputError: a file that `read_sound` refuses, or a sound with too few frames that hold voice, or none.
     """
     frames = _with_energy(path, mels)
+    if least and (voiced := int(rule.voiced(frames[:, 0]).sum())) < least:
+        found = f"{path} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
+        raise InputError(f"{found}, expected at least {least / FRAMES_PER_SECOND:.1f} s above data.voice.threshold")
     return np.ascontiguousarray(frames[_mask(path, frames[:, 0], rule), 1:])
 
 

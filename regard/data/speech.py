@@ -155,13 +155,17 @@ class Sounds:
             chosen = self._part(check_part(part))
         return [(each.name, each.label) for each in chosen]
 
-    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Utterances:
-        """Sound files, and all sounds below folders; nothing is put into the cache."""
+    def inputs(self, sources: Sequence[str], encoding: Encoding, least: int = 0) -> Utterances:
+        """Sound files, and all sounds below folders; nothing is put into the cache.
+
+        Args:
+            least: how many frames of each must hold voice by `voice`, also where it drops none.
+        """
         paths = []
         for source in sources:
             path = Path(source)
             paths += sound_files(path) if path.is_dir() else [path]
-        kept = [voiced_log_mel(path, self.mels, self.voice) for path in paths]
+        kept = [voiced_log_mel(path, self.mels, self.voice, least) for path in paths]
         return Utterances(self, encoding, Held(kept), [str(path) for path in paths], None, False)
 
     def stream(self, encoding: Encoding, rate: float = RATE, channels: int = 1) -> SoundStream:

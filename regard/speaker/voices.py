@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from regard.data.examples import Dataset, Example, Part
-from regard.data.features import FRAMES_PER_SECOND, voiced_frames
+from regard.data.features import FRAMES_PER_SECOND
 from regard.data.files import sha256, write_atomically
 from regard.data.sound import sound_files
 from regard.data.speech import Sounds
@@ -116,17 +116,14 @@ class Voices:
             return [part[n].name for n in range(len(part))], self.embed(part)
         places = map(Path, sources)
         files = [each for place in places for each in (sound_files(place) if place.is_dir() else [place])]
-        return [str(each) for each in files], self._of_files(reader, files, check=True)
+        return [str(each) for each in files], self._of_files(reader, files, _SHORTEST)
 
-    def _of_files(self, reader: Sounds, files: Sequence[Path], check: bool = False) -> Floats:
+    def _of_files(self, reader: Sounds, files: Sequence[Path], least: int = 0) -> Floats:
         """`[n, width]`, some files at a time, so that memory does not grow with their number."""
         found = [np.zeros((0, self.width), np.float32)]
         for begin in range(0, len(files), _TOGETHER):
             some = files[begin : begin + _TOGETHER]
-            part = reader.inputs([str(each) for each in some], self.run.encoding)
-            for each in some if check else ():
-                _check_voice(reader, each)
-            found.append(self.embed(part))
+            found.append(self.embed(reader.inputs([str(each) for each in some], self.run.encoding, least)))
         return np.concatenate(found)
 
     def part(self, part: Part | Literal["unseen"], seconds: float = 0) -> tuple[list[str], Floats]:
@@ -276,12 +273,3 @@ def _cut(reader: Any, seconds: float) -> Any:
 
 
 _VARIED = ("train_crop", "speed", "reverberation", "noise", "mask")
-
-
-def _check_voice(reader: Sounds, path: Path) -> None:
-    """Refuses what is next to silent, also where the run keeps frames without voice."""
-    if not reader.voice.detect:
-        voiced = int(voiced_frames(path, replace(reader.voice, detect=True)).sum())
-        if voiced < _SHORTEST:
-            found = f"{path} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
-            raise InputError(f"{found}, expected at least {_SHORTEST / FRAMES_PER_SECOND} s to know a voice by")

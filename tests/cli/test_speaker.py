@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import stat
 
 import numpy as np
 import pytest
@@ -86,6 +87,99 @@ def test_from_recordings_to_a_name(trained, capsys):
     assert json.loads((trained / "run" / "labels.json").read_text()) == ["Ada", "Bo", "Cy", "Di"]
     strict = done(capsys, "speaker", "calibrate", "--false_acceptance", "0.001", *run)
     assert "threshold" in strict
+
+
+def scores(capsys, trained, person):
+    """What identify says of a new recording, which is enrolled under no name, and verify of each name."""
+    sound, run = str(trained / "new" / person / "2.wav"), ["--run", str(trained / "run")]
+    mine = ["--store", str(trained / "normed.db")]
+    identified = json.loads(done(capsys, "speaker", "identify", sound, *run, *mine))
+    verified = {
+        name: json.loads(done(capsys, "speaker", "verify", name, sound, *run, *mine)) for name in identified["nearest"]
+    }
+    assert {name: each["score"] for name, each in verified.items()} == identified["nearest"]
+    assert {each["threshold"] for each in verified.values()} == {identified["threshold"]}
+    assert [name for name, each in verified.items() if each["accepted"]][:1] == [identified["name"]][
+        : bool(identified["name"])
+    ]
+    return identified
+
+
+def test_normalized_scores_are_used_everywhere(trained, capsys):
+    run, mine = ["--run", str(trained / "run")], ["--store", str(trained / "normed.db")]
+    (trained / "run" / "calibration.json").unlink(missing_ok=True)
+    capsys.readouterr()
+    for person in ("Ada", "Bo", "Cy"):
+        done(capsys, "speaker", "enroll", person, str(trained / "new" / person / "0.wav"), *run, *mine)
+    plain = done(capsys, "speaker", "evaluate", *run)
+    assert "cosines" in plain
+    assert "threshold" not in plain
+    cosine = scores(capsys, trained, "Cy")
+    assert "misses at the threshold" in done(capsys, "speaker", "evaluate", *run)
+    said = done(capsys, "speaker", "calibrate", "--norm", "3", *run)
+    assert "validation part: " in said
+    assert "scores normalized by 4 voices" in said
+    file = trained / "run" / "calibration.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600, "mean voices of the training part are biometric data"
+    assert "Ada" not in file.read_text()
+    normalized = scores(capsys, trained, "Cy")
+    assert max(normalized["nearest"], key=normalized["nearest"].get) == "Cy"
+    assert normalized["score"] != cosine["score"]
+    assert -1 <= cosine["score"] <= 1
+    table = done(capsys, "speaker", "evaluate", "--part", "unseen", *run)
+    assert "scores normalized by 4 voices" in table
+    assert "false acceptances at it" in table
+    assert "--norm is -1, expected 0" in refused(capsys, "speaker", "calibrate", "--norm", "-1", *run)
+    assert "expected at least 3 voices and 2 that count" in refused(capsys, "speaker", "calibrate", "--norm", "1", *run)
+    assert json.loads(file.read_text())["cohort"]["nearest"] == 3, "what is refused changes nothing"
+    file.unlink()
+
+
+def test_trial_lists_from_a_folder_to_error_rates(trained, tmp_path, capsys):
+    run, listed = ["--run", str(trained / "run")], tmp_path / "list.txt"
+    said = done(capsys, "speaker", "trials", listed, "--part", "test", *run)
+    same, other = 4, 24
+    assert f"{same} pairs of one speaker, {other} of two, of 8 sounds in {trained / 'train'}" in said
+    whole = done(capsys, "speaker", "evaluate", *run).splitlines()
+    by_list = done(capsys, "speaker", "evaluate", "--trials", listed, *run).splitlines()
+    # The same pairs; and the same speakers, since every two recordings of one are linked.
+    assert by_list[0] == whole[0].replace("test part", f"list {listed}")
+    assert by_list[1:] == whole[1:]
+    again = tmp_path / "again.txt"
+    done(capsys, "speaker", "trials", again, "--part", "test", *run)
+    assert again.read_text() == listed.read_text()
+
+    new = tmp_path / "new.txt"
+    assert "30 pairs of one" in done(capsys, "speaker", "trials", new, "--data", trained / "new", "--pairs", "30")
+    said = done(capsys, "speaker", "calibrate", "--trials", new, "--data", trained / "new", *run)
+    assert f"list {new}: 30 pairs of one speaker, 30 of two" in said
+    (trained / "run" / "calibration.json").unlink()
+    sentence = refused(capsys, "speaker", "evaluate", "--trials", new, *run)
+    assert f"{new}, line " in sentence
+    assert f"names {trained / 'train' / 'stranger'}" in sentence
+    assert "expected one of them" in refused(capsys, "speaker", "evaluate", "--trials", new, "--part", "test", *run)
+    assert "without --trials" in refused(capsys, "speaker", "evaluate", "--data", trained / "new", *run)
+    assert "is there already" in refused(capsys, "speaker", "trials", new, "--data", trained / "new")
+    assert "--pairs is -1" in refused(capsys, "speaker", "trials", "x.txt", "--data", trained / "new", "--pairs", "-1")
+    assert "expected the file to write" in refused(capsys, "speaker", "trials", *run)
+
+
+def test_without_two_recordings_of_anybody_calibrate_elsewhere(trained, tmp_path, capsys):
+    """Four recordings of each: the validation part has one, which makes no pair."""
+    few, run = tmp_path / "few", ["--run", str(tmp_path / "run")]
+    for person in ("Ada", "Bo", "Cy"):
+        for n in range(4):
+            record(few / person / f"{n}.wav", PEOPLE[person], n)
+    options = ["--data.path", str(few), "--training.epochs", "1", "--training.progress", "false", "--model.width", "16"]
+    done(capsys, "train", "speaker", "--folder", str(tmp_path / "run"), *options, "--model.heads", "2")
+    sound = str(few / "Ada" / "0.wav")
+    done(capsys, "speaker", "enroll", "Ada", sound, *run)
+    sentence = refused(capsys, "speaker", "identify", sound, *run)
+    assert "the validation part has no two recordings of one person, expected some to choose a threshold on" in sentence
+    assert "--part" in sentence
+    assert not (tmp_path / "run" / "calibration.json").exists()
+    assert "train part: 3 pairs of one speaker" in done(capsys, "speaker", "calibrate", "--part", "train", *run)
+    assert json.loads(done(capsys, "speaker", "identify", sound, *run))["nearest"].keys() == {"Ada"}
 
 
 def test_what_goes_wrong_is_told_in_a_sentence(trained, tmp_path, capsys):
