@@ -42,8 +42,9 @@ def machine() -> dict[str, Any]:
 
 def write(name: str, result: dict[str, Any], show: bool = True) -> None:
     """Writes `results/NAME.json`, and prints it."""
-    RESULTS.mkdir(exist_ok=True)
     text = json.dumps(result, indent=2) + "\n"
-    (RESULTS / f"{name}.json").write_text(text)
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
     if show:
         print(text)

@@ -5,7 +5,7 @@
     python -m benchmarks.speaker report               opens the test part and the strangers, and writes the results
 
 Runs lie in `runs/bench/speaker`, and a run that is there already is not trained again. `report` takes those that are there, and
-writes `results/speaker.json` (the table), `speaker-choices.json` (what was tried), `speaker-pictures.json` (what figures show).
+writes `results/speaker.json` (the table), `speaker-choices.json` (what was tried), `pictures/speaker.json` (what figures show).
 Needs REGARD_DATA.
 """
 
@@ -79,8 +79,10 @@ CHOICES: dict[str, dict[str, Callable[[], Experiment]]] = {
     "strong": {
         "as chosen": speaker_strong,
         "dropout 0.2": lambda: _with(speaker_strong, model_dropout=0.2),
-        "all blocks joined": lambda: _with(speaker_strong, model_join="all"),
-        "step 2, width 64": lambda: _with(speaker_strong, model_step=2, model_width=64),
+        "last block alone": lambda: _with(speaker_strong, model_join="last"),
+        "last block alone, step 2, width 64": lambda: _with(
+            speaker_strong, model_join="last", model_step=2, model_width=64
+        ),
     },
     "boss": {
         "as chosen": speaker_boss,
@@ -182,6 +184,7 @@ def row(variant: str) -> dict[str, Any]:
         "mean": round(statistics.mean(whole), 4),
         "sd": round(statistics.stdev(whole), 4) if len(whole) > 1 else 0.0,
         "middle second": round(statistics.mean(accuracies["middle second"]), 4),
+        "errors": {},
     }
     for kept, seconds in SECONDS.items():
         trials = [strangers(each, STRANGERS, seconds) for each in runs]
@@ -189,7 +192,7 @@ def row(variant: str) -> dict[str, Any]:
         low, high = (100 * each for each in interval(trials[0], draws=200))
         spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
         found[f"EER, {kept}, %"] = f"{statistics.mean(errors):.1f}{spread} ({low:.1f} to {high:.1f})"
-        found[f"EER values, {kept}"] = [round(each, 2) for each in errors]
+        found["errors"][kept] = [round(each, 2) for each in errors]
         if not seconds:
             found["minDCF, whole"] = round(statistics.mean(minimum_cost(_rates(each)) for each in trials), 3)
     spent = [json.loads((each / "spent.json").read_text())["minutes of a core"] for each in folders(variant)]
@@ -224,7 +227,7 @@ def report() -> None:
         },
     )
     named = {name: folders(name)[0] for name in VARIANTS if folders(name)}
-    write("speaker-pictures", pictures(named, SECONDS), show=False)
+    write("pictures/speaker", pictures(named, SECONDS), show=False)
 
 
 def main() -> None:

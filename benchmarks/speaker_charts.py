@@ -28,7 +28,7 @@ _TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 def _measured() -> dict[str, Any]:
-    path = RESULTS / "speaker-pictures.json"
+    path = RESULTS / "pictures" / "speaker.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 

@@ -27,7 +27,7 @@ HEADINGS = {
     "epochs": "epochs",
     "seconds": "seconds to train",
 }
-HIDDEN = ("seeds", "values", "sd")
+HIDDEN = ("seeds", "values", "sd", "errors")
 
 
 def _number(x: Any) -> str:
@@ -44,7 +44,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     cells: dict[str, str] = {}
     for entry, value in row.items():
         heading = HEADINGS.get(entry, entry)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and entry not in HIDDEN:
             cells |= {f"{heading}, {name}": _number(part) for name, part in value.items()}
         elif entry not in HIDDEN and value is not None:
             cells[heading] = _number(value)

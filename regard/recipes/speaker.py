@@ -33,9 +33,11 @@ def speaker_medium() -> Experiment:
 
 
 def speaker_strong() -> Experiment:
-    """The speaker of an utterance, by a Conformer."""
+    """The speaker of an utterance, by a Conformer whose blocks are joined."""
     rung = speaker_simple()
-    model = Conformer(width=96, layers=3, heads=4, feed_forward=256, taps_left=7, taps_right=7, step=4)
+    model = Conformer(
+        width=96, layers=3, heads=4, feed_forward=256, taps_left=7, taps_right=7, step=4, join="all"
+    )  # fmt: skip
     return replace(rung, recipe="speaker-strong", model=model, task=PerSetLabel(hidden=96))
 
 
