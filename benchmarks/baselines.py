@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,29 +127,37 @@ def speaker(parts: Parts) -> dict[str, float]:
 _WORD = r"\w[\w']*|[^\w\s]"
 
 
-def texts(parts: Parts) -> dict[str, float]:
-    """Linear models on words, on words and pairs of words, on both weighted as naive Bayes would, and on characters.
+_SVMS: dict[str, tuple[dict[str, Any], float]] = {
+    "SVM on words": ({"token_pattern": _WORD}, 0.1),
+    "SVM on words and pairs": ({"token_pattern": _WORD, "ngram_range": (1, 2)}, 0.3),
+    "SVM on 2 to 5 characters": ({"analyzer": "char_wb", "ngram_range": (2, 5), "max_features": 300_000}, 0.3),
+}
 
-    Wang and Manning 2012, section 2.3, without its interpolation, is the third. An example's one token is its text.
+
+def texts(parts: Parts, characters: bool = True) -> dict[str, float]:
+    """Linear models on words, on words and pairs of words, on these weighted as naive Bayes would, and on characters.
+
+    An example's one token is its text.
     """
     train, test = ([each.tokens[0] for each in part if each.tokens] for part in parts)
     answers, expected = map(_labels, parts)
     found = {}
-    for name, options, strength in (
-        ("SVM on words", {"token_pattern": _WORD}, 0.1),
-        ("SVM on words and pairs", {"token_pattern": _WORD, "ngram_range": (1, 2)}, 0.3),
-        ("SVM on 2 to 5 characters", {"analyzer": "char_wb", "ngram_range": (2, 5), "max_features": 300_000}, 0.3),
-    ):
-        vectorizer = TfidfVectorizer(min_df=2, sublinear_tf=True, **options)
-        rows = vectorizer.fit_transform(train), vectorizer.transform(test)
-        found[name] = _score(LinearSVC(C=strength), (rows[0], answers), (rows[1], expected))
+    for name, (options, strength) in _SVMS.items():
+        if characters or "characters" not in name:
+            vectorizer = TfidfVectorizer(min_df=2, sublinear_tf=True, **options)
+            rows = vectorizer.fit_transform(train), vectorizer.transform(test)
+            found[name] = _score(LinearSVC(C=strength), (rows[0], answers), (rows[1], expected))
+    return found | {"NBSVM on words and pairs": _naive_bayes_svm(train, answers, test, expected)}
+
+
+def _naive_bayes_svm(train: list[str], answers: Array, test: list[str], expected: Array) -> float:
+    """Wang and Manning 2012, section 2.3, without its interpolation."""
     counter = CountVectorizer(token_pattern=_WORD, ngram_range=(1, 2), min_df=2, binary=True, dtype=np.float32)
     rows = counter.fit_transform(train), counter.transform(test)
     seen = [1 + np.asarray(rows[0][answers == label].sum(0)).ravel() for label in (0, 1)]
     ratio = np.log(seen[1] / seen[1].sum()) - np.log(seen[0] / seen[0].sum())
     weighted = [each.multiply(ratio).tocsr() for each in rows]
-    found["NBSVM on words and pairs"] = _score(LinearSVC(C=0.01), (weighted[0], answers), (weighted[1], expected))
-    return found
+    return _score(LinearSVC(C=0.01), (weighted[0], answers), (weighted[1], expected))
 
 
 BASELINES: dict[str, Callable[[Parts], dict[str, float]]] = {
@@ -157,6 +166,6 @@ BASELINES: dict[str, Callable[[Parts], dict[str, float]]] = {
     "citation": citation,
     "speaker": speaker,
     "sst2": texts,
-    "imdb": texts,
+    "imdb": partial(texts, characters=False),
     "imdb-bytes": texts,
 }

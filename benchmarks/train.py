@@ -128,6 +128,7 @@ CASES = {
         "published: 25,000 / 25,000 reviews, a tenth of the training part for validation",
         1,
         "LSTM .862, convolution .875, NBSVM .912",
+        {"self-attention": {}, "window": {"mixer": "window"}},
         recipe="reviews",
     ),
     "imdb-bytes": Case(

@@ -51,10 +51,11 @@ def reviews() -> Experiment:
             dropout=0.2,
             input_dropout=0.3,
             word_dropout=0.3,
+            embedding_deviation=0.02,
         ),
         PerSetLabel(pool="mean", dropout=0.3),
-        Optimizer(learning_rate=1.5e-3, weight_decay=0.05, warm_up=200),
-        Training(epochs=4, batch_vectors=8192),
+        Optimizer(learning_rate=3e-3, weight_decay=0.05, warm_up=200),
+        Training(epochs=3, batch_vectors=4096, threads=1),
     )
 
 
