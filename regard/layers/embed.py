@@ -31,8 +31,8 @@ class Embed(nn.Module):
         super().__init__()
         self.width, self.sizes, self.drop_ids = width, sizes, drop_ids
         self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-        for table in self.tables:
-            table.weight.data.mul_(deviation)
+        for weight in self.tables.parameters():
+            weight.data.mul_(deviation)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         ids = sets.values if sets.values.dim() == 2 else sets.values[:, None]

@@ -1,0 +1,75 @@
+"""The encoder of long texts: neighboring bytes joined, and a vector in front for the whole set."""
+
+import pytest
+import torch
+
+from regard.data.examples import Encoding
+from regard.models.configs import Encoder
+from regard.models.encoder import EncoderModel
+from regard.models.streaming import Stream
+from regard.sets import VectorSets
+
+BYTES = Encoding(vocabularies={"token": tuple(str(n) for n in range(257))})
+FLOATS = Encoding(width=5)
+WINDOW = "Attention(pattern=Window(2, 1), bias=Shaw(2))"
+
+
+def model(encoding=BYTES, **options):
+    torch.manual_seed(0)
+    return (
+        EncoderModel(Encoder(**({"width": 16, "layers": 2, "heads": 2, "feed_forward": 8} | options)), encoding)
+        .double()
+        .eval()
+    )
+
+
+def texts(*sizes):
+    return VectorSets.pack([torch.randint(1, 257, (size,)) for size in sizes])
+
+
+@pytest.mark.parametrize("options", [{"step": 4}, {"class_vector": True}, {"step": 3, "class_vector": True}])
+@pytest.mark.parametrize("positions", ["none", "sinusoidal", "rotary", "floater"])
+def test_a_text_has_the_same_vectors_alone_and_packed(options, positions):
+    encoder, sets = model(positions=positions, attention=WINDOW, **options), texts(9, 0, 1, 30)
+    packed = encoder({"inputs": sets})
+    step, front = options.get("step", 1), options.get("class_vector", False)
+    assert packed.layout.lengths.tolist() == [-(-size // step) + front for size in (9, 0, 1, 30)]
+    for b in range(4):
+        torch.testing.assert_close(encoder({"inputs": sets[b]}).values, packed[b].values)
+
+
+def test_a_joined_vector_is_a_linear_map_of_the_neighbors_embeddings():
+    encoder, sets = model(step=4, layers=0, positions="none", norm="post"), texts(6)
+    rows = encoder.embed(sets).values
+    padded = torch.cat([rows, torch.zeros(2, 16, dtype=rows.dtype)])
+    expected = encoder.stem.linear(padded.view(2, 64))
+    torch.testing.assert_close(encoder({"inputs": sets}).values, expected)
+
+
+def test_what_is_beyond_the_context_changes_nothing():
+    encoder = model(step=4, attention=WINDOW, positions="none")
+    before, behind = encoder.context
+    assert (before, behind) == (2 * 2 * 4, 2 * 1 * 4 + 3)
+    ids = torch.randint(1, 257, (60,))
+    place = 6
+    whole = encoder({"inputs": VectorSets.pack([ids])}).values[place]
+    for outside in (int(place * 4 - before) - 1, int(place * 4 + behind) + 1):
+        changed = ids.clone()
+        changed[outside] = 256 - changed[outside]
+        torch.testing.assert_close(encoder({"inputs": VectorSets.pack([changed])}).values[place], whole)
+    assert model(class_vector=True, attention=WINDOW).context == (float("inf"), float("inf"))
+
+
+def test_a_stream_of_joined_frames_gives_what_the_whole_gives():
+    encoder = model(FLOATS, step=3, attention=WINDOW, positions="sinusoidal")
+    frames = torch.randn(40, 5, dtype=torch.float64)
+    stream = Stream(encoder)
+    pieces = [stream.accept(piece) for piece in frames.split([7, 20, 13])]
+    whole = encoder({"inputs": VectorSets.pack([frames])}).values
+    torch.testing.assert_close(torch.cat([*pieces, stream.finish()]), whole)
+
+
+def test_small_embeddings_begin_small():
+    torch.manual_seed(0)
+    large, small = (model(embedding_deviation=d).embed.tables[0].weight for d in (1.0, 0.02))
+    torch.testing.assert_close(small, 0.02 * large)
