@@ -1,8 +1,8 @@
 """Layers that read a set vector by vector and remember: the networks of Elman and Jordan, and the LSTM.
 
 torch's kernels for rectangles train faster than those for sets of any lengths (`PackedSequence`), so sets of like length are
-computed as one rectangle, each with others that are less than twice as long. Places behind the end of a set repeat its last vector,
-and nothing reads what comes out of them.
+computed as one rectangle, each with others that are less than four times as long; batches of training hold sets of about one
+length. Places behind the end of a set repeat its last vector, and nothing reads what comes out of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 
 __all__ = ["LSTM", "Recurrent"]
+
+
+# Sets lie in one rectangle with others that are less than so many times as long.
+_ALIKE = 4
 
 
 class Recurrent(nn.Module):
@@ -73,8 +77,8 @@ class Recurrent(nn.Module):
     def forward(self, sets: VectorSets) -> VectorSets:
         if not sets.values.shape[0]:
             return sets.with_values(sets.values.new_zeros(0, self.width))
-        found = [_along(network, sets, bool(n)) for n, network in enumerate(self.networks)]
-        return sets.with_values(torch.stack(found).sum(0) if self.out is None else self.out(torch.cat(found, 1)))
+        found = _along(self.networks, sets)
+        return sets.with_values(found.sum(1) if self.out is None else self.out(found.flatten(1)))
 
 
 class LSTM(nn.Module):
@@ -117,8 +121,7 @@ class LSTM(nn.Module):
     def forward(self, sets: VectorSets) -> VectorSets:
         if not sets.values.shape[0]:
             return sets.with_values(sets.values.new_zeros(0, self.width))
-        states = [_along(network, sets, bool(n)) for n, network in enumerate(self.networks)]
-        return sets.with_values(self.out(torch.cat(states, 1)))
+        return sets.with_values(self.out(_along(self.networks, sets).flatten(1)))
 
 
 class _Jordan(nn.Module):
@@ -170,30 +173,35 @@ def _started(network: nn.RNNBase) -> nn.RNNBase:
 
 # What torch traces breaks here: how many steps there are is not known before there is a batch.
 @torch.compiler.disable
-def _along(network: nn.Module, sets: VectorSets, reverse: bool) -> Tensor:
-    """`[t, n]` what a network gives for each vector on its way along the sets; there is at least one vector."""
-    order = sets.layout.kept(("recurrent order", reverse), lambda: _new_order(sets.layout, reverse))
+def _along(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
+    """`[t, directions, n]` what each direction's network gives for each vector on its way; there is at least one vector."""
+    layout, both = sets.layout, len(networks) == 2
+    order = layout.kept(("recurrent order", both), lambda: _new_order(layout, both))
     with torch.autocast(sets.device.type, enabled=False):
-        # The gradient of an embedding is summed in one fixed order too, and faster than that of an index.
-        rows = embedding(order.rows, sets.values.to(next(network.parameters()).dtype))
-        parts = rows.split([steps * number for steps, number in order.shapes])
-        found = [network(part.unflatten(0, shape))[0] for part, shape in zip(parts, order.shapes, strict=True)]
-        return embedding(order.back, torch.cat([each.flatten(0, 1) for each in found]))
+        # The gradient of an embedding is summed in one fixed order, as that of an index is, and faster.
+        rows = embedding(order.rows, sets.values.to(next(networks.parameters()).dtype))
+        parts = rows.split([steps * number for steps, number in order.shapes] * len(networks))
+        found = []
+        for n, part in enumerate(parts):
+            direction, rectangle = divmod(n, len(order.shapes))
+            states = networks[direction](part.unflatten(0, order.shapes[rectangle]))[0]
+            found.append(states.flatten(0, 1))
+        return embedding(order.back, torch.cat(found))
 
 
 @dataclass(frozen=True)
 class _Order:
-    """Sets by their length, the longest first, in rectangles of steps and sets."""
+    """Sets by their length, the longest first, in rectangles of steps and sets: all of one direction, then all of the other."""
 
     shapes: list[tuple[int, int]]
     """The steps and the sets of each rectangle."""
     rows: Tensor
     """`[n]` the row at each place of all rectangles."""
     back: Tensor
-    """`[t]` the place of each row."""
+    """`[t, directions]` the places of each row."""
 
 
-def _new_order(layout: Layout, reverse: bool) -> _Order:
+def _new_order(layout: Layout, both: bool) -> _Order:
     """By NumPy, as it is for the CPU to say how many steps there are."""
     if layout.starts is not None and bool((layout.starts != 0).any()):
         b = int((layout.starts != 0).nonzero()[0])
@@ -202,18 +210,24 @@ def _new_order(layout: Layout, reverse: bool) -> _Order:
     offsets = layout.offsets.cpu().numpy()
     lengths = np.diff(offsets)
     every = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
-    back = np.empty(layout.total, np.int64)
+    back = np.empty((layout.total, 1 + both), np.int64)
     shapes, rows, begun = [], [], 0
     while len(every):
         longest = int(lengths[every[0]])
-        # Lengths decrease, so that those of more than half the longest lie at the beginning.
-        sets, every = np.split(every, [np.count_nonzero(2 * lengths[every] > longest)])
+        # Lengths decrease, so that those of more than this part of the longest lie at the beginning.
+        sets, every = np.split(every, [np.count_nonzero(_ALIKE * lengths[every] > longest)])
         steps, last = np.arange(longest)[:, None], lengths[sets] - 1
-        step = np.minimum(steps, last)
-        each = offsets[sets + 1] - 1 - step if reverse else offsets[sets] + step
+        each = offsets[sets] + np.minimum(steps, last)
         there = steps <= last
-        back[each[there]] = begun + np.flatnonzero(there)
+        back[each[there], 0] = begun + np.flatnonzero(there)
         begun += each.size
         shapes.append((longest, len(sets)))
         rows.append(each.ravel())
-    return _Order(shapes, *(torch.from_numpy(each).to(layout.device) for each in (np.concatenate(rows), back)))
+    forth = np.concatenate(rows)
+    if both:
+        # Read from the end, each row takes the place of the one as far from the beginning.
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        mirror = offsets[owner] + offsets[owner + 1] - 1 - np.arange(layout.total)
+        back[:, 1] = begun + back[mirror, 0]
+        forth = np.concatenate([forth, mirror[forth]])
+    return _Order(shapes, *(torch.from_numpy(each).to(layout.device) for each in (forth, back)))
