@@ -1,6 +1,6 @@
 """The mixers side by side: tagging, speed, how far back each hears a clue, and time against length.
 
-    python -m benchmarks.mixers [tagging] [speed] [probe] [lengths] [--folder runs/bench]
+    python -m benchmarks.mixers [tagging] [speed] [probe [--only MIXER]] [lengths] [--folder runs/bench]
 
 does what is named, or all of it:
 
@@ -177,18 +177,19 @@ def clues(sets: int, distance: int, generator: torch.Generator) -> tuple[VectorS
     return VectorSets(ids, layout), clue + distance, answers
 
 
-def probe(steps: int = 200, sets: int = 32, width: int = 32) -> None:
-    """Accuracy of one block of each mixer, trained at each distance anew."""
-    rows = []
-    for name, options in PROBED.items():
-        begin = time.perf_counter()
-        found = {str(distance): round(_answered(options, distance, steps, sets, width), 3) for distance in DISTANCES}
-        seconds = (time.perf_counter() - begin) / len(DISTANCES)
-        rows.append({"mixer": name, "accuracy at distance": found, "seconds for each": round(seconds, 1)})
-        print(rows[-1], flush=True)
-    rows.append({"mixer": "chance", "accuracy at distance": dict.fromkeys(map(str, DISTANCES), 1 / CLASSES)})
+def probe(only: str | None = None, steps: int = 200, sets: int = 32, width: int = 32) -> None:
+    """Accuracy of one block of each mixer, or of that one, trained at each distance anew."""
+    path = RESULTS / "mixers-probe.json"
+    rows = {row["mixer"]: row for row in json.loads(path.read_text())["rows"]} if only and path.exists() else {}
+    for name in [only] if only else PROBED:
+        begin = time.process_time()
+        found = {str(d): round(_answered(PROBED[name], d, steps, sets, width), 3) for d in DISTANCES}
+        seconds = (time.process_time() - begin) / len(DISTANCES)
+        rows[name] = {"mixer": name, "accuracy at distance": found, "seconds for each": round(seconds, 1)}
+    rows["chance"] = {"mixer": "chance", "accuracy at distance": dict.fromkeys(map(str, DISTANCES), 1 / CLASSES)}
     about = f"{steps} steps of {sets} sets, width {width}, seed 0, 1,024 new sets to test on"
-    write("mixers-probe", {"case": "mixers-probe", "data": about, "rows": rows, "machine": machine()})
+    ordered = [rows[name] for name in (*PROBED, "chance") if name in rows]
+    write("mixers-probe", {"case": "mixers-probe", "data": about, "rows": ordered, "machine": machine()})
 
 
 def _answered(options: dict[str, Any], distance: int, steps: int, sets: int, width: int) -> float:
@@ -249,6 +250,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     names = ("tagging", "speed", "probe", "lengths")
     parser.add_argument("parts", nargs="*", choices=names, metavar="PART", help=", ".join(names))
+    parser.add_argument("--only", metavar="MIXER", help="of the probe, this row alone; the others stay")
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
     chosen = options.parts or names
@@ -258,7 +260,7 @@ def main() -> int:
         speed()
         padded()
     if "probe" in chosen:
-        probe()
+        probe(options.only)
     if "lengths" in chosen:
         lengths()
     return 0
