@@ -160,8 +160,8 @@ def keep_probability(counts: Array, threshold: float) -> Array:
     """
     if threshold <= 0:
         return np.ones(len(counts), np.float32)
-    frequency = counts / counts.sum()
-    return np.minimum(1.0, np.sqrt(threshold / frequency)).astype(np.float32)
+    # In whole occurrences, so that a word that never occurs divides nothing.
+    return np.minimum(1.0, np.sqrt(threshold * counts.sum() / np.maximum(counts, 1))).astype(np.float32)
 
 
 def _texts(sources: Iterable[Path | str]) -> Iterator[Iterator[str]]:

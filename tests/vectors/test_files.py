@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from benchmarks import peers
 from regard.errors import InputError
 from regard.vectors.files import load, save
 from regard.vectors.words import WordVectors
@@ -133,3 +134,19 @@ def test_what_cannot_be_written_or_read_is_one_sentence(tmp_path):
     (tmp_path / "v.txt.gz").write_bytes(gzip.compress(b"1 1\na 1\n")[:-4])
     with pytest.raises(InputError, match="breaks off or is damaged"):
         load(tmp_path / "v.txt.gz")
+
+
+def test_gensim_reads_what_is_written_and_the_other_way_round(tmp_path):
+    try:
+        gensim = peers.load("gensim.models")
+    except ImportError:
+        pytest.skip("gensim is not installed: `make peers`")
+    for ending in ("txt", "bin"):
+        path = tmp_path / f"v.{ending}"
+        save(VECTORS, path)
+        theirs = gensim.KeyedVectors.load_word2vec_format(str(path), binary=ending == "bin")
+        assert tuple(theirs.index_to_key) == VECTORS.words
+        assert (theirs.vectors == VECTORS.matrix).all()
+        theirs.save_word2vec_format(str(path), binary=ending == "bin")
+        assert load(path).words == VECTORS.words
+        assert (load(path).matrix == VECTORS.matrix).all()
