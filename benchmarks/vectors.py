@@ -24,6 +24,9 @@ from regard.data.examples import Array
 from regard.data.registry import locate
 from regard.vectors.corpus import BREAK, Corpus, read_corpus
 from regard.vectors.counts import cooccurrence, ppmi, svd_vectors
+from regard.vectors.drawing import chosen, plot, read_kinds
+from regard.vectors.files import load as read
+from regard.vectors.files import save
 from regard.vectors.methods import Options, learn
 from regard.vectors.predict import Prediction, train
 from regard.vectors.scoring import ANALOGIES, SIMILARITIES, analogies, read_analogies, similarity, total
@@ -32,6 +35,8 @@ from regard.vectors.words import WordVectors
 __all__ = ["METHODS", "main"]
 
 NOTES = Path(__file__).parent.parent / "runs" / "bench" / "vectors"
+_PICTURE = Path(__file__).parent.parent / "docs" / "images" / "word-vectors.png"
+_DRAWN = NOTES / "skip-gram.bin"
 # Words of the text that speed is measured on, and how often each takes its turn.
 _MEASURED, _TURNS = 1_500_000, 3
 
@@ -126,6 +131,8 @@ def measure(method: str, seed: int) -> None:
     vectors = make(corpus, seed)
     note = {"method": method, "seed": seed, "seconds": time.process_time() - begin, "scores": _score(vectors)}
     NOTES.mkdir(parents=True, exist_ok=True)
+    if (method, seed) == ("skip-gram", 0):
+        save(vectors, _DRAWN)
     (NOTES / f"{method}-{seed}.json").write_text(json.dumps(note))
     print(json.dumps(note), flush=True)
 
@@ -197,6 +204,13 @@ def speed() -> None:
     write("vectors-speed", {"case": "vectors-speed", "data": about, "split": split, "rows": rows, "machine": machine()})
 
 
+def picture() -> None:
+    """Words of some kinds, as skip-gram learned them, in a plane."""
+    vectors = read(_DRAWN)
+    kinds = read_kinds(Path(__file__).parent / "words.txt")
+    plot(vectors, chosen(vectors, kinds), "tsne").savefig(_PICTURE, dpi=150, facecolor="white")
+
+
 def main() -> int:
     """Measures what the command line asks for."""
     name, *seeds = sys.argv[1:] or ["collect"]
@@ -204,11 +218,13 @@ def main() -> int:
         speed()
     elif name == "collect":
         collect()
+    elif name == "picture":
+        picture()
     elif name in METHODS:
         for seed in map(int, seeds or ["0"]):
             measure(name, seed)
     else:
-        sys.exit(f"there is no method {name}: {', '.join(METHODS)}, speed or collect")
+        sys.exit(f"there is no method {name}: {', '.join(METHODS)}, speed, collect or picture")
     return 0
 
 

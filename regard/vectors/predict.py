@@ -35,7 +35,7 @@ class Prediction:
     Args:
         model: which of the two. width: of the vectors. window: the largest, words on each side. negatives: k.
         epochs: passes over the text. rate: of learning, at the beginning; it falls to 1/1000 of that, and None is 0.025 for
-            skip-gram and 0.075 for CBOW. sample: the threshold of `regard.vectors.corpus.keep_probability`; 0 keeps all words.
+            skip-gram and 0.2 for CBOW, of whose gradient each word of a window has but a part. sample: the threshold of `regard.vectors.corpus.keep_probability`; 0 keeps all words.
         power: of the counts that negatives are drawn by. seed: of all that is drawn.
     """
 
@@ -102,7 +102,7 @@ def train(
         raise InputError(f"threads is {threads}, expected at least 1")
     if len(corpus.words) < 2:
         raise InputError(f"the vocabulary is the one word {corpus.words[0]!r}, expected at least 2 words")
-    rate = options.rate or (0.025 if options.model == "skip-gram" else 0.075)
+    rate = options.rate or (0.025 if options.model == "skip-gram" else 0.2)
     kernel = kernels.skip_gram if options.model == "skip-gram" else kernels.cbow
     inputs, outputs = _start(len(corpus.words), options, kernels.COLUMNS)
     flat, flat_outputs = inputs.reshape(-1), outputs.reshape(-1)
