@@ -2,6 +2,7 @@
 
     python -m benchmarks.positions train [--only 'NAME|NAME'] [--seeds 0 1 2] [--folder runs/bench/positions]
     python -m benchmarks.positions report [--folder runs/bench/positions]
+    python -m benchmarks.positions cost
 
 The letters of novels, lower case, without spaces and other signs; each letter is labelled by whether its word ends with it, and the
 quality is the F1 of these ends. They follow from the order of the letters around, hardly from which letters there are, and with
@@ -9,7 +10,8 @@ attention to everyone on both sides all order comes from the positions. Of each 
 validates, one tests; the same letters of it are cut into sets of 32, 64 and 128.
 
 `train` trains and validates, and skips runs that are there. `report` opens the test novels, once, and writes
-`results/positions.json`; then `python -m benchmarks.position_figures` keeps what is drawn of the first seed. Needs REGARD_DATA.
+`results/positions.json`; then `python -m benchmarks.position_figures` keeps what is drawn of the first seed. They need REGARD_DATA.
+`cost` measures the time that FLOATER takes.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ import re
 import statistics
 import tarfile
 import time
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from benchmarks.machine import machine, write
 from regard.data.examples import Encoding
 from regard.errors import InputError
+from regard.layers.attention import SelfAttention
+from regard.layers.floater import Floater
 from regard.layers.positions import Learned
 from regard.models.configs import Encoder
 from regard.models.encoder import EncoderModel
@@ -302,15 +306,46 @@ def report(folder: Path) -> None:
     write("positions", {"case": "positions", "data": data, "split": split, "rows": rows, "machine": machine()})
 
 
+def cost(repeats: int = 9) -> None:
+    """Writes what FLOATER takes, which solves place after place, beside one block of attention over one set as long."""
+    rows = []
+    for width, layers, heads in ((64, 2, 4), (512, 6, 8)):
+        floater, block = Floater(width, layers), SelfAttention(width, heads)
+        for length in (128, 512, 2048):
+            sets = VectorSets(torch.randn(length, width), _layout(1, length))
+            solve = _milliseconds(partial(floater, sets.layout, length), repeats)
+            attend = _milliseconds(partial(_mixed, block, sets), repeats)
+            about = {"width": width, "blocks": layers, "places": length, "FLOATER, all blocks, ms": round(solve, 1)}
+            rows.append(about | {"one self-attention, one set, ms": round(attend, 1)})
+    data = "forward and backward, the median of nine"
+    write("positions-cost", {"case": "positions-cost", "data": data, "rows": rows, "machine": machine()})
+
+
+def _mixed(mixer: nn.Module, sets: VectorSets) -> Tensor:
+    out: Tensor = mixer(sets).values
+    return out
+
+
+def _milliseconds(step: Callable[[], Tensor], repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        step().sum().backward()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[1:]) * 1e3
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["train", "report"])
+    parser.add_argument("what", choices=["train", "report", "cost"])
     parser.add_argument("--only", default="|".join(METHODS), help="names of METHODS, with | between them")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=Path("runs/bench/positions"))
     options = parser.parse_args()
     if options.what == "report":
         report(options.folder)
+    elif options.what == "cost":
+        cost()
     else:
         train_all(options.only.split("|"), options.seeds, options.folder)
 
