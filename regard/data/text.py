@@ -181,6 +181,7 @@ class Texts:
         tokens: what a text is cut into; "bpe" and "unigram" are pieces learned from the training part.
         vocabulary: how many entries the vocabulary has at most; 0 is all words or characters, and 8,000 pieces.
         minimum_count: how often the training part must show a word, a character, or a character of a piece.
+        prefix: a word has a second id, that of its first so many characters; 0 for none.
         lowercase: whether texts are lower-cased.
         drop_tags: whether HTML tags such as `<br />` are taken for white space.
         longest: how many tokens of a text are read; 0 reads all.
@@ -197,13 +198,14 @@ class Texts:
     tokens: Tokens = "words"
     vocabulary: int = 0
     minimum_count: int = 2
+    prefix: int = 0
     lowercase: bool = True
     drop_tags: bool = False
     longest: int = 0
     keep: Literal["begin", "end"] = "begin"
 
     def __post_init__(self) -> None:
-        check_numbers("data", self, "vocabulary", "longest", least=0)
+        check_numbers("data", self, "vocabulary", "longest", "prefix", least=0)
         check_numbers("data", self, "minimum_count", least=1)
 
     def fit(self) -> Encoding:
@@ -214,7 +216,7 @@ class Texts:
             parse_number(document.label or "", document.where)
         targets = Targets.fit((document.label or "" for document in documents), numbers)
         texts = [self._cleaned(document.text) for document in documents]
-        vocabularies, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count)
+        vocabularies, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count, self.prefix)
         return Encoding(targets.labels, vocabularies, statistics=targets.statistics, tokenizer=form)
 
     def part(self, name: Part, encoding: Encoding) -> Documents:
@@ -271,20 +273,21 @@ class Texts:
     def _encoded(
         self, documents: Sequence[Document], encoding: Encoding, targets: Sequence[Array] | None = None
     ) -> Documents:
-        cut = tokenizer(self.tokens, encoding)
+        cut = tokenizer(self.tokens, encoding, self.prefix)
         size = max(map(len, encoding.vocabularies.values()))
         kept = slice(None)
         if self.longest:
             kept = slice(self.longest) if self.keep == "begin" else slice(-self.longest, None)
         texts = [self._cleaned(document.text) for document in documents]
-        ids = [np.array(cut.ids(text)[kept], np.uint16 if size <= 1 << 16 else np.int32) for text in texts]
+        kind, shape = np.uint16 if size <= 1 << 16 else np.int32, (-1, 2) if self.prefix else -1
+        ids = [np.array(cut.ids(text)[kept], kind).reshape(shape) for text in texts]
         # What each vector is called is asked for where somebody looks at a few texts.
         tokens = None if targets is not None else [tuple(cut.tokens(text))[kept] for text in texts]
         return Documents([document.name for document in documents], ids, targets, tokens)
 
 
 class Documents:
-    """Texts as examples: `values [n]` the ids of their tokens; `tokens`, where they have no target, what those are called."""
+    """Texts as examples: `values [n]` or `[n, 2]` the ids of their tokens; `tokens`, where there is no target, what those are called."""
 
     def __init__(
         self,

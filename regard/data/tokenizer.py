@@ -25,16 +25,16 @@ Tokens = Literal["words", "characters", "bytes", "bpe", "unigram"]
 UNKNOWN = "<unknown>"
 """What entry 0 of a vocabulary is called; no word of a text gets id 0 by its name."""
 
-_COLUMNS = {"words": "word"}
+_COLUMNS = {"words": "word"}  # others have the column "token"
 _BYTES = tuple(f"{byte:02x}" for byte in range(256))
 # All of Unicode's category Cc but white space: from NUL to BEL, and so on.
 _CONTROL = {code: " " for code in (*range(32), *range(127, 160)) if not chr(code).isspace()}
 
 
 class Tokenizer(Protocol):
-    """Cuts a text into tokens, and gives each its id; 0 is the unknown."""
+    """Cuts a text into tokens, and gives each its id, or its ids where it has several; 0 is the unknown."""
 
-    def ids(self, text: str) -> Sequence[int] | Array: ...
+    def ids(self, text: str) -> Sequence[Any] | Array: ...
 
     def tokens(self, text: str) -> Sequence[str]: ...
 
@@ -59,7 +59,9 @@ def frequent(counts: Mapping[str, int], minimum: int, most: int = 0) -> tuple[st
     return (UNKNOWN, *(entry for _, entry in kept))[: most or None]
 
 
-def learn(tokens: Tokens, texts: Iterable[str], size: int, minimum: int) -> tuple[dict[str, tuple[str, ...]], str]:
+def learn(
+    tokens: Tokens, texts: Iterable[str], size: int, minimum: int, prefix: int = 0
+) -> tuple[dict[str, tuple[str, ...]], str]:
     """The vocabulary of the training part's texts by its column, and the text form of what cuts them into pieces, or nothing.
 
     Args:
@@ -68,10 +70,15 @@ def learn(tokens: Tokens, texts: Iterable[str], size: int, minimum: int) -> tupl
         size: how many entries the vocabulary has at most, the unknown included; 0 is no limit for words and characters,
             and 8,000 pieces.
         minimum: how often an entry must be seen; for pieces, a character.
+        prefix: so many characters at the beginning of a word have a vocabulary of their own; 0 for none. For words alone.
 
     Raises:
-        InputError: a size that leaves no room for what every vocabulary of this kind has.
+        InputError: a prefix of what is no word, or a size that leaves no room for what every vocabulary of this kind has.
     """
+    if prefix and tokens != "words":
+        raise InputError(
+            f"data.prefix is {prefix} and data.tokens is {tokens}, expected words, whose prefixes those are"
+        )
     if tokens == "bytes":
         return {"token": (UNKNOWN, *_BYTES)}, ""
     if size == 1:
@@ -82,7 +89,11 @@ def learn(tokens: Tokens, texts: Iterable[str], size: int, minimum: int) -> tupl
         for chunk, count in chunks.items():
             for word in _cut(chunk):
                 counts[word] += count
-        return {_COLUMNS[tokens]: frequent(counts, minimum, size)}, ""
+        begins: Counter[str] = Counter()
+        for word, count in counts.items():
+            begins[word[:prefix]] += count
+        found = {"word": frequent(counts, minimum, size)}
+        return (found | {"prefix": frequent(begins, minimum, size)} if prefix else found), ""
     texts = [" ".join(text.split()) for text in texts]
     for text in texts:
         counts.update(text)
@@ -138,7 +149,7 @@ def _settled(scores: list[list[Any]]) -> list[list[Any]]:
     return [unknown, *sorted(settled, key=lambda entry: (-entry[1], entry[0]))]
 
 
-def tokenizer(tokens: Tokens, encoding: Encoding) -> Tokenizer:
+def tokenizer(tokens: Tokens, encoding: Encoding, prefix: int = 0) -> Tokenizer:
     """What cuts texts as the training part's were.
 
     Raises:
@@ -149,7 +160,7 @@ def tokenizer(tokens: Tokens, encoding: Encoding) -> Tokenizer:
         raise InputError(f"the encoding holds no {tokens}, expected that of a training with data.tokens {tokens}")
     entries = encoding.vocabularies[column]
     if tokens == "words":
-        return _Words(entries)
+        return _Words(entries, encoding.vocabularies["prefix"], prefix) if prefix else _Words(entries)
     if tokens == "characters":
         return _Characters(entries)
     return _Bytes() if tokens == "bytes" else _Pieces(encoding.tokenizer)
@@ -160,11 +171,15 @@ _cut = lru_cache(maxsize=1 << 18)(tokenize)
 
 
 class _Words:
-    def __init__(self, entries: Sequence[str]) -> None:
-        known = {word: i for i, word in enumerate(entries) if i}
-        self._chunk = lru_cache(maxsize=1 << 18)(lambda chunk: [known.get(word, 0) for word in _cut(chunk)])
+    def __init__(self, entries: Sequence[str], begins: Sequence[str] = (), prefix: int = 0) -> None:
+        known, begun = ({name: i for i, name in enumerate(each) if i} for each in (entries, begins))
 
-    def ids(self, text: str) -> list[int]:
+        def of(word: str) -> int | tuple[int, int]:
+            return (known.get(word, 0), begun.get(word[:prefix], 0)) if prefix else known.get(word, 0)
+
+        self._chunk = lru_cache(maxsize=1 << 18)(lambda chunk: [of(word) for word in _cut(chunk)])
+
+    def ids(self, text: str) -> list[int | tuple[int, int]]:
         return list(chain.from_iterable(map(self._chunk, text.split())))
 
     def tokens(self, text: str) -> Sequence[str]:

@@ -287,6 +287,20 @@ def test_tags_are_white_space_where_asked_for(tmp_path: Path) -> None:
             assert any("br" in token for token in tokens)
 
 
+def test_words_have_the_ids_of_their_prefixes_beside_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label,split\nboring bored bored,0,train\nfun,1,train\nboredom x,0,test\n,1,test\n")
+    reader = Texts(str(path), prefix=3)
+    encoding = reader.fit()
+    assert encoding.vocabularies == {"word": ("<unknown>", "bored"), "prefix": ("<unknown>", "bor")}
+    found = reader.part("test", encoding)
+    assert found[0].values.tolist() == [[0, 1], [0, 0]]
+    assert found[1].values.shape == (0, 2)
+    assert found.lengths == [2, 0]
+    with pytest.raises(InputError, match=r"data\.prefix is 3 and data\.tokens is bytes, expected words"):
+        Texts(str(path), prefix=3, tokens="bytes").fit()
+
+
 @published
 def test_the_published_sentences() -> None:
     reader = Texts()
