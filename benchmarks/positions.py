@@ -54,7 +54,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 SIZES: dict[str, Any] = {"width": 64, "layers": 2, "heads": 4, "feed_forward": 128, "dropout": 0.0}
 SETS, STEPS, RATE = 16, 2000, 3e-3
 # Letters of each novel, behind so many characters of titles and contents.
-SKIP, TRAIN, HELD = 20_000, 90_112, 16_384
+SKIP, TRAIN, HELD = 20_000, 90_112, 8_192
 _NONE = {"positions": "none"}
 _WAYS = "pattern=(Causal(), ~Causal(), Causal(), ~Causal())"
 METHODS: dict[str, dict[str, Any]] = {
