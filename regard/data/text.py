@@ -287,7 +287,7 @@ class Texts:
 
 
 class Documents:
-    """Texts as examples: `values [n]` or `[n, 2]` the ids of their tokens; `tokens`, where there is no target, what those are called."""
+    """Texts as examples: `values [n]`, or `[n, 2]`, the ids of their tokens; `tokens` are given where there is no target."""
 
     def __init__(
         self,
