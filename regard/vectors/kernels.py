@@ -108,11 +108,17 @@ def _steps(scores, n, rate):
 
 
 @_part
+def _softplus(x):
+    """log(1 + e^x), also where e^x is too large."""
+    return max(x, 0.0) + np.log1p(np.exp(-abs(x)))
+
+
+@_part
 def _loss(scores, n):
     """-log sigmoid(s_0) - sum_j log sigmoid(-s_j), from the scores."""
-    total = np.log1p(np.exp(-np.float64(scores[0])))
+    total = _softplus(-np.float64(scores[0]))
     for j in range(1, n):
-        total += np.log1p(np.exp(np.float64(scores[j])))
+        total += _softplus(np.float64(scores[j]))
     return total
 
 

@@ -34,8 +34,9 @@ class Prediction:
 
     Args:
         model: which of the two. width: of the vectors. window: the largest, words on each side. negatives: k.
-        epochs: passes over the text. rate: of learning, at the beginning; it falls to 1/1000 of that, and None is 0.025 for
-            skip-gram and 0.2 for CBOW, of whose gradient each word of a window has but a part. sample: the threshold of `regard.vectors.corpus.keep_probability`; 0 keeps all words.
+        epochs: passes over the text. rate: of learning, at the beginning; it falls to 1/1000 of that. None is 0.025 for skip-gram, and
+            0.2 for CBOW, of whose gradient each word of a window has but a part. sample: the threshold of
+            `regard.vectors.corpus.keep_probability`; 0 keeps all words.
         power: of the counts that negatives are drawn by. seed: of all that is drawn.
     """
 
@@ -94,7 +95,7 @@ def train(
         progress: called after each pass.
 
     Raises:
-        InputError: a corpus of a single distinct word, from which nothing can be predicted; no thread.
+        InputError: a corpus of a single distinct word, from which nothing can be predicted; no thread; a rate at which it diverges.
     """
     from regard.vectors import kernels
 
@@ -134,6 +135,10 @@ def train(
             seconds = time.perf_counter() - begin
             told_loss = float(told[0] / max(told[1], 1))
             epochs.append(Progress(epoch, told_loss, corpus.length, int(told[2]), seconds))
+            if not np.isfinite(flat).all():
+                raise InputError(
+                    f"vectors.rate is {rate}, too high: after epoch {epoch + 1} not all numbers are finite"
+                )
             if progress is not None:
                 progress(epochs[-1])
     return Trained(

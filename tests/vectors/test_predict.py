@@ -166,3 +166,16 @@ def test_options_out_of_range_are_one_sentence():
         train(Corpus(("w0",), np.array([9]), np.zeros(9, np.int32)), Prediction())
     with pytest.raises(InputError, match="threads is 0"):
         train(clustered(100), Prediction(), threads=0)
+
+
+def test_the_loss_is_finite_where_scores_are_large_and_a_rate_that_is_too_high_is_said():
+    v, u = np.full((2, 2, 16), 30, np.float32)
+    told = np.zeros(3)
+    ids, ones, alias = np.array([0, 1], np.int32), np.ones(2, np.float32), np.arange(2, dtype=np.int32)
+    zero, flat = np.float32(0), (v.reshape(-1), u.reshape(-1))
+    kernels.skip_gram(0, 2, ids, ones, 1, 9, ones, alias, zero, np.uint64(0), *flat, 16, told)
+    # Scores of 14,400: the right word costs nothing, and each drawn one its score. The first word's loss is measured.
+    assert told[1] == 1
+    assert told[0] / 14_400 in range(1, 10)
+    with pytest.raises(InputError, match=r"vectors.rate is 9.9, too high: after epoch 1"):
+        train(clustered(40_000), Prediction(model="cbow", rate=9.9, width=100))
