@@ -34,8 +34,8 @@ class Prediction:
 
     Args:
         model: which of the two. width: of the vectors. window: the largest, words on each side. negatives: k.
-        epochs: passes over the text. rate: of learning, at the beginning; it falls to 1/1000 of that. None is 0.025 for skip-gram, and
-            0.2 for CBOW, of whose gradient each word of a window has but a part. sample: the threshold of
+        epochs: passes over the text. rate: of learning, at the beginning; it falls to 1/1000 of that. None is 0.025 for
+            skip-gram and 0.2 for CBOW, of whose gradient each word of a window has but a part. sample: the threshold of
             `regard.vectors.corpus.keep_probability`; 0 keeps all words.
         power: of the counts that negatives are drawn by. seed: of all that is drawn.
     """
