@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.attention.kernels import fused as kernels
-from regard.attention.kernels.compiled import share
+from regard.attention.kernels.compiled import send_waiting_threads_home, share
 from regard.attention.kernels.vectors import ROWS, lanes
 from regard.attention.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.problem import Problem, Tensors
@@ -34,6 +35,8 @@ _TYPES = (torch.float32, torch.float64, torch.bfloat16)
 _LOG2E = math.log2(math.e)
 # How many query rows a tile has at most.
 _TILE = 64
+# Products of a forward pass, above which it takes a millisecond or two.
+_LONG = 2e8
 # How many units of work each thread should find, so that threads end at about the same time.
 _UNITS_PER_THREAD = 4
 # How many keys a stretch has at most, and how many numbers its slot.
@@ -343,6 +346,12 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
     return torch.nn.functional.pad(table.detach() * factor, (_STRETCH, _STRETCH)).to(accurate)
 
 
+def _share(problem: Problem, kernel: Callable[..., None], bounds: range, *arguments: Any) -> None:
+    if problem.pairs * (problem.d + problem.e) > _LONG:
+        send_waiting_threads_home()
+    share(kernel, bounds, *arguments)
+
+
 class _Fused(torch.autograd.Function):
     """The kernels as an operation that autograd knows."""
 
@@ -353,7 +362,8 @@ class _Fused(torch.autograd.Function):
         out = q.new_empty(problem.layout.total, problem.heads, problem.e)
         stats = torch.empty(problem.heads, problem.layout.total, dtype=_accurate(q.dtype))
         strides = np.array([*q.stride(), *k.stride(), *v.stride()], np.int64)
-        share(
+        _share(
+            problem,
             kernels.forward,
             range(len(call.units) + 1),
             *_fixed(call),
@@ -380,7 +390,8 @@ class _Fused(torch.autograd.Function):
         wanted = ctx.needs_input_grad[4]
         d_table = stats.new_zeros((len(call.units), wide.shape[1]) if wanted else (1,))
         strides = np.array([*q.stride(), *k.stride(), *v.stride(), *above.stride()], np.int64)
-        share(
+        _share(
+            problem,
             kernels.backward,
             range(len(call.units) + 1),
             *_fixed(call),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from numba import njit
 
-__all__ = ["as_written", "compiled", "send_waiting_threads_home", "share"]
+__all__ = ["AS_WRITTEN", "as_written", "compiled", "send_waiting_threads_home", "share"]
 
 # What of "fast" arithmetic leaves NaN and infinity their meaning.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -35,10 +35,14 @@ def compiled(function: Callable[..., Any], fast: bool = True) -> Callable[..., A
         return njit(**options)(function)
 
 
+# Said, lest fast arithmetic is inherited from the kernel. Parts of kernels make no arrays and need not count who holds those that
+# they are given: threads that count the same ones wait for each other.
+AS_WRITTEN: Any = {"nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False}
+
+
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part of kernels whose arithmetic is not reordered: it holds instructions chosen by hand."""
-    # Said, lest it is inherited from the kernel.
-    return njit(nogil=True, fastmath=False, error_model="numpy")(function)
+    return njit(**AS_WRITTEN)(function)
 
 
 def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -> None:

@@ -11,21 +11,19 @@ All arrays are flat; `sizes`, `strides` and `numbers` are the arguments that are
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from regard.attention.kernels import packing
 from regard.attention.kernels import vectors as vec
+from regard.attention.kernels import weighing as weights
 from regard.attention.kernels.compiled import as_written, compiled
 
 __all__ = ["Numbers", "Sizes", "Unit", "backward", "forward", "touched"]
 
 ROWS = vec.ROWS
-at, product = vec.at, vec.product
+at, operand, product = vec.at, vec.operand, vec.product
 
 
 class Sizes(NamedTuple):
@@ -81,110 +79,6 @@ class Unit(NamedTuple):
     high: int
 
 
-@intrinsic
-def _load(context: Any, array: Any, index: Any) -> Any:
-    wide = types.float32 if isinstance(array.dtype, types.Integer) else array.dtype
-
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, given[0]).data
-        x = builder.load(builder.gep(data, [given[1]]))
-        if wide is array.dtype:
-            return x
-        int32 = ir.IntType(32)
-        return builder.bitcast(builder.shl(builder.zext(x, int32), ir.Constant(int32, 16)), ir.FloatType())
-
-    return wide(array, types.intp), make
-
-
-@intrinsic
-def _save(context: Any, array: Any, index: Any, value: Any) -> Any:
-    wide = types.float32 if isinstance(array.dtype, types.Integer) else array.dtype
-
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, given[0]).data
-        x = given[2]
-        if wide is not array.dtype:
-            # To the nearest, ties to even; NaN stays NaN.
-            int32, int16 = ir.IntType(32), ir.IntType(16)
-            bits = builder.bitcast(x, int32)
-            odd = builder.and_(builder.lshr(bits, ir.Constant(int32, 16)), ir.Constant(int32, 1))
-            near = builder.add(builder.add(bits, odd), ir.Constant(int32, 0x7FFF))
-            near = builder.select(builder.fcmp_unordered("uno", x, x), ir.Constant(int32, 0x7FC00000), near)
-            x = builder.trunc(builder.lshr(near, ir.Constant(int32, 16)), int16)
-        builder.store(x, builder.gep(data, [given[1]]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, wide), make
-
-
-@as_written
-def _pack_rows(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
-    """Rows of x, times a factor, as rows of so many numbers; zeros behind the columns, and in rows up to `filled`."""
-    vec.apart()
-    for r in range(rows):
-        here, there = to + r * width, base + r * row_step
-        if step == 1:
-            for c in range(columns):
-                _save(w, here + c, _load(x, there + c) * factor)
-        else:
-            for c in range(columns):
-                _save(w, here + c, _load(x, there + c * step) * factor)
-        for c in range(columns, width):
-            _save(w, here + c, w.dtype.type(0))
-    for place in range(to + rows * width, to + filled * width):
-        _save(w, place, w.dtype.type(0))
-
-
-@as_written
-def _pack_columns(w, to, lanes, from_, width, panels):
-    """Packed rows, so many numbers wide, as columns: panels of `lanes` rows side by side, each column by column."""
-    vec.apart()
-    for panel in range(panels):
-        here, there = to + panel * lanes * width, from_ + panel * lanes * width
-        for c in range(0, width, lanes):
-            vec.transpose(at(w, here + c * lanes), at(w, there + c), width)
-
-
-@as_written
-def _write_rows(x, there, row_step, w, from_, width, rows, columns, factor):
-    """Rows of so many columns into x, times a factor."""
-    vec.apart()
-    for r in range(rows):
-        for c in range(columns):
-            _save(x, there + r * row_step + c, _load(w, from_ + r * width + c) * factor)
-
-
-@as_written
-def _add_rows(x, there, row_step, w, from_, width, rows, columns, factor):
-    """Rows of so many columns added to those of x, times a factor."""
-    vec.apart()
-    for r in range(rows):
-        for c in range(columns):
-            place = there + r * row_step + c
-            _save(x, place, _load(x, place) + _load(w, from_ + r * width + c) * factor)
-
-
-@as_written
-def _fill(w, begin, end, x):
-    vec.apart()
-    for place in range(begin, end):
-        _save(w, place, x)
-
-
-@as_written
-def _clear(w, rows_at, stretch, begin, end, used):
-    """Zeros in a register tile's rows, from 0 to begin and from end to `used`."""
-    vec.apart()
-    nothing = w.dtype.type(0)
-    if begin > 0 or end < used:
-        for r in range(ROWS):
-            row = rows_at + r * stretch
-            for place in range(row, row + begin):
-                _save(w, place, nothing)
-            for place in range(row + end, row + used):
-                _save(w, place, nothing)
-
-
 @as_written
 def _next_key(cursor, finish, starts, rows, done):
     """The first key from `done` on that is left to any of the rows, -1 where none is."""
@@ -229,11 +123,11 @@ def _forbid(w, row, i, finish, starts, stops, low, begin, end):
     place = begin
     while i < finish and starts[i] < low + end:
         for forbidden in range(row + place, row + starts[i] - low):
-            _save(w, forbidden, nothing)
+            packing.save(w, forbidden, nothing)
         place = max(min(stops[i] - low, end), place)
         i += 1
     for forbidden in range(row + place, row + end):
-        _save(w, forbidden, nothing)
+        packing.save(w, forbidden, nothing)
 
 
 @as_written
@@ -263,7 +157,7 @@ def _aligned(w, lanes):
 @as_written
 def _weigh(
     w, w_s, w_o, first, last, low, begin, width, distance, table_at, e_vectors, cursor, finish, starts, stops,
-    row_low, row_high, top, total, hashes, table, sizes, keep,
+    row_low, row_high, top, total, hashes, table, sizes, keep, like,
 ):  # fmt: skip
     """From the scores of a register tile's rows with a stretch of keys to weights, or to exponentials and what belongs to them.
 
@@ -282,15 +176,16 @@ def _weigh(
             _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
             some, most = 0, width * lanes
         if normalizer == 0:
-            vec.softmax_step(
+            weights.softmax_step(
                 s, width, some, most, at(top, r), at(total, r), at(w, w_o + r * e_vectors * lanes), e_vectors
             )
         elif normalizer == 1:
-            vec.relu_step(s, width, some, most, top[r])
+            weights.relu_step(s, width, some, most, top[r])
         else:
-            vec.sigmoid_step(s, width, some, most, top[r])
+            weights.sigmoid_step(s, width, some, most, top[r])
         if dropping:
-            vec.drop(s, width, hashes[r], low + begin, threshold, keep)
+            weights.drop(s, width, hashes[r], low + begin, threshold, keep)
+        weights.paired(s, width, like)
 
 
 @as_written
@@ -314,15 +209,15 @@ def _unweigh(
         if row_high[r] < 0:
             _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
             some, most = 0, width * lanes
-        vec.gradients(
+        weights.gradients(
             normalizer, dropping, s, t, width, some, most, stats[stats_at + r], delta[r], hashes[r], low + begin, threshold, keep
         )  # fmt: skip
         if len(d_table) > 1:
             vec.plus(at(d_table, d_table_at + distance - (r - first)), t, width, one)
     for r in range(last, first + ROWS):
         for place in range(r * stretch + begin, r * stretch + begin + width * lanes):
-            _save(w, w_p + place, nothing)
-            _save(w, w_t + place, nothing)
+            packing.save(w, w_p + place, nothing)
+            packing.save(w, w_t + place, nothing)
 
 
 @compiled
@@ -373,7 +268,9 @@ def forward(
     dropping, seed, queries = sizes[12], sizes[13], sizes[15]
     kind = stats.dtype.type
     query_factor, keep, one, zero = kind(numbers[0]), kind(numbers[1]), kind(1), kind(0)
-    d_wide, e_wide = (d + lanes - 1) // lanes * lanes, (e + lanes - 1) // lanes * lanes
+    pairs = packing.per_product(q)
+    depth = (d + pairs - 1) // pairs
+    d_wide, e_wide = (depth + lanes - 1) // lanes * lanes, (e + lanes - 1) // lanes * lanes
     slot_size = stretch * (d_wide + e_wide)
     w = np.empty(rows_most * (d_wide + e_wide) + (ROWS + d_wide) * stretch + slots * slot_size + lanes, stats.dtype)
     w_q = _aligned(w, lanes)
@@ -392,7 +289,7 @@ def forward(
         head, pattern = units[n, 0], units[n, 3]
         key_head = head // key_times
         table_at = origin + (head * table_size if sizes[10] > 1 else 0)
-        head_hash = vec.hashed(vec.hashed(seed, head), seed >> 32)
+        head_hash = weights.hashed(weights.hashed(seed, head), seed >> 32)
         owner = -1
         for tile in range(units[n, 1], units[n, 2]):
             begin = tiles[tile, 0]
@@ -402,11 +299,11 @@ def forward(
             rows = min(rows_most, query_offsets[owner + 1] - begin)
             groups = (rows + ROWS - 1) // ROWS
             first_key, end_key = key_offsets[owner], key_offsets[owner + 1]
-            _pack_rows(
+            packing.pack_along(
                 w, w_q, d_wide, q, begin * strides[0] + head * strides[1], strides[0], strides[2],
                 rows, groups * ROWS, d, query_factor,
             )  # fmt: skip
-            _fill(w, w_o, w_o + groups * ROWS * e_wide, zero)
+            packing.fill(w, w_o, w_o + groups * ROWS * e_wide, zero)
             for r in range(rows):
                 cursor[r], finish[r] = row_pointer[pattern + begin + r], row_pointer[pattern + begin + r + 1]
                 top[r], total[r] = kind(-np.inf), zero
@@ -414,7 +311,7 @@ def forward(
                     number = kind(_number(cursor[r], finish[r], starts, stops))
                     top[r], total[r] = one / number if normalizer == 1 else np.log2(number), one
                 if dropping:
-                    hashes[r] = vec.hashed(vec.hashed(head_hash, begin + r), 0)
+                    hashes[r] = weights.hashed(weights.hashed(head_hash, begin + r), 0)
             high = first_key
             while True:
                 key = _next_key(cursor, finish, starts, rows, high)
@@ -429,14 +326,13 @@ def forward(
                 if tags[slot] != turn:
                     tags[slot] = turn
                     panels = (high - low + lanes - 1) // lanes
-                    _pack_rows(
+                    packing.pack_along(
                         w, w_rows, d_wide, k, low * strides[3] + key_head * strides[4], strides[3], strides[5],
                         high - low, panels * lanes, d, one,
                     )  # fmt: skip
-                    _pack_columns(w, w_k, lanes, w_rows, d_wide, panels)
-                    _pack_rows(
-                        w, w_v, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8],
-                        high - low, high - low, e, one,
+                    packing.pack_columns(w, w_k, lanes, w_rows, d_wide, panels)
+                    packing.pack_across(
+                        w, w_v, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8], high - low, e,
                     )  # fmt: skip
                 for group in range(groups):
                     first, last = group * ROWS, min(group * ROWS + ROWS, rows)
@@ -448,22 +344,26 @@ def forward(
                     wide_begin = span_begin // lanes * lanes
                     width = (span_end + lanes - 1) // lanes - span_begin // lanes
                     product(
-                        at(w, w_s + wide_begin), stretch, at(w, w_q + first * d_wide), d_wide, 1,
-                        at(w, w_k + wide_begin * d_wide), lanes, d_wide * lanes, d, width, lanes, 0,
+                        at(w, w_s + wide_begin), stretch, operand(w, w_q + first * d_wide, q), d_wide, 1,
+                        operand(w, w_k + wide_begin * d_wide, q), lanes, d_wide * lanes, depth, width, lanes, 0, query_factor,
                     )  # fmt: skip
                     distance = low - first_key + shifts[owner] + wide_begin - (begin + first - query_offsets[owner])
                     _weigh(
                         w, w_s, w_o, first, last, low, wide_begin, width, distance, table_at, e_wide // lanes,
-                        cursor, finish, starts, stops, row_low, row_high, top, total, hashes, table, sizes, keep,
+                        cursor, finish, starts, stops, row_low, row_high, top, total, hashes, table, sizes, keep, q,
                     )  # fmt: skip
                     product(
-                        at(w, w_o + first * e_wide), e_wide, at(w, w_s + span_begin), stretch, 1,
-                        at(w, w_v + span_begin * e_wide), e_wide, lanes, span_end - span_begin, e_wide // lanes, lanes, 1,
+                        at(w, w_o + first * e_wide), e_wide,
+                        operand(w, w_s + wide_begin + (span_begin - wide_begin) // pairs, q), stretch, 1,
+                        operand(w, w_v + span_begin // pairs * e_wide, q), e_wide, lanes,
+                        (span_end + pairs - 1) // pairs - span_begin // pairs, e_wide // lanes, lanes, 1, one,
                     )  # fmt: skip
                 _advance(cursor, finish, stops, rows, high)
             for r in range(rows):
                 share = zero if total[r] == zero else one / total[r]
-                _write_rows(out, ((begin + r) * heads + head) * e, heads * e, w, w_o + r * e_wide, e_wide, 1, e, share)
+                packing.write_rows(
+                    out, ((begin + r) * heads + head) * e, heads * e, w, w_o + r * e_wide, e_wide, 1, e, share
+                )
                 if normalizer == 0:
                     # A row without keys takes 0, so that its weights become 2^(-inf - 0).
                     top[r] = zero if total[r] == zero else top[r] + np.log2(total[r])
@@ -480,12 +380,12 @@ def _flush(w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, low, rows, d_wide, 
         # The part holds no more than the keys that the unit's rows see.
         skipped, rows = max(unit[5] - low, 0), min(rows, unit[6] - low)
         place, rows = unit[4] + low + skipped - unit[5], max(rows - skipped, 0)
-        _add_rows(part_k, place * d, d, w, w_d_k + skipped * d_wide, d_wide, rows, d, factor)
-        _add_rows(part_v, place * e, e, w, w_d_v + skipped * e_wide, e_wide, rows, e, w.dtype.type(1))
+        packing.add_rows(part_k, place * d, d, w, w_d_k + skipped * d_wide, d_wide, rows, d, factor)
+        packing.add_rows(part_v, place * e, e, w, w_d_v + skipped * e_wide, e_wide, rows, e, w.dtype.type(1))
     else:
         place = low * heads + unit[0]
-        _add_rows(d_k, place * d, heads * d, w, w_d_k, d_wide, rows, d, factor)
-        _add_rows(d_v, place * e, heads * e, w, w_d_v, e_wide, rows, e, w.dtype.type(1))
+        packing.add_rows(d_k, place * d, heads * d, w, w_d_k, d_wide, rows, d, factor)
+        packing.add_rows(d_v, place * e, heads * e, w, w_d_v, e_wide, rows, e, w.dtype.type(1))
 
 
 @compiled
@@ -536,7 +436,7 @@ def backward(
         head, pattern = unit[0], unit[3]
         key_head = head // key_times
         table_at = origin + (head * table_size if sizes[10] > 1 else 0)
-        head_hash = vec.hashed(vec.hashed(seed, head), seed >> 32)
+        head_hash = weights.hashed(weights.hashed(seed, head), seed >> 32)
         owner, first_key, end_key, parted = -1, 0, 0, False
         # One turn more, to flush what the last set left.
         for tile in range(unit[1], unit[2] + 1):
@@ -560,21 +460,21 @@ def backward(
             begin = tiles[tile, 0]
             rows = min(rows_most, query_offsets[owner + 1] - begin)
             groups = (rows + ROWS - 1) // ROWS
-            _pack_rows(
+            packing.pack_rows(
                 w, w_q, d_wide, q, begin * strides[0] + head * strides[1], strides[0], strides[2],
                 rows, groups * ROWS, d, query_factor,
             )  # fmt: skip
-            _pack_rows(
+            packing.pack_rows(
                 w, w_a, e_wide, above, begin * strides[9] + head * strides[10], strides[9], strides[11],
                 rows, groups * ROWS, e, one,
             )  # fmt: skip
-            _pack_rows(w, w_o, e_wide, out, (begin * heads + head) * e, heads * e, 1, rows, rows, e, one)
-            _fill(w, w_d_q, w_d_q + groups * ROWS * d_wide, zero)
+            packing.pack_rows(w, w_o, e_wide, out, (begin * heads + head) * e, heads * e, 1, rows, rows, e, one)
+            packing.fill(w, w_d_q, w_d_q + groups * ROWS * d_wide, zero)
             for r in range(rows):
                 cursor[r], finish[r] = row_pointer[pattern + begin + r], row_pointer[pattern + begin + r + 1]
                 delta[r] = vec.dot(at(w, w_a + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
                 if dropping:
-                    hashes[r] = vec.hashed(vec.hashed(head_hash, begin + r), 0)
+                    hashes[r] = weights.hashed(weights.hashed(head_hash, begin + r), 0)
             high = first_key
             while True:
                 key = _next_key(cursor, finish, starts, rows, high)
@@ -598,17 +498,17 @@ def backward(
                         )  # fmt: skip
                     tags[slot] = turn
                     panels = (high - low + lanes - 1) // lanes
-                    _pack_rows(
+                    packing.pack_rows(
                         w, w_k_rows, d_wide, k, low * strides[3] + key_head * strides[4], strides[3], strides[5],
                         high - low, panels * lanes, d, one,
                     )  # fmt: skip
-                    _pack_columns(w, w_k, lanes, w_k_rows, d_wide, panels)
-                    _pack_rows(
+                    packing.pack_columns(w, w_k, lanes, w_k_rows, d_wide, panels)
+                    packing.pack_rows(
                         w, w_rows, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8],
                         high - low, panels * lanes, e, one,
                     )  # fmt: skip
-                    _pack_columns(w, w_v, lanes, w_rows, e_wide, panels)
-                    _fill(w, w_d_k, w_d_k + stretch * (d_wide + e_wide), zero)
+                    packing.pack_columns(w, w_v, lanes, w_rows, e_wide, panels)
+                    packing.fill(w, w_d_k, w_d_k + stretch * (d_wide + e_wide), zero)
                 used = (high - low + ROWS - 1) // ROWS * ROWS
                 for group in range(groups):
                     first, last = group * ROWS, min(group * ROWS + ROWS, rows)
@@ -617,21 +517,21 @@ def backward(
                     )
                     lows[group], highs[group] = span_begin, span_end
                     if span_begin >= span_end:
-                        _clear(w, w_p + first * stretch, stretch, 0, 0, used)
-                        _clear(w, w_t + first * stretch, stretch, 0, 0, used)
+                        packing.clear(w, w_p + first * stretch, stretch, 0, 0, used)
+                        packing.clear(w, w_t + first * stretch, stretch, 0, 0, used)
                         continue
                     wide_begin = span_begin // lanes * lanes
                     width = (span_end + lanes - 1) // lanes - span_begin // lanes
                     wide_end = wide_begin + width * lanes
-                    _clear(w, w_p + first * stretch, stretch, wide_begin, wide_end, used)
-                    _clear(w, w_t + first * stretch, stretch, wide_begin, wide_end, used)
+                    packing.clear(w, w_p + first * stretch, stretch, wide_begin, wide_end, used)
+                    packing.clear(w, w_t + first * stretch, stretch, wide_begin, wide_end, used)
                     product(
                         at(w, w_p + first * stretch + wide_begin), stretch, at(w, w_q + first * d_wide), d_wide, 1,
-                        at(w, w_k + wide_begin * d_wide), lanes, d_wide * lanes, d, width, lanes, 0,
+                        at(w, w_k + wide_begin * d_wide), lanes, d_wide * lanes, d, width, lanes, 0, one,
                     )  # fmt: skip
                     product(
                         at(w, w_t + first * stretch + wide_begin), stretch, at(w, w_a + first * e_wide), e_wide, 1,
-                        at(w, w_v + wide_begin * e_wide), lanes, e_wide * lanes, e, width, lanes, 0,
+                        at(w, w_v + wide_begin * e_wide), lanes, e_wide * lanes, e, width, lanes, 0, one,
                     )  # fmt: skip
                     distance = low - first_key + shifts[owner] + wide_begin - (begin + first - query_offsets[owner])
                     _unweigh(
@@ -642,7 +542,7 @@ def backward(
                     product(
                         at(w, w_d_q + first * d_wide), d_wide, at(w, w_t + first * stretch + span_begin), stretch, 1,
                         at(w, w_k_rows + span_begin * d_wide), d_wide, lanes, span_end - span_begin,
-                        d_wide // lanes, lanes, 1,
+                        d_wide // lanes, lanes, 1, one,
                     )  # fmt: skip
                 for place in range(0, used, ROWS):
                     some, last = groups, 0
@@ -654,11 +554,11 @@ def backward(
                     from_, depth = some * ROWS, (last - some) * ROWS
                     product(
                         at(w, w_d_v + place * e_wide), e_wide, at(w, w_p + from_ * stretch + place), 1, stretch,
-                        at(w, w_a + from_ * e_wide), e_wide, lanes, depth, e_wide // lanes, lanes, 1,
+                        at(w, w_a + from_ * e_wide), e_wide, lanes, depth, e_wide // lanes, lanes, 1, one,
                     )  # fmt: skip
                     product(
                         at(w, w_d_k + place * d_wide), d_wide, at(w, w_t + from_ * stretch + place), 1, stretch,
-                        at(w, w_q + from_ * d_wide), d_wide, lanes, depth, d_wide // lanes, lanes, 1,
+                        at(w, w_q + from_ * d_wide), d_wide, lanes, depth, d_wide // lanes, lanes, 1, one,
                     )  # fmt: skip
                 _advance(cursor, finish, stops, rows, high)
-            _write_rows(d_q, (begin * heads + head) * d, heads * d, w, w_d_q, d_wide, rows, d, d_query)
+            packing.write_rows(d_q, (begin * heads + head) * d, heads * d, w, w_d_q, d_wide, rows, d, d_query)

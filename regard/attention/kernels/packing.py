@@ -1,0 +1,237 @@
+"""Rows of tensors as the products of kernels read them, and back: padded to whole vectors, turned, in pairs, rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from regard.attention.kernels import vectors as vec
+from regard.attention.kernels.compiled import AS_WRITTEN, as_written
+
+__all__ = [
+    "add_rows", "clear", "fill", "load", "pack_across", "pack_along", "pack_columns", "pack_rows", "per_product", "save",
+    "write_rows",
+]  # fmt: skip
+
+ROWS, at = vec.ROWS, vec.at
+
+
+@intrinsic
+def load(context: Any, array: Any, index: Any) -> Any:
+    wide = types.float32 if isinstance(array.dtype, types.Integer) else array.dtype
+
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, given[0]).data
+        x = builder.load(builder.gep(data, [given[1]]))
+        if wide is array.dtype:
+            return x
+        int32 = ir.IntType(32)
+        return builder.bitcast(builder.shl(builder.zext(x, int32), ir.Constant(int32, 16)), ir.FloatType())
+
+    return wide(array, types.intp), make
+
+
+@intrinsic
+def save(context: Any, array: Any, index: Any, value: Any) -> Any:
+    wide = types.float32 if isinstance(array.dtype, types.Integer) else array.dtype
+
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, given[0]).data
+        x = given[2]
+        if wide is not array.dtype:
+            # To the nearest, ties to even; NaN stays NaN.
+            int32, int16 = ir.IntType(32), ir.IntType(16)
+            bits = builder.bitcast(x, int32)
+            odd = builder.and_(builder.lshr(bits, ir.Constant(int32, 16)), ir.Constant(int32, 1))
+            near = builder.add(builder.add(bits, odd), ir.Constant(int32, 0x7FFF))
+            near = builder.select(builder.fcmp_unordered("uno", x, x), ir.Constant(int32, 0x7FC00000), near)
+            x = builder.trunc(builder.lshr(near, ir.Constant(int32, 16)), int16)
+        builder.store(x, builder.gep(data, [given[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, wide), make
+
+
+@as_written
+def pack_rows(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
+    """Rows of x, times a factor, as rows of so many numbers; zeros behind the columns, and in rows up to `filled`."""
+    vec.apart()
+    for r in range(rows):
+        here, there = to + r * width, base + r * row_step
+        if step == 1:
+            for c in range(columns):
+                save(w, here + c, load(x, there + c) * factor)
+        else:
+            for c in range(columns):
+                save(w, here + c, load(x, there + c * step) * factor)
+        for c in range(columns, width):
+            save(w, here + c, w.dtype.type(0))
+    for place in range(to + rows * width, to + filled * width):
+        save(w, place, w.dtype.type(0))
+
+
+@intrinsic
+def _save_pair(context: Any, array: Any, index: Any, x: Any, low: Any, high: Any) -> Any:
+    """Two numbers of 16 bits as one of 32, the first the lower one."""
+
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        to, of = (cgutils.create_struct_proxy(signature.args[n])(context, builder, given[n]).data for n in (0, 2))
+        low, high = (builder.zext(builder.load(builder.gep(of, [each])), vec.INT32) for each in given[3:])
+        both = builder.or_(low, builder.shl(high, ir.Constant(vec.INT32, 16)))
+        builder.store(both, builder.bitcast(builder.gep(to, [given[1]]), vec.INT32.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, x, types.intp, types.intp), make
+
+
+@intrinsic
+def _save_one(context: Any, array: Any, index: Any, x: Any, low: Any) -> Any:
+    """A number of 16 bits as the lower half of one of 32, beside 0."""
+
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        to, of = (cgutils.create_struct_proxy(signature.args[n])(context, builder, given[n]).data for n in (0, 2))
+        low = builder.zext(builder.load(builder.gep(of, [given[3]])), vec.INT32)
+        builder.store(low, builder.bitcast(builder.gep(to, [given[1]]), vec.INT32.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, x, types.intp), make
+
+
+def _paired(x: Any) -> bool:
+    """Whether products take the numbers of x as pairs of bfloat16."""
+    return vec.PAIRS and isinstance(x.dtype, types.Integer)
+
+
+def per_product(x):
+    """How many numbers of x a product takes at once."""
+    raise NotImplementedError("for kernels alone")
+
+
+@overload(per_product)
+def _per_product(x):
+    number = 2 if _paired(x) else 1
+    return lambda x: number
+
+
+@as_written
+def _pack_pairs_of_columns(w, to, width, x, base, row_step, step, rows, filled, columns):
+    vec.apart()
+    pairs = columns // 2
+    for r in range(rows):
+        here, there = to + r * width, base + r * row_step
+        if step == 1:
+            for c in range(pairs):
+                _save_pair(w, here + c, x, there + 2 * c, there + 2 * c + 1)
+        else:
+            for c in range(pairs):
+                _save_pair(w, here + c, x, there + 2 * c * step, there + (2 * c + 1) * step)
+        if columns > 2 * pairs:
+            _save_one(w, here + pairs, x, there + 2 * pairs * step)
+        for c in range((columns + 1) // 2, width):
+            save(w, here + c, w.dtype.type(0))
+    for place in range(to + rows * width, to + filled * width):
+        save(w, place, w.dtype.type(0))
+
+
+@as_written
+def _pack_pairs_of_rows(w, to, width, x, base, row_step, step, rows, columns):
+    vec.apart()
+    for r in range(0, rows, 2):
+        here, there = to + r // 2 * width, base + r * row_step
+        if r + 1 == rows:
+            for c in range(columns):
+                _save_one(w, here + c, x, there + c * step)
+        elif step == 1:
+            for c in range(columns):
+                _save_pair(w, here + c, x, there + c, there + row_step + c)
+        else:
+            for c in range(columns):
+                _save_pair(w, here + c, x, there + c * step, there + row_step + c * step)
+        for c in range(columns, width):
+            save(w, here + c, w.dtype.type(0))
+
+
+def pack_along(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
+    """Rows of x for a product along their columns: times a factor, as `pack_rows`, or pairs of neighboring columns as they are."""
+    raise NotImplementedError("for kernels alone")
+
+
+@overload(pack_along, jit_options=AS_WRITTEN)
+def _pack_along(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
+    def in_pairs(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
+        _pack_pairs_of_columns(w, to, width, x, base, row_step, step, rows, filled, columns)
+
+    def plain(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
+        pack_rows(w, to, width, x, base, row_step, step, rows, filled, columns, factor)
+
+    return in_pairs if _paired(x) else plain
+
+
+def pack_across(w, to, width, x, base, row_step, step, rows, columns):
+    """Rows of x for a product along the rows: as `pack_rows`, or pairs of neighboring rows in half as many."""
+    raise NotImplementedError("for kernels alone")
+
+
+@overload(pack_across, jit_options=AS_WRITTEN)
+def _pack_across(w, to, width, x, base, row_step, step, rows, columns):
+    def in_pairs(w, to, width, x, base, row_step, step, rows, columns):
+        _pack_pairs_of_rows(w, to, width, x, base, row_step, step, rows, columns)
+
+    def plain(w, to, width, x, base, row_step, step, rows, columns):
+        pack_rows(w, to, width, x, base, row_step, step, rows, rows, columns, w.dtype.type(1))
+
+    return in_pairs if _paired(x) else plain
+
+
+@as_written
+def pack_columns(w, to, lanes, from_, width, panels):
+    """Packed rows, so many numbers wide, as columns: panels of `lanes` rows side by side, each column by column."""
+    vec.apart()
+    for panel in range(panels):
+        here, there = to + panel * lanes * width, from_ + panel * lanes * width
+        for c in range(0, width, lanes):
+            vec.transpose(at(w, here + c * lanes), at(w, there + c), width)
+
+
+@as_written
+def write_rows(x, there, row_step, w, from_, width, rows, columns, factor):
+    """Rows of so many columns into x, times a factor."""
+    vec.apart()
+    for r in range(rows):
+        for c in range(columns):
+            save(x, there + r * row_step + c, load(w, from_ + r * width + c) * factor)
+
+
+@as_written
+def add_rows(x, there, row_step, w, from_, width, rows, columns, factor):
+    """Rows of so many columns added to those of x, times a factor."""
+    vec.apart()
+    for r in range(rows):
+        for c in range(columns):
+            place = there + r * row_step + c
+            save(x, place, load(x, place) + load(w, from_ + r * width + c) * factor)
+
+
+@as_written
+def fill(w, begin, end, x):
+    vec.apart()
+    for place in range(begin, end):
+        save(w, place, x)
+
+
+@as_written
+def clear(w, rows_at, stretch, begin, end, used):
+    """Zeros in a register tile's rows, from 0 to begin and from end to `used`."""
+    vec.apart()
+    nothing = w.dtype.type(0)
+    if begin > 0 or end < used:
+        for r in range(ROWS):
+            row = rows_at + r * stretch
+            for place in range(row, row + begin):
+                save(w, place, nothing)
+            for place in range(row + end, row + used):
+                save(w, place, nothing)
