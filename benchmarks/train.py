@@ -121,6 +121,19 @@ CASES = {
         "published: 6,920 / 872 / 1,821 sentences",
         3,
         "convolution .835 (trained on phrases as well)",
+        {
+            "words": {},
+            "words, from vectors of reviews": {
+                "vectors": "runs/bench/imdb-96.safetensors",
+                "width": 96,
+                "embedding_deviation": 0.2,
+                "data.prefix": 0,
+                "data.minimum_count": 1,
+                "task.pool": "attention",
+                "optimizer.learning_rate": 1e-3,
+                "epochs": 5,
+            },
+        },
         recipe="sentiment",
     ),
     "imdb": Case(
@@ -128,7 +141,6 @@ CASES = {
         "published: 25,000 / 25,000 reviews, a tenth of the training part for validation",
         1,
         "LSTM .862, convolution .875, NBSVM .912",
-        {"self-attention": {}, "window": {"mixer": "window"}},
         recipe="reviews",
     ),
     "imdb-bytes": Case(

@@ -215,7 +215,7 @@ class Texts:
         for document in documents if numbers else ():
             parse_number(document.label or "", document.where)
         targets = Targets.fit((document.label or "" for document in documents), numbers)
-        texts = [self._cleaned(document.text) for document in documents]
+        texts = [self.cleaned(document.text) for document in documents]
         vocabularies, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count, self.prefix)
         return Encoding(targets.labels, vocabularies, statistics=targets.statistics, tokenizer=form)
 
@@ -263,7 +263,8 @@ class Texts:
             raise InputError(f"{place} has too few texts for a {part} part, expected at least 3 of a label")
         return found
 
-    def _cleaned(self, text: str) -> str:
+    def cleaned(self, text: str) -> str:
+        """A text as its tokens are cut from."""
         if self.drop_tags:
             text = _TAG.sub(" ", text)
         if self.tokens == "bytes":
@@ -278,7 +279,7 @@ class Texts:
         kept = slice(None)
         if self.longest:
             kept = slice(self.longest) if self.keep == "begin" else slice(-self.longest, None)
-        texts = [self._cleaned(document.text) for document in documents]
+        texts = [self.cleaned(document.text) for document in documents]
         kind, shape = np.uint16 if size <= 1 << 16 else np.int32, (-1, 2) if self.prefix else -1
         ids = [np.array(cut.ids(text)[kept], kind).reshape(shape) for text in texts]
         # What each vector is called is asked for where somebody looks at a few texts.

@@ -175,7 +175,10 @@ def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0
         raise InputError(f"head {head} was asked for, expected 0 to {call.q.shape[1] - 1}")
     if not 0 <= query < call.layout.total:
         raise InputError(f"query {query} was asked for, expected 0 to {call.layout.total - 1}: the set's vectors")
-    names = example.tokens or tuple(str(i) for i in range(call.key_layout.total))
+    names = example.tokens
+    if names is None or len(names) != call.key_layout.total:
+        # Vectors that were joined, or put in front, are no token's.
+        names = tuple(str(i) for i in range(call.key_layout.total))
     return call.explain(query, head, names, names)
 
 

@@ -106,6 +106,7 @@ def test_each_kind_of_token_is_saved_with_the_run(letters, tmp_path, capsys, tok
     moved = run.rename(tmp_path / "moved")
     found = predictions(done(capsys, "predict", moved, "I love the film", "我喜欢 😀 это", "x" * 3000))
     assert [each["name"][:15] for each in found] == ["I love the film", "我喜欢 😀 это", "x" * 15]
+    assert "query 1 '1'" in done(capsys, "explain", moved, "I love the film", "--query", 1)
 
 
 def test_numbers_are_learned_from_texts(tmp_path, capsys):
