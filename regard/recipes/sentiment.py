@@ -26,10 +26,11 @@ def sentiment() -> Experiment:
             dropout=0.3,
             input_dropout=0.4,
             word_dropout=0.3,
+            embedding_deviation=0.02,
         ),
-        PerSetLabel(pool="attention", dropout=0.3),
-        Optimizer(learning_rate=1.5e-3, weight_decay=0.05, warm_up=100),
-        Training(epochs=12, batch_vectors=1024),
+        PerSetLabel(pool="mean", dropout=0.3),
+        Optimizer(learning_rate=3e-3, weight_decay=0.05, warm_up=100),
+        Training(epochs=4, batch_vectors=1024, threads=1),
     )
 
 
@@ -55,7 +56,7 @@ def reviews() -> Experiment:
         ),
         PerSetLabel(pool="mean", dropout=0.3),
         Optimizer(learning_rate=3e-3, weight_decay=0.05, warm_up=200),
-        Training(epochs=3, batch_vectors=4096, threads=1),
+        Training(epochs=2, batch_vectors=4096, threads=1),
     )
 
 
