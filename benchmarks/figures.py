@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from benchmarks.charts import mixers, scaling
+from benchmarks.position_figures import MAPS, positions
 from benchmarks.speaker_charts import margins, pooling, trade_offs
 from regard.attention.drawing import matrix, on_grid, plot
 from regard.attention.spec import parse
@@ -122,6 +123,9 @@ FIGURES = {
     "speaker-margins": margins,
     "speaker-pooling": pooling,
 }
+
+if MAPS.exists():
+    FIGURES["positions"] = positions
 
 
 def main() -> int:

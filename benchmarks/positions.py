@@ -303,7 +303,24 @@ def report(folder: Path) -> None:
     split = (
         f"of each author's three novels one trains, one validates, one tests; trained and tested at {LENGTH} letters"
     )
-    write("positions", {"case": "positions", "data": data, "split": split, "rows": rows, "machine": machine()})
+    result = {"case": "positions", "data": data, "split": split, "rows": rows, "summary": verdict(rows)}
+    write("positions", result | {"machine": machine()})
+
+
+def verdict(rows: list[dict[str, Any]], points: float = 0.02) -> dict[str, str]:
+    """Which methods lose at most so much from the trained length to twice and four times it, those learned from data first."""
+    trained = [row for row in rows if "seeds" in row and row["model"] != "none"]
+    found: dict[str, str] = {}
+    for length in LENGTHS[1:]:
+        kept = [row for row in trained if _number(row[f"at {length}"]) >= row["mean"] - points]
+        kept.sort(key=lambda row: row["data-driven"] != "yes")
+        names = [row["model"] + (" (learned from data)" if row["data-driven"] == "yes" else "") for row in kept]
+        found[f"within {points * 100:.0f} points at {length}"] = ", ".join(names) or "none"
+    return found
+
+
+def _number(shown: str) -> float:
+    return -1.0 if shown == "refuses" else float(shown.split(" ± ")[0])
 
 
 def cost(repeats: int = 9) -> None:

@@ -82,3 +82,17 @@ def test_maps_are_weights_of_each_row_and_what_the_method_says(name: str) -> Non
         assert says[0, 8] == pytest.approx(8 * float(says[0, 1]))
     else:
         assert says[0, 5] != pytest.approx(float(says[5, 0]))
+
+
+def test_the_verdict_names_who_keeps_within_two_points() -> None:
+    def row(model: str, mean: float, double: str, fourfold: str, learned: str) -> dict[str, object]:
+        return {"model": model, "seeds": [0], "mean": mean, "at 64": double, "at 128": fourfold, "data-driven": learned}
+
+    rows = [
+        row("a", 0.8, "0.7900 ± 0.0100", "0.7000 ± 0.0100", "no"),
+        row("b", 0.8, "0.7850 ± 0.0100", "0.7700 ± 0.0100", "yes"),
+        row("c", 0.8, "refuses", "refuses", "yes"),
+        row("none", 0.3, "0.3000 ± 0.0100", "0.3000 ± 0.0100", "no"),
+    ]
+    found = positions.verdict(rows)
+    assert found == {"within 2 points at 64": "b (learned from data), a", "within 2 points at 128": "none"}
