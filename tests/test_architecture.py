@@ -51,7 +51,7 @@ LIGHT = [
 ]
 HEAVY = [
     *("torch", "lightning", "torchmetrics", "torchdata", "tensorboard", "matplotlib", "numba", "llvmlite"),
-    *("sklearn", "scipy", "PIL", "soundfile", "soxr", "kaldi_native_fbank"),
+    *("sklearn", "scipy", "PIL", "soundfile", "soxr", "kaldi_native_fbank", "tokenizers"),
 ]
 
 
