@@ -167,5 +167,5 @@ BASELINES: dict[str, Callable[[Parts], dict[str, float]]] = {
     "speaker": speaker,
     "sst2": texts,
     "imdb": partial(texts, characters=False),
-    "imdb-bytes": texts,
+    "imdb-bytes": partial(texts, characters=False),
 }
