@@ -45,6 +45,13 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--epochs", type=int | None, default=None, help="passes over the text; the method's own if not given"
     )
+    options.add_argument("--negatives", type=int, default=5, help="words drawn against each, for skip-gram and cbow")
+    options.add_argument(
+        "--sample", type=float, default=1e-3, help="threshold that frequent words are dropped by; 0 keeps all"
+    )
+    options.add_argument(
+        "--rate", type=float | None, default=None, help="of learning, for skip-gram and cbow; their own if not given"
+    )
     options.add_argument("--minimum_count", type=int, default=5, help="rarer words get no vector")
     options.add_argument("--vocabulary", type=int | None, default=None, help="only so many words, the most frequent")
     options.add_argument(
@@ -85,7 +92,8 @@ def _train(chosen: Any) -> int:
     from regard.vectors.methods import Options, learn
 
     out = _output(chosen, "a file of word vectors to write")
-    options = Options(chosen.method, chosen.width, chosen.window, chosen.epochs, chosen.seed, chosen.threads)
+    names = ("method", "width", "window", "epochs", "seed", "threads", "negatives", "sample", "rate")
+    options = Options(**{name: chosen[name] for name in names})
     sources = [locate(name) if name == "novels" and not Path(name).exists() else Path(name) for name in chosen.operands]
     corpus = read_corpus(sources, chosen.tokens, chosen.minimum_count, chosen.vocabulary, chosen.lines)
     print(f"{corpus.length:,} words, {len(corpus.words):,} distinct", file=sys.stderr)

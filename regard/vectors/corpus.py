@@ -125,10 +125,11 @@ def read_corpus(
     ids = array("i")
     for text in _texts(sources):
         for piece in text:
-            for line in piece.splitlines() if lines else (piece,):
-                ids.extend(map(number.__getitem__, cut(line)))
-                if lines and ids and ids[-1] != BREAK:
+            for n, line in enumerate(piece.split("\n") if lines else (piece,)):
+                # What stands before a line feed has ended; a piece may end anywhere between two words.
+                if n and ids and ids[-1] != BREAK:
                     ids.append(BREAK)
+                ids.extend(map(number.__getitem__, cut(line)))
         if ids and ids[-1] != BREAK:
             ids.append(BREAK)
     return _frequent(number, np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32), minimum_count, most)

@@ -22,7 +22,7 @@ class Options:
     Args:
         method: one of `METHODS`. width: of the vectors. window: words on each side; for `next-word`, words before.
         epochs: passes over the text, or over the counts. seed: of all that is drawn. threads: of skip-gram and CBOW.
-        contexts: columns of the counts that the auto-encoders learn.
+        contexts: columns of the counts that the auto-encoders learn. negatives, sample, rate: see `Prediction`.
     """
 
     method: str = "skip-gram"
@@ -32,6 +32,9 @@ class Options:
     seed: int = 0
     threads: int = 1
     contexts: int = 5000
+    negatives: int = 5
+    sample: float = 1e-3
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         check_numbers("vectors", self, "width", "window", "threads", "contexts", least=1)
@@ -53,7 +56,8 @@ def learn(corpus: Corpus, options: Options, told: Told | None = None) -> WordVec
 
 def _prediction(corpus: Corpus, options: Options, told: Told) -> Any:
     model: Any = options.method
-    wanted = Prediction(model, options.width, options.window, seed=options.seed)
+    shared = {name: getattr(options, name) for name in ("width", "window", "negatives", "sample", "rate", "seed")}
+    wanted = Prediction(model, **shared)
     if options.epochs is not None:
         wanted = replace(wanted, epochs=options.epochs)
 

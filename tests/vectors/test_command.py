@@ -41,7 +41,7 @@ def published(tmp_path, monkeypatch):
 def test_every_method_makes_vectors_in_which_kinds_come_together(tmp_path, text, method, capsys):
     out = tmp_path / "out" / "v.txt"
     options = ["--out", str(out), "--method", method, "--width", "6", "--lines", "true", "--threads", "1"]
-    epochs = "300" if method in ("auto-encoder", "variational") else "30"
+    epochs = {"auto-encoder": "300", "variational": "300", "next-word": "15"}.get(method, "30")
     assert main(["vectors", "train", text, *options, "--epochs", epochs, "--window", "2"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{out}\n"
@@ -89,6 +89,8 @@ def test_from_vectors_to_answers_scores_and_a_picture(tmp_path, published, capsy
         (["train", "TEXT", "--out", "v.txt", "--method", "glove"], "there is no method 'glove'"),
         (["train", "TEXT", "--out", "v.txt", "--method", "ppmi"], "the width is 100, expected 1 to 12"),
         (["train", "TEXT", "--out", "v.txt", "--width", "0"], "vectors.width is 0, expected at least 1"),
+        (["train", "TEXT", "--out", "v.txt", "--negatives", "-1"], "vectors.negatives is -1, expected at least 0"),
+        (["train", "TEXT", "--out", "v.txt", "--rate", "0"], "vectors.rate is 0.0, expected more than 0"),
         (["train", "TEXT", "--out", "v.txt", "--minimum_count", "99999"], "no word occurs 99999 times"),
         (["nearest", "v.bin", "bird"], "the word 'bird' has no vector among 2"),
         (["nearest", "v.bin"], "vectors nearest is given 1 operands"),

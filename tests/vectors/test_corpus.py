@@ -80,17 +80,8 @@ def test_the_size_of_pieces_changes_nothing(tmp_path, monkeypatch, block):
     """Words are never cut, nor characters where there is no white space to cut at."""
     monkeypatch.setattr(corpus, "_BLOCK", block)
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "im été 我是学生\nword word".encode())
-    assert text(read_corpus([tmp_path], minimum_count=1)).split() == [
-        "im",
-        "été",
-        "我",
-        "是",
-        "学",
-        "生",
-        "word",
-        "word",
-        "|",
-    ]
+    assert text(read_corpus([tmp_path], minimum_count=1)) == "im été 我 是 学 生 word word |"
+    assert text(read_corpus([tmp_path], minimum_count=1, lines=True)) == "im été 我 是 学 生 | word word |"
 
 
 def test_a_file_without_any_white_space_is_read(tmp_path):
