@@ -241,6 +241,11 @@ class Chunks:
         """How many keys of tiles are gathered, because no view shows them."""
         return sum(chunk.tiles * chunk.width for chunk in self.each if chunk.strides is None)
 
+    @property
+    def vectors(self) -> int:
+        """How many queries and keys of tiles there are, together."""
+        return sum(chunk.tiles * (chunk.rows + chunk.width) for chunk in self.each)
+
     def __iter__(self) -> Iterator[Chunk]:
         return iter(self.each)
 

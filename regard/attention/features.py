@@ -35,6 +35,11 @@ class Features(Value):
         """`[..., width]` for keys `[..., d]`."""
         raise NotImplementedError
 
+    def held(self, d: int) -> int:
+        """How many numbers `gradient` holds for a vector, beside its arguments and what it gives."""
+        # What goes into the last operation, what comes out of it, and the gradient between.
+        return 3 * self.width(d)
+
     def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
         """The gradient of x, given the one of phi = of(x), which is `of_queries` or `of_keys`."""
         from torch import autograd, enable_grad
@@ -62,6 +67,9 @@ class Elu(Features):
         if is_grad_enabled():
             return k.relu() + k.clamp(max=0).exp()
         return k.clamp(max=0).exp_().add_(k.relu())
+
+    def held(self, d: int) -> int:
+        return 0
 
     def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
         # The slope is 1 above zero, where phi is more, and exp(x) = phi below.

@@ -57,6 +57,10 @@ class Score(Value):
         """How many numbers `tile` holds for a pair."""
         return d
 
+    def width(self, d: int) -> int:
+        """How many numbers of a query and of a key make up a score."""
+        return d
+
     def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         raise NotImplementedError
 
@@ -164,6 +168,9 @@ class Kernel(Score):
 
     def numbers_per_pair(self, d: int) -> int:
         return 1
+
+    def width(self, d: int) -> int:
+        return self.phi.width(d)
 
     def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
         return (self.phi.of_queries(q) * self.phi.of_keys(k)).sum(-1)

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, InputError, Layout, attend, plan
 from regard.attention.executors import kernelized
 from regard.attention.features import Elu, Favor
 from regard.attention.normalizers import Sum
 from regard.attention.patterns import Causal, Everyone, Window
+from regard.attention.problem import Problem
 from regard.attention.scores import Dot, Kernel
 
 from . import checks
@@ -108,3 +110,26 @@ def test_long_sets_are_chosen_and_all_else_is_refused_in_a_sentence():
     with pytest.raises(InputError, match="from its start on"):
         plan(CAUSAL, later, executor="kernelized")
     assert plan(replace(LINEAR, score=Kernel(Elu())), later).executor == "kernelized"
+
+
+@pytest.mark.unpoisoned
+@pytest.mark.parametrize("phi", [Elu(), Favor(features=96)], ids=repr)
+@pytest.mark.parametrize("pattern", [Everyone(), Causal()], ids=repr)
+def test_memory_is_foretold(phi, pattern):
+    """The output's gradient counts, and what the gradient of random features holds."""
+    attention, layout = Attention(score=Kernel(phi), normalizer=Sum(), pattern=pattern), Layout.of_lengths([3000])
+    q, k, v = (torch.randn(3000, 8, 32).requires_grad_() for _ in range(3))
+    problem = Problem(attention, layout, layout, 8, 8, 32, 32, torch.float32)
+    most = peak_memory(Contestant(lambda: attend(attention, q, k, v, layout, executor="kernelized"), (q, k, v)))
+    assert 0.9 < kernelized.memory(problem) / most < 1.1
+
+
+def test_other_executors_are_thought_to_read_every_feature():
+    """A score of many features is a long product: what computes every pair takes in proportion as long, and is not chosen."""
+    layout = Layout.of_lengths([700])
+    few, many = (
+        plan(Attention(score=Kernel(Favor(features=n)), normalizer=Sum()), layout, heads=2, d=8).seconds
+        for n in (32, 3200)
+    )
+    assert many["edges"] > 20 * few["edges"]
+    assert all(many[name] > 1.5 * few[name] for name in ("dense", "blocks"))

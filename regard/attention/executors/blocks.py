@@ -12,7 +12,7 @@ from regard.attention.dots import attend_by_dots, dots_memory, dots_work
 from regard.attention.normalizers import Softmax
 from regard.attention.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Dot
+from regard.attention.scores import Dot, Kernel
 
 __all__ = ["memory", "run", "why_not", "work"]
 
@@ -38,15 +38,17 @@ def work(problem: Problem) -> dict[str, float]:
         width = problem.d + problem.e
         amounts = {"calls": 1, "steps": steps, "dots": pairs * width, "weights": pairs, "gathered": keys * width}
         return amounts | beside(problem, pairs)
-    numbers = _numbers(problem)
+    numbers, width = _numbers(problem), problem.attention.score.width(problem.d)
     chunks = cut(problem, numbers)
     pairs = chunks.pairs * problem.heads
+    # Every chunk computes the features of its vectors for itself.
+    featured = chunks.vectors * problem.heads * width if isinstance(problem.attention.score, Kernel) else 0
     return {
         "calls": 1,
         "chunks": len(chunks.each),
-        "products": pairs * (problem.d + problem.e),
+        "products": pairs * (width + problem.e),
         "pairs": pairs,
-        "held numbers": pairs * numbers,
+        "held numbers": pairs * numbers + featured,
         "gathered": chunks.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
     }

@@ -59,9 +59,11 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    cut, width = _cut_up(problem), problem.d + problem.e
+    cut, width = _cut_up(problem), problem.attention.score.width(problem.d) + problem.e
     pairs = problem.heads * sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
-    gathered = 0 if cut.in_order else problem.heads * width * (len(cut.query_order) + len(cut.key_order))
+    gathered = (
+        0 if cut.in_order else problem.heads * (problem.d + problem.e) * (len(cut.query_order) + len(cut.key_order))
+    )
     amounts: dict[str, float] = {
         "calls": 1,
         "rectangles": len(cut.each),

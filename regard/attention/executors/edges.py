@@ -41,9 +41,10 @@ def _walks_rows(problem: Problem) -> bool:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
+    width = problem.attention.score.width(problem.d) + problem.e
+    held = width + problem.attention.score.numbers_per_pair(problem.d)
     if _walks_rows(problem):
-        packed = (problem.layout.total + problem.key_layout.total) * problem.heads * (problem.d + problem.e)
+        packed = (problem.layout.total + problem.key_layout.total) * problem.heads * width
         listed = sum(problem.count(pattern) for pattern, _ in problem.groups)
         amounts = {"calls": 1, "packed numbers": packed, "listed pairs": listed, "walked numbers": problem.pairs * held}
         return amounts | beside(problem, problem.pairs, problem.d)

@@ -64,8 +64,10 @@ def work(problem: Problem) -> dict[str, float]:
 def memory(problem: Problem) -> int:
     exact, width, e = max(4, problem.dtype.itemsize), _features(problem).width(problem.d), problem.e
     causal = isinstance(problem.attention.patterns[0], Causal)
-    # The output and the gradients are as large as the inputs and the output; the divisor has a number a row.
-    kept = problem.bytes + problem.layout.total * problem.heads * exact
+    # The output and the inputs' gradients are as large as the inputs and the output; the output has a gradient, too, and the
+    # divisor a number a row.
+    queries = problem.layout.total * problem.heads
+    kept = problem.bytes + queries * (e * problem.dtype.itemsize + exact)
     piece = 0
     for batch in _batches(problem):
         pieces = len(list(batch.pieces(batch.n)))
@@ -76,6 +78,7 @@ def memory(problem: Problem) -> int:
             numbers = 5 * width + 5 * e
         else:
             numbers = 4 * width + 3 * e + (width + e if problem.dtype.itemsize < exact else 0)
+        numbers += _features(problem).held(problem.d)
         if not batch.short:
             kept += batch.sets * problem.heads * width * (e + 1) * exact * (pieces if causal else 1)
         rows = batch.sets * -(-max(batch.n, batch.m) // pieces)
