@@ -1,8 +1,12 @@
 """From a folder of recordings by person to a voice that is recognized, and all that can go wrong on the way."""
 
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +210,27 @@ def test_what_goes_wrong_is_told_in_a_sentence(trained, tmp_path, capsys):
     (trained / "run" / "calibration.json").write_text("{}")
     assert "is no calibration" in refused(capsys, "speaker", "identify", sound, *run, *mine)
     (trained / "run" / "calibration.json").unlink()
+
+
+@pytest.mark.slow
+def test_the_three_commands_of_the_documentation(tmp_path):
+    """From a folder of recordings by person to a name, as the page says; the training made short."""
+    page = (Path(__file__).parents[2] / "docs" / "speech.md").read_text()
+    commands = page.partition("## Recordings of your own")[2].partition("```sh\n")[2].partition("```")[0]
+    assert len(commands.splitlines()) == 3
+    small = "--training.epochs 4 --training.progress false --optimizer.learning_rate 0.01 --optimizer.warm_up 2"
+    commands = commands.replace("--folder", f"{small} --folder")
+    for person, hertz in (("anna", 220), ("bernard", 1700)):
+        for n in range(20):
+            record(tmp_path / "recordings" / person / f"{n}.wav", hertz, n)
+    record(tmp_path / "unknown.wav", 1700, 99)
+    here = f'regard() {{ "{sys.executable}" -m regard.cli "$@"; }}\nset -e\n'
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        ["bash", "-c", here + commands], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["file"] == "unknown.wav"
+    assert max(told["nearest"], key=told["nearest"].get) == "bernard"
+    assert told["nearest"].keys() == {"anna", "bernard"}

@@ -1,0 +1,126 @@
+"""How long `regard speaker identify` takes with few and with many enrolled voices.
+
+    python -m benchmarks.identify
+
+A run folder of the recipe `speaker-boss` with untrained weights, on which no time depends, and stores of drawn vectors, one
+recording a person. One utterance of speechocean762 is identified (needs REGARD_DATA): by the command in a new process, and by its
+parts in this one. Each time is the median of seven. Writes `results/identify.json`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import machine, write
+from regard.data.examples import Encoding
+from regard.data.registry import locate
+from regard.data.sound import RATE, read_header
+from regard.recipes.speaker import speaker_boss
+from regard.speaker.calibration import Calibration, Cohort
+from regard.speaker.rates import Trials
+from regard.speaker.store import Store
+from regard.speaker.voices import CALIBRATION, Voices
+from regard.train import Experiment, to_yaml
+from regard.train.folder import CONFIG, save, save_weights
+
+__all__ = ["enrolled", "main", "measure", "untrained"]
+
+_REPEATS = 7
+_ENROLLED = (10, 10_000)
+_VOICES, _NEAREST = 80, 20
+
+
+def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> Voices:
+    """A run folder as training would leave it, without training."""
+    folder.mkdir(parents=True)
+    encoding = Encoding(labels=tuple(f"{n:04}" for n in range(speakers)), width=experiment.data.mels)
+    save(folder / CONFIG, to_yaml(experiment))
+    encoding.save(folder)
+    model = experiment.model.build(encoding)
+    save_weights(folder, experiment, model, experiment.task.build(model.width, encoding))
+    return Voices.open(folder)
+
+
+def enrolled(voices: Voices, path: Path, count: int) -> Store:
+    """A store of so many people, each with a drawn vector; all in one transaction, as `enroll` takes one a person."""
+    store = Store(path, voices.identity, voices.width)
+    drawn = np.random.default_rng(count).normal(size=(count, voices.width)).astype(np.float32)
+    rows = [(f"person {n:05}", f"recording {n}", "2026-01-01", x.tobytes()) for n, x in enumerate(drawn)]
+    with closing(sqlite3.connect(path)) as file, file:
+        file.executemany("INSERT INTO voice VALUES (?, ?, ?, ?)", rows)
+    return store
+
+
+def calibrated(voices: Voices, nearest: int) -> Calibration:
+    """Some threshold, with a cohort of drawn voices or with cosines."""
+    generator = np.random.default_rng(nearest)
+    cohort = Cohort(generator.normal(size=(_VOICES, voices.width)).astype(np.float32), nearest) if nearest else Cohort()
+    speakers = [f"{n // 4}" for n in range(40)]
+    trials = Trials.of_pairs(generator.normal(size=(40, voices.width)), speakers, cohort.scores)
+    found = Calibration.of(trials, 0.01, cohort, "drawn vectors")
+    save(voices.run.folder / CALIBRATION, found.to_json(voices.identity))
+    return found
+
+
+def median(call: Callable[[], object], repeats: int = _REPEATS) -> float:
+    """Seconds of a call, after one that does not count."""
+    call()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def measure(voices: Voices, store: Store, sound: Path, nearest: int, repeats: int = _REPEATS) -> dict[str, Any]:
+    """One row: the command, and the parts of what it does."""
+    calibration = calibrated(voices, nearest)
+    known, means = store.voices()
+    _, vector = voices.sounds([str(sound)])
+    command = [sys.executable, "-m", "regard.cli", "speaker", "identify", str(sound)]
+    command += ["--run", str(voices.run.folder), "--store", str(store.path)]
+
+    def compared() -> str:
+        scores = calibration.cohort.scores(vector, means)[0]
+        return known[int(scores.argmax())]
+
+    milliseconds = {
+        "embed the sound": median(lambda: voices.sounds([str(sound)]), repeats),
+        "read the store": median(store.voices, repeats),
+        "compare": median(compared, repeats),
+    }
+    whole = median(lambda: subprocess.run(command, check=True, capture_output=True), repeats)
+    return {
+        "enrolled": len(known),
+        "scores": "normalized by 80 voices" if nearest else "cosines",
+        "whole command, s": round(whole, 2),
+        "ms": {name: round(1000 * seconds, 2) for name, seconds in milliseconds.items()},
+    }
+
+
+def main() -> None:
+    (sound, *_) = sorted((locate("speechocean762-adults") / "audio").glob("*/*.opus"))
+    header = read_header(sound)
+    with tempfile.TemporaryDirectory() as folder:
+        voices = untrained(speaker_boss(), Path(folder) / "run")
+        stores = [enrolled(voices, Path(folder) / f"{count}.db", count) for count in _ENROLLED]
+        rows = [measure(voices, store, sound, nearest) for store in stores for nearest in (0, _NEAREST)]
+        data = f"an utterance of {header.samples / header.rate:.1f} s, vectors of width {voices.width}, median of 7"
+    assert header.rate == RATE, "the sound is not resampled"
+    write("identify", {"case": "identify", "data": data, "rows": rows, "machine": machine()})
+
+
+if __name__ == "__main__":
+    main()
