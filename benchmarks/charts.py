@@ -51,6 +51,20 @@ def scaling() -> Figure:
     return figure
 
 
+# The same mixer in the same color in both panels.
+_LINES = {
+    "window of 8": ("#b58a2f", "s-"),
+    "convolution of 8": ("#4a9d9c", "o--"),
+    "convolution of 2": ("#4a9d9c", "o--"),
+    "Elman": (HUES[0], "o-"),
+    "Jordan": (HUES[2], "o-"),
+    "LSTM": (HUES[1], "o-"),
+    "self-attention": (ACCENT, "o-"),
+    "self-attention in a window of 64": (ACCENT, "o--"),
+    "chance": (INK, ":"),
+}
+
+
 def mixers() -> Figure:
     """Which mixers still hear a clue that lies so far back, and the time that each takes for a vector of a longer set."""
     figure, (heard, time) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -60,11 +74,11 @@ def mixers() -> Figure:
     ):
         path = RESULTS / f"{name}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else []
-        for row, hue in zip(rows, (*HUES, "#b58a2f", "#4a9d9c", ACCENT), strict=False):
-            points = [(int(x), y) for x, y in row[entry].items()]
-            chance = row["mixer"] == "chance"
-            _curve(axis, points, ":" if chance else "o-", INK if chance else hue, row["mixer"])
+        for row in rows:
+            hue, style = _LINES[row["mixer"]]
+            _curve(axis, [(int(x), y) for x, y in row[entry].items()], style, hue, row["mixer"])
         axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         axis.legend(fontsize=8, frameon=False)
         axis.grid(color=SOFT, linewidth=0.5)
         axis.spines[["top", "right"]].set_visible(False)
