@@ -234,3 +234,16 @@ def test_the_three_commands_of_the_documentation(tmp_path):
     assert told["file"] == "unknown.wav"
     assert max(told["nearest"], key=told["nearest"].get) == "bernard"
     assert told["nearest"].keys() == {"anna", "bernard"}
+
+
+def test_what_a_window_costs_strangers_is_measured_on_a_run(trained):
+    from benchmarks.long_speech import errors
+
+    full, cut, again = errors(trained / "run", trained / "run", "Window(2, 2)")
+    assert full["attention"] == "full"
+    assert cut["attention"] == "Window(2, 2) after training"
+    assert again["equal error rate"] == full["equal error rate"], "the same run again"
+    (same,) = {row["parameters"] for row in (full, cut, again)}
+    assert same > 0
+    wide = errors(trained / "run", None, "Window(500, 500)")[1]
+    assert wide["equal error rate"] == full["equal error rate"], "a window over all of each sound"
