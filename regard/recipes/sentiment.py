@@ -47,7 +47,7 @@ def reviews() -> Experiment:
             layers=1,
             heads=4,
             feed_forward=128,
-            attention="Attention(pattern=Window(8, 8), bias=Shaw(8))",
+            attention="Attention(pattern=Window(8, 8), bias=T5())",
             positions="none",
             dropout=0.2,
             input_dropout=0.3,
@@ -56,7 +56,7 @@ def reviews() -> Experiment:
         ),
         PerSetLabel(pool="mean", dropout=0.3),
         Optimizer(learning_rate=3e-3, weight_decay=0.05, warm_up=200),
-        Training(epochs=2, batch_vectors=4096, threads=1),
+        Training(epochs=2, batch_vectors=8192, threads=1),
     )
 
 
@@ -73,7 +73,7 @@ def reviews_bytes() -> Experiment:
             layers=2,
             heads=4,
             feed_forward=128,
-            attention="Attention(pattern=Window(32, 32), bias=Shaw(32))",
+            attention="Attention(pattern=Window(32, 32), bias=T5())",
             positions="none",
             step=8,
             dropout=0.1,
