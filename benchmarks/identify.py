@@ -129,7 +129,8 @@ def main() -> None:
         voices = untrained(speaker_boss(), Path(folder) / "run")
         stores = [enrolled(voices, Path(folder) / f"{count}.db", count) for count in _ENROLLED]
         rows = [measure(voices, store, sound, nearest) for store in stores for nearest in (0, _NEAREST)]
-        data = f"an utterance of {header.samples / header.rate:.1f} s, vectors of width {voices.width}, median of 7, of seconds that the processor worked, whatever else ran"
+        data = f"an utterance of {header.samples / header.rate:.1f} s, vectors of width {voices.width}, median of 7; "
+        data += "times that the processor worked, whatever else ran"
     assert header.rate == RATE, "the sound is not resampled"
     write("identify", {"case": "identify", "data": data, "rows": rows, "machine": machine()})
 

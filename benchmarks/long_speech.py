@@ -178,7 +178,8 @@ def main() -> None:
         data = "unseen voices of speechocean762's adults, whole utterances, cosines; intervals by speaker"
         write("long-speech-errors", {"case": "long-speech-errors", "data": data, "rows": found})
     else:
-        data = "utterances of speechocean762's adults joined; seconds that the processor worked, whatever else ran; memory above model and frames"
+        data = "utterances of speechocean762's adults joined; seconds that the processor worked, whatever else ran; "
+        data += "memory above model and frames"
         result = {"case": "long-speech", "data": data, "rows": [measure(row) for row in ROWS], "machine": machine()}
         write("long-speech", result)
 
