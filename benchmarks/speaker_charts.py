@@ -22,7 +22,6 @@ HUES = {
     "strong, self-attention pooling": "#b08a2e",
     "strong, AM-softmax": "#5fa8a8",
     "boss": "#2f6db5",
-    "speaker (best)": "#8a5a9e",
 }
 _TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 

@@ -189,6 +189,13 @@ class _Epochs(Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.order.set_epoch(trainer.current_epoch)
+        self._validate(trainer)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # A training that goes on within an epoch does not begin it again.
+        self._validate(trainer)
+
+    def _validate(self, trainer: lightning.Trainer) -> None:
         last = trainer.current_epoch + 1 == self.options.epochs
         trainer.check_val_every_n_epoch = 1 if last else self.options.validate_every
 

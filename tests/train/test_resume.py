@@ -102,6 +102,13 @@ def test_validation_may_be_rare_and_the_last_weights_kept(tmp_path):
     assert in_process(train, killed, False, (Checkpoints, "on_train_epoch_end", 4, True), options) == -signal.SIGKILL
     assert in_process(train, killed, True, None, options) == 0
     assert left(killed) == left(calm)
+    # Within the last epoch, whose checkpoint knows of no validation.
+    options["checkpoint_every"] = 4
+    calm, killed = tmp_path / "calm again", tmp_path / "killed again"
+    assert in_process(train, calm, False, None, options) == 0
+    assert in_process(train, killed, False, (Learner, "training_step", 42), options) == -signal.SIGKILL
+    assert in_process(train, killed, True, None, options) == 0
+    assert left(killed) == left(calm)
 
 
 def test_a_finished_training_is_resumed_to_itself(tmp_path):
