@@ -50,15 +50,6 @@ class Case:
     recipe: str = ""
 
 
-def middle_second(run: Run) -> dict[str, float]:
-    """Accuracy on the second in the middle of each test utterance."""
-    data = replace(run.experiment.data, crop=1.0).part("test", run.encoding)
-    metrics = run.task.metrics()
-    for batch, output in outputs(run.model, run.task, data, run.experiment.training):
-        run.task.score(metrics, output, batch["targets"])
-    return {"middle second": float(metrics.compute()["accuracy"])}
-
-
 def seen_before(run: Run) -> dict[str, float]:
     """Accuracy on the validation part and on as many sentences of the training part."""
     parts = {name: run.experiment.data.part(name, run.encoding) for name in ("train", "validation")}
@@ -149,13 +140,6 @@ CASES = {
         1,
         "Transformer .643 (Long Range Arena)",
         recipe="reviews-bytes",
-    ),
-    "speaker": Case(
-        "speechocean762 adults, 96 speakers",
-        "published list: 14 / 2 / 4 utterances a speaker",
-        3,
-        "none",
-        more=middle_second,
     ),
 }
 
