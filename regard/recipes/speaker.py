@@ -13,7 +13,8 @@ __all__ = ["speaker", "speaker_boss", "speaker_medium", "speaker_simple", "speak
 def speaker_simple() -> Experiment:
     """The speaker of an utterance, by one layer of a Transformer: the sample of the course's homework 4.
 
-    10,000 steps of 32 segments of 128 frames, cut anew at each step.
+    10,000 steps of 32 segments of 128 frames, cut anew at each step. Own data: `--data.path folder` with a folder of sounds
+    for each label.
     """
     return Experiment(
         "speaker-simple",
@@ -26,14 +27,20 @@ def speaker_simple() -> Experiment:
 
 
 def speaker_medium() -> Experiment:
-    """The speaker of an utterance, by a deeper and wider Transformer."""
+    """The speaker of an utterance, by a deeper and wider Transformer.
+
+    Own data: `--data.path folder` with a folder of sounds for each label.
+    """
     rung = speaker_simple()
     model = Encoder(width=96, layers=3, heads=4, feed_forward=256, positions="none", dropout=0.1)
     return replace(rung, recipe="speaker-medium", model=model, task=PerSetLabel(hidden=96))
 
 
 def speaker_strong() -> Experiment:
-    """The speaker of an utterance, by a Conformer whose blocks are joined."""
+    """The speaker of an utterance, by a Conformer whose blocks are joined.
+
+    Own data: `--data.path folder` with a folder of sounds for each label.
+    """
     rung = speaker_simple()
     model = Conformer(
         width=96, layers=3, heads=4, feed_forward=256, taps_left=7, taps_right=7, step=4, join="all"
@@ -42,7 +49,10 @@ def speaker_strong() -> Experiment:
 
 
 def speaker_boss() -> Experiment:
-    """The speaker of an utterance, by a Conformer with self-attention pooling and the additive-margin softmax."""
+    """The speaker of an utterance, by a Conformer with self-attention pooling and the additive-margin softmax.
+
+    Own data: `--data.path folder` with a folder of sounds for each label.
+    """
     task = PerSetLabel(pool="attention", hidden=96, loss="am_softmax", margin_warm_up=2000)
     return replace(speaker_strong(), recipe="speaker-boss", task=task)
 
