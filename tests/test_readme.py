@@ -25,13 +25,16 @@ def commands(path: str) -> list[list[str]]:
 
 @pytest.fixture
 def own_files(tmp_path, monkeypatch):
-    """What the README calls my.conllu, recordings, ada.wav, unknown.wav, pictures and my-graph, in the working folder."""
+    """What the README calls my.conllu, reviews.csv, recordings, ada.wav, pictures and so on, in the working folder."""
     soundfile = pytest.importorskip("soundfile")
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     rows = ["1\tI\t_\tPRON", "2\tsaw\t_\tVERB", "3\ta\t_\tDET", "4\tsaw\t_\tNOUN"]
     sentence = "".join(row + "\t_" * 6 + "\n" for row in rows)
     Path("my.conllu").write_text("\n".join(f"# sent_id = {n}\n{sentence}" for n in range(30)) + "\n")
+    with open("reviews.csv", "w", newline="") as reviews:
+        rows = [[["good", "bad"][n % 2] + f" film number {n}", ["yes", "no"][n % 2]] for n in range(40)]
+        csv.writer(reviews).writerows([["text", "label"], *rows])
     for n in range(40):  # So many that the validation part has two recordings of a person.
         voice, picture = Path("recordings", ["anna", "bernard"][n % 2]), Path("pictures", ["cat", "dog"][n % 2])
         voice.mkdir(parents=True, exist_ok=True)

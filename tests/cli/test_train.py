@@ -140,7 +140,7 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "train is given no recipe, expected one of digits, tagging, speaker, citation, or --config FILE"),
+        ([], f"train is given no recipe, expected one of {', '.join(RECIPES)}, or --config FILE"),
         (["taging"], "there is no recipe 'taging': did you mean 'tagging'?"),
         (["digits", "tagging"], "train is given 'digits' and 'tagging', expected one recipe"),
         (["digits", "--model.widht", "5"], "train digits has no option '--model.widht': did you mean '--model.width'?"),
