@@ -31,8 +31,9 @@ _BYTES, _MOST_BYTES = 3 << 19, 1 << 26
 # So many rows make a matrix product worth while; where scores hold many numbers for a pair, there is little of one.
 _FEW_ROWS, _FEWEST_ROWS = 16, 4
 
-# What autograd holds of a chunk at its peak, for each number of its scores or of its bias: about so many.
-_HELD = 6
+# What autograd holds of a chunk at its peak, measured: for each number of its scores, for each of its pairs where there is a bias,
+# and for each number of its tiles' keys and values, which are copied where tiles do not have all keys of a set.
+_HELD, _HELD_BIAS, _HELD_KEYS, _HELD_COPIES = 4, 1.33, 0.43, 1.5
 
 Scores = Callable[[Problem, Tensor, Tensor, Pairs, Mapping[str, Tensor]], Tensor]
 """`[c, h, rows, width]`: the scores of a chunk, for q `[c, h, rows, d]`, k `[c, h, width, d]` and its pairs `[c, rows, width]`."""
@@ -69,16 +70,25 @@ def cut(problem: Problem, numbers: int, room: int = _BYTES) -> Chunks:
     return problem.kept(("chunks", problem.union, per_pair, room), make)
 
 
-def chunk_memory(problem: Problem, numbers: int, room: int = _BYTES) -> int:
-    """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass."""
+def chunk_memory(problem: Problem, numbers: int, room: int = _BYTES, held: float = 1.0) -> int:
+    """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass.
+
+    Args:
+        held: of a chunk, as a multiple of what autograd holds where scores come from a matrix product.
+    """
     wide, width = torch.promote_types(problem.dtype, torch.float32).itemsize, problem.d + problem.e
     rows = problem.layout.total * problem.heads, problem.key_layout.total * problem.key_heads
     out = rows[0] * problem.e * problem.dtype.itemsize
     gradients = rows[0] * problem.d + rows[1] * width
     rounded = gradients * problem.dtype.itemsize if problem.dtype.itemsize < wide else 0
-    largest = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, numbers, room)), default=0)
-    held = _HELD * numbers + (0 if problem.attention.bias is None else _HELD)
-    return 2 * out + gradients * wide + rounded + largest * problem.heads * held * wide
+    pairs = _HELD * numbers + (0 if problem.attention.bias is None else _HELD_BIAS)
+
+    def numbers_of(chunk: Chunk) -> float:
+        keys = _HELD_KEYS if chunk.full else _HELD_COPIES
+        return chunk.tiles * chunk.width * (chunk.rows * pairs + keys * width)
+
+    largest = held * max((numbers_of(chunk) for chunk in cut(problem, numbers, room)), default=0)
+    return round(2 * out + gradients * wide + rounded + largest * problem.heads * wide)
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,9 @@ class _Chunked(torch.autograd.Function):
             torch.zeros_like(x, dtype=exact) if need else None
             for x, need in zip((q, k, v, *others), wanted, strict=True)
         ]
-        for chunk in cut(problem, call.numbers, call.room):
+
+        def add(chunk: Chunk) -> None:
+            # In a function of its own, so that nothing of a chunk is still held when the next one's scores are computed.
             places = _places(problem, chunk)
             parts = [chunk.of_queries(q), chunk.of_keys(k), chunk.of_keys(v)]
             parts = [x.detach().to(exact).requires_grad_(need) for x, need in zip(parts, wanted, strict=False)]
@@ -151,6 +163,9 @@ class _Chunked(torch.autograd.Function):
                     chunk.add_keys(total, gradient)
                 else:
                     total += gradient
+
+        for chunk in cut(problem, call.numbers, call.room):
+            add(chunk)
         back = [None if g is None else g.to(x.dtype) for g, x in zip(gradients, (q, k, v, *others), strict=True)]
         return None, *back
 

@@ -62,9 +62,7 @@ def work(problem: Problem) -> dict[str, float]:
 
 
 def memory(problem: Problem) -> int:
-    scores = max((chunk.tiles * chunk.rows * chunk.width for chunk in cut(problem, 1, _ROOM)), default=0)
-    # Scores that the kernels write and their gradients, before and behind what fills up the last keys.
-    return chunk_memory(problem, 1, _ROOM) + 3 * scores * problem.heads * max(4, problem.dtype.itemsize)
+    return chunk_memory(problem, 1, _ROOM, held=1.5)
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
