@@ -75,6 +75,12 @@ def run(arguments: Sequence[str]) -> int:
         metavar="N",
         help="for calibrate: normalize scores by the N nearest voices of the training part; 0: they are cosines",
     )
+    options.add_argument(
+        "--within",
+        type=bool,
+        default=False,
+        help="for calibrate: count those directions less in which training sounds of one voice differ",
+    )
     chosen = parse(options, arguments)
     if chosen.action not in _ACTIONS:
         raise InputError(f"speaker does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
@@ -193,13 +199,11 @@ def _counts(trials: Trials) -> str:
 
 
 def _calibrate(voices: Voices, chosen: Any) -> int:
-    from regard.speaker.calibration import Cohort
-
     if chosen.norm < 0:
         raise InputError(
             f"--norm is {chosen.norm}, expected 0 or how many voices of the training part normalize a score"
         )
-    cohort = voices.cohort(chosen.norm) if chosen.norm else Cohort()
+    cohort = voices.cohort(chosen.norm, chosen.within)
     trials, source = _trials(voices, chosen, "validation", cohort)
     found = voices.calibrate(trials, chosen.false_acceptance, cohort, source)
     passed = float((trials.scores[~trials.targets] >= found.threshold).mean())

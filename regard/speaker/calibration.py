@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from regard.errors import InputError
 from regard.speaker.rates import Trials, at_threshold, rates, threshold_for
 from regard.speaker.vectors import cosines, mean_directions, unit
+from regard.speaker.within import Within
 
 __all__ = ["Calibration", "Cohort", "adaptive_norm"]
 
@@ -49,7 +50,7 @@ def _highest(cohort: ArrayLike, nearest: int, left_out: int) -> tuple[Floats, Fl
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Voices that scores are normalized by; where there is none, a score is a cosine.
+    """What scores are made by: cosines, of vectors as they are or behind `within`, and the voices that normalize them, if any.
 
     The voice of the cohort that is nearest to a recording does not count: it may be the very speaker's, for whoever uses a
     model may be among those it was trained on, and nobody needs to say who is.
@@ -57,6 +58,7 @@ class Cohort:
     Args:
         vectors: `[c, d]`, one for each voice.
         nearest: how many voices count for each recording; all but one where there are fewer.
+        within: what vectors, the cohort's as well, are brought to before they are compared.
 
     Raises:
         InputError: too few voices for a deviation.
@@ -64,6 +66,7 @@ class Cohort:
 
     vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     nearest: int = 0
+    within: Within | None = None
 
     def __post_init__(self) -> None:
         if self.nearest and (self.nearest < 2 or len(self.vectors) < 3):
@@ -78,24 +81,30 @@ class Cohort:
     @property
     def name(self) -> str:
         """What scores are, in words."""
-        return f"scores normalized by {len(self.vectors)} voices" if self.nearest else "cosines"
+        voices = f"scores normalized by {len(self.vectors)} voices" if self.nearest else "cosines"
+        return f"{voices}, within-class covariance normalized" if self.within else voices
+
+    def _seen(self, vectors: ArrayLike) -> Floats:
+        return unit(self.within(vectors) if self.within else vectors)
 
     def scores(self, a: ArrayLike, b: ArrayLike) -> Floats:
         """`[n, m]` of the vectors a `[n, d]` and b `[m, d]`; of the same for normalized ones see `adaptive_norm`."""
-        s = cosines(a, b)
+        x, y = self._seen(a), self._seen(b)
+        s: Floats = x @ y.T
         if not self.nearest:
             return s
-        return adaptive_norm(s, cosines(a, self.vectors), cosines(b, self.vectors), self.nearest, 1)
+        cohort = self._seen(self.vectors)
+        return adaptive_norm(s, x @ cohort.T, y @ cohort.T, self.nearest, 1)
 
     def pairs(self, vectors: ArrayLike, first: NDArray[np.int64], second: NDArray[np.int64]) -> Floats:
         """`[k]` the scores of the rows `first` `[k]` of the vectors `[n, d]` with the rows `second`."""
-        x, found = unit(vectors), np.empty(len(first))
+        x, found = self._seen(vectors), np.empty(len(first))
         for begin in range(0, len(first), _TRIALS):
             part = slice(begin, begin + _TRIALS)
             found[part] = (x[first[part]] * x[second[part]]).sum(1)
         if not self.nearest:
             return found
-        mean, deviation = _highest(cosines(x, self.vectors), self.nearest, 1)
+        mean, deviation = _highest(cosines(x, self._seen(self.vectors)), self.nearest, 1)
         normalized: Floats = (found - mean[first]) / deviation[first] + (found - mean[second]) / deviation[second]
         return normalized / 2
 
@@ -154,8 +163,13 @@ class Calibration:
     def to_json(self, model: str) -> str:
         """As text, tied to the model with this identity."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        vectors = base64.b64encode(self.cohort.vectors.astype("<f4").tobytes()).decode()
-        cohort = {"voices": len(self.cohort.vectors), "nearest": self.cohort.nearest, "vectors": vectors}
+        within = self.cohort.within
+        cohort = {
+            "voices": len(self.cohort.vectors),
+            "nearest": self.cohort.nearest,
+            "vectors": _text_of(self.cohort.vectors),
+            "within": None if within is None else [_text_of(within.mean), _text_of(within.matrix)],
+        }
         return json.dumps({"model": model, "source": self.source} | numbers | {"cohort": cohort}, indent=1) + "\n"
 
     @classmethod
@@ -168,17 +182,31 @@ class Calibration:
         try:
             values = json.loads(text)
             numbers, cohort = {name: float(values[name]) for name in _NUMBERS}, values["cohort"]
-            vectors = np.frombuffer(base64.b64decode(cohort["vectors"], validate=True), "<f4")
-            shape = (int(cohort["voices"]), width if cohort["voices"] else 0)
-            if not np.isfinite(list(numbers.values())).all() or not np.isfinite(vectors).all():
+            if not np.isfinite(list(numbers.values())).all():
                 raise ValueError
-            voices = Cohort(vectors.reshape(shape).astype(np.float32), int(cohort["nearest"]))
+            vectors = _numbers_of(cohort["vectors"], (int(cohort["voices"]), width if cohort["voices"] else 0))
+            within = cohort.get("within") and Within(
+                *(_numbers_of(x, shape) for x, shape in zip(cohort["within"], ((width,), (width, width)), strict=True))
+            )
+            voices = Cohort(vectors, int(cohort["nearest"]), within)
             identity, source = values["model"], str(values["source"])
         except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(f"{where} is no calibration, expected what `regard speaker calibrate` wrote") from None
         if identity != model:
             raise InputError(f"{where} belongs to other weights, expected `regard speaker calibrate` to be run again")
         return cls(**numbers, cohort=voices, source=source)
+
+
+def _text_of(numbers: NDArray[np.float32]) -> str:
+    return base64.b64encode(numbers.astype("<f4").tobytes()).decode()
+
+
+def _numbers_of(text: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What `_text_of` wrote; ValueError where it is something else."""
+    found = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
+    if not np.isfinite(found).all():
+        raise ValueError
+    return found.reshape(shape).astype(np.float32)
 
 
 _NUMBERS = ("slope", "offset", "threshold", "false_acceptance", "miss")

@@ -22,6 +22,7 @@ from regard.speaker.calibration import Calibration, Cohort
 from regard.speaker.lists import TrialList
 from regard.speaker.rates import Trials
 from regard.speaker.vectors import unit
+from regard.speaker.within import Within
 from regard.tasks.modules import SetLabelTask
 from regard.train import Run
 from regard.train.folder import WEIGHTS
@@ -33,6 +34,8 @@ Floats = NDArray[np.float32]
 CALIBRATION = "calibration.json"
 # Frames.
 _SHORTEST, _LONGEST = 20, 60 * FRAMES_PER_SECOND
+# Of each training sound, what shows how recordings of one voice differ.
+_SECONDS = (1, 3)
 # Sound files whose features are in memory at a time.
 _TOGETHER = 64
 
@@ -173,14 +176,20 @@ class Voices:
         scores = (cohort or Cohort()).pairs(vectors, trials.first, trials.second)
         return Trials(scores, trials.speakers[trials.first], trials.speakers[trials.second])
 
-    def cohort(self, nearest: int) -> Cohort:
-        """The voices of the training part, to normalize scores by.
+    def cohort(self, nearest: int = 0, within: bool = False) -> Cohort:
+        """What makes scores, learned from the training part.
 
         Args:
-            nearest: how many of them count for a recording.
+            nearest: how many of its voices count for a recording; 0 for no normalization by voices.
+            within: whether directions in which its recordings of one voice differ count less: each is taken whole, and
+                one and three seconds of it.
         """
-        speakers, vectors = self.part("train")
-        return Cohort.of(speakers, vectors, nearest)
+        found = Cohort.of(*self.part("train"), nearest) if nearest else Cohort()
+        if not within:
+            return found
+        cut = [self.part("train", seconds) for seconds in (0, *_SECONDS)]
+        speakers = [each for names, _ in cut for each in names]
+        return replace(found, within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut])))
 
     def calibrate(self, trials: Trials, false_acceptance: float, cohort: Cohort, source: str) -> Calibration:
         """What scores mean, learned from trials, and written into the run folder for its owner alone.

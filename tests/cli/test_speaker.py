@@ -133,6 +133,11 @@ def test_normalized_scores_are_used_everywhere(trained, capsys):
     table = done(capsys, "speaker", "evaluate", "--part", "unseen", *run)
     assert "scores normalized by 4 voices" in table
     assert "false acceptances at it" in table
+    said = done(capsys, "speaker", "calibrate", "--norm", "3", "--within", "true", *run)
+    assert "scores normalized by 4 voices, within-class covariance normalized" in said
+    within = scores(capsys, trained, "Cy")
+    assert within["score"] not in (normalized["score"], cosine["score"])
+    assert "within-class covariance" in done(capsys, "speaker", "evaluate", *run)
     assert "--norm is -1, expected 0" in refused(capsys, "speaker", "calibrate", "--norm", "-1", *run)
     assert "expected at least 3 voices and 2 that count" in refused(capsys, "speaker", "calibrate", "--norm", "1", *run)
     assert json.loads(file.read_text())["cohort"]["nearest"] == 3, "what is refused changes nothing"

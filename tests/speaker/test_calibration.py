@@ -11,6 +11,7 @@ from regard.errors import InputError
 from regard.speaker.calibration import Calibration, Cohort, adaptive_norm
 from regard.speaker.rates import Trials, equal_error_rate, rates
 from regard.speaker.vectors import cosines, mean_directions
+from regard.speaker.within import Within
 
 MODEL = "a" * 64
 
@@ -42,7 +43,8 @@ def test_the_norm_is_the_formula_over_sorted_scores(seed, nearest):
 def test_pairs_are_entries_of_the_scores():
     _, x = voices(6, 4)
     first, second = (np.random.default_rng(n).integers(0, len(x), 70) for n in (1, 2))
-    for cohort in (Cohort(), Cohort(voices(9, 1, 5)[1], 4)):
+    within = Within.of(*voices(9, 3, 5))
+    for cohort in (Cohort(), Cohort(voices(9, 1, 5)[1], 4), Cohort(within=within), Cohort(voices(9, 1)[1], 4, within)):
         np.testing.assert_allclose(cohort.pairs(x, first, second), cohort.scores(x, x)[first, second], rtol=1e-9)
 
 
@@ -68,6 +70,34 @@ def test_a_norm_helps_where_recordings_differ_in_how_alike_they_are_to_all():
     assert errors[1] < 0.8 * errors[0]
 
 
+def test_recordings_of_one_voice_differ_alike_in_all_directions_behind_within():
+    generator = np.random.default_rng(3)
+    middles = generator.normal(size=(300, 1, 6)) * 0.2 + np.eye(6)[0]
+    x = (middles + generator.normal(size=(300, 5, 6)) * [0.1, 0.3, 0.1, 0.05, 0.1, 0.1]).reshape(-1, 6)
+    speakers = [str(n // 5) for n in range(len(x))]
+    y = Within.of(speakers, x, share=0)(x).reshape(300, 5, 6)
+    own = (y - y.mean(1, keepdims=True)).reshape(-1, 6)
+    np.testing.assert_allclose(own.T @ own / len(own), np.eye(6), atol=1e-4)
+    np.testing.assert_allclose(y.reshape(-1, 6).mean(0), 0, atol=1e-4)
+
+
+def test_within_helps_where_one_direction_says_nothing_about_voices():
+    generator = np.random.default_rng(1)
+    noise = np.array([3.0] + [0.3] * 11)
+
+    def recordings(count):
+        x = generator.normal(size=(count, 1, 12)) + generator.normal(size=(count, 4, 12)) * noise
+        return [str(n // 4) for n in range(4 * count)], x.reshape(-1, 12)
+
+    cohort = Cohort(within=Within.of(*recordings(60)))
+    speakers, x = recordings(40)
+    trials = Trials.of_pairs(x, speakers), Trials.of_pairs(x, speakers, cohort.scores)
+    errors = [equal_error_rate(rates(each.scores, each.targets)) for each in trials]
+    assert errors[1] < 0.5 * errors[0]
+    with pytest.raises(InputError, match="3 recordings of 3 voices do not say"):
+        Within.of(["a", "b", "c"], x[:3])
+
+
 def test_a_cohort_has_one_voice_for_each_speaker():
     speakers, x = voices(5, 3)
     cohort = Cohort.of(speakers, x, 3)
@@ -78,7 +108,11 @@ def test_a_cohort_has_one_voice_for_each_speaker():
             Cohort.of(*voices(count, 2), nearest)
 
 
-@pytest.mark.parametrize("cohort", [Cohort(), Cohort(voices(9, 1)[1], 4)], ids=["cosines", "normalized"])
+@pytest.mark.parametrize(
+    "cohort",
+    [Cohort(), Cohort(voices(9, 1)[1], 4), Cohort(voices(9, 1)[1], 4, Within.of(*voices(9, 3, 5)))],
+    ids=["cosines", "normalized", "within"],
+)
 def test_what_is_kept_is_what_was_learned(cohort):
     speakers, x = voices(8, 4, 1)
     made = Calibration.of(Trials.of_pairs(x, speakers, cohort.scores), 0.05, cohort, "validation part")
@@ -100,6 +134,7 @@ def test_an_altered_calibration_is_refused():
         {"cohort": values["cohort"] | {"voices": 8}},
         {"cohort": values["cohort"] | {"vectors": "!"}},
         {"cohort": values["cohort"] | {"nearest": 1}},
+        {"cohort": values["cohort"] | {"within": [values["cohort"]["vectors"]] * 2}},
     ]
     for each in altered:
         with pytest.raises(InputError, match="file is no calibration"):
