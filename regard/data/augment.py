@@ -40,14 +40,29 @@ class Speed:
 
     Args:
         factors: one of them is drawn for each example, all alike; [0.9, 1.0, 1.1] is the paper's choice.
+        voices: whether a label's sounds at another speed are a further class while training: played faster or slower a
+            person has another pitch and another vocal tract, and is another voice (Yamamoto et al. 2019).
     """
 
     factors: tuple[float, ...] = ()
+    voices: bool = False
 
     def __post_init__(self) -> None:
+        if self.voices and (1 not in self.factors or len(set(self.factors)) < len(self.factors)):
+            found = f"data.speed.factors is {list(self.factors)}"
+            raise InputError(f"{found}, expected different ones with 1 among them where data.speed.voices is asked for")
         for factor in self.factors:
             if not 0.5 <= factor <= 2:
                 raise InputError(f"data.speed.factors has {factor}, expected numbers from 0.5 to 2")
+
+    @property
+    def copies(self) -> int:
+        """How many classes each label is while training."""
+        return len(self.factors) if self.voices else 1
+
+    def copy(self, factor: float) -> int:
+        """Which of a label's classes the sounds at this speed are; 0 is the label itself."""
+        return sorted(self.factors, key=lambda each: (each != 1, each)).index(factor) if self.voices else 0
 
     @property
     def slowest(self) -> float:

@@ -115,6 +115,8 @@ class Encoding:
         statistics: for targets that are numbers, `"mean"` and `"deviation"`: target = (number - mean) / deviation; for
             frames of sound `"band_mean"`, the mean of each band, where that is subtracted.
         tokenizer: what cuts texts into learned pieces, as its library writes it down; empty where nothing does.
+        copies: how many classes each label is while training, where variations of its examples are classes of their own:
+            class c of `labels` is c, c + labels, c + 2 labels, and so on, the first of them as recorded.
 
     >>> Encoding(labels=("cat", "dog"), width=3).labels
     ('cat', 'dog')
@@ -128,6 +130,7 @@ class Encoding:
     edge_width: int = 0
     statistics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tokenizer: str = ""
+    copies: int = 1
 
     def save(self, folder: Path | str) -> None:
         """Write `labels.json`, `vocabulary.json` and `encoding.json`, which holds the rest and a checksum over all three."""

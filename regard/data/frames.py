@@ -86,7 +86,10 @@ class Frames(ABC):
             values -= self._mean
         if self._training:
             self._mask.apply(values, draws)
-        return Example(values, None if self._targets is None else self._targets[index], self._names[index])
+        return Example(values, self._target(index, draws), self._names[index])
+
+    def _target(self, index: int, draws: Draws) -> Array | None:
+        return None if self._targets is None else self._targets[index]
 
     def _values(self, index: int, draws: Draws) -> Array:
         """The frames of one utterance, cut: a copy."""

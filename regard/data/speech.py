@@ -104,11 +104,15 @@ class Sounds:
             for each in chosen:
                 parse_number(each.label, f"{each.where}, column {self.column},")
         targets = Targets.fit([each.label for each in chosen], self.numbers)
+        if self.numbers and self.speed.voices:
+            raise InputError(
+                "data.speed.voices is asked for with data.numbers, expected labels to make further ones of"
+            )
         statistics = targets.statistics
         if self.normalize == "global":
             features = self._features([each.path for each in chosen])
             statistics[BAND_MEAN] = band_mean(features[i] for i in range(len(features)))
-        return Encoding(labels=targets.labels, width=self.mels, statistics=statistics)
+        return Encoding(labels=targets.labels, width=self.mels, statistics=statistics, copies=self.speed.copies)
 
     def part(self, name: Part, encoding: Encoding) -> Frames:
         """The utterances of one part; with `cache` their features are computed now, where they are not yet.
@@ -275,7 +279,22 @@ class Utterances(Frames):
         return self._features[index]
 
 
-class _Played(Frames):
+class _Sped(Frames):
+    """Training sounds at drawn speeds."""
+
+    def __init__(
+        self, reader: Sounds, encoding: Encoding, names: Sequence[str], targets: Sequence[Array], counts: Sequence[int]
+    ) -> None:
+        self._reader, self._labels = reader, len(encoding.labels)
+        super().__init__(reader, encoding, names, targets, counts, True)
+
+    def _target(self, index: int, draws: Draws) -> Array | None:
+        target, speed = super()._target(index, draws), self._reader.speed
+        copy = speed.copy(speed.draw(draws))
+        return target + copy * self._labels if target is not None and copy else target
+
+
+class _Played(_Sped):
     """Training sounds at one of several speeds, at each of which their features are known.
 
     Args:
@@ -290,15 +309,15 @@ class _Played(Frames):
         names: Sequence[str],
         targets: Sequence[Array],
     ) -> None:
-        self._speed, self._features = reader.speed, features
+        self._features = features
         counts = [max(found) for found in zip(*(each.lengths for each in features.values()), strict=True)]
-        super().__init__(reader, encoding, names, targets, counts, True)
+        super().__init__(reader, encoding, names, targets, counts)
 
     def _load(self, index: int, draws: Draws) -> Array:
-        return self._features[self._speed.draw(draws)][index]
+        return self._features[self._reader.speed.draw(draws)][index]
 
 
-class _Varied(Frames):
+class _Varied(_Sped):
     """Training sounds that are varied before their features are computed.
 
     Frames are chosen in the sound as it is: those with voice, of them as many as are wanted, from a drawn place. The
@@ -309,7 +328,6 @@ class _Varied(Frames):
     def __init__(
         self, reader: Sounds, encoding: Encoding, paths: Sequence[Path], names: Sequence[str], targets: Sequence[Array]
     ) -> None:
-        self._reader = reader
         self._noises, self._rooms = reader.noise.files(), reader.reverberation.files()
         self._sounds: Arrays = Computed(paths, read_sound, count_samples)
         self._masks: Arrays | None = None
@@ -323,7 +341,7 @@ class _Varied(Frames):
                 self._masks = stored(paths, f"voiced {reader.voice} {versions()}", compute)
                 counts = [int(self._masks[i].sum()) for i in range(len(paths))]
         counts = [frames_of(ceil((count + 0.5) * SHIFT / reader.speed.slowest)) for count in counts]
-        super().__init__(reader, encoding, names, targets, counts, True)
+        super().__init__(reader, encoding, names, targets, counts)
 
     def _load(self, index: int, draws: Draws) -> Array:
         sound = self._sounds[index]

@@ -80,7 +80,7 @@ class PerSetLabel:
     def build(self, width: int, encoding: Encoding) -> LabelTask:
         from regard.tasks.modules import SetLabelTask
 
-        return SetLabelTask(self, width, encoding.labels)
+        return SetLabelTask(self, width, encoding.labels, encoding.copies)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,8 @@ class LabelTask(Task):
     def observe(self, targets: Tensor) -> None:
         if targets.is_floating_point():
             raise InputError("the task is about labels, but the targets are numbers: the data needs another task")
-        self.counts.copy_(torch.bincount(targets[self.present(targets)], minlength=len(self.labels)))
+        known = self._label(targets[self.present(targets)])
+        self.counts.copy_(torch.bincount(known, minlength=len(self.labels)))
 
     @property
     def class_weights(self) -> Tensor | None:
@@ -161,10 +162,22 @@ class LabelTask(Task):
     def present(self, targets: Tensor) -> Tensor:
         return targets != IGNORE
 
+    def _label(self, targets: Tensor) -> Tensor:
+        """Of targets that may be further classes of labels, the labels."""
+        return torch.where(self.present(targets), targets % len(self.labels), targets)
+
     def loss(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         self._check(output, targets, floating=False)
-        smoothing = self.config.label_smoothing
-        total = cross_entropy(output.float(), targets, self.class_weights, None, IGNORE, None, "sum", smoothing)
+        smoothing, weights, copies = (
+            self.config.label_smoothing,
+            self.class_weights,
+            output.shape[1] // len(self.labels),
+        )
+        if copies == 1:
+            targets = self._label(targets)
+        elif weights is not None:
+            weights = weights.repeat(copies)
+        total = cross_entropy(output.float(), targets, weights, None, IGNORE, None, "sum", smoothing)
         return total, self.present(targets).sum()
 
     def metrics(self) -> MetricCollection:
@@ -177,7 +190,7 @@ class LabelTask(Task):
         )
 
     def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return output.argmax(-1), targets
+        return output.argmax(-1), self._label(targets)
 
     def trivial(self, targets: Tensor) -> Tensor:
         """The most frequent label of the training part."""
@@ -202,23 +215,26 @@ class SetLabelTask(LabelTask):
 
     With the loss "am_softmax" the outputs are scaled cosines (`CosineHead`), and while training the target's must be larger by
     a margin, which grows from 0 over the first `margin_warm_up` steps.
+
+    Where `Encoding.copies` makes several classes of each label, there are outputs for all of them while training, and afterwards
+    for the labels alone.
     """
 
     config: PerSetLabel
     steps: Tensor
 
-    def __init__(self, config: PerSetLabel, width: int, labels: Sequence[str]) -> None:
+    def __init__(self, config: PerSetLabel, width: int, labels: Sequence[str], copies: int = 1) -> None:
         super().__init__(config, width, labels, config.pool)
-        pooled = self.head.weight.shape[1]
+        pooled, classes = self.head.weight.shape[1], len(labels) * copies
         self.cosine = config.loss == "am_softmax"
         self.width = config.hidden or pooled
         """Of the embeddings."""
         self.hidden = nn.Linear(pooled, config.hidden) if config.hidden else nn.Identity()
         if self.cosine:
-            self.head = CosineHead(self.width, len(labels), config.scale)
+            self.head = CosineHead(self.width, classes, config.scale)
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        elif config.hidden:
-            self.head = nn.Linear(self.width, len(labels))
+        elif config.hidden or copies > 1:
+            self.head = nn.Linear(self.width, classes)
 
     def embed(self, sets: VectorSets) -> Tensor:
         """`[s, width]` one vector for each set, which the classes are told apart by."""
@@ -229,7 +245,7 @@ class SetLabelTask(LabelTask):
     def forward(self, sets: VectorSets) -> Tensor:
         vectors = self.embed(sets)
         output: Tensor = self.head(vectors if self.cosine or not self.config.hidden else vectors.relu())
-        return output
+        return output if self.training else output[:, : len(self.labels)]
 
     def loss(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self.cosine and self.training:

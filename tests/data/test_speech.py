@@ -368,6 +368,42 @@ def test_speed_alone_is_read_from_the_cache_and_is_that_of_the_sound(tmp_path: P
     assert found == {0.8, 1.0}
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_voice_at_another_speed_is_another_class(tmp_path: Path, noisy: bool) -> None:
+    speed = Speed((0.5, 1.0, 2.0), voices=True)
+    reader = Sounds(str(spoken(tmp_path)), normalize="none", speed=speed)
+    if noisy:
+        reader = replace(varied(tmp_path), speed=speed, train_crop=0)
+    encoding = reader.fit()
+    assert (encoding.labels, encoding.copies) == (("a", "b"), 3)
+    part, plain = reader.part("train", encoding), Sounds(reader.path).part("train", encoding)
+    found = set()
+    for epoch in range(6):
+        part.set_epoch(epoch)
+        for i in range(len(part)):
+            example, recorded = part[i], plain[i]
+            copy, label = divmod(int(example.target), 2)
+            assert label == recorded.target
+            factor = len(recorded.values) / len(example.values)
+            assert factor == pytest.approx({0: 1.0, 1: 0.5, 2: 2.0}[copy], rel=0.05)
+            found.add((label, copy))
+    assert found == {(label, copy) for label in (0, 1) for copy in (0, 1, 2)}
+    for other in ("validation", "test"):
+        rest = reader.part(other, encoding)
+        assert {int(rest[i].target) for i in range(len(rest))} == {0, 1}
+
+
+def test_further_voices_need_the_recorded_speed_and_labels(tmp_path: Path) -> None:
+    for factors in ((0.9, 1.1), (), (1.0, 1.0)):
+        with pytest.raises(InputError, match="expected different ones with 1 among them"):
+            Speed(factors, voices=True)
+    root = tmp_path / "sounds"
+    write(root / "1.wav", pauses(2))
+    (root / "utterances.csv").write_text("path,age\n1.wav,30\n")
+    with pytest.raises(InputError, match=r"with data\.numbers, expected labels"):
+        Sounds(str(root), "age", numbers=True, speed=Speed((1.0, 1.1), voices=True)).fit()
+
+
 def test_a_varied_reader_carries_no_samples_and_works_in_other_processes(tmp_path: Path) -> None:
     reader = varied(tmp_path)
     part = reader.part("train", reader.fit())

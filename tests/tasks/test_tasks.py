@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -229,6 +230,31 @@ def test_only_the_direction_of_a_vector_counts_with_am_softmax():
     torch.testing.assert_close(task(SETS), task(larger))
     assert task(SETS).abs().max() <= task.config.scale * (1 + 1e-6)
     assert [name for name, _ in task.head.named_parameters()] == ["weight"], "no bias"
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
+def test_further_classes_of_labels_are_for_training_only(loss):
+    encoding = replace(LABELS, copies=2)
+    options = PerSetLabel(loss=loss, class_weights="balanced", margin=0.0)
+    task = options.build(4, encoding)
+    targets = torch.tensor([4, 0, IGNORE])
+    task.observe(torch.tensor([0, 3, 1, 5, 2, IGNORE]))
+    assert task.counts.tolist() == [2, 1, 2]
+    output = task(SETS)
+    assert output.shape == (3, 6)
+    total, count = task.loss(output, targets)
+    weights = torch.tensor([5 / 6, 5 / 3, 5 / 6])
+    logs = output.log_softmax(-1)
+    torch.testing.assert_close(total, -(weights[1] * logs[0, 4] + weights[0] * logs[1, 0]))
+    assert count == 2
+    task.eval()
+    kept = task(SETS)
+    torch.testing.assert_close(kept, output[:, :3])
+    plain, _ = task.loss(kept, torch.tensor([1, 0, IGNORE]))
+    torch.testing.assert_close(task.loss(kept, targets)[0], plain)
+    metrics = task.metrics()
+    task.score(metrics, torch.eye(3), torch.tensor([3, 1, IGNORE]))
+    assert metrics.compute()["accuracy"] == 1
 
 
 def test_a_hidden_layer_gives_the_embedding():
