@@ -9,6 +9,7 @@ from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, InputError, Layout, attend, plan
 from regard.attention.executors import kernelized
 from regard.attention.features import Elu, Favor
+from regard.attention.kernels import sums
 from regard.attention.normalizers import Sum
 from regard.attention.patterns import Causal, Everyone, Window
 from regard.attention.problem import Problem
@@ -44,10 +45,15 @@ SIZES = (
 run = checks.executor("kernelized")
 
 
-@pytest.fixture(params=[(4, 8), (4, 64), (16, 32)], ids=str)
+@pytest.fixture(params=[(4, 8, True), (4, 64, True), (4, 64, False), (16, 32, True), (16, 32, False)], ids=str)
 def _small(request, monkeypatch):
-    monkeypatch.setattr(kernelized, "_CHUNK", request.param[0])
-    monkeypatch.setattr(kernelized, "_PIECE", request.param[1])
+    """Small chunks and pieces, and parts of kernels; or no kernels, as where they do not serve."""
+    chunk, piece, kernels = request.param
+    monkeypatch.setattr(kernelized, "_CHUNK", chunk)
+    monkeypatch.setattr(kernelized, "_PIECE", piece)
+    monkeypatch.setattr(sums, "_PART", piece)
+    if not kernels:
+        monkeypatch.setattr(kernelized, "_TYPES", ())
 
 
 @pytest.mark.usefixtures("_small")
@@ -74,6 +80,27 @@ def test_repeats_itself(attention, two_threads):
     x = Case(attention, heads=2, key_heads=2, d=32, e=32).inputs((3000, 65, 20, 20), torch.float32)
     first, second = (checks.results(run, attention, x) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_sums_do_not_depend_on_threads(threads, two_threads):
+    x = Case(LINEAR, heads=2, key_heads=1, d=20, e=9).inputs((5000, 90), torch.float32)
+    wanted = checks.results(run, LINEAR, x)
+    torch.set_num_threads(threads)
+    found = checks.results(run, LINEAR, x)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shift", [-60.0, -30.0, 0.0, 1e4])
+def test_features_far_from_zero_keep_their_digits(dtype, shift):
+    """All keys and queries lie there: what is lost of an exponential is not hidden by larger ones."""
+    layout = Layout.of_lengths([150])
+    q, k, v = (torch.randn(150, 2, 6, dtype=torch.float64).to(dtype) for _ in range(3))
+    q, k = q + shift / 4, k + shift
+    truth = attend(LINEAR, q.double(), k.double(), v.double(), layout, executor="edges")
+    found = attend(LINEAR, q, k, v, layout, executor="kernelized")
+    assert (found - truth).abs().max() < 30 * torch.finfo(dtype).eps * truth.abs().max()
 
 
 def test_inputs_that_are_not_contiguous():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.attention.kernels import fused as kernels
-from regard.attention.kernels.compiled import send_waiting_threads_home, share
+from regard.attention.kernels.compiled import memory_of, send_waiting_threads_home, share
 from regard.attention.kernels.vectors import ROWS, lanes
 from regard.attention.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.problem import Problem, Tensors
@@ -313,14 +313,6 @@ def _in_parts(units: Whole) -> Whole:
     return np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
 
 
-def _flat(x: Tensor) -> NDArray[Any]:
-    """The memory that a tensor lies in, from its first number on; bfloat16 as its bits."""
-    x = x.detach()
-    span = 1 + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
-    flat = x.as_strided((span,), (1,))
-    return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
-
-
 def _fixed(call: _Call) -> tuple[Any, ...]:
     cut = call.cut
     return (
@@ -367,7 +359,7 @@ class _Fused(torch.autograd.Function):
             kernels.forward,
             range(len(call.units) + 1),
             *_fixed(call),
-            *(_flat(x) for x in (q, k, v, out, stats, wide)),
+            *(memory_of(x) for x in (q, k, v, out, stats, wide)),
             call.sizes,
             strides,
             call.numbers,
@@ -395,7 +387,7 @@ class _Fused(torch.autograd.Function):
             kernels.backward,
             range(len(call.units) + 1),
             *_fixed(call),
-            *(_flat(x) for x in (q, k, v, out, above, stats, wide, d_q, d_k, d_v, part_k, part_v, d_table)),
+            *(memory_of(x) for x in (q, k, v, out, above, stats, wide, d_q, d_k, d_v, part_k, part_v, d_table)),
             call.sizes,
             strides,
             call.numbers,

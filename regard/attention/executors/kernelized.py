@@ -6,26 +6,32 @@ with j over the whole set (`Everyone`) or up to i (`Causal`). Causal sets are cu
 with a mask, and all earlier chunks are one state (Katharopoulos et al. 2020, section 3.3, a chunk at a time), of which a column of
 ones beside the values makes z a part. Pieces of some thousand rows are computed one after another, so that what lies between
 the products stays in the cache, and the backward pass computes it again.
+
+With `Elu` features on a CPU, long sets go through kernels that do the same a tile of rows at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.attention.features import Features
+from regard.attention.features import Elu, Features
 from regard.attention.patterns import Causal, Everyone
 from regard.attention.problem import Problem, Tensors
 from regard.attention.scores import Kernel
 from regard.sets import Layout
 
+if TYPE_CHECKING:
+    from regard.attention.kernels.sums import LongSets
+
 __all__ = ["memory", "run", "why_not", "work"]
 
+_TYPES = (torch.float32, torch.float64, torch.bfloat16)
 # Rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern.
 _CHUNK = 64
 # Rows that are computed at once.
@@ -69,7 +75,10 @@ def memory(problem: Problem) -> int:
     queries = problem.layout.total * problem.heads
     kept = problem.bytes + queries * (e * problem.dtype.itemsize + exact)
     piece = 0
-    for batch in _batches(problem):
+    compiled = _in_kernels(problem)
+    if compiled is not None:
+        kept += compiled.memory
+    for batch in _left(problem):
         pieces = len(list(batch.pieces(batch.n)))
         # What both passes hold of a row of a piece at their peak, counted in `_Pass`.
         if causal and not batch.short:
@@ -93,6 +102,22 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
 def _features(problem: Problem) -> Features:
     assert isinstance(problem.attention.score, Kernel), "a plan refuses other scores"
     return problem.attention.score.phi
+
+
+def _in_kernels(problem: Problem) -> LongSets | None:
+    """What computes the batches that are not short; None where torch's operators compute all."""
+
+    def find() -> LongSets | None:
+        fits = problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES
+        long = [batch.members for batch in _batches(problem) if not batch.short]
+        if not fits or not long:
+            return None
+        from regard.attention.kernels.sums import LongSets
+
+        return LongSets.of(problem, torch.cat(long))
+
+    sizes = problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype
+    return problem.kept(("long sets", problem.attention, *sizes), find)
 
 
 def _within_pairs(problem: Problem, batch: _Batch) -> int:
@@ -159,6 +184,7 @@ class _Side:
 class _Batch:
     """Sets of about the same lengths, computed side by side: up to n queries and m keys each."""
 
+    members: Tensor
     queries: _Side
     keys: _Side
     n: int
@@ -208,7 +234,7 @@ def _cut(layout: Layout, key_layout: Layout) -> list[_Batch]:
         if layout is key_layout and sizes[0] > _CHUNK:
             # Whole chunks.
             sizes = [(size + _CHUNK - 1) // _CHUNK * _CHUNK for size in sizes]
-        batches.append(_Batch(_Side.of(layout, sets), _Side.of(key_layout, sets), *sizes))
+        batches.append(_Batch(sets, _Side.of(layout, sets), _Side.of(key_layout, sets), *sizes))
     return batches
 
 
@@ -219,7 +245,10 @@ class _Linear(torch.autograd.Function):
         out = _room(problem, q, q.shape[0], problem.heads, problem.e)
         divisor = torch.ones(*out.shape[:2], 1, dtype=each.exact, device=q.device)
         states: list[Tensor] = []
-        for batch in _batches(problem):
+        compiled = _in_kernels(problem)
+        if compiled is not None:
+            states += compiled.forward(q, k, v, out, divisor)
+        for batch in _left(problem):
             for low, high, sums, total in each.sums(batch, states):
                 # Divided by infinity, zeros are zeros, and so are their gradients.
                 total = total.masked_fill(total == 0, torch.inf)
@@ -236,7 +265,10 @@ class _Linear(torch.autograd.Function):
         each = _Pass(ctx.problem, q, k, v)
         found = _Gradients(*(_room(ctx.problem, x, *x.shape) for x in (q, k, v)))
         given = gradient, out, divisor
-        for batch in reversed(_batches(ctx.problem)):
+        compiled = _in_kernels(ctx.problem)
+        if compiled is not None:
+            compiled.backward((q, k, v), given, (states.pop(0), states.pop(0)), (found.q, found.k, found.v))
+        for batch in reversed(_left(ctx.problem)):
             if batch.short:
                 each.short_back(batch, given, found)
             elif each.causal:
@@ -263,6 +295,11 @@ class _Gradients:
 
 # The gradient of the output, the output, and what divided it.
 _Given = tuple[Tensor, Tensor, Tensor]
+
+
+def _left(problem: Problem) -> list[_Batch]:
+    """The batches that kernels leave to torch's operators."""
+    return [batch for batch in _batches(problem) if batch.short or _in_kernels(problem) is None]
 
 
 class _Pass:

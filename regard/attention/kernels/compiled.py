@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from numba import njit
+from numpy.typing import NDArray
 
-__all__ = ["AS_WRITTEN", "as_written", "compiled", "send_waiting_threads_home", "share"]
+__all__ = ["AS_WRITTEN", "as_written", "compiled", "memory_of", "send_waiting_threads_home", "share"]
 
 # What of "fast" arithmetic leaves NaN and infinity their meaning.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -68,6 +69,14 @@ def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -
     finally:
         for helper in helpers:
             helper.result()
+
+
+def memory_of(x: torch.Tensor) -> NDArray[Any]:
+    """The memory that a tensor lies in, from its first number on; bfloat16 as its bits."""
+    x = x.detach()
+    span = 1 + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
+    flat = x.as_strided((span,), (1,))
+    return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
 
 
 def send_waiting_threads_home() -> None:

@@ -1,0 +1,168 @@
+"""The kernels of `linear` on long sets of a problem: rows cut into parts, sums of parts added up between the kernels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.attention.kernels import linear
+from regard.attention.kernels.compiled import memory_of, send_waiting_threads_home, share
+from regard.attention.kernels.vectors import ROWS, lanes
+from regard.attention.patterns import Causal
+from regard.attention.problem import Problem
+from regard.sets import Layout
+from regard.sets.whole import repeated
+
+__all__ = ["LongSets"]
+
+Whole = NDArray[np.int64]
+# Rows of a part, which one thread computes: the same for any number of threads, so that sums are added up in one order.
+_PART = 1024
+# So many numbers take longer than to end torch's waiting threads and start them again.
+_LONG = 1 << 20
+
+
+def _parts(layout: Layout, sets: Tensor) -> Whole:
+    """`[n, 3]`: of each part the place of its set among these, its first row, and the one behind its last."""
+    number = (layout.lengths[sets] + _PART - 1) // _PART
+    place = repeated(torch.arange(len(sets)), number)
+    turn = torch.arange(len(place)) - (number.cumsum(0) - number)[place]
+    begin = layout.offsets[sets][place] + turn * _PART
+    end = torch.minimum(begin + _PART, layout.offsets[sets + 1][place])
+    return torch.stack([place, begin, end], 1).numpy()
+
+
+@dataclass(frozen=True)
+class LongSets:
+    """Sets that the kernels compute.
+
+    Args:
+        heads, key_heads, d, e: of the vectors. sets: how many. of_queries, of_keys: their parts. wide: numbers of a vector of the
+            processor, each of `size` bytes. long: whether waiting threads are ended before. causal: whether sums run along.
+    """
+
+    heads: int
+    key_heads: int
+    d: int
+    e: int
+    sets: int
+    of_queries: Whole
+    of_keys: Whole
+    wide: int
+    size: int
+    long: bool
+    causal: bool
+
+    @classmethod
+    def of(cls, problem: Problem, sets: Tensor) -> LongSets:
+        wide = lanes(8 * max(4, problem.dtype.itemsize))
+        parts = _parts(problem.layout, sets), _parts(problem.key_layout, sets)
+        sizes = problem.heads, problem.key_heads, problem.d, problem.e
+        long = problem.layout.total * problem.heads * problem.d > _LONG
+        causal = isinstance(problem.attention.patterns[0], Causal)
+        return cls(*sizes, len(sets), *parts, wide, max(4, problem.dtype.itemsize), long, causal)
+
+    @property
+    def _shape(self) -> tuple[int, int, int, int]:
+        """Rows of S and of S transposed, and the widths of rows of features and of S."""
+        whole = [-(-x // ROWS) * ROWS for x in (self.d, self.e)]
+        d, e = (-(-x // self.wide) * self.wide for x in (self.d, self.e))
+        return whole[0], whole[1], d, e
+
+    @property
+    def memory(self) -> int:
+        """Bytes of sums at the peak: of parts, of sets, and those turned, and what the forward pass kept."""
+        rows, _, d, e = self._shape
+        parts = max(len(self.of_keys), len(self.of_queries))
+        most = 5 * parts if self.causal else parts + 3 * self.sets
+        return most * self.key_heads * (rows * e + d) * self.size
+
+    def _run(self, kernel: Any, parts: Whole, tensors: Sequence[Tensor], strided: Sequence[Tensor]) -> None:
+        sizes = linear.Sizes(self.wide, self.heads, self.heads // self.key_heads, self.d, self.e)
+        strides = np.array([step for x in strided for step in x.stride()], np.int64)
+        arrays = [memory_of(x) for x in tensors]
+        share(kernel, range(len(parts) + 1), parts, *arrays, np.array(sizes, np.int64), strides)
+
+    def _room(self, parts: Whole, like: Tensor) -> tuple[Tensor, Tensor]:
+        """For S and z of each part."""
+        rows, _, d, e = self._shape
+        return like.new_empty(len(parts), self.key_heads, rows, e), like.new_empty(len(parts), self.key_heads, d)
+
+    def _summed(self, parts: Whole, sums: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """S of each set, the same transposed, and z, from those of its parts."""
+        place = torch.from_numpy(parts[:, 0].copy())
+        sums, totals = (x.new_zeros(self.sets, *x.shape[1:]).index_add_(0, place, x) for x in (sums, totals))
+        totals[..., self.d :] = 0
+        return sums, self._turned(sums), totals
+
+    def _turned(self, sums: Tensor) -> Tensor:
+        _, rows, d, _ = self._shape
+        turned = sums.new_zeros(len(sums), self.key_heads, rows, d)
+        turned[:, :, : self.e, : self.d] = sums[:, :, : self.d, : self.e].mT
+        return turned
+
+    def _running(self, x: Tensor, backwards: bool = False) -> Tensor:
+        """What the parts of each set before a part add up to, or those behind it."""
+        place = torch.from_numpy(self.of_keys[:, 0].copy())
+        if backwards:
+            return self._before(x.flip(0), place.flip(0)).flip(0)
+        return self._before(x, place)
+
+    def _before(self, x: Tensor, place: Tensor) -> Tensor:
+        """Set by set, for sums over several sets would lose what a small one is."""
+        found = torch.zeros_like(x)
+        ends = (place.diff() != 0).nonzero()[:, 0].add(1).tolist()
+        for begin, end in itertools.pairwise([0, *ends, len(place)]):
+            torch.cumsum(x[begin : end - 1], 0, out=found[begin + 1 : end])
+        return found
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, out: Tensor, divisor: Tensor) -> list[Tensor]:
+        """Writes the output and what divided it; what the way back needs of the sums."""
+        self._go_home()
+        parts = self._room(self.of_keys, divisor)
+        self._run(linear.sums_of_keys, self.of_keys, [k, v, *parts], [k, v])
+        if self.causal:
+            sums, totals = (self._running(x) for x in parts)
+            totals[..., self.d :] = 0
+            states = [self._turned(sums), totals.clone()]
+            self._run(linear.causal_outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], [q, k, v])
+            return states
+        sums, turned, totals = self._summed(self.of_keys, *parts)
+        self._run(linear.outputs, self.of_queries, [q, out, divisor, sums, totals], [q])
+        return [turned, totals]
+
+    def backward(
+        self,
+        inputs: tuple[Tensor, Tensor, Tensor],
+        given: tuple[Tensor, Tensor, Tensor],
+        states: tuple[Tensor, Tensor],
+        gradients: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        """Writes the gradients of q, k and v; `given`: that of the output, the output, and what divided it."""
+        self._go_home()
+        (q, k, v), (d_q, d_k, d_v) = inputs, gradients
+        parts = self._room(self.of_queries, given[2])
+        if self.causal:
+            # They move along with the rows, and what was saved may be asked for again.
+            turned, totals = (x.clone() for x in states)
+            inside, strided = [q, k, v, *given], [q, k, v, given[0]]
+            self._run(linear.causal_queries_back, self.of_keys, [*inside, turned, totals, d_q, *parts], strided)
+            sums, totals = (self._running(x, backwards=True) for x in parts)
+            self._run(
+                linear.causal_keys_back, self.of_keys, [*inside, sums, self._turned(sums), totals, d_k, d_v], strided
+            )
+            return
+        self._run(linear.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], [q, given[0]])
+        sums, turned, totals = self._summed(self.of_queries, *parts)
+        self._run(linear.keys_back, self.of_keys, [k, v, sums, turned, totals, d_k, d_v], [k, v])
+
+    def _go_home(self) -> None:
+        if self.long:
+            send_waiting_threads_home()
