@@ -138,7 +138,8 @@ class Conformer:
         taps_left: neighbors before that the convolution reads
         taps_right: neighbors behind that the convolution reads; what a stream must wait for
         step: so many frames become one vector at the beginning
-        join: "last" gives the last block's vectors; "all" joins those of all blocks (MFA-Conformer)
+        join: "last" gives the last block's vectors; "all" joins those of all blocks (MFA-Conformer), "stem" also what enters
+            the first
     """
 
     width: int = 144
@@ -150,7 +151,7 @@ class Conformer:
     taps_left: int = 15
     taps_right: int = 15
     step: int = 1
-    join: Literal["last", "all"] = "last"
+    join: Literal["last", "all", "stem"] = "last"
 
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "layers", "heads", "feed_forward", "step", least=1)

@@ -61,13 +61,14 @@ class ConformerBlock(nn.Module):
 class ConformerModel(nn.Module):
     """From a batch to hidden vectors: frames, subsampled where asked for, through blocks.
 
-    With `join` "all" the outputs of all blocks are concatenated and normalized: MFA-Conformer (Zhang et al. 2022, section 2.2).
+    With `join` "all" the outputs of all blocks are concatenated and normalized: MFA-Conformer (Zhang et al. 2022, section 2.2);
+    with "stem" what enters the first block is joined as well, in which the levels of bands are still as they were recorded.
     """
 
     def __init__(self, config: Conformer, encoding: Encoding) -> None:
         super().__init__()
-        self.join_all = config.join == "all"
-        self.width = config.width * (config.layers if self.join_all else 1)
+        self.join_all, self.join_stem = config.join != "last", config.join == "stem"
+        self.width = config.width * (config.layers + self.join_stem if self.join_all else 1)
         self.step = config.step
         self.stem = Subsample(encoding.width, config.width, config.step)
         self.dropout = Dropout(config.dropout)
@@ -85,7 +86,7 @@ class ConformerModel(nn.Module):
         """Hidden vectors of `batch["inputs"]`."""
         sets: VectorSets = self.stem(batch["inputs"])
         sets = sets.with_values(self.dropout(sets.values))
-        outputs = []
+        outputs = [sets.values] if self.join_stem else []
         for block in self.blocks:
             sets = block(sets)
             outputs.append(sets.values)

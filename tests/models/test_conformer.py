@@ -28,13 +28,13 @@ def test_the_block_is_the_formula_of_the_paper():
     torch.testing.assert_close(block(sets).values, x)
 
 
-@pytest.mark.parametrize("join", ["last", "all"])
+@pytest.mark.parametrize("join", ["last", "all", "stem"])
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_set_gives_what_it_gives_alone(join, step):
     model = Conformer(**SMALL, join=join, step=step).build(Encoding(width=5)).double().eval()
     sets = sets_of(7, 0, 1, 20, width=5)
     together = model({"inputs": sets})
-    assert together.values.shape[1] == model.width == (24 if join == "all" else 12)
+    assert together.values.shape[1] == model.width == {"last": 12, "all": 24, "stem": 36}[join]
     assert together.layout.lengths.tolist() == [-(-n // step) for n in (7, 0, 1, 20)]
     for b, alone in enumerate(sets):
         torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
@@ -48,6 +48,16 @@ def test_joining_all_blocks_ends_with_the_last_one():
     joined.norm = torch.nn.Identity()
     batch = {"inputs": sets_of(4, 9, width=5)}
     torch.testing.assert_close(joined(batch).values[:, 12:], last(batch).values)
+
+
+def test_joining_the_stem_begins_with_what_enters_the_first_block():
+    torch.manual_seed(0)
+    model = Conformer(**SMALL, join="stem", step=2).build(Encoding(width=5)).double().eval()
+    model.norm = torch.nn.Identity()
+    batch = {"inputs": sets_of(4, 9, width=5)}
+    entering = model.stem(batch["inputs"])
+    inside = model.blocks[0](entering).values
+    torch.testing.assert_close(model(batch).values[:, :24], torch.cat([entering.values, inside], 1))
 
 
 def test_widths_and_heads_that_do_not_divide_are_refused():
