@@ -1,6 +1,6 @@
 """Speakers: the rungs of the ladder, what each part of them brings, and what chose their options.
 
-    python -m benchmarks.speaker choose RUNG NAME     2,000 steps on 64 voices, measured on 16 others: see `CHOICES`
+    python -m benchmarks.speaker choose RUNG NAME [STEPS]     2,000 steps on 64 voices, measured on 16 others: see `CHOICES`
     python -m benchmarks.speaker train VARIANT SEED   a rung, an ablation or the best model: see `VARIANTS`
     python -m benchmarks.speaker report               opens the test part and the strangers, and writes the results
 
@@ -26,7 +26,8 @@ from benchmarks.speaker_pictures import pictures
 from benchmarks.train import parts
 from regard.data.augment import SpecAugment, Speed
 from regard.data.speech import STRANGERS
-from regard.recipes.speaker import speaker_boss, speaker_medium, speaker_simple, speaker_strong
+from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
+from regard.speaker.calibration import Cohort
 from regard.speaker.rates import Trials, equal_error_rate, interval, minimum_cost, rates
 from regard.speaker.voices import Voices
 from regard.train import Experiment, Run, fit
@@ -53,8 +54,16 @@ def _with(base: Callable[[], Experiment], **changes: Any) -> Experiment:
     return experiment
 
 
-RUNGS = ("simple", "medium", "strong", "boss")
+RUNGS = ("simple", "medium", "strong", "boss", "speaker")
 _MASKS = SpecAugment(band_masks=1, band_width=6, time_masks=1, time_width=12)
+_VOICES = Speed((0.9, 1.0, 1.1), voices=True)
+_MORE_VOICES = Speed((0.8, 0.9, 1.0, 1.1, 1.2), voices=True)
+
+
+def _joined(**changes: Any) -> Callable[[], Experiment]:
+    """The boss rung with its stem joined, and the mean and deviation over time."""
+    return lambda: _with(speaker_boss, **{"model_join": "stem", "task_pool": "statistics"} | changes)
+
 
 VARIANTS: dict[str, Callable[[], Experiment]] = {
     "simple": speaker_simple,
@@ -63,6 +72,7 @@ VARIANTS: dict[str, Callable[[], Experiment]] = {
     "strong, self-attention pooling": lambda: _with(speaker_strong, task_pool="attention"),
     "strong, AM-softmax": lambda: replace(speaker_strong(), task=replace(speaker_boss().task, pool="mean")),
     "boss": speaker_boss,
+    "recipe speaker": speaker,
 }
 
 # Rung -> what was tried for it.
@@ -91,6 +101,25 @@ CHOICES: dict[str, dict[str, Callable[[], Experiment]]] = {
         "three speeds": lambda: _with(speaker_boss, data_speed=Speed((0.9, 1.0, 1.1))),
         "masks": lambda: _with(speaker_boss, data_mask=_MASKS),
     },
+    "speaker": {
+        "stem joined, statistics": _joined(),
+        "statistics": _joined(model_join="all"),
+        "stem joined, statistics, no hidden layer": _joined(task_hidden=0),
+        "stem joined, statistics, voices at three speeds": _joined(data_speed=_VOICES),
+        "stem joined, attentive statistics, voices at three speeds": _joined(
+            task_pool="attentive_statistics", data_speed=_VOICES
+        ),
+        "stem joined, statistics, no hidden layer, masks, dropout 0.25": _joined(
+            task_hidden=0, data_mask=_MASKS, model_dropout=0.25
+        ),
+        "stem joined, statistics, voices at five speeds, masks, dropout 0.2": _joined(
+            data_speed=_MORE_VOICES, data_mask=_MASKS, model_dropout=0.2
+        ),
+        "Transformer of two layers, statistics, voices at three speeds": lambda: replace(
+            _with(speaker_boss, task_pool="statistics", data_speed=_VOICES),
+            model=replace(speaker_medium().model, layers=2),
+        ),
+    },
 }
 
 
@@ -106,11 +135,11 @@ def accuracy(run: Run, part: Any, seconds: float, silence: bool = True) -> float
     return float(metrics.compute()["accuracy"])
 
 
-def strangers(voices: Voices, labels: tuple[str, ...], seconds: float) -> Trials:
-    """All pairs of the utterances of these voices, scored by cosines."""
+def strangers(voices: Voices, labels: tuple[str, ...], seconds: float, cohort: Cohort | None = None) -> Trials:
+    """All pairs of the utterances of these voices, scored by cosines, or as the cohort has it."""
     run = voices.run
     data, speakers = replace(run.experiment.data, unseen=labels, crop=seconds).strangers(run.encoding)
-    return Trials.of_pairs(voices.embed(data), speakers)
+    return Trials.of_pairs(voices.embed(data), speakers, (cohort or Cohort()).scores)
 
 
 def choose(rung: str, name: str, steps: int = 2000) -> dict[str, Any]:
@@ -124,15 +153,20 @@ def choose(rung: str, name: str, steps: int = 2000) -> dict[str, Any]:
     begin = time.process_time()
     folder = trained(
         replace(experiment, data=data, training=training, optimizer=optimizer, task=task),
-        FOLDER / "choices" / rung / name.replace(" ", "-"),
+        FOLDER / "choices" / rung / f"{name} {steps}".replace(" ", "-"),
     )
     spent = time.process_time() - begin
     voices = Voices.open(folder)
-    row: dict[str, Any] = {"rung": rung, "options": name, "parameters": voices.run.parameters}
+    row: dict[str, Any] = {"rung": rung, "options": name, "steps": steps, "parameters": voices.run.parameters}
     row["minutes of a core"] = round(spent / 60, 1)
     row["validation accuracy"] = {kept: round(accuracy(voices.run, "validation", SECONDS[kept]), 4) for kept in SECONDS}
     row["EER of 16 others, %"] = {
         kept: round(100 * equal_error_rate(_rates(strangers(voices, DEVELOPMENT, SECONDS[kept]))), 2)
+        for kept in SECONDS
+    }
+    within = voices.cohort(within=True)
+    row["the same, within-class normalized, %"] = {
+        kept: round(100 * equal_error_rate(_rates(strangers(voices, DEVELOPMENT, SECONDS[kept], within))), 2)
         for kept in SECONDS
     }
     (folder / "choice.json").write_text(json.dumps(row))
@@ -242,7 +276,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     if options.what == "choose":
-        print(choose(*options.names))
+        rung, name, *steps = options.names
+        print(choose(rung, name, *map(int, steps)))
     elif options.what == "train":
         print(train(options.names[0], int(options.names[1])))
     else:

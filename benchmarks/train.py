@@ -91,6 +91,7 @@ CASES = {
             "Elman": {"mixer": "elman", "feed_forward": 352},
             "Jordan": {"mixer": "jordan", "feed_forward": 320},
             "LSTM": {"mixer": "lstm", "feed_forward": 64},
+            "LSTM, embeddings begin small": {"mixer": "lstm", "feed_forward": 64, "embedding_deviation": 0.1},
             "LSTM, then self-attention": {"mixer": "lstm+attention", "feed_forward": 160},
         },
         more=seen_before,
