@@ -44,7 +44,8 @@ class Stream:
         before, behind = model.context
         if not math.isfinite(before + behind):
             raise InputError(
-                "the model looks at whole sets, expected one whose attention has a window, such as Window(64, 16)"
+                "the model looks at whole sets, expected one whose vectors depend on neighbors: attention with a window, such as "
+                "Window(64, 16), and nothing recurrent"
             )
         self.latency = int(behind)
         """In frames."""
