@@ -58,10 +58,11 @@ def speaker_boss() -> Experiment:
 
 
 def speaker() -> Experiment:
-    """The speaker of an utterance, from its log-mel frames: what tells voices apart best that the model never heard.
+    """The speaker of an utterance, by a Conformer that is trained briefly, for voices that it will not have heard.
 
-    A Conformer whose blocks and stem are joined, the mean and deviation over time, the additive-margin softmax, and few steps: with
-    few voices, longer training learns those and not voices. `regard speaker calibrate --within true` belongs to it.
+    Its blocks and stem are joined, over time go the mean and the deviation, the loss is the additive-margin softmax, and steps are
+    few: with few voices, longer training learns those and not voices. `regard speaker calibrate --norm 20 --within true`
+    belongs to it.
 
     Own data: `--data.path folder` with a folder of sounds for each label, `folder/LABEL/any-name.flac`: the label may be
     a speaker, a language, a command, an instrument.
