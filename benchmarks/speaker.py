@@ -25,6 +25,7 @@ from benchmarks.machine import machine, write
 from benchmarks.speaker_pictures import pictures
 from benchmarks.train import parts
 from regard.data.augment import SpecAugment, Speed
+from regard.data.examples import Array
 from regard.data.speech import STRANGERS
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.speaker.calibration import Cohort
@@ -135,11 +136,16 @@ def accuracy(run: Run, part: Any, seconds: float, silence: bool = True) -> float
     return float(metrics.compute()["accuracy"])
 
 
-def strangers(voices: Voices, labels: tuple[str, ...], seconds: float, cohort: Cohort | None = None) -> Trials:
-    """All pairs of the utterances of these voices, scored by cosines, or as the cohort has it."""
+def embedded(voices: Voices, labels: tuple[str, ...], seconds: float) -> tuple[Array, list[str]]:
+    """The vectors of all utterances of these voices, and whose each is."""
     run = voices.run
     data, speakers = replace(run.experiment.data, unseen=labels, crop=seconds).strangers(run.encoding)
-    return Trials.of_pairs(voices.embed(data), speakers, (cohort or Cohort()).scores)
+    return voices.embed(data), speakers
+
+
+def percent(trials: Trials) -> float:
+    """The equal error rate."""
+    return 100 * equal_error_rate(rates(trials.scores, trials.targets))
 
 
 def choose(rung: str, name: str, steps: int = 2000) -> dict[str, Any]:
@@ -160,21 +166,14 @@ def choose(rung: str, name: str, steps: int = 2000) -> dict[str, Any]:
     row: dict[str, Any] = {"rung": rung, "options": name, "steps": steps, "parameters": voices.run.parameters}
     row["minutes of a core"] = round(spent / 60, 1)
     row["validation accuracy"] = {kept: round(accuracy(voices.run, "validation", SECONDS[kept]), 4) for kept in SECONDS}
-    row["EER of 16 others, %"] = {
-        kept: round(100 * equal_error_rate(_rates(strangers(voices, DEVELOPMENT, SECONDS[kept]))), 2)
-        for kept in SECONDS
-    }
-    within = voices.cohort(within=True)
-    row["the same, within-class normalized, %"] = {
-        kept: round(100 * equal_error_rate(_rates(strangers(voices, DEVELOPMENT, SECONDS[kept], within))), 2)
-        for kept in SECONDS
-    }
+    others = {kept: embedded(voices, DEVELOPMENT, seconds) for kept, seconds in SECONDS.items()}
+    for name, cohort in (
+        ("EER of 16 others, %", Cohort()),
+        ("the same, within-class normalized, %", voices.cohort(within=True)),
+    ):
+        row[name] = {kept: round(percent(Trials.of_pairs(*each, cohort.scores)), 2) for kept, each in others.items()}
     (folder / "choice.json").write_text(json.dumps(row))
     return row
-
-
-def _rates(trials: Trials) -> Any:
-    return rates(trials.scores, trials.targets)
 
 
 def trained(experiment: Experiment, folder: Path) -> Path:
@@ -225,14 +224,15 @@ def row(variant: str) -> dict[str, Any]:
         "errors": {},
     }
     for kept, seconds in SECONDS.items():
-        trials = [strangers(each, STRANGERS, seconds) for each in runs]
-        errors = [100 * equal_error_rate(_rates(each)) for each in trials]
+        trials = [Trials.of_pairs(*embedded(each, STRANGERS, seconds)) for each in runs]
+        errors = [percent(each) for each in trials]
         low, high = (100 * each for each in interval(trials[0], draws=200))
         spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
         found[f"EER, {kept}, %"] = f"{statistics.mean(errors):.1f}{spread} ({low:.1f} to {high:.1f})"
         found["errors"][kept] = [round(each, 2) for each in errors]
         if not seconds:
-            found["minDCF, whole"] = round(statistics.mean(minimum_cost(_rates(each)) for each in trials), 3)
+            costs = (minimum_cost(rates(each.scores, each.targets)) for each in trials)
+            found["minDCF, whole"] = round(statistics.mean(costs), 3)
     spent = [json.loads((each / "spent.json").read_text())["minutes of a core"] for each in folders(variant)]
     found |= {
         "baseline": round(1 / len(runs[0].run.encoding.labels), 4),

@@ -16,23 +16,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine, write
-from benchmarks.speaker import SECONDS, VARIANTS, folders
+from benchmarks.speaker import SECONDS, VARIANTS, embedded, folders, percent
 from regard.data.examples import Array, Dataset
 from regard.data.speech import STRANGERS
 from regard.recipes.speaker import speaker_simple
 from regard.speaker.calibration import Cohort
-from regard.speaker.rates import Trials, equal_error_rate, rates
+from regard.speaker.rates import Trials
 from regard.speaker.voices import Voices
 from regard.speaker.within import Within
 
-__all__ = ["moments", "percent", "untrained"]
+__all__ = ["moments", "untrained"]
 
 Scored = dict[str, tuple[Array, list[str]]]
-
-
-def percent(trials: Trials) -> float:
-    """The equal error rate."""
-    return round(100 * equal_error_rate(rates(trials.scores, trials.targets)), 2)
 
 
 def moments(data: Dataset) -> Array:
@@ -42,18 +37,14 @@ def moments(data: Dataset) -> Array:
 
 
 def _row(model: str, scores: str, sounds: Scored, score: Callable[..., Any]) -> dict[str, Any]:
-    each = {kept: percent(Trials.of_pairs(x, speakers, score)) for kept, (x, speakers) in sounds.items()}
+    each = {kept: round(percent(Trials.of_pairs(x, speakers, score)), 2) for kept, (x, speakers) in sounds.items()}
     return {"model": model, "scores": scores, "EER, %": each}
 
 
 def trained(variant: str, labels: tuple[str, ...] = STRANGERS) -> list[dict[str, Any]]:
     """One row for each way to score the pairs of these voices, by the first run of a variant."""
     voices = Voices.open(folders(variant)[0])
-    sounds: Scored = {}
-    for kept, seconds in SECONDS.items():
-        reader = replace(voices.run.experiment.data, unseen=labels, crop=seconds)
-        data, speakers = reader.strangers(voices.run.encoding)
-        sounds[kept] = voices.embed(data), speakers
+    sounds: Scored = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
     both = voices.cohort(20, within=True)
     ways = {
         "cosines": Cohort(),

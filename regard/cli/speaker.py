@@ -34,7 +34,7 @@ _DESCRIPTION = """What can be done with a trained model of speakers:
 A voice is biometric data: ask whom you enroll. Nothing here tells a living voice from a recorded or synthetic one."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def _options() -> Any:
     options = parser("speaker", _DESCRIPTION)
     options.add_argument("action", metavar="ACTION", help=", ".join(_ACTIONS))
     options.add_argument("operands", metavar="NAME | FILE", nargs="*", help="what the action takes")
@@ -81,7 +81,11 @@ def run(arguments: Sequence[str]) -> int:
         default=False,
         help="for calibrate: count those directions less in which training sounds of one voice differ",
     )
-    chosen = parse(options, arguments)
+    return options
+
+
+def run(arguments: Sequence[str]) -> int:
+    chosen = parse(_options(), arguments)
     if chosen.action not in _ACTIONS:
         raise InputError(f"speaker does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
     act, least, most, wanted = _ACTIONS[chosen.action]

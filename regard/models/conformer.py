@@ -67,13 +67,14 @@ class ConformerModel(nn.Module):
 
     def __init__(self, config: Conformer, encoding: Encoding) -> None:
         super().__init__()
-        self.join_all, self.join_stem = config.join != "last", config.join == "stem"
-        self.width = config.width * (config.layers + self.join_stem if self.join_all else 1)
+        # Of what enters the first block and what leaves each, so many of the last are joined.
+        self.joined = {"last": 1, "all": config.layers, "stem": config.layers + 1}[config.join]
+        self.width = config.width * self.joined
         self.step = config.step
         self.stem = Subsample(encoding.width, config.width, config.step)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList([ConformerBlock(config) for _ in range(config.layers)])
-        self.norm = nn.LayerNorm(self.width) if self.join_all else nn.Identity()
+        self.norm = nn.Identity() if config.join == "last" else nn.LayerNorm(self.width)
 
     @property
     def context(self) -> tuple[float, float]:
@@ -86,8 +87,8 @@ class ConformerModel(nn.Module):
         """Hidden vectors of `batch["inputs"]`."""
         sets: VectorSets = self.stem(batch["inputs"])
         sets = sets.with_values(self.dropout(sets.values))
-        outputs = [sets.values] if self.join_stem else []
+        outputs = [sets.values]
         for block in self.blocks:
             sets = block(sets)
             outputs.append(sets.values)
-        return sets.with_values(self.norm(torch.cat(outputs, dim=1) if self.join_all else sets.values))
+        return sets.with_values(self.norm(torch.cat(outputs[-self.joined :], dim=1)))

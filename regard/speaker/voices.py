@@ -184,10 +184,12 @@ class Voices:
             within: whether directions in which its recordings of one voice differ count less: each is taken whole, and
                 one and three seconds of it.
         """
-        found = Cohort.of(*self.part("train"), nearest) if nearest else Cohort()
+        if not nearest and not within:
+            return Cohort()
+        cut = [self.part("train", seconds) for seconds in (0, *_SECONDS * within)]
+        found = Cohort.of(*cut[0], nearest) if nearest else Cohort()
         if not within:
             return found
-        cut = [self.part("train", seconds) for seconds in (0, *_SECONDS)]
         speakers = [each for names, _ in cut for each in names]
         return replace(found, within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut])))
 
