@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.attention.kernels import linear
+from regard.attention.kernels import causal, linear
 from regard.attention.kernels.compiled import memory_of, send_waiting_threads_home, share
 from regard.attention.kernels.vectors import ROWS, lanes
 from regard.attention.patterns import Causal
@@ -132,7 +132,7 @@ class LongSets:
             sums, totals = (self._running(x) for x in parts)
             totals[..., self.d :] = 0
             states = [self._turned(sums), totals.clone()]
-            self._run(linear.causal_outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], [q, k, v])
+            self._run(causal.outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], [q, k, v])
             return states
         sums, turned, totals = self._summed(self.of_keys, *parts)
         self._run(linear.outputs, self.of_queries, [q, out, divisor, sums, totals], [q])
@@ -153,11 +153,9 @@ class LongSets:
             # They move along with the rows, and what was saved may be asked for again.
             turned, totals = (x.clone() for x in states)
             inside, strided = [q, k, v, *given], [q, k, v, given[0]]
-            self._run(linear.causal_queries_back, self.of_keys, [*inside, turned, totals, d_q, *parts], strided)
+            self._run(causal.queries_back, self.of_keys, [*inside, turned, totals, d_q, *parts], strided)
             sums, totals = (self._running(x, backwards=True) for x in parts)
-            self._run(
-                linear.causal_keys_back, self.of_keys, [*inside, sums, self._turned(sums), totals, d_k, d_v], strided
-            )
+            self._run(causal.keys_back, self.of_keys, [*inside, sums, self._turned(sums), totals, d_k, d_v], strided)
             return
         self._run(linear.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], [q, given[0]])
         sums, turned, totals = self._summed(self.of_queries, *parts)
