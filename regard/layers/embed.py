@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from regard.attention.hashing import hashed
 from regard.errors import InputError
 from regard.layers.mixers import WindowedLinear
 from regard.layers.pooling import Max
 from regard.sets import VectorSets
 
-__all__ = ["Embed", "FromCharacters"]
+__all__ = ["Embed", "FromCharacters", "NGrams"]
 
 
 class Embed(nn.Module):
@@ -71,3 +72,51 @@ class FromCharacters(nn.Module):
         """`[words, width]`"""
         seen = self.window(self.embed(characters))
         return self.pool(seen.with_values(seen.values.relu()))
+
+
+class NGrams(nn.Module):
+    """y_i = sum_{n=2}^{longest} G[hash(id_{i-n+1}, ..., id_i)]: a vector for each run of ids that ends in i.
+
+    Runs share the rows of one table by a hash of theirs (Joulin et al. 2017, section 2.2; Pagnoni et al. 2024, eq. 3 and 4, for
+    bytes); a set's first ids have fewer of them, and none reaches into another set.
+
+    Args:
+        longest: how many ids the longest runs have, at least 2. buckets: rows of the table.
+        width: of the vectors. drop: probability to leave a run out, while training.
+        deviation: of the numbers that the table begins with.
+
+    Raises:
+        InputError: a longest run of less than 2 ids, or no row.
+
+    >>> grams = NGrams(2, 1000, 4)
+    >>> there = grams(VectorSets.pack([torch.tensor([5, 7, 5, 7]), torch.tensor([7])]))
+    >>> bool((there[1] == there[3]).all()), there[[0, 4]].abs().sum().item()
+    (True, 0.0)
+    """
+
+    def __init__(self, longest: int, buckets: int, width: int, drop: float = 0.0, deviation: float = 1.0) -> None:
+        super().__init__()
+        if longest < 2 or buckets < 1:
+            raise InputError(f"runs of up to {longest} ids in {buckets} rows, expected at least 2 ids and 1 row")
+        self.longest, self.buckets, self.width, self.drop = longest, buckets, width, drop
+        # Row 0 stands for runs that do not exist.
+        self.table = nn.EmbeddingBag(buckets + 1, width, mode="sum", padding_idx=0)
+        self.table.weight.data.mul_(deviation)
+
+    def rows(self, sets: VectorSets) -> Tensor:
+        """`[t, longest - 1]` the row of the table for each run, 0 where the set begins later."""
+        ids = sets.values if sets.values.dim() == 1 else sets.values[:, 0]
+        index, code, rows = sets.layout.index, hashed(ids), []
+        for back in range(1, self.longest):
+            # What wraps around stands where the run begins before the set, and is not looked at.
+            code = hashed(code, ids.roll(back))
+            rows.append((1 + code % self.buckets).where(index >= back, 0))
+        return torch.stack(rows, 1)
+
+    def forward(self, sets: VectorSets) -> Tensor:
+        """`[t, width]` of sets of ids, `[t]` or the first column of `[t, f]`."""
+        rows = self.rows(sets)
+        if self.training and self.drop:
+            rows = rows.masked_fill(torch.rand(rows.shape, device=rows.device) < self.drop, 0)
+        there: Tensor = self.table(rows)
+        return there

@@ -41,6 +41,8 @@ class Encoder:
         word_dropout: probability to take an id for the unknown one, while training
         characters: width of the vectors made from characters, where the data have some; 0 means none
         embedding_deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn
+        ngrams: each id also brings the vectors of the runs of 2, 3, up to so many ids that end in it; 1 for none
+        buckets: how many vectors the runs share, by a hash
         vectors: file of word vectors, as `regard vectors train` writes, that the words' embedding begins with; a trained run does
             without it. Empty for none
         step: so many neighboring vectors become one at the beginning
@@ -64,12 +66,14 @@ class Encoder:
     word_dropout: float = 0.0
     characters: int = 0
     embedding_deviation: float = 1.0
+    ngrams: int = 1
+    buckets: int = 1 << 18
     vectors: str = ""
     step: int = 1
     class_vector: bool = False
 
     def __post_init__(self) -> None:
-        check_numbers("model", self, "width", "heads", "feed_forward", "longest", "step", least=1)
+        check_numbers("model", self, "width", "heads", "feed_forward", "longest", "step", "ngrams", "buckets", least=1)
         check_numbers("model", self, "layers", "neighbors", "characters", least=0)
         check_numbers("model", self, "dropout", "input_dropout", "word_dropout", least=0, below=1)
         for name in self.mixers:

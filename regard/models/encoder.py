@@ -14,7 +14,7 @@ from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.convolution import Subsample
 from regard.layers.dropout import Dropout
-from regard.layers.embed import Embed, FromCharacters
+from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.floater import Floater
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.pooling import ClassVector
@@ -39,6 +39,12 @@ class EncoderModel(nn.Module):
             if sizes
             else Pointwise(encoding.width, config.width)
         )
+        if config.ngrams > 1 and not sizes:
+            raise InputError(
+                f"model.ngrams is {config.ngrams} and the data have no ids, expected words, pieces or bytes"
+            )
+        runs = (config.ngrams, config.buckets, config.width, config.word_dropout, config.embedding_deviation)
+        self.ngrams = NGrams(*runs) if config.ngrams > 1 else None
         self.vectors, self.deviation = config.vectors, config.embedding_deviation
         self.words = next(iter(encoding.vocabularies.values())) if list(encoding.vocabularies)[:1] == ["word"] else ()
         if self.vectors and not self.words:
@@ -115,11 +121,14 @@ class EncoderModel(nn.Module):
         blocks: Any = self.stack.blocks
         each = [block.mixer.context for block in blocks]
         before, behind = sum(before for before, _ in each), sum(behind for _, behind in each)
-        return before * self.step, behind * self.step + self.step - 1
+        run = 0 if self.ngrams is None else self.ngrams.longest - 1
+        return before * self.step + run, behind * self.step + self.step - 1
 
     def forward(self, batch: dict[str, Any]) -> VectorSets:
         """Hidden vectors of `batch["inputs"]`; words' characters come as `batch["inner"]`, one set per distinct word."""
         sets: VectorSets = self.embed(batch["inputs"])
+        if self.ngrams is not None:
+            sets = sets.with_values(sets.values + self.ngrams(batch["inputs"]))
         if self.spell is not None and self.join is not None:
             spelled = self.spell(batch["inner"]).index_select(0, batch["inner_index"])
             sets = sets.with_values(self.join(torch.cat([sets.values, spelled], dim=1)))

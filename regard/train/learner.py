@@ -116,9 +116,8 @@ class Learner(lightning.LightningModule):
 
 def parameter_groups(module: nn.Module, options: Optimizer) -> list[dict[str, Any]]:
     """What decays, and what does not: biases, norms and other vectors, and embedding tables unless asked for."""
-    tables = {
-        id(each.weight) for each in module.modules() if isinstance(each, nn.Embedding) and not options.decay_embeddings
-    }
+    kinds = () if options.decay_embeddings else (nn.Embedding, nn.EmbeddingBag)
+    tables = {id(each.weight) for each in module.modules() if isinstance(each, kinds)}
     trained = [each for each in module.parameters() if each.requires_grad]
     decays = [each.dim() > 1 and id(each) not in tables for each in trained]
     groups = [

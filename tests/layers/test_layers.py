@@ -11,7 +11,7 @@ from regard.errors import InputError
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.convolution import Depthwise, Subsample
-from regard.layers.embed import Embed, FromCharacters
+from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.mixers import Pointwise, WindowedLinear
 from regard.layers.pooling import AttentiveStatistics, ClassVector, SelfAttentionPooling, pooling
 from regard.layers.positions import Learned, Rotary, Sinusoidal
@@ -245,6 +245,51 @@ def test_dropped_ids_become_the_unknown_one_only_while_training() -> None:
     dropped = (embed(sets).values == unknown).all(1).sum()
     assert 10 < dropped < 40
     assert not (embed.eval()(sets).values == unknown).all(1).any()
+
+
+def test_runs_of_ids_have_one_vector_each_wherever_they_stand() -> None:
+    torch.manual_seed(0)
+    grams = NGrams(3, 1 << 16, WIDTH).double()
+    sets = VectorSets.pack(
+        [torch.tensor([3, 1, 4, 1, 5]), torch.tensor([], dtype=torch.int64), torch.tensor([1, 4, 1])]
+    )
+    known: dict[tuple[int, ...], int] = {}
+    expected = []
+    for ids in (each.tolist() for each in sets.unpack()):
+        for end in range(1, len(ids) + 1):
+            runs = [tuple(ids[end - n : end]) for n in (2, 3) if end >= n]
+            places = grams.rows(sets)[len(expected), : len(runs)].tolist()
+            for run, place in zip(runs, places, strict=True):
+                assert known.setdefault(run, place) == place
+            expected.append(sum((grams.table.weight[place] for place in places), torch.zeros(WIDTH).double()))
+    assert len(set(known.values())) == len(known) == 7
+    assert 0 not in known.values()
+    torch.testing.assert_close(grams(sets), torch.stack(expected))
+
+
+def test_runs_of_ids_are_spread_evenly_and_learn_by_themselves() -> None:
+    grams = NGrams(2, 1000, 1).double()
+    pairs = VectorSets(
+        torch.cartesian_prod(torch.arange(70), torch.arange(70)).flatten(), Layout.of_lengths([2] * 4900)
+    )
+    counts = grams.rows(pairs)[1::2, 0].bincount(minlength=1001).double()
+    assert counts[0] == 0
+    # As many as if each had drawn a row: then the variance is the mean.
+    assert 0.8 < float(counts[1:].var() / counts[1:].mean()) < 1.2
+    grams(pairs).sum().backward()
+    assert torch.equal(grams.table.weight.grad[:, 0], counts)  # type: ignore[index]
+
+
+def test_runs_are_dropped_only_while_training() -> None:
+    torch.manual_seed(0)
+    grams, sets = NGrams(2, 1000, WIDTH, drop=0.5), VectorSets.pack([torch.arange(200)])
+    assert 60 < int(grams(sets)[1:].eq(0).all(1).sum()) < 140
+    assert not grams.eval()(sets)[1:].eq(0).all(1).any()
+
+
+def test_runs_need_two_ids_and_a_row() -> None:
+    with pytest.raises(InputError, match="runs of up to 1 ids in 8 rows, expected at least 2 ids and 1 row"):
+        NGrams(1, 8, WIDTH)
 
 
 def test_a_word_spells_the_same_whatever_words_stand_beside_it() -> None:

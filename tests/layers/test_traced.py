@@ -65,7 +65,8 @@ def forgotten() -> None:
 def test_an_encoder_is_one_graph_for_all_sizes(mixer, positions):
     if (mixer, positions) == ("window", "rotary"):
         pytest.skip("rotary turns queries and keys, which a window has not")
-    model = Whole(mixer=mixer, positions=positions, attention="Attention(pattern=Window(3, 2))", dropout=0.1)
+    attention = "Attention(pattern=Window(3, 2))"
+    model = Whole(mixer=mixer, positions=positions, attention=attention, dropout=0.1, ngrams=2, buckets=50)
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for sizes in SIZES:

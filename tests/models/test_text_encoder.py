@@ -27,7 +27,9 @@ def texts(*sizes):
     return VectorSets.pack([torch.randint(1, 257, (size,)) for size in sizes])
 
 
-@pytest.mark.parametrize("options", [{"step": 4}, {"class_vector": True}, {"step": 3, "class_vector": True}])
+@pytest.mark.parametrize(
+    "options", [{"step": 4}, {"class_vector": True}, {"step": 3, "class_vector": True}, {"ngrams": 3}]
+)
 @pytest.mark.parametrize("positions", ["none", "sinusoidal", "rotary", "floater"])
 def test_a_text_has_the_same_vectors_alone_and_packed(options, positions):
     encoder, sets = model(positions=positions, attention=WINDOW, **options), texts(9, 0, 1, 30)
@@ -46,10 +48,11 @@ def test_a_joined_vector_is_a_linear_map_of_the_neighbors_embeddings():
     torch.testing.assert_close(encoder({"inputs": sets}).values, expected)
 
 
-def test_what_is_beyond_the_context_changes_nothing():
-    encoder = model(step=4, attention=WINDOW, positions="none")
+@pytest.mark.parametrize("ngrams", [1, 3])
+def test_what_is_beyond_the_context_changes_nothing(ngrams):
+    encoder = model(step=4, attention=WINDOW, positions="none", ngrams=ngrams)
     before, behind = encoder.context
-    assert (before, behind) == (2 * 2 * 4, 2 * 1 * 4 + 3)
+    assert (before, behind) == (2 * 2 * 4 + ngrams - 1, 2 * 1 * 4 + 3)
     ids = torch.randint(1, 257, (60,))
     place = 6
     whole = encoder({"inputs": VectorSets.pack([ids])}).values[place]
