@@ -27,6 +27,7 @@ from benchmarks.train import parts
 from regard.data.augment import SpecAugment, Speed
 from regard.data.examples import Array
 from regard.data.speech import STRANGERS
+from regard.data.voice import VoiceActivity
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.speaker.calibration import Cohort
 from regard.speaker.rates import Trials, equal_error_rate, interval, minimum_cost, rates
@@ -66,6 +67,16 @@ def _joined(**changes: Any) -> Callable[[], Experiment]:
     return lambda: _with(speaker_boss, **{"model_join": "stem", "task_pool": "statistics"} | changes)
 
 
+def _spread(**changes: Any) -> Callable[[], Experiment]:
+    """The recipe `speaker`, with the warm-up of a rung."""
+    return lambda: _with(speaker, optimizer_warm_up=1000, task_margin_warm_up=2000, **changes)
+
+
+def _no_block(**changes: Any) -> Callable[[], Experiment]:
+    """The recipe `speaker` without its block."""
+    return _spread(model_layers=0, **changes)
+
+
 VARIANTS: dict[str, Callable[[], Experiment]] = {
     "simple": speaker_simple,
     "medium": speaker_medium,
@@ -73,6 +84,7 @@ VARIANTS: dict[str, Callable[[], Experiment]] = {
     "strong, self-attention pooling": lambda: _with(speaker_strong, task_pool="attention"),
     "strong, AM-softmax": lambda: replace(speaker_strong(), task=replace(speaker_boss().task, pool="mean")),
     "boss": speaker_boss,
+    "Conformer, statistics": _joined(task_margin_warm_up=400, optimizer_warm_up=200, training_epochs=72),
     "recipe speaker": speaker,
 }
 
@@ -103,17 +115,34 @@ CHOICES: dict[str, dict[str, Callable[[], Experiment]]] = {
         "masks": lambda: _with(speaker_boss, data_mask=_MASKS),
     },
     "speaker": {
-        "stem joined, statistics": _joined(),
-        "statistics": _joined(model_join="all"),
-        "stem joined, statistics, no hidden layer": _joined(task_hidden=0),
-        "stem joined, statistics, voices at three speeds": _joined(data_speed=_VOICES),
-        "stem joined, attentive statistics, voices at three speeds": _joined(
+        "as chosen": _spread(),
+        "dropout 0.1": _spread(model_dropout=0.1),
+        "dropout 0.1, additive margin": _spread(model_dropout=0.1, task_loss="am_softmax"),
+        "dropout 0.1, pointwise in place of convolution": _spread(model_dropout=0.1, model_mixer="pointwise"),
+        "dropout 0.1, self-attention in place of convolution": _spread(model_dropout=0.1, model_mixer="attention"),
+        "convolution, then self-attention": _spread(
+            model_layers=2, model_mixer="convolution+attention", model_feed_forward=160
+        ),
+        "no block": _no_block(),
+        "no block, additive margin": _no_block(task_loss="am_softmax"),
+        "no block, 40 bands": _no_block(data_mels=40),
+        "no block, 128 bands": _no_block(data_mels=128),
+        "no block, width 320": _no_block(model_width=320),
+        "no block, a hidden layer": _no_block(task_hidden=160),
+        "no block, cuts of 2.5 s": _no_block(data_train_crop=2.5),
+        "no block, voices at three speeds": _no_block(data_speed=_VOICES),
+        "no block, frames with voice alone": _no_block(data_voice=VoiceActivity(detect=True)),
+        "Conformer, stem joined, statistics": _joined(),
+        "Conformer, statistics": _joined(model_join="all"),
+        "Conformer, stem joined, statistics, no hidden layer": _joined(task_hidden=0),
+        "Conformer, stem joined, statistics, voices at three speeds": _joined(data_speed=_VOICES),
+        "Conformer, stem joined, attentive statistics, voices at three speeds": _joined(
             task_pool="attentive_statistics", data_speed=_VOICES
         ),
-        "stem joined, statistics, no hidden layer, masks, dropout 0.25": _joined(
+        "Conformer, stem joined, statistics, no hidden layer, masks, dropout 0.25": _joined(
             task_hidden=0, data_mask=_MASKS, model_dropout=0.25
         ),
-        "stem joined, statistics, voices at five speeds, masks, dropout 0.2": _joined(
+        "Conformer, stem joined, statistics, voices at five speeds, masks, dropout 0.2": _joined(
             data_speed=_MORE_VOICES, data_mask=_MASKS, model_dropout=0.2
         ),
         "Transformer of two layers, statistics, voices at three speeds": lambda: replace(

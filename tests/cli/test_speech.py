@@ -54,7 +54,7 @@ def test_a_varied_training_resumes_to_the_same_losses(varied, tmp_path, capsys):
     assert (stopped / "metrics.csv").read_text() == rows
     assert rows.count("\n") > 6
     encoding = json.loads((whole / "encoding.json").read_text())
-    assert len(encoding["statistics"]["band_mean"]) == 40
+    assert len(encoding["statistics"]["band_mean"]) == 80
 
 
 def test_options_of_options_are_listed_kept_and_checked(capsys):

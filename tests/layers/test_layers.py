@@ -250,6 +250,7 @@ def test_dropped_ids_become_the_unknown_one_only_while_training() -> None:
 def test_runs_of_ids_have_one_vector_each_wherever_they_stand() -> None:
     torch.manual_seed(0)
     grams = NGrams(3, 1 << 16, WIDTH).double()
+    nn.init.normal_(grams.table.weight)
     sets = VectorSets.pack(
         [torch.tensor([3, 1, 4, 1, 5]), torch.tensor([], dtype=torch.int64), torch.tensor([1, 4, 1])]
     )
@@ -283,6 +284,8 @@ def test_runs_of_ids_are_spread_evenly_and_learn_by_themselves() -> None:
 def test_runs_are_dropped_only_while_training() -> None:
     torch.manual_seed(0)
     grams, sets = NGrams(2, 1000, WIDTH, drop=0.5), VectorSets.pack([torch.arange(200)])
+    assert grams(sets).eq(0).all()
+    nn.init.ones_(grams.table.weight)
     assert 60 < int(grams(sets)[1:].eq(0).all(1).sum()) < 140
     assert not grams.eval()(sets)[1:].eq(0).all(1).any()
 
