@@ -131,15 +131,20 @@ CASES = {
     "imdb": Case(
         "IMDb reviews",
         "published: 25,000 / 25,000 reviews, a tenth of the training part for validation",
-        1,
+        3,
         "LSTM .862, convolution .875, NBSVM .912",
+        {"words": {"ngrams": 1}, "words and pairs": {}},
         recipe="reviews",
     ),
     "imdb-bytes": Case(
         "IMDb reviews, their first 4,096 bytes",
         "published: 25,000 / 25,000 reviews, a tenth of the training part for validation",
-        1,
+        3,
         "Transformer .643 (Long Range Arena)",
+        {
+            "bytes": {"ngrams": 1, "word_dropout": 0.0, "epochs": 4},
+            "bytes and runs of up to six": {},
+        },
         recipe="reviews-bytes",
     ),
 }

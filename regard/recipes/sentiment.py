@@ -35,7 +35,7 @@ def sentiment() -> Experiment:
 
 
 def reviews() -> Experiment:
-    """Whether a film review praises or blames, from its words; each attends to those nearby.
+    """Whether a film review praises or blames, from its words and pairs of words; each attends to those nearby.
 
     Own data: `--data.path folder` with a folder of text files for each label, or what the recipe `sentiment` takes.
     """
@@ -53,6 +53,7 @@ def reviews() -> Experiment:
             input_dropout=0.3,
             word_dropout=0.3,
             embedding_deviation=0.02,
+            ngrams=2,
         ),
         PerSetLabel(pool="mean", dropout=0.3),
         Optimizer(learning_rate=3e-3, weight_decay=0.05, warm_up=200),
