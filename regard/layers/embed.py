@@ -83,7 +83,7 @@ class NGrams(nn.Module):
 
     Args:
         longest: how many ids the longest runs have, at least 2. buckets: rows of the table.
-        width: of the vectors. drop: probability to leave a run out, while training.
+        width: of the vectors. drop: probability to leave a run out, while training; those that stay count 1 / (1 - drop).
 
     Raises:
         InputError: a longest run of less than 2 ids, or no row.
@@ -115,7 +115,8 @@ class NGrams(nn.Module):
     def forward(self, sets: VectorSets) -> Tensor:
         """`[t, width]` of sets of ids, `[t]` or the first column of `[t, f]`."""
         rows = self.rows(sets)
-        if self.training and self.drop:
-            rows = rows.masked_fill(torch.rand(rows.shape, device=rows.device) < self.drop, 0)
-        there: Tensor = self.table(rows)
-        return there
+        if not (self.training and self.drop):
+            found: Tensor = self.table(rows)
+            return found
+        rows = rows.masked_fill(torch.rand(rows.shape, device=rows.device) < self.drop, 0)
+        return self.table(rows) / (1 - self.drop)
