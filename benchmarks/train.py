@@ -143,7 +143,7 @@ CASES = {
         "Transformer .643 (Long Range Arena)",
         {
             "bytes": {"ngrams": 1, "word_dropout": 0.0, "epochs": 4},
-            "bytes and runs of up to six": {},
+            "bytes and runs of up to six bytes": {},
         },
         recipe="reviews-bytes",
     ),

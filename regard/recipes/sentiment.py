@@ -62,7 +62,9 @@ def reviews() -> Experiment:
 
 
 def reviews_bytes() -> Experiment:
-    """Whether a film review praises or blames, from its first 4,096 bytes: eight become one vector, which attends to those nearby.
+    """Whether a film review praises or blames, from its first 4,096 bytes and runs of up to six of them.
+
+    Eight become one vector, which attends to those nearby.
 
     Own data: `--data.path folder` with a folder of text files for each label, or what the recipe `sentiment` takes.
     """
@@ -78,8 +80,11 @@ def reviews_bytes() -> Experiment:
             positions="none",
             step=8,
             dropout=0.1,
+            word_dropout=0.2,
+            ngrams=6,
+            buckets=1 << 19,
         ),
         PerSetLabel(pool="mean", dropout=0.1),
         Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=200),
-        Training(epochs=4, batch_vectors=65536),
+        Training(epochs=2, batch_vectors=65536),
     )
