@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, InputError, Layout, attend, plan
+from regard.attention import batches
 from regard.attention.executors import kernelized
 from regard.attention.features import Elu, Favor
 from regard.attention.kernels import sums
@@ -49,8 +50,8 @@ run = checks.executor("kernelized")
 def _small(request, monkeypatch):
     """Small chunks and pieces, and parts of kernels; or no kernels, as where they do not serve."""
     chunk, piece, kernels = request.param
-    monkeypatch.setattr(kernelized, "_CHUNK", chunk)
-    monkeypatch.setattr(kernelized, "_PIECE", piece)
+    monkeypatch.setattr(batches, "CHUNK", chunk)
+    monkeypatch.setattr(batches, "_PIECE", piece)
     monkeypatch.setattr(sums, "_PART", piece)
     if not kernels:
         monkeypatch.setattr(kernelized, "_TYPES", ())

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from regard.attention import batches
+from regard.attention.batches import Batch
 from regard.attention.features import Elu, Features
 from regard.attention.patterns import Causal, Everyone
 from regard.attention.problem import Problem, Tensors
 from regard.attention.scores import Kernel
-from regard.sets import Layout
 
 if TYPE_CHECKING:
     from regard.attention.kernels.sums import LongSets
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["memory", "run", "why_not", "work"]
 
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
-# Rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern.
-_CHUNK = 64
-# Rows that are computed at once.
-_PIECE = 1024
 
 
 def why_not(problem: Problem) -> str | None:
@@ -55,13 +52,13 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    rows, batches = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, _batches(problem)
+    rows, cut = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, batches.of(problem)
     width = _features(problem).width(problem.d)
-    within = sum(_within_pairs(problem, batch) for batch in batches) * problem.heads
-    summed = rows if any(not batch.short for batch in batches) else 0
+    within = sum(_within_pairs(problem, batch) for batch in cut) * problem.heads
+    summed = rows if any(not batch.short for batch in cut) else 0
     return {
         "calls": 1,
-        "pieces": sum(len(list(batch.pieces(batch.n))) + len(list(batch.pieces(batch.m))) for batch in batches),
+        "pieces": sum(len(list(batch.pieces(batch.n))) + len(list(batch.pieces(batch.m))) for batch in cut),
         "numbers": rows * (width + problem.d + problem.e),
         "products": (summed * problem.e + within) * width,
     }
@@ -82,7 +79,7 @@ def memory(problem: Problem) -> int:
         pieces = len(list(batch.pieces(batch.n)))
         # What both passes hold of a row of a piece at their peak, counted in `_Pass`.
         if causal and not batch.short:
-            numbers = 6 * width + 6 * e + 3 * _CHUNK
+            numbers = 6 * width + 6 * e + 3 * batches.CHUNK
         elif batch.sets > 1:
             numbers = 5 * width + 5 * e
         else:
@@ -109,7 +106,7 @@ def _in_kernels(problem: Problem) -> LongSets | None:
 
     def find() -> LongSets | None:
         fits = problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES
-        long = [batch.members for batch in _batches(problem) if not batch.short]
+        long = [batch.members for batch in batches.of(problem) if not batch.short]
         if not fits or not long:
             return None
         from regard.attention.kernels.sums import LongSets
@@ -120,122 +117,10 @@ def _in_kernels(problem: Problem) -> LongSets | None:
     return problem.kept(("long sets", problem.attention, *sizes), find)
 
 
-def _within_pairs(problem: Problem, batch: _Batch) -> int:
+def _within_pairs(problem: Problem, batch: Batch) -> int:
     if batch.short:
         return batch.sets * batch.n * batch.m
-    return batch.sets * batch.n * _CHUNK if isinstance(problem.attention.patterns[0], Causal) else 0
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The rows of some sets: set b has `lengths[b]` rows from `begin[b]` on."""
-
-    begin: Tensor
-    lengths: Tensor
-    first: int
-    shortest: int
-    together: bool
-    """Whether the sets are of one length and lie one after another."""
-
-    @classmethod
-    def of(cls, layout: Layout, sets: Tensor) -> _Side:
-        begin, lengths = layout.offsets[sets], layout.lengths[sets]
-        shortest = int(lengths.min())
-        together = bool((begin.diff() == shortest).all()) and bool((lengths == shortest).all())
-        return cls(begin, lengths, int(begin[0]), shortest, together)
-
-    def _stretch(self, low: int, high: int) -> slice | None:
-        """Where these rows of all sets lie side by side, None where they do not."""
-        sets = len(self.begin)
-        if high > self.shortest or not (sets == 1 or (self.together and high - low == self.shortest)):
-            return None
-        return slice(self.first + low, self.first + low + sets * (high - low))
-
-    def take(self, x: Tensor, low: int, high: int) -> Tensor:
-        """`[b, heads, high - low, width]` of rows low to high of each set; behind a set's end its last row again."""
-        stretch = self._stretch(low, high)
-        if stretch is None:
-            place = torch.arange(low, high, device=x.device)
-            rows = self.begin[:, None] + torch.minimum(place, self.lengths[:, None] - 1)
-            part = x.index_select(0, rows.flatten())
-        else:
-            part = x[stretch]
-        return part.view(len(self.begin), high - low, *x.shape[1:]).transpose(1, 2)
-
-    def unreal(self, low: int, high: int) -> Tensor | None:
-        """`[b, 1, high - low, 1]` True behind a set's end, None where nothing is."""
-        if high <= self.shortest:
-            return None
-        place = torch.arange(low, high, device=self.begin.device)
-        return (place >= self.lengths[:, None])[:, None, :, None]
-
-    def put(self, x: Tensor, low: int, high: int, part: Tensor) -> None:
-        """The reverse of `take`, without what lies behind the ends."""
-        stretch, part = self._stretch(low, high), part.transpose(1, 2)
-        if stretch is not None:
-            x[stretch].view(part.shape).copy_(part)
-            return
-        place = torch.arange(low, high, device=x.device)
-        real = place < self.lengths[:, None]
-        x.index_copy_(0, (self.begin[:, None] + place)[real], part[real].to(x.dtype))
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Sets of about the same lengths, computed side by side: up to n queries and m keys each."""
-
-    members: Tensor
-    queries: _Side
-    keys: _Side
-    n: int
-    m: int
-
-    @property
-    def sets(self) -> int:
-        return len(self.queries.begin)
-
-    @property
-    def short(self) -> bool:
-        """Whether products of all pairs are less than sums."""
-        return max(self.n, self.m) <= _CHUNK
-
-    def pieces(self, length: int) -> Iterator[tuple[int, int]]:
-        step = max(_PIECE // self.sets // _CHUNK, 1) * _CHUNK
-        for low in range(0, length, step):
-            yield low, min(low + step, length)
-
-
-def _batches(problem: Problem) -> list[_Batch]:
-    return problem.kept(("linear batches",), lambda: _cut(problem.layout, problem.key_layout))
-
-
-def _cut(layout: Layout, key_layout: Layout) -> list[_Batch]:
-    """Batches that pad a set by a third or by 16 rows at most; a set without queries or without keys is in none."""
-    n, m = layout.lengths.tolist(), key_layout.lengths.tolist()
-    order = sorted((b for b in range(layout.sets) if n[b] and m[b]), key=lambda b: (-m[b], -n[b], b))
-    cuts: list[list[int]] = []
-    for b in order:
-        fits = False
-        if cuts:
-            first = cuts[-1][0]
-            alike = (
-                all(abs(x[first] - x[b]) <= 16 or 3 * x[first] <= 4 * x[b] <= 4 * x[first] for x in (n, m))
-                and n[b] <= n[first]
-            )
-            fits = alike and (len(cuts[-1]) + 1) * max(n[first], m[first]) <= _PIECE
-        if fits:
-            cuts[-1].append(b)
-        else:
-            cuts.append([b])
-    batches = []
-    for cut in cuts:
-        sets = torch.tensor(cut, device=layout.device)
-        sizes = [x[cut[0]] for x in (n, m)]
-        if layout is key_layout and sizes[0] > _CHUNK:
-            # Whole chunks.
-            sizes = [(size + _CHUNK - 1) // _CHUNK * _CHUNK for size in sizes]
-        batches.append(_Batch(sets, _Side.of(layout, sets), _Side.of(key_layout, sets), *sizes))
-    return batches
+    return batch.sets * batch.n * batches.CHUNK if isinstance(problem.attention.patterns[0], Causal) else 0
 
 
 class _Linear(torch.autograd.Function):
@@ -297,9 +182,9 @@ class _Gradients:
 _Given = tuple[Tensor, Tensor, Tensor]
 
 
-def _left(problem: Problem) -> list[_Batch]:
+def _left(problem: Problem) -> list[Batch]:
     """The batches that kernels leave to torch's operators."""
-    return [batch for batch in _batches(problem) if batch.short or _in_kernels(problem) is None]
+    return [batch for batch in batches.of(problem) if batch.short or _in_kernels(problem) is None]
 
 
 class _Pass:
@@ -312,26 +197,26 @@ class _Pass:
         self.causal = isinstance(problem.attention.patterns[0], Causal)
         self.exact = torch.promote_types(q.dtype, torch.float32)
 
-    def _queries(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
+    def _queries(self, batch: Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Queries and their features."""
         x = self._ready(batch, batch.queries.take(self.q, low, high))
         return x, self.phi.of_queries(x)
 
-    def _ready(self, batch: _Batch, x: Tensor) -> Tensor:
+    def _ready(self, batch: Batch, x: Tensor) -> Tensor:
         """In the type of the sums; heads of a single set stay beside one another, where products take them as they are."""
         x = x.to(self.exact)
         return x.contiguous() if self.causal or batch.sets > 1 else x
 
-    def _keys(self, batch: _Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
+    def _keys(self, batch: Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Keys and their features; behind a set's end there are none."""
         x = self._ready(batch, batch.keys.take(self.k, low, high))
         phi, unreal = self.phi.of_keys(x), batch.keys.unreal(low, high)
         return x, phi if unreal is None else phi.masked_fill(unreal, 0)
 
-    def _values(self, batch: _Batch, low: int, high: int) -> Tensor:
+    def _values(self, batch: Batch, low: int, high: int) -> Tensor:
         return self._ready(batch, batch.keys.take(self.v, low, high))
 
-    def _values_and_ones(self, batch: _Batch, low: int, high: int) -> Tensor:
+    def _values_and_ones(self, batch: Batch, low: int, high: int) -> Tensor:
         v = batch.keys.take(self.v, low, high)
         values = torch.ones(*v.shape[:-1], v.shape[-1] + 1, dtype=self.exact, device=v.device)
         values[..., :-1] = v
@@ -344,12 +229,12 @@ class _Pass:
         return x if self.heads == self.key_heads else x.unflatten(1, (self.key_heads, -1)).sum(2)
 
     def _put_keys(
-        self, batch: _Batch, low: int, high: int, x: tuple[Tensor, Tensor], dphi: Tensor, dv: Tensor, found: _Gradients
+        self, batch: Batch, low: int, high: int, x: tuple[Tensor, Tensor], dphi: Tensor, dv: Tensor, found: _Gradients
     ) -> None:
         batch.keys.put(found.k, low, high, self.phi.gradient(self.phi.of_keys, *x, dphi))
         batch.keys.put(found.v, low, high, dv)
 
-    def _above(self, batch: _Batch, low: int, high: int, given: _Given) -> tuple[Tensor, Tensor]:
+    def _above(self, batch: Batch, low: int, high: int, given: _Given) -> tuple[Tensor, Tensor]:
         """The gradients of the sums, and of what divides them."""
         g, out, divisor = (batch.queries.take(x, low, high).to(self.exact) for x in given)
         above = g / divisor
@@ -360,7 +245,7 @@ class _Pass:
             of_total.masked_fill_(unreal, 0)
         return above, of_total
 
-    def sums(self, batch: _Batch, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    def sums(self, batch: Batch, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Bounds, sums and what divides them for one piece of queries after another; `states` gets what the way back needs."""
         if batch.short:
             (_, q), (_, k), v = (
@@ -378,7 +263,7 @@ class _Pass:
                     self._keys(batch, low, high),
                     self._values_and_ones(batch, low, high),
                 )
-                q, k, v = (x.unflatten(2, (-1, _CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
+                q, k, v = (x.unflatten(2, (-1, batches.CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
                 before = _running(k.mT @ v, state)
                 states.append(before[:, :, 0].clone())
                 state = before[:, :, -1].clone()
@@ -400,7 +285,7 @@ class _Pass:
         a = q @ k.mT
         return a.tril_() if self.causal else a
 
-    def short_back(self, batch: _Batch, given: _Given, found: _Gradients) -> None:
+    def short_back(self, batch: Batch, given: _Given, found: _Gradients) -> None:
         (x, q), (y, k), v = (
             self._queries(batch, 0, batch.n),
             self._keys(batch, 0, batch.m),
@@ -414,7 +299,7 @@ class _Pass:
         dk, dv = (self._by_key_head(z) for z in (da.mT @ q, self._weights(q, each_k).mT @ above))
         self._put_keys(batch, 0, batch.m, (y, k), dk, dv, found)
 
-    def everyone_back(self, batch: _Batch, given: _Given, found: _Gradients, sums: Tensor, totals: Tensor) -> None:
+    def everyone_back(self, batch: Batch, given: _Given, found: _Gradients, sums: Tensor, totals: Tensor) -> None:
         each_sums, each_totals = self._by_head(sums).mT, self._by_head(totals).unsqueeze(-2)
         d_sums = d_totals = torch.zeros((), dtype=self.exact, device=sums.device)
         for low, high in batch.pieces(batch.n):
@@ -429,7 +314,7 @@ class _Pass:
             dk = (self._values(batch, low, high) @ d_sums.mT).add_(d_totals)
             self._put_keys(batch, low, high, (x, k), dk, k @ d_sums, found)
 
-    def causal_back(self, batch: _Batch, given: _Given, found: _Gradients, states: list[Tensor]) -> None:
+    def causal_back(self, batch: Batch, given: _Given, found: _Gradients, states: list[Tensor]) -> None:
         after = None
         for low, high in reversed(list(batch.pieces(batch.n))):
             (x, q), (y, phi), v = (
@@ -438,7 +323,9 @@ class _Pass:
                 self._values_and_ones(batch, low, high),
             )
             above = torch.cat(self._above(batch, low, high, given), -1)
-            q, k, v, above = (z.unflatten(2, (-1, _CHUNK)) for z in (q, self._by_head(phi), self._by_head(v), above))
+            q, k, v, above = (
+                z.unflatten(2, (-1, batches.CHUNK)) for z in (q, self._by_head(phi), self._by_head(v), above)
+            )
             before = _running((k.mT @ v)[:, :, :-1], states.pop())
             behind = _running((q.mT @ above).flip(2), after).flip(2)
             after = behind[:, :, 0].clone()
