@@ -22,6 +22,7 @@ HUES = {
     "strong, self-attention pooling": "#b08a2e",
     "strong, AM-softmax": "#5fa8a8",
     "boss": "#2f6db5",
+    "Conformer, statistics": "#8a5fa8",
 }
 _TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
