@@ -77,8 +77,8 @@ class FromCharacters(nn.Module):
 class NGrams(nn.Module):
     """y_i = sum_{n=2}^{longest} G[hash(id_{i-n+1}, ..., id_i)]: a vector for each run of ids that ends in i.
 
-    Runs share the rows of one table by a hash of theirs (Joulin et al. 2017, section 2.2; Pagnoni et al. 2024, eq. 3 and 4, for
-    bytes); a set's first ids have fewer of them, and none reaches into another set. The table begins with zeros: a run that
+    Runs share the rows of one table by a hash of theirs (Joulin et al. 2017, section 2.2; Pagnoni et al. 2024, section 3.2.1,
+    for bytes); a set's first ids have fewer of them, and none reaches into another set. The table begins with zeros: a run that
     training never shows adds nothing, unless it shares its row.
 
     Args:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from regard.data.examples import Encoding
+from regard.errors import InputError
 from regard.models.configs import Encoder
 from regard.models.encoder import EncoderModel
 from regard.models.streaming import Stream
@@ -76,3 +77,8 @@ def test_small_embeddings_begin_small():
     torch.manual_seed(0)
     large, small = (model(embedding_deviation=d).embed.tables[0].weight for d in (1.0, 0.02))
     torch.testing.assert_close(small, 0.02 * large)
+
+
+def test_runs_are_of_ids_alone():
+    with pytest.raises(InputError, match="ngrams is 2 and the data have no ids, expected words, pieces or bytes"):
+        model(FLOATS, ngrams=2)
