@@ -31,6 +31,8 @@ class Whole(nn.Module):
         self.encoder = EncoderModel(
             Encoder(width=16, layers=2, heads=2, feed_forward=32, characters=8, **options), encoding
         )
+        if self.encoder.ngrams is not None:
+            nn.init.normal_(self.encoder.ngrams.table.weight)  # zeros would hide what runs bring
         self.pools = nn.ModuleList(pooling(name, 16) for name in POOLS)
 
     def forward(self, batch: dict[str, object]) -> Tensor:
