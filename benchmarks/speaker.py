@@ -196,11 +196,11 @@ def choose(rung: str, name: str, steps: int = 2000) -> dict[str, Any]:
     row["minutes of a core"] = round(spent / 60, 1)
     row["validation accuracy"] = {kept: round(accuracy(voices.run, "validation", SECONDS[kept]), 4) for kept in SECONDS}
     others = {kept: embedded(voices, DEVELOPMENT, seconds) for kept, seconds in SECONDS.items()}
-    for name, cohort in (
+    for title, cohort in (
         ("EER of 16 others, %", Cohort()),
         ("the same, within-class normalized, %", voices.cohort(within=True)),
     ):
-        row[name] = {kept: round(percent(Trials.of_pairs(*each, cohort.scores)), 2) for kept, each in others.items()}
+        row[title] = {kept: round(percent(Trials.of_pairs(*each, cohort.scores)), 2) for kept, each in others.items()}
     (folder / "choice.json").write_text(json.dumps(row))
     return row
 

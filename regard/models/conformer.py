@@ -90,5 +90,5 @@ class ConformerModel(nn.Module):
         outputs = [sets.values]
         for block in self.blocks:
             sets = block(sets)
-            outputs.append(sets.values)
-        return sets.with_values(self.norm(torch.cat(outputs[-self.joined :], dim=1)))
+            outputs = [*outputs, sets.values][-self.joined :]
+        return sets.with_values(self.norm(outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)))

@@ -43,8 +43,9 @@ class EncoderModel(nn.Module):
             raise InputError(
                 f"model.ngrams is {config.ngrams} and the data have no ids, expected words, pieces or bytes"
             )
-        runs = (config.ngrams, config.buckets, config.width, config.word_dropout)
-        self.ngrams = NGrams(*runs) if config.ngrams > 1 else None
+        self.ngrams = (
+            NGrams(config.ngrams, config.buckets, config.width, config.word_dropout) if config.ngrams > 1 else None
+        )
         self.vectors, self.deviation = config.vectors, config.embedding_deviation
         self.words = next(iter(encoding.vocabularies.values())) if list(encoding.vocabularies)[:1] == ["word"] else ()
         if self.vectors and not self.words:
