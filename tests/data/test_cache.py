@@ -17,6 +17,7 @@ from regard.errors import InputError
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "cache" / "regard" / "features"
 
 
@@ -24,8 +25,9 @@ def files(cache: Path) -> list[Path]:
     return sorted(path for path in cache.rglob("*") if path.is_file())
 
 
-def many(tmp_path: Path, count: int) -> list[Path]:
-    paths = [tmp_path / "sources" / f"{n:04}" for n in range(count)]
+def many(count: int) -> list[Path]:
+    # Relative, so that the same ones share a file of the cache wherever the tests run.
+    paths = [Path("sources") / f"{n:04}" for n in range(count)]
     paths[0].parent.mkdir(exist_ok=True)
     for n, path in enumerate(paths):
         path.write_text(str(n))
@@ -47,7 +49,7 @@ class Number:
 
 
 def test_arrays_come_back_as_they_were_computed(tmp_path: Path) -> None:
-    store = stored(many(tmp_path, 300), "x", Number())
+    store = stored(many(300), "x", Number())
     assert len(store) == 300
     assert store.lengths == [1 + n % 3 for n in range(300)]
     for n in range(300):
@@ -59,13 +61,13 @@ def test_arrays_come_back_as_they_were_computed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values", [np.arange(5) > 2, np.arange(5.0, dtype=np.float32)])
 def test_arrays_of_other_kinds(tmp_path: Path, values: np.ndarray) -> None:
-    found = stored(many(tmp_path, 2), "x", lambda path: values)[1]
+    found = stored(many(2), "x", lambda path: values)[1]
     assert found.dtype == values.dtype
     np.testing.assert_array_equal(found, values)
 
 
 def test_what_is_there_is_not_computed_again(tmp_path: Path, cache: Path) -> None:
-    paths, compute = many(tmp_path, 300), Number()
+    paths, compute = many(300), Number()
     stored(paths, "x", compute)
     before = {path: path.stat().st_mtime_ns for path in files(cache)}
     assert 1 < len(before) < 20
@@ -77,10 +79,10 @@ def test_what_is_there_is_not_computed_again(tmp_path: Path, cache: Path) -> Non
 
 
 def test_one_source_more_or_changed_makes_one_file_new(tmp_path: Path, cache: Path) -> None:
-    paths, compute = many(tmp_path, 300), Number()
+    paths, compute = many(300), Number()
     stored(paths, "x", compute)
     count = len(files(cache))
-    one = tmp_path / "sources" / "0123-and-a-half"
+    one = Path("sources") / "0123-and-a-half"
     one.write_text("7")
     store = stored([*paths[:124], one, *paths[124:]], "x", compute)
     assert store[124][0, 0] == 7
@@ -109,7 +111,7 @@ def test_a_pickled_store_carries_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_whole_is_computed_again(tmp_path: Path, cache: Path) -> None:
-    paths, compute = many(tmp_path, 3), Number()
+    paths, compute = many(3), Number()
     expected = [row.copy() for row in stored(paths, "x", compute)]
     for broken in (b"", b"nothing", files(cache)[0].read_bytes()[:-1]):
         _opened.cache_clear()
@@ -130,7 +132,7 @@ def test_what_cannot_be_computed_leaves_nothing_half(tmp_path: Path, cache: Path
 
 
 def test_several_at_once_fill_it_together(tmp_path: Path, cache: Path) -> None:
-    paths, found = many(tmp_path, 200), []
+    paths, found = many(200), []
     threads = [threading.Thread(target=lambda: found.append(stored(paths, "x", Number()))) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -143,7 +145,7 @@ def test_several_at_once_fill_it_together(tmp_path: Path, cache: Path) -> None:
 
 def test_many_files_are_not_all_open(tmp_path: Path) -> None:
     # Sources of 32 MB and more lie in a file of their own.
-    paths = many(tmp_path, 100)
+    paths = many(100)
     for path in paths:
         with path.open("ab") as file:
             file.truncate(33 << 20)
