@@ -4,7 +4,7 @@ The four axes (score, pattern, normalizer, bias) are covered pair by pair: any t
 What goes beyond the axes (grouped heads, other widths, other keys, coordinates) has cases of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
@@ -28,6 +28,7 @@ from regard.attention.patterns import (
     Stride,
     Window,
 )
+from regard.attention.plan import EXECUTORS, plan
 from regard.attention.scores import Additive, Dot, Kernel, Separable, Synthesized
 from regard.attention.spec import Attention
 from regard.sets import Layout
@@ -225,3 +226,14 @@ CATALOGUE = [
     *_beyond_the_axes(),
     *_of_their_own(),
 ]  # fmt: skip
+
+
+def computed(cases: Iterable[Case], dropout: float = 0.0) -> list[tuple[str, Case]]:
+    """The executors that do not refuse a case, with each of the cases."""
+    pairs = []
+    for case in cases:
+        layout, key_layout = case.layouts(MIXED)
+        sizes = {"heads": case.heads, "d": case.d, "dropout": dropout}
+        refusals = plan(case.attention, layout, key_layout=key_layout, **sizes).refusals
+        pairs += [(name, case) for name in EXECUTORS if name not in refusals]
+    return pairs
