@@ -1,14 +1,19 @@
-"""What scores do with the same vectors of strangers, and what needs no training: equal error rates of each way to compare.
+"""What scores do with the same vectors of strangers, and what needs no network: equal error rates of each way to compare.
 
-    python -m benchmarks.speaker_scores
+    python -m benchmarks.speaker_scores [choose]
 
 takes the runs of each variant in `runs/bench/speaker`, scores the pairs of strangers by cosines, normalized by voices of the
-training part, and behind `Within`, and writes `results/speaker-scores.json`. Its last row has no model: the mean and deviation of
-each band, behind `Within`. Needs REGARD_DATA.
+training part, and behind `Within`, and writes `results/speaker-scores.json`. The last rows have no network: mixtures of
+Gaussians, with the seeds of the recipe `speaker` and also beside it, and the mean and deviation of each band, behind `Within`.
+
+With `choose`, mixtures of several sizes, alone and beside the run that `benchmarks.speaker choose speaker "as chosen"` made, are
+measured on the 16 other voices, for `results/speaker-mixtures.json`. Needs REGARD_DATA.
 """
 
 from __future__ import annotations
 
+import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
@@ -17,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine, write
-from benchmarks.speaker import SECONDS, VARIANTS, embedded, folders, percent
+from benchmarks.speaker import DEVELOPMENT, FOLDER, SECONDS, VARIANTS, embedded, folders, percent
 from regard.data.examples import Array, Dataset
 from regard.data.speech import STRANGERS
 from regard.recipes.speaker import speaker_simple
@@ -28,6 +33,7 @@ from regard.speaker.within import Within
 
 __all__ = ["moments", "untrained"]
 
+COMPONENTS = 128
 Scored = dict[str, tuple[Array, list[str]]]
 
 
@@ -51,22 +57,62 @@ def _rates(sounds: Scored, cohort: Cohort) -> dict[str, float]:
     return {kept: percent(Trials.of_pairs(x, speakers, cohort.scores)) for kept, (x, speakers) in sounds.items()}
 
 
+def _ways(voices: Voices, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """The rates of each way to score the pairs of these voices."""
+    sounds: Scored = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
+    both = voices.cohort(20, within=True)
+    ways = {
+        "cosines": Cohort(),
+        "normalized by the nearest 20 voices": Cohort(both.vectors, 20),
+        "within-class covariance normalized": Cohort(within=both.within),
+        "both": both,
+    }
+    return {name: _rates(sounds, way) for name, way in ways.items()}
+
+
+def _alone(voices: Voices, labels: tuple[str, ...]) -> dict[str, float]:
+    """The rates of the cosines of the mixture's vectors."""
+    network = voices.task.width
+    found = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
+    return _rates({kept: (x[:, network:], names) for kept, (x, names) in found.items()}, Cohort())
+
+
+def _rows(model: str, found: Sequence[dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
+    return [_row(model, way, [each[way] for each in found]) for way in found[0]]
+
+
 def trained(variant: str, labels: tuple[str, ...] = STRANGERS) -> list[dict[str, Any]]:
     """One row for each way to score the pairs of these voices, over the runs of a variant."""
-    found: dict[str, list[dict[str, float]]] = {}
-    for folder in folders(variant):
-        voices = Voices.open(folder)
-        sounds: Scored = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
-        both = voices.cohort(20, within=True)
-        ways = {
-            "cosines": Cohort(),
-            "normalized by the nearest 20 voices": Cohort(both.vectors, 20),
-            "within-class covariance normalized": Cohort(within=both.within),
-            "both": both,
-        }
-        for name, way in ways.items():
-            found.setdefault(name, []).append(_rates(sounds, way))
-    return [_row(variant, name, rates) for name, rates in found.items()]
+    return _rows(variant, [_ways(Voices.open(folder), labels) for folder in folders(variant)])
+
+
+def mixed(variant: str, labels: tuple[str, ...] = STRANGERS) -> list[dict[str, Any]]:
+    """The same with mixtures beside the networks, and their vectors alone."""
+    runs = [Voices.open(folder) for folder in folders(variant)]
+    joined = [replace(each, mixture=each.learned_mixture(COMPONENTS)) for each in runs]
+    beside = _rows(f"{variant}, a mixture beside it", [_ways(each, labels) for each in joined])
+    alone = [_alone(each, labels) for each in joined]
+    return [*beside, _row(f"mixture of {COMPONENTS} Gaussians over frames", "cosines", alone)]
+
+
+def choose() -> None:
+    voices, rows = Voices.open(FOLDER / "choices" / "speaker" / "as-chosen-2000"), []
+    for components in (16, 32, 64, 128, 256):
+        begin = time.process_time()
+        mixture = voices.learned_mixture(components)
+        spent = time.process_time() - begin
+        joined = replace(voices, mixture=mixture)
+        cosines = {"alone": _alone(joined, DEVELOPMENT)} | _ways(joined, DEVELOPMENT)
+        row: dict[str, Any] = {"Gaussians": components, "seconds of a core to learn": round(spent, 1)}
+        for way, title in {
+            "alone": "alone",
+            "cosines": "beside the network",
+            "both": "the same, both normalized",
+        }.items():
+            row[f"EER of 16 others, {title}, %"] = {kept: round(each, 2) for kept, each in cosines[way].items()}
+        rows.append(row)
+    data = "speechocean762 adults, 64 speakers; EER: 16 of the training part's, kept out"
+    write("speaker-mixtures", {"case": "speaker-mixtures", "data": data, "rows": rows, "machine": machine()})
 
 
 def untrained(labels: tuple[str, ...] = STRANGERS, hidden: tuple[str, ...] = STRANGERS) -> dict[str, Any]:
@@ -86,13 +132,18 @@ def untrained(labels: tuple[str, ...] = STRANGERS, hidden: tuple[str, ...] = STR
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", nargs="?", choices=("report", "choose"), default="report")
+    if parser.parse_args().what == "choose":
+        choose()
+        return
     rows = [each for variant in VARIANTS if folders(variant) for each in trained(variant)]
     write(
         "speaker-scores",
         {
             "case": "speaker-scores",
             "data": "speechocean762 adults, all pairs of 16 strangers' utterances",
-            "rows": [*rows, untrained()],
+            "rows": [*rows, *mixed("recipe speaker"), untrained()],
             "machine": machine(),
         },
     )

@@ -81,6 +81,14 @@ def _options() -> Any:
         default=False,
         help="for calibrate: count those directions less in which training sounds of one voice differ",
     )
+    options.add_argument(
+        "--mixture",
+        type=int | None,
+        default=None,
+        metavar="K",
+        help="for calibrate: learn a mixture of K Gaussians from the training sounds, whose vectors stand beside the "
+        "network's from then on; 0: no longer. Voices that are enrolled must be enrolled anew",
+    )
     return options
 
 
@@ -207,11 +215,15 @@ def _calibrate(voices: Voices, chosen: Any) -> int:
         raise InputError(
             f"--norm is {chosen.norm}, expected 0 or how many voices of the training part normalize a score"
         )
+    if chosen.mixture is not None:
+        if chosen.mixture < 0:
+            raise InputError(f"--mixture is {chosen.mixture}, expected 0 or a number of Gaussians")
+        voices = voices.with_mixture(chosen.mixture)
     cohort = voices.cohort(chosen.norm, chosen.within)
     trials, source = _trials(voices, chosen, "validation", cohort)
     found = voices.calibrate(trials, chosen.false_acceptance, cohort, source)
     passed = float((trials.scores[~trials.targets] >= found.threshold).mean())
-    print(f"{voices.run.folder}, {source}: {_counts(trials)}, {cohort.name}")
+    print(f"{voices.name}, {source}: {_counts(trials)}, {cohort.name}")
     print(f"threshold {found.threshold:.4f}: {passed:.2%} of two speakers reach it, {found.miss:.2%} of one do not")
     return 0
 
@@ -235,7 +247,7 @@ def _evaluate(voices: Voices, chosen: Any) -> int:
     for name, statistic in statistics.items():
         low, high = interval(trials, statistic, draws=200)
         rows.append((name, f"{statistic(found):.4f}", f"{low:.4f} to {high:.4f}"))
-    title = f"{voices.run.folder}, {source}: {_counts(trials)}, {cohort.name}"
+    title = f"{voices.name}, {source}: {_counts(trials)}, {cohort.name}"
     print_table(["measure", "value", "95 % interval"], rows, title)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regard.data.examples import Dataset, Example, Part
@@ -18,8 +18,10 @@ from regard.data.files import sha256, write_atomically
 from regard.data.sound import sound_files
 from regard.data.speech import Sounds
 from regard.errors import InputError
+from regard.sets import VectorSets
 from regard.speaker.calibration import Calibration, Cohort
 from regard.speaker.lists import TrialList
+from regard.speaker.mixture import Mixture
 from regard.speaker.rates import Trials
 from regard.speaker.vectors import unit
 from regard.speaker.within import Within
@@ -28,10 +30,10 @@ from regard.train import Run
 from regard.train.folder import WEIGHTS
 from regard.train.scoring import run
 
-__all__ = ["CALIBRATION", "Voices"]
+__all__ = ["CALIBRATION", "MIXTURE", "Voices"]
 
 Floats = NDArray[np.float32]
-CALIBRATION = "calibration.json"
+CALIBRATION, MIXTURE = "calibration.json", "mixture.safetensors"
 # Frames.
 _SHORTEST, _LONGEST = 20, 60 * FRAMES_PER_SECOND
 # Of each training sound, what shows how recordings of one voice differ.
@@ -45,29 +47,45 @@ class Voices:
     """A run of a task that tells speakers apart; `Voices.open` reads it.
 
     Args:
-        run: the run. task: its task. identity: a checksum of its weights.
+        run: the run. task: its task. identity: a checksum of its weights, and of the mixture's where there is one.
+        mixture: whose vector of a sound stands beside the network's, each of length 1.
     """
 
     run: Run
     task: SetLabelTask
     identity: str
+    mixture: Mixture | None = None
 
     @classmethod
     def open(cls, folder: Path | str) -> Voices:
         """Reads a run directory.
 
         Raises:
-            InputError: no run, or one whose task is no label for each set.
+            InputError: no run, one whose task is no label for each set, or a mixture that is not whole.
         """
         opened = Run.open(folder)
         if not isinstance(opened.task, SetLabelTask):
             raise InputError(f"{folder} has the task {type(opened.experiment.task).__name__}, expected PerSetLabel")
-        return cls(opened, opened.task, sha256(opened.folder / WEIGHTS))
+        path, identity = opened.folder / MIXTURE, sha256(opened.folder / WEIGHTS)
+        if not path.exists():
+            return cls(opened, opened.task, identity)
+        mixture = Mixture.read(path)
+        if mixture.bands != opened.encoding.width:
+            raise InputError(
+                f"{path} is of {mixture.bands} bands, expected the {opened.encoding.width} that the run's vectors have"
+            )
+        return cls(opened, opened.task, hashlib.sha256(f"{identity} {sha256(path)}".encode()).hexdigest(), mixture)
 
     @property
     def width(self) -> int:
         """Of the vectors."""
-        return self.task.width
+        return self.task.width + (self.mixture.width if self.mixture else 0)
+
+    @property
+    def name(self) -> str:
+        """What the vectors are, in words."""
+        beside = f", a mixture of {len(self.mixture.weights)} Gaussians beside it" if self.mixture else ""
+        return f"{self.run.folder}{beside}"
 
     @property
     def sound_reader(self) -> Sounds:
@@ -98,13 +116,51 @@ class Voices:
                 raise InputError(f"{short}, expected at least {_SHORTEST / FRAMES_PER_SECOND:.1f} s to know a voice by")
         pieces = _Pieces(part)
         batches = run(self.run.model, self.task, pieces, self.run.experiment.training, self.task.embed)
-        vectors = torch.cat([torch.zeros(0, self.width), *(each.float() for _, each in batches)]).numpy()
+        vectors = np.concatenate(
+            [np.zeros((0, self.width), np.float32)]
+            + [self._joined(batch["inputs"], each.float().numpy()) for batch, each in batches]
+        )
         found = np.empty((len(part), self.width), np.float32)
         for n, (first, past) in enumerate(pieces.of):
             found[n] = vectors[first] if past - first == 1 else unit(vectors[first:past]).mean(0)
             if not np.isfinite(found[n]).all():
                 raise InputError(f"{part[n].name} gives a vector that is not finite, expected a voice")
         return found
+
+    def _joined(self, sounds: VectorSets, vectors: Floats) -> Floats:
+        """The network's vectors of some sounds, and the mixture's beside them."""
+        if self.mixture is None:
+            return vectors
+        beside = [self.mixture(each.numpy()) for each in sounds.values.split(sounds.layout.lengths.tolist())]
+        return np.concatenate([unit(vectors), unit(np.stack(beside))], 1).astype(np.float32)
+
+    def learned_mixture(self, components: int) -> Mixture:
+        """A mixture learned from the training part, each sound of it whole, and one and three seconds of it.
+
+        Raises:
+            InputError: data that are no frames of numbers, or too few of them.
+        """
+        encoding = self.run.encoding
+        if not encoding.width:
+            raise InputError(f"{self.run.folder} was trained on no frames of numbers, expected some for a mixture")
+        parts = [_cut(self.run.experiment.data, seconds).part("train", encoding) for seconds in (0, *_SECONDS)]
+        recordings = [part[n].values for part in parts for n in range(len(part))]
+        return Mixture.of(recordings, components, seed=self.run.experiment.training.seed)
+
+    def with_mixture(self, components: int) -> Voices:
+        """The same with a mixture that is learned now and written into the run folder, or with none for 0 components.
+
+        What was calibrated or enrolled before belongs to other vectors, and is refused.
+
+        Raises:
+            InputError: as `learned_mixture` does, or a folder that cannot be written to.
+        """
+        path = self.run.folder / MIXTURE
+        if components:
+            self.learned_mixture(components).write(path)
+        else:
+            path.unlink(missing_ok=True)
+        return Voices.open(self.run.folder)
 
     def sounds(self, sources: Sequence[str]) -> tuple[list[str], Floats]:
         """The names and vectors of sound files, and of all sounds below folders.

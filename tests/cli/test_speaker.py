@@ -144,6 +144,51 @@ def test_normalized_scores_are_used_everywhere(trained, capsys):
     file.unlink()
 
 
+def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp_path, capsys):
+    from regard.speaker.vectors import unit
+    from regard.speaker.voices import MIXTURE, Voices
+
+    folder, store = trained / "run", ["--store", str(tmp_path / "voices.db")]
+    run, sound = ["--run", str(folder)], str(trained / "new" / "Ada" / "0.wav")
+    capsys.readouterr()
+    done(capsys, "speaker", "enroll", "Ada", sound, *run, *store)
+    before = Voices.open(folder)
+    said = done(capsys, "speaker", "calibrate", "--mixture", "5", *run)
+    assert f"{folder}, a mixture of 5 Gaussians beside it, validation part: " in said
+    assert stat.S_IMODE((folder / MIXTURE).stat().st_mode) == 0o600
+    after = Voices.open(folder)
+    assert after.width == before.width + after.mixture.width > before.width
+    _, (network,) = before.sounds([sound])
+    _, (joined,) = after.sounds([sound])
+    np.testing.assert_allclose(joined[: before.width], unit(network), atol=1e-6)
+    frames = before.sound_reader.inputs([sound], before.run.encoding)[0].values
+    np.testing.assert_allclose(joined[before.width :], unit(after.mixture(frames)), atol=1e-5)
+
+    assert "holds voices of another model" in refused(capsys, "speaker", "list", *run, *store)
+    mine = ["--store", str(tmp_path / "others.db")]
+    for person in ("Ada", "Cy"):
+        done(capsys, "speaker", "enroll", person, str(trained / "new" / person / "0.wav"), *run, *mine)
+    found = json.loads(done(capsys, "speaker", "identify", str(trained / "new" / "Cy" / "2.wav"), *run, *mine))
+    assert max(found["nearest"], key=found["nearest"].get) == "Cy"
+    assert "a mixture of 5 Gaussians" in done(capsys, "speaker", "evaluate", *run)
+
+    for options, sentence in (
+        (["-1"], "--mixture is -1, expected 0 or a number of Gaussians"),
+        (["1000000"], "expected two recordings, a Gaussian, and ten frames for each"),
+    ):
+        assert sentence in refused(capsys, "speaker", "calibrate", "--mixture", *options, *run)
+    assert Voices.open(folder).identity == after.identity, "what is refused changes nothing"
+    whole = (folder / MIXTURE).read_bytes()
+    (folder / MIXTURE).write_bytes(whole[:-4])
+    assert "is no whole mixture" in refused(capsys, "speaker", "identify", sound, *run, *mine)
+
+    (folder / MIXTURE).write_bytes(whole)
+    assert "Gaussians" not in done(capsys, "speaker", "calibrate", "--mixture", "0", *run)
+    assert not (folder / MIXTURE).exists()
+    assert Voices.open(folder).identity == before.identity
+    assert "Ada" in done(capsys, "speaker", "list", *run, *store)
+
+
 def test_trial_lists_from_a_folder_to_error_rates(trained, tmp_path, capsys):
     run, listed = ["--run", str(trained / "run")], tmp_path / "list.txt"
     said = done(capsys, "speaker", "trials", listed, "--part", "test", *run)

@@ -1,0 +1,190 @@
+"""What a recording's frames say without labels: how they draw the means of a mixture of Gaussians."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from regard.data.files import write_atomically
+from regard.errors import InputError
+
+__all__ = ["Mixture"]
+
+Floats = NDArray[np.float64]
+_COEFFICIENTS = 24
+_FRAMES, _RECORDINGS = 60_000, 3_000  # to learn from, at most
+_ROUNDS = 30  # of expectation and maximization
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """y = P (s - m) with s_k = sqrt(w_k) / (n_k + r) sum_t p(k | x_t) (x_t - mu_k) / sigma_k and n_k = sum_t p(k | x_t).
+
+    x_t are the first 24 numbers of the discrete cosine transform of a frame's log-mel bands (all, where there are fewer), and
+    their slopes over the frames from t - 2 to t + 2. A mixture of Gaussians with weights w, means mu and deviations sigma says
+    which sound each is: a voice is told by how it says each of them. What is learned is learned without labels: the mixture
+    by expectation and maximization, and the directions P as those in which recordings vary most.
+
+    Source: Reynolds, Quatieri and Dunn 2000, eq. 7 to 13 (s_k is by what the mean k moves, where means alone are adapted, with
+    the relevance r), each part scaled as in the kernel of Campbell, Sturim and Reynolds 2006.
+
+    Args:
+        weights: `[k]`. means, deviations: `[k, d]`. center: `[k d]` m. directions: `[k d, width]` the transpose of P.
+        bands: of a frame. relevance: r, in frames.
+
+    Raises:
+        InputError: arrays that do not fit together.
+    """
+
+    weights: NDArray[np.float32]
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    center: NDArray[np.float32]
+    directions: NDArray[np.float32]
+    bands: int
+    relevance: float = 2.0
+
+    def __post_init__(self) -> None:
+        k, d = self.means.shape if self.means.ndim == 2 else (0, 0)
+        shapes = {
+            "weights": (k,),
+            "means": (k, 2 * min(self.bands, _COEFFICIENTS)),
+            "deviations": (k, d),
+            "center": (k * d,),
+            "directions": (k * d, *self.directions.shape[1:]),
+        }
+        for name, shape in shapes.items():
+            found: Any = getattr(self, name)
+            if found.shape != shape or not found.size or not np.isfinite(found).all():
+                raise InputError(
+                    f"the mixture's {name} have the shape {list(found.shape)}, expected {list(shape)} of finite numbers"
+                )
+
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        return int(self.directions.shape[1])
+
+    @classmethod
+    def of(cls, recordings: Sequence[ArrayLike], components: int = 128, width: int = 200, seed: int = 0) -> Mixture:
+        """Learned from the log-mel frames of recordings, `[frames, bands]` each, of many voices.
+
+        Of very many recordings some are drawn, and of their frames some.
+
+        Args:
+            components: how many Gaussians. width: of the vectors, at most. seed: of all that is drawn.
+
+        Raises:
+            InputError: fewer than two recordings, or than ten frames for each Gaussian.
+
+        >>> sounds = np.random.default_rng(0).normal(size=(30, 50, 12))
+        >>> found = Mixture.of(list(sounds), components=4, width=5)
+        >>> found(sounds[0]).shape
+        (5,)
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+
+        draw = np.random.default_rng(seed)
+        chosen = draw.permutation(len(recordings))[:_RECORDINGS]
+        share = -(-_FRAMES // max(1, len(chosen)))
+        some = [_sounds(recordings[n]) for n in chosen]
+        frames = [x[draw.permutation(len(x))[:share]] for x in some]
+        total = sum(map(len, frames))
+        if components < 1 or len(chosen) < 2 or total < 10 * components:
+            there = f"{len(chosen)} recordings with {total:,} frames for a mixture of {components} Gaussians"
+            raise InputError(f"there are {there}, expected two recordings, a Gaussian, and ten frames for each")
+        model = GaussianMixture(
+            components,
+            covariance_type="diag",
+            max_iter=_ROUNDS,
+            init_params="k-means++",
+            reg_covar=1e-3,
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            # Rounds that would still change a little are left out.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(np.concatenate(frames))
+        weights, means = model.weights_.astype(np.float32), model.means_.astype(np.float32)
+        deviations, none = np.sqrt(model.covariances_).astype(np.float32), np.zeros((means.size, 1), np.float32)
+        bands = np.asarray(recordings[0]).shape[1]
+        found = cls(weights, means, deviations, none[:, 0], none, bands)
+        center, directions = _principal(np.stack([found._moved(x) for x in some]), width)
+        return replace(found, center=center.astype(np.float32), directions=directions.astype(np.float32))
+
+    def __call__(self, frames: ArrayLike) -> NDArray[np.float32]:
+        """`[width]` of log-mel frames `[t, bands]`."""
+        return ((self._moved(_sounds(frames)) - self.center) @ self.directions).astype(np.float32)
+
+    def _moved(self, x: Floats) -> Floats:
+        """`[k d]` s, of `[t, d]`."""
+        precisions = self.deviations.astype(np.float64) ** -2
+        distance = x**2 @ precisions.T - 2 * x @ (self.means * precisions).T + (self.means**2 * precisions).sum(1)
+        score = np.log(self.weights) - np.log(self.deviations).sum(1) - distance / 2
+        p = np.exp(score - score.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        n = p.sum(0)[:, None]
+        s = (p.T @ x - n * self.means) / self.deviations / (n + self.relevance)
+        moved: Floats = (np.sqrt(self.weights)[:, None] * s).ravel()
+        return moved
+
+    def write(self, path: Path) -> None:
+        """A safetensors file, for its owner alone.
+
+        Raises:
+            InputError: a place that cannot be written to.
+        """
+        from safetensors.numpy import save
+
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        about = {"format": "regard mixture", "bands": str(self.bands), "relevance": repr(self.relevance)}
+        write_atomically(path, save(arrays, about), 0o600)
+
+    @classmethod
+    def read(cls, path: Path) -> Mixture:
+        """What `write` wrote.
+
+        Raises:
+            InputError: a file that is none of it, or not whole.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "numpy") as file:
+                about = file.metadata() or {}
+                arrays = {name: file.get_tensor(name).astype(np.float32) for name in _ARRAYS}
+            return cls(**arrays, bands=int(about["bands"]), relevance=float(about["relevance"]))
+        except (OSError, SafetensorError, KeyError, ValueError, InputError):
+            raise InputError(
+                f"{path} is no whole mixture, expected what `regard speaker calibrate --mixture` writes"
+            ) from None
+
+
+def _principal(rows: Floats, width: int) -> tuple[Floats, Floats]:
+    """`[d]` the mean of rows `[n, d]`, and `[d, width]` the directions in which they vary most, at most n - 1 of them."""
+    center = rows.mean(0)
+    x = rows - center
+    # Of few long rows, from their products with one another; the largest values come last.
+    values, sides = np.linalg.eigh(x @ x.T)
+    most = slice(-1, -1 - min(width, len(rows) - 1), -1)
+    return center, x.T @ (sides[:, most] / np.sqrt(np.maximum(values[most], 1e-12)))
+
+
+_ARRAYS = ("weights", "means", "deviations", "center", "directions")
+
+
+def _sounds(frames: ArrayLike) -> Floats:
+    """`[t, 2 coefficients]` of log-mel frames `[t, bands]`: cosine-transform coefficients, and their slopes."""
+    from scipy.fft import dct
+
+    c: Floats = dct(np.asarray(frames, np.float64), norm="ortho", axis=1)[:, :_COEFFICIENTS]
+    p = np.pad(c, ((2, 2), (0, 0)), "edge")
+    slopes = (2 * (p[4:] - p[:-4]) + p[3:-1] - p[1:-3]) / 10
+    return np.concatenate([c, slopes], 1)
