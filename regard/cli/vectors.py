@@ -25,6 +25,7 @@ _DESCRIPTION = """Word vectors:
   regard vectors analogy FILE A B C             what is to C as B is to A
   regard vectors evaluate FILE...               agreement with people, and analogies, each with its coverage
   regard vectors draw FILE --out PICTURE        a picture of words by kind
+  regard vectors extract RUN --out FILE         those that a trained model reads words by
 
 FILE ends in .txt or .vec (word2vec's text format), .bin (its binary format) or .safetensors."""
 
@@ -33,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser("vectors", _DESCRIPTION)
     options.add_argument("action", metavar="ACTION", help=", ".join(_ACTIONS))
     options.add_argument("operands", metavar="TEXT | FILE | WORD", nargs="*", help="what the action takes")
-    options.add_argument("--out", type=str, default="", metavar="FILE", help="to write, for train and draw")
+    options.add_argument("--out", type=str, default="", metavar="FILE", help="to write, for train, draw and extract")
     options.add_argument(
         "--method",
         type=str,
@@ -118,6 +119,24 @@ def _output(chosen: Any, expected: str) -> Path:
     return out
 
 
+def _extract(chosen: Any) -> int:
+    from regard.layers.embed import Embed
+    from regard.train import Run
+    from regard.vectors.files import save
+    from regard.vectors.words import WordVectors
+
+    out = _output(chosen, "a file of word vectors to write")
+    run = Run.open(chosen.operands[0])
+    embed, words = getattr(run.model, "embed", None), getattr(run.model, "words", ())
+    if not isinstance(embed, Embed) or not words:
+        raise InputError(f"{run.folder} reads no words, expected a run on data read as words")
+    matrix = embed.tables[0].weight.detach().float().numpy()  # type: ignore[operator]
+    # The first row stands for all unknown words.
+    save(WordVectors(words[1:], matrix[1:]), out)
+    print(out)
+    return 0
+
+
 def _nearest(chosen: Any) -> int:
     from regard.vectors.files import load
 
@@ -196,5 +215,6 @@ _ACTIONS: dict[str, tuple[Callable[[Any], int], int, int, str]] = {
     "nearest": (_nearest, 2, _MANY, "a file of vectors and at least one word"),
     "analogy": (_analogy, 4, 4, "a file of vectors and three words"),
     "evaluate": (_evaluate, 1, _MANY, "at least one file of vectors"),
+    "extract": (_extract, 1, 1, "a folder of a trained run"),
     "draw": (_draw, 1, 1, "a file of vectors"),
 }

@@ -118,3 +118,31 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, text, arguments,
     assert sentence in err
     assert "Traceback" not in err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_vectors_of_a_trained_model_are_taken_out_and_another_begins_with_them(tmp_path, monkeypatch, capsys):
+    from regard.train import Run
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lines = [f"{text},{label}" for _ in range(12) for text, label in (("a good film", "up"), ("a dull film", "down"))]
+    (tmp_path / "films.csv").write_text("\n".join(["text,label", *lines]))
+    options = ["--data.path", str(tmp_path / "films.csv"), "--model.width", "8", "--model.heads", "2"]
+    options += ["--training.epochs", "1", "--training.progress", "false", "--optimizer.warm_up", "1"]
+    run, out = tmp_path / "run", tmp_path / "out" / "films.safetensors"
+    assert main(["train", "sentiment", "--folder", str(run), *options]) == 0
+    capsys.readouterr()
+    assert main(["vectors", "extract", str(run), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    vectors, trained = load(out), Run.open(run)
+    words = trained.encoding.vocabularies["word"]
+    assert vectors.words == words[1:]
+    assert {"good", "dull"} < set(words)
+    np.testing.assert_array_equal(vectors.matrix, trained.model.embed.tables[0].weight[1:].detach())
+    again = [*options, "--model.vectors", str(out), "--training.epochs", "2"]
+    assert main(["train", "sentiment", "--folder", str(tmp_path / "again"), *again]) == 0
+    letters = [*options, "--data.tokens", "bytes"]
+    assert main(["train", "sentiment", "--folder", str(tmp_path / "letters"), *letters]) == 0
+    capsys.readouterr()
+    assert main(["vectors", "extract", str(tmp_path / "letters"), "--out", str(tmp_path / "no.bin")]) == 2
+    assert "letters reads no words, expected a run on data read as words" in capsys.readouterr().err
+    assert not (tmp_path / "no.bin").exists()
