@@ -1,13 +1,17 @@
-"""Word vectors of the IMDb training reviews, without their labels, for the case `sst2` of `benchmarks.train`.
+"""Word vectors of the IMDb training reviews, without their labels and with them, for the case `sst2` of `benchmarks.train`.
 
     python -m benchmarks.sentiment [--folder runs/bench]
 
-Writes `FOLDER/imdb-train.txt`, a review on each line, cut into words, and `FOLDER/imdb-96.safetensors`. Needs REGARD_DATA.
+Writes `FOLDER/imdb-train.txt`, a review on each line, cut into words; `FOLDER/imdb-96.safetensors` and
+`FOLDER/imdb-200.safetensors`, skip-gram with negative sampling; and `FOLDER/imdb-200-labels.safetensors`, what becomes of the
+latter as the embedding of a model with one block of attention that learns whether the reviews praise (`FOLDER/imdb-200-run`).
+Needs REGARD_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from regard.cli import main as regard
@@ -15,13 +19,41 @@ from regard.data.conllu import tokenize
 from regard.data.documents import Columns, read_documents
 from regard.data.registry import locate
 from regard.data.text import Texts
+from regard.recipes.sentiment import reviews
+from regard.train import Experiment, fit
 
-__all__ = ["TRAIN"]
+__all__ = ["TRAIN", "VECTORS", "labeled"]
 
-TRAIN = (
-    *("--tokens", "spaces", "--lines", "true", "--width", "96", "--window", "5"),
-    *("--epochs", "3", "--minimum_count", "3", "--threads", "1"),
-)
+TRAIN = (*("--tokens", "spaces", "--lines", "true", "--window", "5", "--threads", "1"),)
+# File -> more options.
+VECTORS = {
+    "imdb-96": ("--width", "96", "--epochs", "3", "--minimum_count", "3"),
+    "imdb-200": ("--width", "200", "--epochs", "10", "--minimum_count", "2"),
+}
+
+
+def labeled(vectors: Path) -> Experiment:
+    """The recipe `reviews` with one block of attention in place of runs of words, whose embedding begins with these vectors."""
+    base = reviews()
+    model = {
+        "width": 200,
+        "layers": 1,
+        "feed_forward": 128,
+        "attention": "Attention(pattern=Window(8, 8), bias=T5())",
+        "norm": "pre",
+        "ngrams": 1,
+        "input_dropout": 0.3,
+        "word_dropout": 0.3,
+        "embedding_deviation": 0.2,
+        "vectors": str(vectors),
+    }
+    return replace(
+        base,
+        data=replace(base.data, minimum_count=2, vocabulary=60_000),
+        model=replace(base.model, **model),
+        optimizer=replace(base.optimizer, learning_rate=1e-3, weight_decay=0.05, decay_embeddings=False),
+        training=replace(base.training, epochs=2, progress=False),
+    )
 
 
 def main() -> None:
@@ -34,7 +66,13 @@ def main() -> None:
         for document in read_documents(locate("imdb"), Columns()):
             if document.part != "test":
                 file.write(" ".join(tokenize(reader.cleaned(document.text))) + "\n")
-    raise SystemExit(regard(["vectors", "train", str(text), *TRAIN, "--out", str(folder / "imdb-96.safetensors")]))
+    for name, options in VECTORS.items():
+        out = folder / f"{name}.safetensors"
+        if regard(["vectors", "train", str(text), *TRAIN, *options, "--out", str(out)]):
+            raise SystemExit(1)
+    fit(labeled(folder / "imdb-200.safetensors"), folder / "imdb-200-run")
+    out = folder / "imdb-200-labels.safetensors"
+    raise SystemExit(regard(["vectors", "extract", str(folder / "imdb-200-run"), "--out", str(out)]))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speaker_scores [choose]
 
-takes the runs of each variant in `runs/bench/speaker`, scores the pairs of strangers by cosines, normalized by voices of the
+takes the runs of each variant in `runs/bench/speaker`, scores the pairs of strangers by cosines, normalized by recordings of the
 training part, and behind `Within`, and writes `results/speaker-scores.json`. The last rows have no network: mixtures of
 Gaussians, with the seeds of the recipe `speaker` and also beside it, and the mean and deviation of each band, behind `Within`.
 
@@ -33,7 +33,7 @@ from regard.speaker.within import Within
 
 __all__ = ["moments", "untrained"]
 
-COMPONENTS = 128
+COMPONENTS, NEAREST = 128, 100
 Scored = dict[str, tuple[Array, list[str]]]
 
 
@@ -60,10 +60,10 @@ def _rates(sounds: Scored, cohort: Cohort) -> dict[str, float]:
 def _ways(voices: Voices, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """The rates of each way to score the pairs of these voices."""
     sounds: Scored = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
-    both = voices.cohort(20, within=True)
+    both = voices.cohort(NEAREST, within=True)
     ways = {
         "cosines": Cohort(),
-        "normalized by the nearest 20 voices": Cohort(both.vectors, 20),
+        f"normalized by the nearest {NEAREST} recordings": Cohort(both.vectors, NEAREST),
         "within-class covariance normalized": Cohort(within=both.within),
         "both": both,
     }

@@ -73,7 +73,7 @@ def _options() -> Any:
         type=int,
         default=0,
         metavar="N",
-        help="for calibrate: normalize scores by the N nearest voices of the training part; 0: they are cosines",
+        help="for calibrate: normalize scores by the N nearest of the training sounds; 0: they are cosines",
     )
     options.add_argument(
         "--within",
@@ -212,9 +212,7 @@ def _counts(trials: Trials) -> str:
 
 def _calibrate(voices: Voices, chosen: Any) -> int:
     if chosen.norm < 0:
-        raise InputError(
-            f"--norm is {chosen.norm}, expected 0 or how many voices of the training part normalize a score"
-        )
+        raise InputError(f"--norm is {chosen.norm}, expected 0 or how many training sounds normalize a score")
     if chosen.mixture is not None:
         if chosen.mixture < 0:
             raise InputError(f"--mixture is {chosen.mixture}, expected 0 or a number of Gaussians")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import InputError
 from regard.speaker.rates import Trials, at_threshold, rates, threshold_for
-from regard.speaker.vectors import cosines, mean_directions, unit
+from regard.speaker.vectors import cosines, unit
 from regard.speaker.within import Within
 
 __all__ = ["Calibration", "Cohort", "adaptive_norm"]
@@ -21,9 +20,7 @@ Floats = NDArray[np.float64]
 _TRIALS = 1 << 16  # scored at a time
 
 
-def adaptive_norm(
-    scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest: int = 300, left_out: int = 0
-) -> Floats:
+def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest: int = 300) -> Floats:
     """s' = ((s - mu_e) / sigma_e + (s - mu_t) / sigma_t) / 2, with the mean and deviation of each side's highest cohort scores.
 
     Source: Matejka et al. 2017, eq. 3 to 5 (adaptive s-norm, each side choosing its own cohort).
@@ -32,36 +29,32 @@ def adaptive_norm(
         scores: `[n, m]` of n recordings against m.
         ours, theirs: `[n, c]` and `[m, c]`, the scores of each side against a cohort of c other speakers' recordings.
         nearest: how many of the highest cohort scores count; all where there are fewer.
-        left_out: how many of the highest do not count, before those that do.
     """
     s = np.asarray(scores, np.float64)
-    (mu, sigma), (nu, tau) = (_highest(each, nearest, left_out) for each in (ours, theirs))
+    (mu, sigma), (nu, tau) = (_highest(each, nearest) for each in (ours, theirs))
     normalized: Floats = ((s - mu[:, None]) / sigma[:, None] + (s - nu) / tau) / 2
     return normalized
 
 
-def _highest(cohort: ArrayLike, nearest: int, left_out: int) -> tuple[Floats, Floats]:
+def _highest(cohort: ArrayLike, nearest: int) -> tuple[Floats, Floats]:
     """`[n]` the mean and the deviation of each row's highest scores."""
     x = np.asarray(cohort, np.float64)
-    first = max(x.shape[1] - nearest - left_out, 0)
-    top = np.sort(np.partition(x, first, axis=1)[:, first:], axis=1)[:, : x.shape[1] - first - left_out]
+    first = max(x.shape[1] - nearest, 0)
+    top = np.partition(x, first, axis=1)[:, first:]
     return top.mean(1), np.maximum(top.std(1), 1e-6)
 
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """What scores are made by: cosines, of vectors as they are or behind `within`, and the voices that normalize them, if any.
-
-    The voice of the cohort that is nearest to a recording does not count: it may be the very speaker's, for whoever uses a
-    model may be among those it was trained on, and nobody needs to say who is.
+    """What scores are made by: cosines, of vectors as they are or behind `within`, and the recordings that normalize them, if any.
 
     Args:
-        vectors: `[c, d]`, one for each voice.
-        nearest: how many voices count for each recording; all but one where there are fewer.
+        vectors: `[c, d]`, recordings of other voices.
+        nearest: how many of them count for a recording; all where there are fewer.
         within: what vectors, the cohort's as well, are brought to before they are compared.
 
     Raises:
-        InputError: too few voices for a deviation.
+        InputError: too few recordings for a deviation.
     """
 
     vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -69,19 +62,16 @@ class Cohort:
     within: Within | None = None
 
     def __post_init__(self) -> None:
-        if self.nearest and (self.nearest < 2 or len(self.vectors) < 3):
-            found = f"{len(self.vectors)} voices, of which {self.nearest} would count"
-            raise InputError(f"the cohort has {found}, expected at least 3 voices and 2 that count")
-
-    @classmethod
-    def of(cls, speakers: Sequence[str], vectors: ArrayLike, nearest: int) -> Cohort:
-        """One voice for each speaker: the mean of the directions of the recordings `[n, d]`."""
-        return cls(mean_directions(speakers, vectors)[1], nearest)
+        if self.nearest and (self.nearest < 2 or len(self.vectors) < 2):
+            found = f"{len(self.vectors)} recordings, of which {self.nearest} would count"
+            raise InputError(f"the cohort has {found}, expected at least 2")
 
     @property
     def name(self) -> str:
         """What scores are, in words."""
-        voices = f"scores normalized by {len(self.vectors)} voices" if self.nearest else "cosines"
+        voices = (
+            f"scores normalized by {self.nearest} of {len(self.vectors):,} recordings" if self.nearest else "cosines"
+        )
         return f"{voices}, within-class covariance normalized" if self.within else voices
 
     def _seen(self, vectors: ArrayLike) -> Floats:
@@ -94,7 +84,7 @@ class Cohort:
         if not self.nearest:
             return s
         cohort = self._seen(self.vectors)
-        return adaptive_norm(s, x @ cohort.T, y @ cohort.T, self.nearest, 1)
+        return adaptive_norm(s, x @ cohort.T, y @ cohort.T, self.nearest)
 
     def pairs(self, vectors: ArrayLike, first: NDArray[np.int64], second: NDArray[np.int64]) -> Floats:
         """`[k]` the scores of the rows `first` `[k]` of the vectors `[n, d]` with the rows `second`."""
@@ -104,7 +94,7 @@ class Cohort:
             found[part] = (x[first[part]] * x[second[part]]).sum(1)
         if not self.nearest:
             return found
-        mean, deviation = _highest(cosines(x, self._seen(self.vectors)), self.nearest, 1)
+        mean, deviation = _highest(cosines(x, self._seen(self.vectors)), self.nearest)
         normalized: Floats = (found - mean[first]) / deviation[first] + (found - mean[second]) / deviation[second]
         return normalized / 2
 

@@ -38,6 +38,8 @@ CALIBRATION, MIXTURE = "calibration.json", "mixture.safetensors"
 _SHORTEST, _LONGEST = 20, 60 * FRAMES_PER_SECOND
 # Of each training sound, what shows how recordings of one voice differ.
 _SECONDS = (1, 3)
+# Recordings that normalize scores, at most.
+_COHORT = 2_000
 # Sound files whose features are in memory at a time.
 _TOGETHER = 64
 
@@ -236,18 +238,23 @@ class Voices:
         """What makes scores, learned from the training part.
 
         Args:
-            nearest: how many of its voices count for a recording; 0 for no normalization by voices.
+            nearest: how many of its recordings, of each of which a second is taken, count for a recording; 0 for no normalization.
+                Of very many recordings some are drawn.
             within: whether directions in which its recordings of one voice differ count less: each is taken whole, and
                 one and three seconds of it.
         """
-        if not nearest and not within:
-            return Cohort()
-        cut = [self.part("train", seconds) for seconds in (0, *_SECONDS * within)]
-        found = Cohort.of(*cut[0], nearest) if nearest else Cohort()
-        if not within:
-            return found
-        speakers = [each for names, _ in cut for each in names]
-        return replace(found, within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut])))
+        wanted = {*(0, *_SECONDS) * within, *(1,) * bool(nearest)}
+        cut = {seconds: self.part("train", seconds) for seconds in sorted(wanted)}
+        found = Cohort()
+        if nearest:
+            draw = np.random.default_rng(self.run.experiment.training.seed)
+            vectors = cut[1][1]
+            found = Cohort(vectors[draw.permutation(len(vectors))[:_COHORT]], nearest)
+        if within:
+            speakers = [each for names, _ in cut.values() for each in names]
+            vectors = np.concatenate([vectors for _, vectors in cut.values()])
+            found = replace(found, within=Within.of(speakers, vectors))
+        return found
 
     def calibrate(self, trials: Trials, false_acceptance: float, cohort: Cohort, source: str) -> Calibration:
         """What scores mean, learned from trials, and written into the run folder for its owner alone.
