@@ -87,6 +87,17 @@ _ATTENDING = {
     "epochs": 2,
 }
 
+_FROM_REVIEWS = {
+    "width": 200,
+    "mixer": "convolution",
+    "embedding_deviation": 0.2,
+    "data.prefix": 0,
+    "data.minimum_count": 1,
+    "task.pool": "max",
+    "optimizer.learning_rate": 1e-3,
+    "epochs": 5,
+}
+
 CASES = {
     "digits": Case(
         "scikit-learn digits, 1,797 pictures", "by label and number: 1,005 / 297 / 495", 3, "none on this split"
@@ -140,6 +151,9 @@ CASES = {
                 "optimizer.learning_rate": 1e-3,
                 "epochs": 5,
             },
+            "convolution, from vectors of reviews": _FROM_REVIEWS | {"vectors": "runs/bench/imdb-200.safetensors"},
+            "convolution, from vectors of reviews and their labels": _FROM_REVIEWS
+            | {"vectors": "runs/bench/imdb-200-labels.safetensors"},
         },
         recipe="sentiment",
     ),
