@@ -19,6 +19,7 @@ __all__ = ["Mixture"]
 Floats = NDArray[np.float64]
 _COEFFICIENTS = 24
 _FRAMES, _RECORDINGS = 60_000, 3_000  # to learn from, at most
+_TOGETHER = 10_000  # frames whose Gaussians are in memory
 _ROUNDS = 30  # of expectation and maximization
 
 
@@ -94,8 +95,8 @@ class Mixture:
         draw = np.random.default_rng(seed)
         chosen = draw.permutation(len(recordings))[:_RECORDINGS]
         share = -(-_FRAMES // max(1, len(chosen)))
-        some = [_sounds(recordings[n]) for n in chosen]
-        frames = [x[draw.permutation(len(x))[:share]] for x in some]
+        # One recording is in memory at a time.
+        frames = [x[draw.permutation(len(x))[:share]] for x in (_sounds(recordings[n]) for n in chosen)]
         total = sum(map(len, frames))
         if components < 1 or len(chosen) < 2 or total < 10 * components:
             there = f"{len(chosen)} recordings with {total:,} frames for a mixture of {components} Gaussians"
@@ -116,7 +117,7 @@ class Mixture:
         deviations, none = np.sqrt(model.covariances_).astype(np.float32), np.zeros((means.size, 1), np.float32)
         bands = np.asarray(recordings[0]).shape[1]
         found = cls(weights, means, deviations, none[:, 0], none, bands)
-        center, directions = _principal(np.stack([found._moved(x) for x in some]), width)
+        center, directions = _principal(np.stack([found._moved(_sounds(recordings[n])) for n in chosen]), width)
         return replace(found, center=center.astype(np.float32), directions=directions.astype(np.float32))
 
     def __call__(self, frames: ArrayLike) -> NDArray[np.float32]:
@@ -126,12 +127,16 @@ class Mixture:
     def _moved(self, x: Floats) -> Floats:
         """`[k d]` s, of `[t, d]`."""
         precisions = self.deviations.astype(np.float64) ** -2
-        distance = x**2 @ precisions.T - 2 * x @ (self.means * precisions).T + (self.means**2 * precisions).sum(1)
-        score = np.log(self.weights) - np.log(self.deviations).sum(1) - distance / 2
-        p = np.exp(score - score.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        n = p.sum(0)[:, None]
-        s = (p.T @ x - n * self.means) / self.deviations / (n + self.relevance)
+        level = np.log(self.weights) - np.log(self.deviations).sum(1) - (self.means**2 * precisions).sum(1) / 2
+        n, sums = np.zeros((len(self.weights), 1)), np.zeros(self.means.shape)
+        for begin in range(0, len(x), _TOGETHER):
+            some = x[begin : begin + _TOGETHER]
+            score = level - some**2 @ precisions.T / 2 + some @ (self.means * precisions).T
+            p = np.exp(score - score.max(1, keepdims=True))
+            p /= p.sum(1, keepdims=True)
+            n += p.sum(0)[:, None]
+            sums += p.T @ some
+        s = (sums - n * self.means) / self.deviations / (n + self.relevance)
         moved: Floats = (np.sqrt(self.weights)[:, None] * s).ravel()
         return moved
 

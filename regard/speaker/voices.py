@@ -146,8 +146,7 @@ class Voices:
         if not encoding.width:
             raise InputError(f"{self.run.folder} was trained on no frames of numbers, expected some for a mixture")
         parts = [_cut(self.run.experiment.data, seconds).part("train", encoding) for seconds in (0, *_SECONDS)]
-        recordings = [part[n].values for part in parts for n in range(len(part))]
-        return Mixture.of(recordings, components, seed=self.run.experiment.training.seed)
+        return Mixture.of(_Recordings(parts), components, seed=self.run.experiment.training.seed)
 
     def with_mixture(self, components: int) -> Voices:
         """The same with a mixture that is learned now and written into the run folder, or with none for 0 components.
@@ -300,6 +299,22 @@ class Voices:
         if found is None:
             found = self.calibrate(self.trials("validation"), 0.01, Cohort(), "validation part")
         return found
+
+
+class _Recordings(Sequence[NDArray[Any]]):
+    """The frames of all examples of some parts, read when they are asked for."""
+
+    def __init__(self, parts: Sequence[Dataset]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: Any, /) -> Any:
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        first = int(self._ends[part - 1]) if part else 0
+        return self._parts[part][int(index) - first].values
 
 
 class _Pieces:

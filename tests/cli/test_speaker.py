@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,7 @@ def test_normalized_scores_are_used_everywhere(trained, capsys):
 
 
 def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp_path, capsys):
+    from regard.speaker.mixture import Mixture
     from regard.speaker.vectors import unit
     from regard.speaker.voices import MIXTURE, Voices
 
@@ -166,6 +168,11 @@ def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp
     np.testing.assert_allclose(joined[: before.width], unit(network), atol=1e-6)
     frames = before.sound_reader.inputs([sound], before.run.encoding)[0].values
     np.testing.assert_allclose(joined[before.width :], unit(after.mixture(frames)), atol=1e-5)
+
+    parts = [replace(before.sound_reader, train_crop=cut) for cut in (0, 1, 3)]
+    heard = [each.values for reader in parts for each in reader.part("train", before.run.encoding)]
+    assert len(heard) == 3 * len(before.sound_reader.part("train", before.run.encoding))
+    np.testing.assert_array_equal(Mixture.of(heard, 5).directions, after.mixture.directions)
 
     assert "holds voices of another model" in refused(capsys, "speaker", "list", *run, *store)
     mine = ["--store", str(tmp_path / "others.db")]

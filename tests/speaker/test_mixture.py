@@ -65,6 +65,13 @@ def test_little_that_was_heard_moves_little(learned):
     np.testing.assert_allclose(once, twice, rtol=0.01, atol=1e-4)
 
 
+def test_long_recordings_are_heard_in_pieces(learned, monkeypatch):
+    x = next(voice(61, 1))
+    whole = learned(x)
+    monkeypatch.setattr("regard.speaker.mixture._TOGETHER", 50)
+    np.testing.assert_allclose(learned(x), whole, rtol=1e-4, atol=1e-6)
+
+
 def test_directions_are_those_of_the_most_variance():
     rows = np.random.default_rng(0).normal(size=(12, 40)) * np.linspace(0.1, 2, 40)
     center, directions = _principal(rows, 5)
