@@ -68,11 +68,12 @@ def main() -> None:
                 file.write(" ".join(tokenize(reader.cleaned(document.text))) + "\n")
     for name, options in VECTORS.items():
         out = folder / f"{name}.safetensors"
-        if regard(["vectors", "train", str(text), *TRAIN, *options, "--out", str(out)]):
+        if not out.exists() and regard(["vectors", "train", str(text), *TRAIN, *options, "--out", str(out)]):
             raise SystemExit(1)
-    fit(labeled(folder / "imdb-200.safetensors"), folder / "imdb-200-run")
-    out = folder / "imdb-200-labels.safetensors"
-    raise SystemExit(regard(["vectors", "extract", str(folder / "imdb-200-run"), "--out", str(out)]))
+    run, out = folder / "imdb-200-run", folder / "imdb-200-labels.safetensors"
+    if not (run / "card.md").exists():
+        fit(labeled(folder / "imdb-200.safetensors"), run, resume=run.exists())
+    raise SystemExit(regard(["vectors", "extract", str(run), "--out", str(out)]))
 
 
 if __name__ == "__main__":

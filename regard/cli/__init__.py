@@ -27,7 +27,7 @@ COMMANDS = {
         "voices: keep them, say whose one is, refuse strangers",
     ),
     "vectors": (
-        "train | nearest | analogy | evaluate | draw",
+        "train | nearest | analogy | evaluate | draw | extract",
         "word vectors from plain text: learn them, ask them, measure and draw them",
     ),
     "explain": ("[RUN INPUT]", "one output vector by its numbers: query, keys, scores, weights, values, sum"),

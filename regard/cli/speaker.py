@@ -216,7 +216,8 @@ def _calibrate(voices: Voices, chosen: Any) -> int:
     if chosen.mixture is not None:
         if chosen.mixture < 0:
             raise InputError(f"--mixture is {chosen.mixture}, expected 0 or a number of Gaussians")
-        voices = voices.with_mixture(chosen.mixture)
+        # Kept with the calibration: what is refused until then changes nothing.
+        voices = voices.beside(voices.learned_mixture(chosen.mixture) if chosen.mixture else None)
     cohort = voices.cohort(chosen.norm, chosen.within)
     trials, source = _trials(voices, chosen, "validation", cohort)
     found = voices.calibrate(trials, chosen.false_acceptance, cohort, source)

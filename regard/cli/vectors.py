@@ -25,7 +25,7 @@ _DESCRIPTION = """Word vectors:
   regard vectors analogy FILE A B C             what is to C as B is to A
   regard vectors evaluate FILE...               agreement with people, and analogies, each with its coverage
   regard vectors draw FILE --out PICTURE        a picture of words by kind
-  regard vectors extract RUN --out FILE         those that a trained model reads words by
+  regard vectors extract RUN --out FILE         the embedding of words that a model has learned
 
 FILE ends in .txt or .vec (word2vec's text format), .bin (its binary format) or .safetensors."""
 

@@ -62,7 +62,8 @@ def speaker() -> Experiment:
 
     One block of convolution over 7 frames of 80 bands; an utterance's vector is the mean and the deviation of what comes out,
     with no layer between it and the classes. Steps are few: with few voices, longer training learns those and not voices.
-    `regard speaker calibrate --mixture 128 --norm 100 --within true` belongs to it.
+    `regard speaker calibrate --mixture 128 --norm 100 --within true` belongs to it, with `--part unseen` where there are voices
+    that the training did not hear.
 
     Own data: `--data.path folder` with a folder of sounds for each label, `folder/LABEL/any-name.flac`: the label may be
     a speaker, a language, a command, an instrument.

@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import InputError
 from regard.speaker.rates import Trials, at_threshold, rates, threshold_for
-from regard.speaker.vectors import cosines, unit
+from regard.speaker.vectors import unit
 from regard.speaker.within import Within
 
 __all__ = ["Calibration", "Cohort", "adaptive_norm"]
 
 Floats = NDArray[np.float64]
 _TRIALS = 1 << 16  # scored at a time
+_SCORES = 1 << 22  # of recordings against the cohort, in memory at a time
 
 
 def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest: int = 300) -> Floats:
@@ -27,13 +28,18 @@ def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest
 
     Args:
         scores: `[n, m]` of n recordings against m.
-        ours, theirs: `[n, c]` and `[m, c]`, the scores of each side against a cohort of c other speakers' recordings.
+        ours, theirs: `[n, c]` and `[m, c]`, the scores of each side against a cohort of c recordings.
         nearest: how many of the highest cohort scores count; all where there are fewer.
     """
     s = np.asarray(scores, np.float64)
-    (mu, sigma), (nu, tau) = (_highest(each, nearest) for each in (ours, theirs))
-    normalized: Floats = ((s - mu[:, None]) / sigma[:, None] + (s - nu) / tau) / 2
-    return normalized
+    return _normalized(s, _highest(ours, nearest), _highest(theirs, nearest))
+
+
+def _normalized(s: Floats, ours: tuple[Floats, Floats], theirs: tuple[Floats, Floats]) -> Floats:
+    """Scores `[n, m]` by the mean and the deviation of each side."""
+    (mu, sigma), (nu, tau) = ours, theirs
+    found: Floats = ((s - mu[:, None]) / sigma[:, None] + (s - nu) / tau) / 2
+    return found
 
 
 def _highest(cohort: ArrayLike, nearest: int) -> tuple[Floats, Floats]:
@@ -48,8 +54,10 @@ def _highest(cohort: ArrayLike, nearest: int) -> tuple[Floats, Floats]:
 class Cohort:
     """What scores are made by: cosines, of vectors as they are or behind `within`, and the recordings that normalize them, if any.
 
+    Normalized scores of somebody who is heard in the cohort are lower than those of others.
+
     Args:
-        vectors: `[c, d]`, recordings of other voices.
+        vectors: `[c, d]`, recordings of many voices.
         nearest: how many of them count for a recording; all where there are fewer.
         within: what vectors, the cohort's as well, are brought to before they are compared.
 
@@ -69,10 +77,9 @@ class Cohort:
     @property
     def name(self) -> str:
         """What scores are, in words."""
-        voices = (
-            f"scores normalized by {self.nearest} of {len(self.vectors):,} recordings" if self.nearest else "cosines"
-        )
-        return f"{voices}, within-class covariance normalized" if self.within else voices
+        nearest = min(self.nearest, len(self.vectors))
+        scores = f"scores normalized by {nearest} of {len(self.vectors):,} recordings" if nearest else "cosines"
+        return f"{scores}, within-class covariance normalized" if self.within else scores
 
     def _seen(self, vectors: ArrayLike) -> Floats:
         return unit(self.within(vectors) if self.within else vectors)
@@ -83,8 +90,14 @@ class Cohort:
         s: Floats = x @ y.T
         if not self.nearest:
             return s
-        cohort = self._seen(self.vectors)
-        return adaptive_norm(s, x @ cohort.T, y @ cohort.T, self.nearest)
+        return _normalized(s, self._spread(x), self._spread(y))
+
+    def _spread(self, seen: Floats) -> tuple[Floats, Floats]:
+        """`[n]` the mean and the deviation of the scores of vectors `[n, d]`, as they are seen, against the nearest."""
+        cohort, each = self._seen(self.vectors).T, max(1, _SCORES // len(self.vectors))
+        parts = [_highest(seen[n : n + each] @ cohort, self.nearest) for n in range(0, max(1, len(seen)), each)]
+        mean, deviation = (np.concatenate(some) for some in zip(*parts, strict=True))
+        return mean, deviation
 
     def pairs(self, vectors: ArrayLike, first: NDArray[np.int64], second: NDArray[np.int64]) -> Floats:
         """`[k]` the scores of the rows `first` `[k]` of the vectors `[n, d]` with the rows `second`."""
@@ -94,7 +107,7 @@ class Cohort:
             found[part] = (x[first[part]] * x[second[part]]).sum(1)
         if not self.nearest:
             return found
-        mean, deviation = _highest(cosines(x, self._seen(self.vectors)), self.nearest)
+        mean, deviation = self._spread(x)
         normalized: Floats = (found - mean[first]) / deviation[first] + (found - mean[second]) / deviation[second]
         return normalized / 2
 
@@ -155,7 +168,7 @@ class Calibration:
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         within = self.cohort.within
         cohort = {
-            "voices": len(self.cohort.vectors),
+            "recordings": len(self.cohort.vectors),
             "nearest": self.cohort.nearest,
             "vectors": _text_of(self.cohort.vectors),
             "within": None if within is None else [_text_of(within.mean), _text_of(within.matrix)],
@@ -169,21 +182,27 @@ class Calibration:
         Raises:
             InputError: a text that was altered, or that belongs to another model.
         """
+        altered = f"{where} is no calibration, expected what `regard speaker calibrate` wrote"
         try:
             values = json.loads(text)
+            identity = values["model"]
+        except (ValueError, TypeError, KeyError):
+            raise InputError(altered) from None
+        if identity != model:
+            again = "expected `regard speaker calibrate` to be run again"
+            raise InputError(f"{where} belongs to other weights, or to another mixture, {again}")
+        try:
             numbers, cohort = {name: float(values[name]) for name in _NUMBERS}, values["cohort"]
             if not np.isfinite(list(numbers.values())).all():
                 raise ValueError
-            vectors = _numbers_of(cohort["vectors"], (int(cohort["voices"]), width if cohort["voices"] else 0))
+            vectors = _numbers_of(cohort["vectors"], (int(cohort["recordings"]), width if cohort["recordings"] else 0))
             within = cohort.get("within") and Within(
                 *(_numbers_of(x, shape) for x, shape in zip(cohort["within"], ((width,), (width, width)), strict=True))
             )
             voices = Cohort(vectors, int(cohort["nearest"]), within)
-            identity, source = values["model"], str(values["source"])
+            source = str(values["source"])
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{where} is no calibration, expected what `regard speaker calibrate` wrote") from None
-        if identity != model:
-            raise InputError(f"{where} belongs to other weights, expected `regard speaker calibrate` to be run again")
+            raise InputError(altered) from None
         return cls(**numbers, cohort=voices, source=source)
 
 

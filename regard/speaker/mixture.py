@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ __all__ = ["Mixture"]
 
 Floats = NDArray[np.float64]
 _COEFFICIENTS = 24
-_FRAMES, _RECORDINGS = 60_000, 3_000  # to learn from, at most
+_COMPONENTS, _FRAMES, _RECORDINGS = 1_024, 60_000, 3_000  # to learn, and to learn from, at most
 _TOGETHER = 10_000  # frames whose Gaussians are in memory
 _ROUNDS = 30  # of expectation and maximization
 
@@ -52,13 +53,14 @@ class Mixture:
     relevance: float = 2.0
 
     def __post_init__(self) -> None:
-        k, d = self.means.shape if self.means.ndim == 2 else (0, 0)
+        k, d = len(self.weights), 2 * min(self.bands, _COEFFICIENTS)
+        width = self.directions.shape[-1] if self.directions.ndim else 0
         shapes = {
             "weights": (k,),
-            "means": (k, 2 * min(self.bands, _COEFFICIENTS)),
+            "means": (k, d),
             "deviations": (k, d),
             "center": (k * d,),
-            "directions": (k * d, *self.directions.shape[1:]),
+            "directions": (k * d, width),
         }
         for name, shape in shapes.items():
             found: Any = getattr(self, name)
@@ -66,11 +68,21 @@ class Mixture:
                 raise InputError(
                     f"the mixture's {name} have the shape {list(found.shape)}, expected {list(shape)} of finite numbers"
                 )
+        if not (self.weights.min() > 0 and self.deviations.min() > 0 and 0 <= self.relevance < np.inf):
+            raise InputError("the mixture's weights and deviations are not above 0, or its relevance is negative")
 
     @property
     def width(self) -> int:
         """Of the vectors."""
         return int(self.directions.shape[1])
+
+    @property
+    def identity(self) -> str:
+        """A checksum of all of it."""
+        found = hashlib.sha256(f"{self.bands} {self.relevance!r}".encode())
+        for name in _ARRAYS:
+            found.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return found.hexdigest()
 
     @classmethod
     def of(cls, recordings: Sequence[ArrayLike], components: int = 128, width: int = 200, seed: int = 0) -> Mixture:
@@ -79,10 +91,10 @@ class Mixture:
         Of very many recordings some are drawn, and of their frames some.
 
         Args:
-            components: how many Gaussians. width: of the vectors, at most. seed: of all that is drawn.
+            components: how many Gaussians, at most 1,024. width: of the vectors, at most. seed: of all that is drawn.
 
         Raises:
-            InputError: fewer than two recordings, or than ten frames for each Gaussian.
+            InputError: fewer than two recordings that differ, or than ten frames for each Gaussian.
 
         >>> sounds = np.random.default_rng(0).normal(size=(30, 50, 12))
         >>> found = Mixture.of(list(sounds), components=4, width=5)
@@ -95,12 +107,13 @@ class Mixture:
         draw = np.random.default_rng(seed)
         chosen = draw.permutation(len(recordings))[:_RECORDINGS]
         share = -(-_FRAMES // max(1, len(chosen)))
-        # One recording is in memory at a time.
+        # The frames of one recording are in memory at a time.
         frames = [x[draw.permutation(len(x))[:share]] for x in (_sounds(recordings[n]) for n in chosen)]
         total = sum(map(len, frames))
-        if components < 1 or len(chosen) < 2 or total < 10 * components:
+        if not 1 <= components <= _COMPONENTS or len(chosen) < 2 or total < 10 * components:
             there = f"{len(chosen)} recordings with {total:,} frames for a mixture of {components} Gaussians"
-            raise InputError(f"there are {there}, expected two recordings, a Gaussian, and ten frames for each")
+            wanted = f"expected two recordings, 1 to {_COMPONENTS:,} Gaussians, and ten frames for each"
+            raise InputError(f"there are {there}, {wanted}")
         model = GaussianMixture(
             components,
             covariance_type="diag",
@@ -117,7 +130,10 @@ class Mixture:
         deviations, none = np.sqrt(model.covariances_).astype(np.float32), np.zeros((means.size, 1), np.float32)
         bands = np.asarray(recordings[0]).shape[1]
         found = cls(weights, means, deviations, none[:, 0], none, bands)
-        center, directions = _principal(np.stack([found._moved(_sounds(recordings[n])) for n in chosen]), width)
+        moved = np.empty((len(chosen), means.size))
+        for row, n in zip(moved, chosen, strict=True):
+            row[:] = found._moved(_sounds(recordings[n]))
+        center, directions = _principal(moved, width)
         return replace(found, center=center.astype(np.float32), directions=directions.astype(np.float32))
 
     def __call__(self, frames: ArrayLike) -> NDArray[np.float32]:
@@ -126,18 +142,19 @@ class Mixture:
 
     def _moved(self, x: Floats) -> Floats:
         """`[k d]` s, of `[t, d]`."""
-        precisions = self.deviations.astype(np.float64) ** -2
-        level = np.log(self.weights) - np.log(self.deviations).sum(1) - (self.means**2 * precisions).sum(1) / 2
-        n, sums = np.zeros((len(self.weights), 1)), np.zeros(self.means.shape)
+        weights, means, deviations = (each.astype(np.float64) for each in (self.weights, self.means, self.deviations))
+        precisions = deviations**-2
+        level = np.log(weights) - np.log(deviations).sum(1) - (means**2 * precisions).sum(1) / 2
+        n, sums = np.zeros((len(weights), 1)), np.zeros(means.shape)
         for begin in range(0, len(x), _TOGETHER):
             some = x[begin : begin + _TOGETHER]
-            score = level - some**2 @ precisions.T / 2 + some @ (self.means * precisions).T
+            score = level - some**2 @ precisions.T / 2 + some @ (means * precisions).T
             p = np.exp(score - score.max(1, keepdims=True))
             p /= p.sum(1, keepdims=True)
             n += p.sum(0)[:, None]
             sums += p.T @ some
-        s = (sums - n * self.means) / self.deviations / (n + self.relevance)
-        moved: Floats = (np.sqrt(self.weights)[:, None] * s).ravel()
+        s = (sums - n * means) / deviations / (n + self.relevance)
+        moved: Floats = (np.sqrt(weights)[:, None] * s).ravel()
         return moved
 
     def write(self, path: Path) -> None:
@@ -173,13 +190,21 @@ class Mixture:
 
 
 def _principal(rows: Floats, width: int) -> tuple[Floats, Floats]:
-    """`[d]` the mean of rows `[n, d]`, and `[d, width]` the directions in which they vary most, at most n - 1 of them."""
+    """`[d]` the mean of rows `[n, d]`, and `[d, width]` the directions in which they vary most, fewer where there are no more.
+
+    The rows are changed in place: they become their distances from the mean.
+
+    Raises:
+        InputError: rows that are all the same.
+    """
     center = rows.mean(0)
-    x = rows - center
+    rows -= center
     # Of few long rows, from their products with one another; the largest values come last.
-    values, sides = np.linalg.eigh(x @ x.T)
-    most = slice(-1, -1 - min(width, len(rows) - 1), -1)
-    return center, x.T @ (sides[:, most] / np.sqrt(np.maximum(values[most], 1e-12)))
+    values, sides = np.linalg.eigh(rows @ rows.T)
+    most = [n for n in range(len(rows))[::-1] if values[n] > 1e-9 * values[-1]][:width]
+    if not most:
+        raise InputError(f"{len(rows)} recordings do not differ, expected some that do")
+    return center, rows.T @ (sides[:, most] / np.sqrt(values[most]))
 
 
 _ARRAYS = ("weights", "means", "deviations", "center", "directions")

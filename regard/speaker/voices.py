@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.examples import Dataset, Example, Part
+from regard.data.examples import Dataset, Example, Listed, Part
 from regard.data.features import FRAMES_PER_SECOND
 from regard.data.files import sha256, write_atomically
 from regard.data.sound import sound_files
@@ -39,7 +39,7 @@ _SHORTEST, _LONGEST = 20, 60 * FRAMES_PER_SECOND
 # Of each training sound, what shows how recordings of one voice differ.
 _SECONDS = (1, 3)
 # Recordings that normalize scores, at most.
-_COHORT = 2_000
+_COHORT = 1_000
 # Sound files whose features are in memory at a time.
 _TOGETHER = 64
 
@@ -50,7 +50,7 @@ class Voices:
 
     Args:
         run: the run. task: its task. identity: a checksum of its weights, and of the mixture's where there is one.
-        mixture: whose vector of a sound stands beside the network's, each of length 1.
+        mixture: whose vector of a sound stands beside the network's, each brought to length 1.
     """
 
     run: Run
@@ -68,15 +68,22 @@ class Voices:
         opened = Run.open(folder)
         if not isinstance(opened.task, SetLabelTask):
             raise InputError(f"{folder} has the task {type(opened.experiment.task).__name__}, expected PerSetLabel")
-        path, identity = opened.folder / MIXTURE, sha256(opened.folder / WEIGHTS)
+        path, alone = opened.folder / MIXTURE, cls(opened, opened.task, sha256(opened.folder / WEIGHTS))
         if not path.exists():
-            return cls(opened, opened.task, identity)
+            return alone
         mixture = Mixture.read(path)
         if mixture.bands != opened.encoding.width:
             raise InputError(
                 f"{path} is of {mixture.bands} bands, expected the {opened.encoding.width} that the run's vectors have"
             )
-        return cls(opened, opened.task, hashlib.sha256(f"{identity} {sha256(path)}".encode()).hexdigest(), mixture)
+        return alone.beside(mixture)
+
+    def beside(self, mixture: Mixture | None) -> Voices:
+        """The same network with this mixture beside it, or with none; nothing is written."""
+        identity = sha256(self.run.folder / WEIGHTS)
+        if mixture is not None:
+            identity = hashlib.sha256(f"{identity} {mixture.identity}".encode()).hexdigest()
+        return replace(self, identity=identity, mixture=mixture)
 
     @property
     def width(self) -> int:
@@ -140,28 +147,11 @@ class Voices:
         """A mixture learned from the training part, each sound of it whole, and one and three seconds of it.
 
         Raises:
-            InputError: data that are no frames of numbers, or too few of them.
+            InputError: data that cannot be cut to seconds, or too little of them.
         """
         encoding = self.run.encoding
-        if not encoding.width:
-            raise InputError(f"{self.run.folder} was trained on no frames of numbers, expected some for a mixture")
         parts = [_cut(self.run.experiment.data, seconds).part("train", encoding) for seconds in (0, *_SECONDS)]
         return Mixture.of(_Recordings(parts), components, seed=self.run.experiment.training.seed)
-
-    def with_mixture(self, components: int) -> Voices:
-        """The same with a mixture that is learned now and written into the run folder, or with none for 0 components.
-
-        What was calibrated or enrolled before belongs to other vectors, and is refused.
-
-        Raises:
-            InputError: as `learned_mixture` does, or a folder that cannot be written to.
-        """
-        path = self.run.folder / MIXTURE
-        if components:
-            self.learned_mixture(components).write(path)
-        else:
-            path.unlink(missing_ok=True)
-        return Voices.open(self.run.folder)
 
     def sounds(self, sources: Sequence[str]) -> tuple[list[str], Floats]:
         """The names and vectors of sound files, and of all sounds below folders.
@@ -242,21 +232,20 @@ class Voices:
             within: whether directions in which its recordings of one voice differ count less: each is taken whole, and
                 one and three seconds of it.
         """
-        wanted = {*(0, *_SECONDS) * within, *(1,) * bool(nearest)}
-        cut = {seconds: self.part("train", seconds) for seconds in sorted(wanted)}
         found = Cohort()
         if nearest:
+            data = _cut(self.run.experiment.data, _SECONDS[0]).part("train", self.run.encoding)
             draw = np.random.default_rng(self.run.experiment.training.seed)
-            vectors = cut[1][1]
-            found = Cohort(vectors[draw.permutation(len(vectors))[:_COHORT]], nearest)
+            some = Listed([data[int(n)] for n in draw.permutation(len(data))[:_COHORT]])
+            found = Cohort(self.embed(some), nearest)
         if within:
-            speakers = [each for names, _ in cut.values() for each in names]
-            vectors = np.concatenate([vectors for _, vectors in cut.values()])
-            found = replace(found, within=Within.of(speakers, vectors))
+            cut = [self.part("train", seconds) for seconds in (0, *_SECONDS)]
+            speakers = [each for names, _ in cut for each in names]
+            found = replace(found, within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut])))
         return found
 
     def calibrate(self, trials: Trials, false_acceptance: float, cohort: Cohort, source: str) -> Calibration:
-        """What scores mean, learned from trials, and written into the run folder for its owner alone.
+        """What scores mean, learned from trials, and written into the run folder for its owner alone, behind the mixture.
 
         The speakers of the validation part are those of the training part, whom the model knows well: among strangers a
         threshold lets through more than it says.
@@ -275,8 +264,20 @@ class Voices:
                 "`regard speaker calibrate` takes another --part, or --trials of other recordings"
             )
         found = Calibration.of(trials, false_acceptance, cohort, source)
+        self._keep_mixture()
         write_atomically(self.run.folder / CALIBRATION, found.to_json(self.identity).encode(), 0o600)
         return found
+
+    def _keep_mixture(self) -> None:
+        """The run folder's mixture becomes this one, or none."""
+        path = self.run.folder / MIXTURE
+        if self.mixture is not None:
+            self.mixture.write(path)
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{path} cannot be removed: {error.strerror}") from None
 
     def written_calibration(self) -> Calibration | None:
         """What `calibrate` wrote; None where nothing is written.
@@ -356,6 +357,10 @@ def _cut(reader: Any, seconds: float) -> Any:
     plain = {name: getattr(usual, name) for name in _VARIED if hasattr(reader, name)}
     if not seconds:
         return replace(reader, **plain)
+    if "train_crop" not in plain:
+        raise InputError(
+            f"the data are of the type {type(reader).__name__}, expected sounds, which can be cut to seconds"
+        )
     if not seconds * FRAMES_PER_SECOND >= _SHORTEST:
         raise InputError(f"--seconds is {seconds}, expected 0 or at least {_SHORTEST / FRAMES_PER_SECOND}")
     return replace(reader, **plain | {"train_crop": seconds, "crop": seconds})

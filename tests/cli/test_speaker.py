@@ -127,7 +127,9 @@ def test_normalized_scores_are_used_everywhere(trained, capsys):
     assert "scores normalized by 3 of" in said
     file = trained / "run" / "calibration.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600, "voices of the training part are biometric data"
-    assert "Ada" not in file.read_text()
+    kept = json.loads(file.read_text())
+    del kept["cohort"]["vectors"]  # letters of all kinds
+    assert "Ada" not in json.dumps(kept)
     normalized = scores(capsys, trained, "Cy")
     assert max(normalized["nearest"], key=normalized["nearest"].get) == "Cy"
     assert normalized["score"] != cosine["score"]
@@ -148,16 +150,19 @@ def test_normalized_scores_are_used_everywhere(trained, capsys):
     file.unlink()
 
 
-def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp_path, capsys):
+def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp_path, capsys, monkeypatch):
     from regard.speaker.mixture import Mixture
     from regard.speaker.vectors import unit
-    from regard.speaker.voices import MIXTURE, Voices
+    from regard.speaker.voices import CALIBRATION, MIXTURE, Voices
 
-    folder, store = trained / "run", ["--store", str(tmp_path / "voices.db")]
+    monkeypatch.setattr("regard.speaker.voices._SECONDS", (0.25, 0.3))  # All sounds are of 0.4 s.
+    folder, store = tmp_path / "run", ["--store", str(tmp_path / "voices.db")]
+    shutil.copytree(trained / "run", folder, ignore=shutil.ignore_patterns("*.db*", CALIBRATION))
     run, sound = ["--run", str(folder)], str(trained / "new" / "Ada" / "0.wav")
     capsys.readouterr()
     done(capsys, "speaker", "enroll", "Ada", sound, *run, *store)
     before = Voices.open(folder)
+    done(capsys, "speaker", "calibrate", "--norm", "3", *run)
     said = done(capsys, "speaker", "calibrate", "--mixture", "5", *run)
     assert f"{folder}, a mixture of 5 Gaussians beside it, validation part: " in said
     assert stat.S_IMODE((folder / MIXTURE).stat().st_mode) == 0o600
@@ -168,11 +173,12 @@ def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp
     np.testing.assert_allclose(joined[: before.width], unit(network), atol=1e-6)
     frames = before.sound_reader.inputs([sound], before.run.encoding)[0].values
     np.testing.assert_allclose(joined[before.width :], unit(after.mixture(frames)), atol=1e-5)
-
-    parts = [replace(before.sound_reader, train_crop=cut) for cut in (0, 1, 3)]
+    parts = [replace(before.sound_reader, train_crop=cut) for cut in (0, 0.25, 0.3)]
     heard = [each.values for reader in parts for each in reader.part("train", before.run.encoding)]
-    assert len(heard) == 3 * len(before.sound_reader.part("train", before.run.encoding))
-    np.testing.assert_array_equal(Mixture.of(heard, 5).directions, after.mixture.directions)
+    assert sorted({len(each) for each in heard}) == [25, 30, 40]
+    np.testing.assert_allclose(Mixture.of(heard, 5).means, after.mixture.means, rtol=1e-5)
+    cohort = after.cohort(3, within=False)
+    assert len(cohort.vectors) == len(heard) / 3
 
     assert "holds voices of another model" in refused(capsys, "speaker", "list", *run, *store)
     mine = ["--store", str(tmp_path / "others.db")]
@@ -182,21 +188,39 @@ def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp
     assert max(found["nearest"], key=found["nearest"].get) == "Cy"
     assert "a mixture of 5 Gaussians" in done(capsys, "speaker", "evaluate", *run)
 
+    kept = [(folder / name).read_bytes() for name in (MIXTURE, CALIBRATION)]
     for options, sentence in (
         (["-1"], "--mixture is -1, expected 0 or a number of Gaussians"),
-        (["1000000"], "expected two recordings, a Gaussian, and ten frames for each"),
+        (["2000"], "expected two recordings, 1 to 1,024 Gaussians, and ten frames for each"),
+        (["6", "--norm", "1"], "of which 1 would count, expected at least 2"),
+        (["0", "--false_acceptance", "2"], "expected a part between 0 and 1"),
+        (["0", "--trials", "nowhere.txt"], "nowhere.txt"),
     ):
         assert sentence in refused(capsys, "speaker", "calibrate", "--mixture", *options, *run)
-    assert Voices.open(folder).identity == after.identity, "what is refused changes nothing"
-    whole = (folder / MIXTURE).read_bytes()
-    (folder / MIXTURE).write_bytes(whole[:-4])
+        assert [(folder / name).read_bytes() for name in (MIXTURE, CALIBRATION)] == kept, (
+            "what is refused changes nothing"
+        )
+    (folder / MIXTURE).write_bytes(kept[0][:-4])
     assert "is no whole mixture" in refused(capsys, "speaker", "identify", sound, *run, *mine)
+    before.learned_mixture(4).write(folder / MIXTURE)
+    sentence = "belongs to other weights, or to another mixture, expected `regard speaker calibrate` to be run again"
+    assert sentence in refused(capsys, "speaker", "evaluate", *run)
 
-    (folder / MIXTURE).write_bytes(whole)
     assert "Gaussians" not in done(capsys, "speaker", "calibrate", "--mixture", "0", *run)
     assert not (folder / MIXTURE).exists()
     assert Voices.open(folder).identity == before.identity
     assert "Ada" in done(capsys, "speaker", "list", *run, *store)
+
+
+def test_data_that_cannot_be_cut_to_seconds_are_refused(tmp_path, capsys):
+    from regard.cli import main
+
+    options = ["--training.epochs", "1", "--model.width", "8", "--model.layers", "1", "--training.progress", "false"]
+    assert main(["train", "digits", "--folder", str(tmp_path / "run"), *options]) == 0
+    capsys.readouterr()
+    for more in (["--norm", "3"], ["--mixture", "4"]):
+        said = refused(capsys, "speaker", "calibrate", *more, "--run", str(tmp_path / "run"))
+        assert "the data are of the type Digits, expected sounds, which can be cut to seconds" in said
 
 
 def test_trial_lists_from_a_folder_to_error_rates(trained, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The mixture of Gaussians means what its docstring says, learns without labels, and its file is whole or refused."""
 
 import stat
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -74,11 +75,15 @@ def test_long_recordings_are_heard_in_pieces(learned, monkeypatch):
 
 def test_directions_are_those_of_the_most_variance():
     rows = np.random.default_rng(0).normal(size=(12, 40)) * np.linspace(0.1, 2, 40)
-    center, directions = _principal(rows, 5)
+    center, directions = _principal(rows.copy(), 5)
     np.testing.assert_allclose(directions.T @ directions, np.eye(5), atol=1e-9)
     expected = np.linalg.svd(rows - rows.mean(0))[1][:5]
     np.testing.assert_allclose(np.linalg.norm((rows - center) @ directions, axis=0), expected)
-    assert _principal(rows, 50)[1].shape == (40, 11)
+    assert _principal(rows.copy(), 50)[1].shape == (40, 11)
+    flat = rows[:, :3] @ np.random.default_rng(1).normal(size=(3, 40))
+    assert _principal(flat, 50)[1].shape == (40, 3), "there are no more directions than rows differ in"
+    with pytest.raises(InputError, match="12 recordings do not differ"):
+        _principal(np.ones((12, 40)), 5)
 
 
 def test_the_seed_decides_all(learned):
@@ -105,6 +110,19 @@ def test_a_file_of_it_is_whole_or_refused(learned, tmp_path):
         path.write_bytes(broken)
         with pytest.raises(InputError, match=r"mixture.safetensors is no whole mixture, expected what `regard speaker"):
             Mixture.read(path)
+    for name, value in (("deviations", 0), ("weights", -1), ("means", np.nan)):
+        altered = {name: np.full_like(getattr(learned, name), value)}
+        with pytest.raises(InputError, match="the mixture's"):
+            replace(learned, **altered)
+    for altered in ({"relevance": -1.0}, {"relevance": float("nan")}, {"directions": learned.center}, {"bands": 5}):
+        with pytest.raises(InputError, match="the mixture's"):
+            replace(learned, **altered)
+
+
+def test_two_mixtures_have_two_identities(learned):
+    assert replace(learned).identity == learned.identity
+    assert replace(learned, relevance=3.0).identity != learned.identity
+    assert replace(learned, center=learned.center + 1).identity != learned.identity
 
 
 @pytest.mark.parametrize(
