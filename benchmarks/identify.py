@@ -2,10 +2,11 @@
 
     python -m benchmarks.identify
 
-A run folder of the recipe `speaker-boss` with untrained weights, on which no time depends, and stores of drawn vectors, one
-recording a person. One utterance of speechocean762 is identified (needs REGARD_DATA): by the command in a new process, and by its
-parts in this one. Each time is the median of seven, and is that which the processor worked, in one thread, so that a busy machine
-disturbs it little. Writes `results/identify.json`.
+Run folders of the recipe `speaker-boss`, and of `speaker` with a mixture of Gaussians beside it and all scores normalized, with
+untrained weights, on which no time depends, and stores of drawn vectors, one recording a person. One utterance of
+speechocean762 is identified (needs REGARD_DATA): by the command in a new process, and by its parts in this one. Each time is the
+median of seven, and is that which the processor worked, in one thread, so that a busy machine disturbs it little. Writes
+`results/identify.json`.
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ from benchmarks.machine import machine, write
 from regard.data.examples import Encoding
 from regard.data.registry import locate
 from regard.data.sound import RATE, read_header
-from regard.recipes.speaker import speaker_boss
+from regard.recipes.speaker import speaker, speaker_boss
 from regard.speaker.calibration import Calibration, Cohort
+from regard.speaker.mixture import Mixture
 from regard.speaker.rates import Trials
 from regard.speaker.store import Store
-from regard.speaker.voices import CALIBRATION, Voices
+from regard.speaker.voices import CALIBRATION, MIXTURE, Voices
+from regard.speaker.within import Within
 from regard.train import Experiment, to_yaml
 from regard.train.folder import CONFIG, save, save_weights
 
-__all__ = ["enrolled", "main", "measure", "untrained"]
+__all__ = ["enrolled", "main", "measure", "mixed", "untrained"]
 
 _REPEATS = 7
 _ENROLLED = (10, 10_000)
-_VOICES, _NEAREST = 80, 20
+_VOICES = 80
+_COMPONENTS, _RECORDINGS, _NEAREST = 128, 1000, 100
 
 
 def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> Voices:
@@ -56,6 +60,16 @@ def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> 
     return Voices.open(folder)
 
 
+def mixed(voices: Voices) -> Voices:
+    """The same with a mixture beside it, of numbers that are drawn."""
+    generator, k, d = np.random.default_rng(0), _COMPONENTS, 48
+    shapes = {"weights": (k,), "means": (k, d), "deviations": (k, d), "center": (k * d,), "directions": (k * d, 200)}
+    drawn: dict[str, Any] = {name: generator.random(shape).astype(np.float32) for name, shape in shapes.items()}
+    mixture = Mixture(**drawn, bands=voices.run.encoding.width)
+    mixture.write(voices.run.folder / MIXTURE)
+    return voices.beside(mixture)
+
+
 def enrolled(voices: Voices, path: Path, count: int) -> Store:
     """A store of so many people, each with a drawn vector; all in one transaction, as `enroll` takes one a person."""
     store = Store(path, voices.identity, voices.width)
@@ -67,10 +81,12 @@ def enrolled(voices: Voices, path: Path, count: int) -> Store:
 
 
 def calibrated(voices: Voices, nearest: int) -> Calibration:
-    """Some threshold, with a cohort of drawn voices or with cosines."""
-    generator = np.random.default_rng(nearest)
-    cohort = Cohort(generator.normal(size=(_VOICES, voices.width)).astype(np.float32), nearest) if nearest else Cohort()
+    """Some threshold, with a cohort of drawn recordings and a covariance, or with cosines."""
+    generator, cohort = np.random.default_rng(nearest), Cohort()
     speakers = [f"{n // 4}" for n in range(40)]
+    if nearest:
+        within = Within.of(speakers, generator.normal(size=(40, voices.width)))
+        cohort = Cohort(generator.normal(size=(_RECORDINGS, voices.width)).astype(np.float32), nearest, within)
     trials = Trials.of_pairs(generator.normal(size=(40, voices.width)), speakers, cohort.scores)
     found = Calibration.of(trials, 0.01, cohort, "drawn vectors")
     save(voices.run.folder / CALIBRATION, found.to_json(voices.identity))
@@ -113,8 +129,10 @@ def measure(voices: Voices, store: Store, sound: Path, nearest: int, repeats: in
     }
     whole = median(lambda: subprocess.run(command, check=True, capture_output=True), repeats)
     return {
+        "model": f"{voices.run.experiment.recipe}{', a mixture beside it' * (voices.mixture is not None)}",
+        "width": voices.width,
         "enrolled": len(known),
-        "scores": "normalized by 80 voices" if nearest else "cosines",
+        "scores": calibration.cohort.name,
         "whole command, s": round(whole, 2),
         "ms": {name: round(1000 * seconds, 2) for name, seconds in milliseconds.items()},
     }
@@ -126,10 +144,13 @@ def main() -> None:
     (sound, *_) = sorted((locate("speechocean762-adults") / "audio").glob("*/*.opus"))
     header = read_header(sound)
     with tempfile.TemporaryDirectory() as folder:
-        voices = untrained(speaker_boss(), Path(folder) / "run")
-        stores = [enrolled(voices, Path(folder) / f"{count}.db", count) for count in _ENROLLED]
-        rows = [measure(voices, store, sound, nearest) for store in stores for nearest in (0, _NEAREST)]
-        data = f"an utterance of {header.samples / header.rate:.1f} s, vectors of width {voices.width}, median of 7; "
+        boss = untrained(speaker_boss(), Path(folder) / "boss")
+        best = mixed(untrained(speaker(), Path(folder) / "speaker"))
+        rows = []
+        for voices, nearest in ((boss, 0), (best, _NEAREST)):
+            stores = [enrolled(voices, voices.run.folder / f"{count}.db", count) for count in _ENROLLED]
+            rows += [measure(voices, store, sound, nearest) for store in stores]
+        data = f"an utterance of {header.samples / header.rate:.1f} s, median of 7; "
         data += "times that the processor worked, whatever else ran"
     assert header.rate == RATE, "the sound is not resampled"
     write("identify", {"case": "identify", "data": data, "rows": rows, "machine": machine()})

@@ -15,13 +15,20 @@ def test_a_store_of_drawn_voices_is_one_that_the_commands_read(tmp_path):
     store = identify.enrolled(voices, tmp_path / "voices.db", 12)
     known, means = store.voices()
     assert known == [f"person {n:05}" for n in range(12)]
-    for nearest in (0, 4):
+    for nearest in (0, 30):
         scores = identify.calibrated(voices, nearest).cohort.scores(means, means)
         assert scores.argmax(1).tolist() == list(range(12))
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
     row = identify.measure(voices, store, tmp_path / "a.wav", 0, repeats=1)
     assert row["enrolled"] == 12
+    assert row["scores"] == "cosines"
     assert row["whole command, s"] > sum(row["ms"].values()) / 1000
+    joined = identify.mixed(voices)
+    assert joined.identity == identify.Voices.open(tmp_path / "run").identity != voices.identity
+    store = identify.enrolled(joined, tmp_path / "others.db", 5)
+    row = identify.measure(joined, store, tmp_path / "a.wav", 20, repeats=1)
+    assert row["width"] == voices.width + 200
+    assert row["scores"] == "scores normalized by 20 of 1,000 recordings, within-class covariance normalized"
 
 
 @pytest.mark.parametrize("model", [Conformer(), Encoder()])
