@@ -3,6 +3,7 @@
     python -m benchmarks.speaker choose RUNG NAME [STEPS]     2,000 steps on 64 voices, measured on 16 others: see `CHOICES`
     python -m benchmarks.speaker train VARIANT SEED   a rung, an ablation or the best model: see `VARIANTS`
     python -m benchmarks.speaker report               opens the test part and the strangers, and writes the results
+    python -m benchmarks.speaker draw                 writes what the pictures show, which is a part of it
 
 Runs lie in `runs/bench/speaker`, and a run that is there already is not trained again. `report` takes those that are there, and
 writes `results/speaker.json` (the table), `speaker-choices.json` (what was tried), `pictures/speaker.json` (what figures show).
@@ -44,6 +45,7 @@ DEVELOPMENT = (
     *("2112", "2251", "2402", "9611", "9614", "9615", "9616", "9643"),
     *("0461", "0560", "0765", "1027", "1156", "1293", "1336", "2621"),
 )
+COMPONENTS, NEAREST = 128, 100
 SECONDS = {"1 s": 1.0, "3 s": 3.0, "whole": 0.0}
 
 
@@ -231,6 +233,21 @@ def folders(variant: str) -> list[Path]:
     return sorted((each.parent for each in found), key=lambda each: int(each.name))
 
 
+def calibrated(voices: Voices) -> tuple[Voices, Cohort]:
+    """With all that `regard speaker calibrate` can do: a mixture beside the network, and both ways to normalize."""
+    joined = voices.beside(voices.learned_mixture(COMPONENTS))
+    return joined, joined.cohort(NEAREST, within=True)
+
+
+def draw() -> None:
+    """What the pictures show."""
+    named = {name: folders(name)[0] for name in VARIANTS if folders(name)}
+    more = {}
+    if "recipe speaker" in named:
+        more["recipe speaker, all of calibrate"] = calibrated(Voices.open(named["recipe speaker"]))
+    write("pictures/speaker", pictures(named, SECONDS, more), show=False)
+
+
 def row(variant: str) -> dict[str, Any]:
     """What the seeds of a variant reach on the test part and with the strangers."""
     runs = [Voices.open(each) for each in folders(variant)]
@@ -295,13 +312,12 @@ def report() -> None:
             "machine": machine(),
         },
     )
-    named = {name: folders(name)[0] for name in VARIANTS if folders(name)}
-    write("pictures/speaker", pictures(named, SECONDS), show=False)
+    draw()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("choose", "train", "report"))
+    parser.add_argument("what", choices=("choose", "train", "report", "draw"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     if options.what == "choose":
@@ -309,6 +325,8 @@ def main() -> None:
         print(choose(rung, name, *map(int, steps)))
     elif options.what == "train":
         print(train(options.names[0], int(options.names[1])))
+    elif options.what == "draw":
+        draw()
     else:
         report()
 

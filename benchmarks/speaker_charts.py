@@ -23,6 +23,7 @@ HUES = {
     "strong, AM-softmax": "#5fa8a8",
     "boss": "#2f6db5",
     "Conformer, statistics": "#8a5fa8",
+    "recipe speaker, all of calibrate": "#d1495b",
 }
 _TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 

@@ -17,6 +17,7 @@ from regard.data.sound import read_sound
 from regard.data.speech import STRANGERS, Sounds
 from regard.data.voice import VoiceActivity
 from regard.layers.attention import Attend
+from regard.speaker.calibration import Cohort
 from regard.speaker.rates import Trials, rates
 from regard.speaker.voices import Voices
 from regard.train.scoring import run as outputs
@@ -27,15 +28,19 @@ _POINTS, _BINS = 80, 50
 _VOICE = VoiceActivity(detect=True)
 
 
-def pictures(runs: Mapping[str, Path], seconds: Mapping[str, float]) -> dict[str, Any]:
+def pictures(
+    runs: Mapping[str, Path], seconds: Mapping[str, float], calibrated: Mapping[str, tuple[Voices, Cohort]]
+) -> dict[str, Any]:
     """Of one run of each variant: `det`, `margins` and, where the pooling has weights, `pooling`.
 
     Args:
         runs: variant -> folder. seconds: how much of each utterance is kept, by name; 0 keeps all.
+        calibrated: more curves for `det`, of scores that are no plain cosines.
     """
     voices = {name: Voices.open(folder) for name, folder in runs.items()}
+    scored = {name: (each, Cohort()) for name, each in voices.items()} | dict(calibrated)
     return {
-        "det": {name: {kept: trade_off(each, s) for kept, s in seconds.items()} for name, each in voices.items()},
+        "det": {name: {kept: trade_off(*each, s) for kept, s in seconds.items()} for name, each in scored.items()},
         "margins": {name: margins(each) for name, each in voices.items() if each.task.config.hidden},
         "pooling": {
             name: where_it_looks(each) for name, each in voices.items() if each.task.config.pool == "attention"
@@ -43,11 +48,11 @@ def pictures(runs: Mapping[str, Path], seconds: Mapping[str, float]) -> dict[str
     }
 
 
-def trade_off(voices: Voices, seconds: float) -> dict[str, list[float]]:
+def trade_off(voices: Voices, cohort: Cohort, seconds: float) -> dict[str, list[float]]:
     """Points of the curve of misses against false acceptances of strangers, evenly spaced along it."""
     run = voices.run
     data, speakers = replace(run.experiment.data, unseen=STRANGERS, crop=seconds).strangers(run.encoding)
-    trials = Trials.of_pairs(voices.embed(data), speakers)
+    trials = Trials.of_pairs(voices.embed(data), speakers, cohort.scores)
     found = rates(trials.scores, trials.targets)
     # Along the curve on which both rates count by their logarithm, as they are drawn.
     way = np.log(found.miss + 1e-3) - np.log(found.false_acceptance + 1e-3)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine, write
-from benchmarks.speaker import DEVELOPMENT, FOLDER, SECONDS, VARIANTS, embedded, folders, percent
+from benchmarks.speaker import COMPONENTS, DEVELOPMENT, FOLDER, NEAREST, SECONDS, VARIANTS, embedded, folders, percent
 from regard.data.examples import Array, Dataset
 from regard.data.speech import STRANGERS
 from regard.recipes.speaker import speaker_simple
@@ -33,7 +33,6 @@ from regard.speaker.within import Within
 
 __all__ = ["moments", "untrained"]
 
-COMPONENTS, NEAREST = 128, 100
 Scored = dict[str, tuple[Array, list[str]]]
 
 
