@@ -91,6 +91,8 @@ _FROM_REVIEWS = {
     "width": 200,
     "mixer": "convolution",
     "embedding_deviation": 0.2,
+    "word_dropout": 0.1,
+    "input_dropout": 0.3,
     "data.prefix": 0,
     "data.minimum_count": 1,
     "task.pool": "max",
