@@ -31,14 +31,13 @@ def adaptive_norm(scores: ArrayLike, ours: ArrayLike, theirs: ArrayLike, nearest
         ours, theirs: `[n, c]` and `[m, c]`, the scores of each side against a cohort of c recordings.
         nearest: how many of the highest cohort scores count; all where there are fewer.
     """
-    s = np.asarray(scores, np.float64)
-    return _normalized(s, _highest(ours, nearest), _highest(theirs, nearest))
+    (mu, sigma), (nu, tau) = (_highest(each, nearest) for each in (ours, theirs))
+    return _normalized(np.asarray(scores, np.float64), mu[:, None], sigma[:, None], nu, tau)
 
 
-def _normalized(s: Floats, ours: tuple[Floats, Floats], theirs: tuple[Floats, Floats]) -> Floats:
-    """Scores `[n, m]` by the mean and the deviation of each side."""
-    (mu, sigma), (nu, tau) = ours, theirs
-    found: Floats = ((s - mu[:, None]) / sigma[:, None] + (s - nu) / tau) / 2
+def _normalized(s: Floats, mu: Floats, sigma: Floats, nu: Floats, tau: Floats) -> Floats:
+    """Scores by the mean and the deviation of each side, all of shapes that fit together."""
+    found: Floats = ((s - mu) / sigma + (s - nu) / tau) / 2
     return found
 
 
@@ -90,7 +89,8 @@ class Cohort:
         s: Floats = x @ y.T
         if not self.nearest:
             return s
-        return _normalized(s, self._spread(x), self._spread(y))
+        (mu, sigma), (nu, tau) = self._spread(x), self._spread(y)
+        return _normalized(s, mu[:, None], sigma[:, None], nu, tau)
 
     def _spread(self, seen: Floats) -> tuple[Floats, Floats]:
         """`[n]` the mean and the deviation of the scores of vectors `[n, d]`, as they are seen, against the nearest."""
@@ -108,8 +108,7 @@ class Cohort:
         if not self.nearest:
             return found
         mean, deviation = self._spread(x)
-        normalized: Floats = (found - mean[first]) / deviation[first] + (found - mean[second]) / deviation[second]
-        return normalized / 2
+        return _normalized(found, mean[first], deviation[first], mean[second], deviation[second])
 
 
 @dataclass(frozen=True, eq=False)
