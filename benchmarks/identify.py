@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import machine, write
+from benchmarks.speaker import COMPONENTS, NEAREST
 from regard.data.examples import Encoding
 from regard.data.registry import locate
 from regard.data.sound import RATE, read_header
@@ -45,8 +47,7 @@ __all__ = ["enrolled", "main", "measure", "mixed", "untrained"]
 
 _REPEATS = 7
 _ENROLLED = (10, 10_000)
-_VOICES = 80
-_COMPONENTS, _RECORDINGS, _NEAREST = 128, 1000, 100
+_VOICES, _RECORDINGS = 80, 1000
 
 
 def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> Voices:
@@ -62,12 +63,12 @@ def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> 
 
 def mixed(voices: Voices) -> Voices:
     """The same with a mixture beside it, of numbers that are drawn."""
-    generator, k, d = np.random.default_rng(0), _COMPONENTS, 48
+    generator, k, d = np.random.default_rng(0), COMPONENTS, 48
     shapes = {"weights": (k,), "means": (k, d), "deviations": (k, d), "center": (k * d,), "directions": (k * d, 200)}
     drawn: dict[str, Any] = {name: generator.random(shape).astype(np.float32) for name, shape in shapes.items()}
     mixture = Mixture(**drawn, bands=voices.run.encoding.width)
     mixture.write(voices.run.folder / MIXTURE)
-    return voices.beside(mixture)
+    return replace(voices, mixture=mixture)
 
 
 def enrolled(voices: Voices, path: Path, count: int) -> Store:
@@ -147,7 +148,7 @@ def main() -> None:
         boss = untrained(speaker_boss(), Path(folder) / "boss")
         best = mixed(untrained(speaker(), Path(folder) / "speaker"))
         rows = []
-        for voices, nearest in ((boss, 0), (best, _NEAREST)):
+        for voices, nearest in ((boss, 0), (best, NEAREST)):
             stores = [enrolled(voices, voices.run.folder / f"{count}.db", count) for count in _ENROLLED]
             rows += [measure(voices, store, sound, nearest) for store in stores]
         data = f"an utterance of {header.samples / header.rate:.1f} s, median of 7; "

@@ -235,7 +235,7 @@ def folders(variant: str) -> list[Path]:
 
 def calibrated(voices: Voices) -> tuple[Voices, Cohort]:
     """With all that `regard speaker calibrate` can do: a mixture beside the network, and both ways to normalize."""
-    joined = voices.beside(voices.learned_mixture(COMPONENTS))
+    joined = replace(voices, mixture=voices.learned_mixture(COMPONENTS))
     return joined, joined.cohort(NEAREST, within=True)
 
 

@@ -56,9 +56,12 @@ def _rates(sounds: Scored, cohort: Cohort) -> dict[str, float]:
     return {kept: percent(Trials.of_pairs(x, speakers, cohort.scores)) for kept, (x, speakers) in sounds.items()}
 
 
-def _ways(voices: Voices, labels: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """The rates of each way to score the pairs of these voices."""
-    sounds: Scored = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
+def _sounds(voices: Voices, labels: tuple[str, ...]) -> Scored:
+    return {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
+
+
+def _ways(voices: Voices, sounds: Scored) -> dict[str, dict[str, float]]:
+    """The rates of each way to score the pairs of these sounds."""
     both = voices.cohort(NEAREST, within=True)
     ways = {
         "cosines": Cohort(),
@@ -69,11 +72,9 @@ def _ways(voices: Voices, labels: tuple[str, ...]) -> dict[str, dict[str, float]
     return {name: _rates(sounds, way) for name, way in ways.items()}
 
 
-def _alone(voices: Voices, labels: tuple[str, ...]) -> dict[str, float]:
-    """The rates of the cosines of the mixture's vectors."""
-    network = voices.task.width
-    found = {kept: embedded(voices, labels, seconds) for kept, seconds in SECONDS.items()}
-    return _rates({kept: (x[:, network:], names) for kept, (x, names) in found.items()}, Cohort())
+def _alone(voices: Voices, sounds: Scored) -> dict[str, float]:
+    """The rates of the cosines of the mixture's vectors, which stand behind the network's."""
+    return _rates({kept: (x[:, voices.task.width :], names) for kept, (x, names) in sounds.items()}, Cohort())
 
 
 def _rows(model: str, found: Sequence[dict[str, dict[str, float]]]) -> list[dict[str, Any]]:
@@ -82,33 +83,37 @@ def _rows(model: str, found: Sequence[dict[str, dict[str, float]]]) -> list[dict
 
 def trained(variant: str, labels: tuple[str, ...] = STRANGERS) -> list[dict[str, Any]]:
     """One row for each way to score the pairs of these voices, over the runs of a variant."""
-    return _rows(variant, [_ways(Voices.open(folder), labels) for folder in folders(variant)])
+    runs = [Voices.open(folder) for folder in folders(variant)]
+    return _rows(variant, [_ways(each, _sounds(each, labels)) for each in runs])
 
 
 def mixed(variant: str, labels: tuple[str, ...] = STRANGERS) -> list[dict[str, Any]]:
     """The same with mixtures beside the networks, and their vectors alone."""
     runs = [Voices.open(folder) for folder in folders(variant)]
-    joined = [each.beside(each.learned_mixture(COMPONENTS)) for each in runs]
-    beside = _rows(f"{variant}, a mixture beside it", [_ways(each, labels) for each in joined])
-    alone = [_alone(each, labels) for each in joined]
+    joined = [replace(each, mixture=each.learned_mixture(COMPONENTS)) for each in runs]
+    sounds = [_sounds(each, labels) for each in joined]
+    beside = _rows(f"{variant}, a mixture beside it", [_ways(*each) for each in zip(joined, sounds, strict=True)])
+    alone = [_alone(*each) for each in zip(joined, sounds, strict=True)]
     return [*beside, _row(f"mixture of {COMPONENTS} Gaussians over frames", "cosines", alone)]
 
 
 def choose() -> None:
+    """The sizes of mixtures, on the 16 other voices."""
     voices, rows = Voices.open(FOLDER / "choices" / "speaker" / "as-chosen-2000"), []
     for components in (16, 32, 64, 128, 256):
         begin = time.process_time()
         mixture = voices.learned_mixture(components)
         spent = time.process_time() - begin
-        joined = voices.beside(mixture)
-        cosines = {"alone": _alone(joined, DEVELOPMENT)} | _ways(joined, DEVELOPMENT)
+        joined = replace(voices, mixture=mixture)
+        sounds = _sounds(joined, DEVELOPMENT)
+        errors = {
+            "alone": _alone(joined, sounds),
+            "beside the network": _rates(sounds, Cohort()),
+            "the same, both normalized": _rates(sounds, joined.cohort(NEAREST, within=True)),
+        }
         row: dict[str, Any] = {"Gaussians": components, "seconds of a core to learn": round(spent, 1)}
-        for way, title in {
-            "alone": "alone",
-            "cosines": "beside the network",
-            "both": "the same, both normalized",
-        }.items():
-            row[f"EER of 16 others, {title}, %"] = {kept: round(each, 2) for kept, each in cosines[way].items()}
+        for title, found in errors.items():
+            row[f"EER of 16 others, {title}, %"] = {kept: round(each, 2) for kept, each in found.items()}
         rows.append(row)
     data = "speechocean762 adults, 64 speakers; EER: 16 of the training part's, kept out"
     write("speaker-mixtures", {"case": "speaker-mixtures", "data": data, "rows": rows, "machine": machine()})

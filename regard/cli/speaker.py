@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -217,7 +218,7 @@ def _calibrate(voices: Voices, chosen: Any) -> int:
         if chosen.mixture < 0:
             raise InputError(f"--mixture is {chosen.mixture}, expected 0 or a number of Gaussians")
         # Kept with the calibration: what is refused until then changes nothing.
-        voices = voices.beside(voices.learned_mixture(chosen.mixture) if chosen.mixture else None)
+        voices = replace(voices, mixture=voices.learned_mixture(chosen.mixture) if chosen.mixture else None)
     cohort = voices.cohort(chosen.norm, chosen.within)
     trials, source = _trials(voices, chosen, "validation", cohort)
     found = voices.calibrate(trials, chosen.false_acceptance, cohort, source)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256 as digest
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import ConcatDataset
 
 from regard.data.examples import Dataset, Example, Listed, Part
 from regard.data.features import FRAMES_PER_SECOND
@@ -49,13 +51,12 @@ class Voices:
     """A run of a task that tells speakers apart; `Voices.open` reads it.
 
     Args:
-        run: the run. task: its task. identity: a checksum of its weights, and of the mixture's where there is one.
+        run: the run. task: its task.
         mixture: whose vector of a sound stands beside the network's, each brought to length 1.
     """
 
     run: Run
     task: SetLabelTask
-    identity: str
     mixture: Mixture | None = None
 
     @classmethod
@@ -68,22 +69,21 @@ class Voices:
         opened = Run.open(folder)
         if not isinstance(opened.task, SetLabelTask):
             raise InputError(f"{folder} has the task {type(opened.experiment.task).__name__}, expected PerSetLabel")
-        path, alone = opened.folder / MIXTURE, cls(opened, opened.task, sha256(opened.folder / WEIGHTS))
+        path = opened.folder / MIXTURE
         if not path.exists():
-            return alone
+            return cls(opened, opened.task)
         mixture = Mixture.read(path)
         if mixture.bands != opened.encoding.width:
             raise InputError(
                 f"{path} is of {mixture.bands} bands, expected the {opened.encoding.width} that the run's vectors have"
             )
-        return alone.beside(mixture)
+        return cls(opened, opened.task, mixture)
 
-    def beside(self, mixture: Mixture | None) -> Voices:
-        """The same network with this mixture beside it, or with none; nothing is written."""
-        identity = sha256(self.run.folder / WEIGHTS)
-        if mixture is not None:
-            identity = hashlib.sha256(f"{identity} {mixture.identity}".encode()).hexdigest()
-        return replace(self, identity=identity, mixture=mixture)
+    @cached_property
+    def identity(self) -> str:
+        """A checksum of the weights, and of the mixture where there is one: of whatever decides the vectors."""
+        weights = sha256(self.run.folder / WEIGHTS)
+        return weights if self.mixture is None else digest(f"{weights} {self.mixture.identity}".encode()).hexdigest()
 
     @property
     def width(self) -> int:
@@ -232,16 +232,17 @@ class Voices:
             within: whether directions in which its recordings of one voice differ count less: each is taken whole, and
                 one and three seconds of it.
         """
-        found = Cohort()
-        if nearest:
-            data = _cut(self.run.experiment.data, _SECONDS[0]).part("train", self.run.encoding)
-            draw = np.random.default_rng(self.run.experiment.training.seed)
-            some = Listed([data[int(n)] for n in draw.permutation(len(data))[:_COHORT]])
-            found = Cohort(self.embed(some), nearest)
+        found, cut = Cohort(), {}
         if within:
-            cut = [self.part("train", seconds) for seconds in (0, *_SECONDS)]
-            speakers = [each for names, _ in cut for each in names]
-            found = replace(found, within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut])))
+            cut = {seconds: self.part("train", seconds) for seconds in (0, *_SECONDS)}
+            speakers = [each for names, _ in cut.values() for each in names]
+            found = Cohort(within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut.values()])))
+        if nearest:
+            second = _SECONDS[0]
+            data = _cut(self.run.experiment.data, second).part("train", self.run.encoding)
+            some = np.random.default_rng(self.run.experiment.training.seed).permutation(len(data))[:_COHORT]
+            vectors = cut[second][1][some] if within else self.embed(Listed([data[int(n)] for n in some]))
+            found = replace(found, vectors=vectors, nearest=nearest)
         return found
 
     def calibrate(self, trials: Trials, false_acceptance: float, cohort: Cohort, source: str) -> Calibration:
@@ -305,17 +306,14 @@ class Voices:
 class _Recordings(Sequence[NDArray[Any]]):
     """The frames of all examples of some parts, read when they are asked for."""
 
-    def __init__(self, parts: Sequence[Dataset]) -> None:
-        self._parts = parts
-        self._ends = np.cumsum([len(part) for part in parts])
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._examples: ConcatDataset[Example] = ConcatDataset(parts)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return len(self._examples)
 
     def __getitem__(self, index: Any, /) -> Any:
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        first = int(self._ends[part - 1]) if part else 0
-        return self._parts[part][int(index) - first].values
+        return self._examples[index].values
 
 
 class _Pieces:
