@@ -14,20 +14,20 @@ import argparse
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.train import FROM_REVIEWS, changed, train_one
 from regard.cli import main as regard
 from regard.data.conllu import tokenize
 from regard.data.documents import Columns, read_documents
 from regard.data.registry import locate
 from regard.data.text import Texts
 from regard.recipes.sentiment import sentiment
-from regard.train import Experiment, fit
+from regard.train import Experiment
 
 __all__ = ["TRAIN", "VECTORS", "labeled", "sentences"]
 
-TRAIN = (*("--tokens", "spaces", "--lines", "true", "--window", "5", "--threads", "1"),)
+TRAIN = ("--tokens", "spaces", "--lines", "true", "--window", "5", "--threads", "1")
 _PARTS = {0: "validation", 1: "test"}
 # File -> more options.
 VECTORS = {
@@ -47,17 +47,18 @@ def sentences(text: str, least: int = 8) -> Iterator[str]:
 
 
 def labeled(table: Path, vectors: Path) -> Experiment:
-    """The recipe `sentiment` on sentences of reviews, with a convolution and the maximum, from these vectors."""
-    base = sentiment()
-    model = {"width": 200, "mixer": "convolution", "embedding_deviation": 0.2, "vectors": str(vectors)}
-    return replace(
-        base,
-        data=replace(base.data, path=str(table), prefix=0, minimum_count=2),
-        model=replace(base.model, **model),
-        task=replace(base.task, pool="max"),
-        optimizer=replace(base.optimizer, learning_rate=1e-3),
-        training=replace(base.training, epochs=1, batch_vectors=4096, progress=False),
-    )
+    """What begins with vectors of reviews in the case `sst2`, on sentences of reviews, and with the recipe's own dropout."""
+    options = FROM_REVIEWS | {
+        "vectors": str(vectors),
+        "data.path": str(table),
+        "data.minimum_count": 2,
+        "word_dropout": 0.3,
+        "input_dropout": 0.4,
+        "epochs": 1,
+        "training.batch_vectors": 4096,
+        "training.progress": False,
+    }
+    return changed(sentiment(), options)
 
 
 def main() -> None:
@@ -65,28 +66,24 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench"))
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    reader, text, table = (
-        Texts(dataset="imdb", drop_tags=True),
-        folder / "imdb-train.txt",
-        folder / "imdb-sentences.csv",
-    )
-    reviews = [each for each in read_documents(locate("imdb"), Columns()) if each.part != "test"]
+    text, table = folder / "imdb-train.txt", folder / "imdb-sentences.csv"
+    reader = Texts(dataset="imdb", drop_tags=True)
+    training = [each for each in read_documents(locate("imdb"), Columns()) if each.part != "test"]
+    reviews = [(reader.cleaned(each.text), each.label) for each in training]
     with text.open("w", encoding="utf-8") as file:
-        for review in reviews:
-            file.write(" ".join(tokenize(reader.cleaned(review.text))) + "\n")
+        file.writelines(" ".join(tokenize(review)) + "\n" for review, _ in reviews)
     with table.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("text", "label", "split"))
-        cut = ((each, review.label) for review in reviews for each in sentences(reader.cleaned(review.text)))
+        cut = ((each, label) for review, label in reviews for each in sentences(review))
         rows.writerows((*each, _PARTS.get(n % 50, "train")) for n, each in enumerate(cut))
     for name, options in VECTORS.items():
         out = folder / f"{name}.safetensors"
         if not out.exists() and regard(["vectors", "train", str(text), *TRAIN, *options, "--out", str(out)]):
             raise SystemExit(1)
-    run, out = folder / "imdb-200-run", folder / "imdb-200-labels.safetensors"
-    if not (run / "card.md").exists():
-        fit(labeled(table, folder / "imdb-200.safetensors"), run, resume=run.exists())
-    raise SystemExit(regard(["vectors", "extract", str(run), "--out", str(out)]))
+    run = train_one(labeled(table, folder / "imdb-200.safetensors"), folder / "imdb-200-run")
+    out = folder / "imdb-200-labels.safetensors"
+    raise SystemExit(regard(["vectors", "extract", str(run.folder), "--out", str(out)]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from regard.train import Experiment, Run, fit
 from regard.train.card import read_facts
 from regard.train.scoring import run as outputs
 
-__all__ = ["CASES", "Case"]
+__all__ = ["CASES", "FROM_REVIEWS", "Case", "changed", "train_one"]
 
 # For each variant, the options that differ from the recipe's: the model's by their names, `epochs`, others such as `task.pool`.
 Variants = dict[str, dict[str, Any]]
@@ -87,7 +87,8 @@ _ATTENDING = {
     "epochs": 2,
 }
 
-_FROM_REVIEWS = {
+# Options of the recipe `sentiment` where words begin with vectors of reviews.
+FROM_REVIEWS = {
     "width": 200,
     "mixer": "convolution",
     "embedding_deviation": 0.2,
@@ -153,8 +154,8 @@ CASES = {
                 "optimizer.learning_rate": 1e-3,
                 "epochs": 5,
             },
-            "convolution, from vectors of reviews": _FROM_REVIEWS | {"vectors": "runs/bench/imdb-200.safetensors"},
-            "convolution, from vectors of reviews and their labels": _FROM_REVIEWS
+            "convolution, from vectors of reviews": FROM_REVIEWS | {"vectors": "runs/bench/imdb-200.safetensors"},
+            "convolution, from vectors of reviews and their labels": FROM_REVIEWS
             | {"vectors": "runs/bench/imdb-200-labels.safetensors"},
         },
         recipe="sentiment",
@@ -187,14 +188,19 @@ def train_one(experiment: Experiment, folder: Path) -> Run:
     return Run.open(folder)
 
 
-def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]:
-    """One row of the table."""
-    case = CASES[name]
-    experiment = RECIPES[case.recipe or name].experiment()
-    for option, value in case.variants[variant].items():
+def changed(experiment: Experiment, options: Mapping[str, Any]) -> Experiment:
+    """The experiment with other options, named as in `Variants`."""
+    for option, value in options.items():
         section, _, short = ("training." * (option == "epochs") + option).rpartition(".")
         part = section or "model"
         experiment = replace(experiment, **{part: replace(getattr(experiment, part), **{short: value})})
+    return experiment
+
+
+def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]:
+    """One row of the table."""
+    case = CASES[name]
+    experiment = changed(RECIPES[case.recipe or name].experiment(), case.variants[variant])
     values, facts, more = [], [], []
     for seed in range(seeds):
         training = replace(experiment.training, seed=seed, progress=False)
