@@ -15,6 +15,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import itself and every layer before it; `data` stands aside of the line.
 LINE = [
     "errors",
+    "files",
+    "kernels",
     "sets",
     "attention",
     "layers",
@@ -28,7 +30,7 @@ LINE = [
     "cli",
 ]
 MAY_IMPORT = {layer: set(LINE[: n + 1]) for n, layer in enumerate(LINE)}
-MAY_IMPORT["data"] = {"data", "errors"}
+MAY_IMPORT["data"] = {"data", "errors", "files"}
 # Word vectors are made of text. Configurations name the type of what readers learned; training, recipes and commands read data.
 for layer in ("vectors", "models", "tasks", "train", "recipes", "inspector", "speaker", "cli"):
     MAY_IMPORT[layer].add("data")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.hashing import hashed
 from regard.attention.values import Value
 from regard.errors import InputError
+from regard.kernels.hashing import hashed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -117,7 +117,7 @@ def _store(voices: Voices, chosen: Any) -> Store:
 
 
 def _enroll(voices: Voices, chosen: Any) -> int:
-    from regard.data.files import sha256
+    from regard.files import sha256
 
     name, *files = chosen.operands
     store = _store(voices, chosen)

@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.files import cache_folder, written_whole
 from regard.errors import InputError
+from regard.files import cache_folder, written_whole
 
 __all__ = ["Arrays", "Computed", "Held", "Store", "stored"]
 

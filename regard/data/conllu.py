@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from regard.data.files import read_lines
 from regard.errors import InputError
+from regard.files import read_lines
 
 __all__ = ["COLUMNS", "Sentence", "is_conllu", "plain_sentence", "read_conllu", "read_sources", "tokenize"]
 

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from regard.data.examples import PARTS, Part, split
-from regard.data.files import PART_NAMES, read_lines, read_table
 from regard.errors import InputError, nearest
+from regard.files import PART_NAMES, read_lines, read_table
 
 __all__ = ["STREAM", "Columns", "Document", "arriving", "part_in", "read_documents", "records", "streamed", "to_read"]
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.files import write_atomically
 from regard.errors import InputError, nearest
+from regard.files import write_atomically
 
 __all__ = [
     "IGNORE",

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from regard.data.examples import PARTS, Array, Encoding, Example, Listed, Part, Targets, check_part, parse_number, split
-from regard.data.files import PART_NAMES, read_table
 from regard.data.planetoid import read_planetoid
 from regard.data.registry import locate
 from regard.errors import InputError, nearest
+from regard.files import PART_NAMES, read_table
 
 __all__ = ["Graph", "Planetoid"]
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from regard.data.augment import Draws, SpecAugment
 from regard.data.examples import Array, Encoding, Part, Targets, check_part, split
-from regard.data.files import write_atomically
 from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
 from regard.errors import InputError
+from regard.files import write_atomically
 
 __all__ = ["LogMelFolder", "Tensors", "write_log_mel_folder"]
 

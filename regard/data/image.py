@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from regard.data.examples import Array, Encoding, Example, Listed, Part, Targets, check_part, split
-from regard.data.files import labeled_files
 from regard.errors import InputError, check_numbers
+from regard.files import labeled_files
 
 __all__ = ["Digits"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.files import read_lines
 from regard.errors import InputError
+from regard.files import read_lines
 
 __all__ = ["load_pickle", "read_planetoid"]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regard.data.files import cache_folder, sha256
 from regard.errors import InputError, nearest
+from regard.files import cache_folder, sha256
 
 __all__ = ["DATASETS", "Published", "get", "locate"]
 

@@ -14,13 +14,13 @@ from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Arrays, Computed, Held, stored
 from regard.data.examples import PARTS, Array, Encoding, Part, Targets, check_part, parse_number, split
 from regard.data.features import LogMelStream, count_frames, voiced_log_mel
-from regard.data.files import PART_NAMES, labeled_files, read_table
 from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
 from regard.data.registry import locate
 from regard.data.sound import RATE, sound_files, sound_suffixes, versions
 from regard.data.utterances import Played, Utterances, Varied, played_log_mel
 from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
+from regard.files import PART_NAMES, labeled_files, read_table
 
 __all__ = ["STRANGERS", "Sounds", "SoundStream"]
 

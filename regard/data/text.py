@@ -15,10 +15,10 @@ import numpy as np
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources
 from regard.data.documents import STREAM, Columns, Document, part_in, read_documents, records, streamed, to_read
 from regard.data.examples import Array, Encoding, Example, Part, Targets, check_part, parse_number, split
-from regard.data.files import read_lines
 from regard.data.registry import locate
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.errors import InputError, check_numbers
+from regard.files import read_lines
 
 __all__ = ["UNKNOWN", "Conllu", "Documents", "Sentences", "Texts"]
 

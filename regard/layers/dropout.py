@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.attention import dropout as weights
-from regard.attention.kernels.compiled import as_written, compiled, share
-from regard.attention.kernels.lanes import fill, keep, load, mix, store
+from regard.kernels.compiled import as_written, compiled, share
+from regard.kernels.lanes import fill, keep, load, mix, store
 
 __all__ = ["Dropout", "dropout"]
 

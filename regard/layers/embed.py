@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.attention.hashing import hashed
 from regard.errors import InputError
+from regard.kernels.hashing import hashed
 from regard.layers.mixers import WindowedLinear
 from regard.layers.pooling import Max
 from regard.sets import VectorSets

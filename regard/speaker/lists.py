@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.files import read_lines, write_atomically
 from regard.errors import InputError
+from regard.files import read_lines, write_atomically
 
 __all__ = ["TrialList", "drawn_trials", "read_trials", "write_trials"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from regard.data.files import write_atomically
 from regard.errors import InputError
+from regard.files import write_atomically
 
 __all__ = ["Mixture"]
 

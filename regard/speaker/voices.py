@@ -16,10 +16,10 @@ from torch.utils.data import ConcatDataset
 
 from regard.data.examples import Dataset, Example, Listed, Part
 from regard.data.features import FRAMES_PER_SECOND
-from regard.data.files import sha256, write_atomically
 from regard.data.sound import sound_files
 from regard.data.speech import Sounds
 from regard.errors import InputError
+from regard.files import sha256, write_atomically
 from regard.sets import VectorSets
 from regard.speaker.calibration import Calibration, Cohort
 from regard.speaker.lists import TrialList

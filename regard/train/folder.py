@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regard.data.files import write_atomically
 from regard.errors import InputError
+from regard.files import write_atomically
 from regard.train.experiment import Experiment, from_yaml
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from regard.data.examples import Array
-from regard.data.files import read_lines
 from regard.errors import InputError
+from regard.files import read_lines
 from regard.vectors.words import WordVectors
 
 if TYPE_CHECKING:

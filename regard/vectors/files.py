@@ -22,8 +22,8 @@ from typing import IO, cast
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.files import written_whole
 from regard.errors import InputError
+from regard.files import written_whole
 from regard.vectors.words import WordVectors
 
 __all__ = ["load", "save"]

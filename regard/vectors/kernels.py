@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from regard.attention.kernels.compiled import compiled
-from regard.attention.kernels.lanes import exp, fill, fma, load, store, sum_heads
+from regard.kernels.compiled import compiled
+from regard.kernels.lanes import exp, fill, fma, load, store, sum_heads
 
 __all__ = ["COLUMNS", "ROUNDS", "cbow", "skip_gram"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from regard.data.examples import Array
-from regard.data.files import read_lines
 from regard.errors import InputError
+from regard.files import read_lines
 from regard.vectors.words import WordVectors
 
 __all__ = ["ANALOGIES", "SIMILARITIES", "Analogies", "Score", "analogies", "read_analogies", "similarity", "total"]

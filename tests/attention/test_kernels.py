@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from regard.attention.attend import attend
-from regard.attention.kernels import vectors
 from regard.attention.patterns import Window
 from regard.attention.spec import Attention
+from regard.kernels import vectors
 from regard.sets import Layout
 
 SIZES = (200, 3, 40)

@@ -8,7 +8,7 @@ import torch
 from numba import njit
 
 from regard.attention.dropout import Dropout
-from regard.attention.kernels import lanes
+from regard.kernels import lanes
 
 
 @njit

@@ -17,11 +17,11 @@ from torch import Tensor
 from regard.attention.attend import attend
 from regard.attention.biases import ALiBi
 from regard.attention.dropout import Dropout
-from regard.attention.kernels import vectors
 from regard.attention.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.patterns import Causal, Everyone, Window
 from regard.attention.scores import Dot
 from regard.attention.spec import Attention
+from regard.kernels import vectors
 from regard.sets import Layout
 
 LENGTHS = (301, 0, 1, 2, 47)
@@ -104,7 +104,7 @@ def test_other_processors_compute_in_float32(tmp_path: Path):
     code = """
 import torch
 from regard.attention.attend import attend
-from regard.attention.kernels import vectors
+from regard.kernels import vectors
 from regard.attention.spec import Attention
 from regard.sets import Layout
 x = [torch.randn(61, 2, 13, generator=torch.Generator().manual_seed(n)).bfloat16() for n in range(3)]

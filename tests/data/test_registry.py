@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from regard.data import registry
-from regard.data.files import sha256, write_atomically
 from regard.data.registry import DATASETS, Published, get, locate
 from regard.errors import InputError
+from regard.files import sha256, write_atomically
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
-from regard.attention.kernels.compiled import compiled
-from regard.attention.kernels.lanes import LANES, fill, fma, load, pick, store, store_low, sum_heads, tanh
+from regard.kernels.compiled import compiled
+from regard.kernels.lanes import LANES, fill, fma, load, pick, store, store_low, sum_heads, tanh
 
 __all__ = ["backward", "forward", "mend", "mend_back"]
 

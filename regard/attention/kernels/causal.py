@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from regard.attention.kernels import packing
-from regard.attention.kernels import vectors as vec
-from regard.attention.kernels.compiled import as_written, compiled
 from regard.attention.kernels.linear import (
     ROWS,
     TILE,
@@ -24,6 +21,9 @@ from regard.attention.kernels.linear import (
     times,
     whole,
 )
+from regard.kernels import packing
+from regard.kernels import vectors as vec
+from regard.kernels.compiled import as_written, compiled
 
 __all__ = ["keys_back", "outputs", "queries_back"]
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.attention.kernels.compiled import as_written, compiled
-from regard.attention.kernels.lanes import (
+from regard.kernels.compiled import as_written, compiled
+from regard.kernels.lanes import (
     exp,
     fill,
     fma,

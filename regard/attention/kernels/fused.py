@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.attention.kernels import packing
-from regard.attention.kernels import vectors as vec
 from regard.attention.kernels import weighing as weights
-from regard.attention.kernels.compiled import as_written, compiled
+from regard.kernels import packing
+from regard.kernels import vectors as vec
+from regard.kernels.compiled import as_written, compiled
 
 __all__ = ["Numbers", "Sizes", "Unit", "backward", "forward", "touched"]
 

@@ -18,10 +18,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from regard.attention.kernels import packing
-from regard.attention.kernels import vectors as vec
-from regard.attention.kernels.compiled import as_written, compiled
-from regard.attention.kernels.vectors import Kind, loop, place_of
+from regard.kernels import packing
+from regard.kernels import vectors as vec
+from regard.kernels.compiled import as_written, compiled
+from regard.kernels.vectors import Kind, loop, place_of
 
 __all__ = [
     "ROWS", "TILE", "Sizes", "added", "divided", "given", "keys_back", "outer", "outputs", "phi", "queries_back", "slope",

@@ -11,8 +11,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from regard.attention.kernels.compiled import as_written
-from regard.attention.kernels.vectors import INT32, INT64, PAIRS, Kind, loop, place_of
+from regard.kernels.compiled import as_written
+from regard.kernels.vectors import INT32, INT64, PAIRS, Kind, loop, place_of
 
 __all__ = ["drop", "gradients", "hashed", "paired", "relu_step", "sigmoid_step", "softmax_step"]
 

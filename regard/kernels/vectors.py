@@ -15,7 +15,7 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from regard.attention.kernels.compiled import as_written
+from regard.kernels.compiled import as_written
 
 __all__ = [
     "INT32",

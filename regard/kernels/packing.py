@@ -9,8 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from regard.attention.kernels import vectors as vec
-from regard.attention.kernels.compiled import AS_WRITTEN, as_written
+from regard.kernels import vectors as vec
+from regard.kernels.compiled import AS_WRITTEN, as_written
 
 __all__ = [
     "add_rows", "clear", "fill", "load", "pack_across", "pack_along", "pack_columns", "pack_rows", "per_product", "save",
