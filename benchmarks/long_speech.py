@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.machine import machine, write
 from regard import Attention, VectorSets
-from regard.attention.spec import parse
+from regard.attention.spec.attention import parse
 from regard.data.examples import Encoding
 from regard.data.speech import Sounds
 from regard.models.configs import Conformer, Encoder, attention_of

@@ -33,8 +33,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks import train
 from benchmarks.machine import RESULTS, machine, write
-from regard.attention.patterns import Window
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Window
 from regard.data.batching import BudgetSampler, loader
 from regard.data.examples import Encoding
 from regard.layers.attention import SelfAttention

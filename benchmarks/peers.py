@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.measure import Contestant
-from regard.attention.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs
 
 if TYPE_CHECKING:
     from benchmarks.cases import Case, Inputs

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import torch
 
-from regard.attention.biases import T5, ALiBi, Bias, EdgeBias, Shaw, TransformerXL
-from regard.attention.drawing import grid
 from regard.attention.dropout import Dropout
-from regard.attention.features import Elu, Favor
-from regard.attention.normalizers import Normalizer, Relu, Sigmoid, Softmax, Sum
-from regard.attention.patterns import (
+from regard.attention.pairs.drawing import grid
+from regard.attention.plan import EXECUTORS, check
+from regard.attention.problem import Problem
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, Shaw, TransformerXL
+from regard.attention.spec.feature_maps import Elu, Favor
+from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid, Softmax, Sum
+from regard.attention.spec.patterns import (
     AlongAxis,
     Blocks,
     Causal,
@@ -33,10 +36,7 @@ from regard.attention.patterns import (
     Stride,
     Window,
 )
-from regard.attention.plan import EXECUTORS, check
-from regard.attention.problem import Problem
-from regard.attention.scores import Additive, Dot, Kernel, Score, Separable, Synthesized
-from regard.attention.spec import Attention
+from regard.attention.spec.scores import Additive, Dot, Kernel, Score, Separable, Synthesized
 from regard.errors import InputError
 from regard.sets import Layout
 

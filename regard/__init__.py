@@ -12,7 +12,7 @@ _HOME = {
     "InputError": "regard.errors",
     "Layout": "regard.sets",
     "VectorSets": "regard.sets",
-    "Attention": "regard.attention.spec",
+    "Attention": "regard.attention.spec.attention",
     "attend": "regard.attention.attend",
     "attention_weights": "regard.attention.attend",
     "plan": "regard.attention.plan",
@@ -22,7 +22,7 @@ __all__ = [*_HOME, "__version__"]
 if TYPE_CHECKING:
     from regard.attention.attend import attend, attention_weights
     from regard.attention.plan import plan
-    from regard.attention.spec import Attention
+    from regard.attention.spec.attention import Attention
     from regard.errors import InputError
     from regard.sets import Layout, VectorSets
 

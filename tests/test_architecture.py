@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import regard
+import regard.attention
 
 PACKAGE = Path(regard.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -39,15 +40,19 @@ EXCEPTIONS = {"regard.data.batching": {"sets"}}
 
 # Importing these must not cost a user a second: what they need of the heavy libraries is loaded where it is used.
 LIGHT = [
-    *("regard", "regard.errors", "regard.attention.spec", "regard.attention.scores", "regard.attention.patterns"),
     *(
-        "regard.attention.normalizers",
-        "regard.attention.biases",
-        "regard.attention.features",
+        "regard",
+        "regard.errors",
+        "regard.attention",
         "regard.data.examples",
         "regard.data.registry",
+        "regard.data.image",
     ),
-    *("regard.data.image", "regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
+    *(
+        f"regard.attention.spec.{name}"
+        for name in ("attention", "biases", "feature_maps", "normalizers", "patterns", "scores")
+    ),
+    *("regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
     *("regard.vectors.corpus", "regard.vectors.files", "regard.vectors.scoring"),
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]
@@ -72,6 +77,7 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     short = {f"regard.{name}": f"{home}.{name}" for name, home in regard._HOME.items()}
+    short |= {f"regard.attention.{name}": f"{home}.{name}" for name, home in regard.attention._HOME.items()}
     return {short.get(name, name) for name in found if name.startswith("regard.") and name != "regard.__version__"}
 
 

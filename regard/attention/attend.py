@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from regard.attention.compute import ANY, check_parameters, compute, in_one_type, pose
+from regard.attention.call import ANY, check_parameters, compute, in_one_type, pose
 from regard.attention.dropout import Dropout
 from regard.attention.executors.edges import pair_weights
-from regard.attention.operator import traced_attend
-from regard.attention.pairs import Rows
+from regard.attention.pairs.pairs import Rows
 from regard.attention.plan import check
 from regard.attention.problem import Tensors
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.torch_op import traced_attend
 from regard.errors import InputError
 from regard.sets import Layout
 

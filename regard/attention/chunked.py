@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regard.attention.chunks import Chunk, Chunks, Keys, chunks
-from regard.attention.pairs import Pairs
-from regard.attention.patterns import Pattern
+from regard.attention.pairs.pairs import Pairs
+from regard.attention.pairs.rows import Along
 from regard.attention.problem import Problem, Tensors
-from regard.attention.reducers import Along
+from regard.attention.spec.patterns import Pattern
 from regard.sets import Layout
 
 __all__ = ["Scores", "attend_in_chunks", "chunk_memory", "cut"]

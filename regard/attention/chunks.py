@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from regard.attention.pairs import Intervals, expand
-from regard.attention.tiling import Tiles, tiles
+from regard.attention.pairs.pairs import Intervals, expand
+from regard.attention.pairs.tiles import Tiles, tiles
 from regard.sets import Layout
 from regard.sets.whole import insertions
 

@@ -21,8 +21,8 @@ from torch.autograd.function import once_differentiable
 
 from regard.attention.chunks import Chunk, Chunks, Keys, chunks
 from regard.attention.dropout import Dropout
-from regard.attention.patterns import Pattern
 from regard.attention.problem import Problem, Tensors
+from regard.attention.spec.patterns import Pattern
 
 __all__ = ["attend_by_dots", "dots_memory", "dots_work"]
 

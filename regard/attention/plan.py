@@ -11,7 +11,7 @@ from regard.attention import costs
 from regard.attention.dropout import Dropout
 from regard.attention.executors import additive, blocks, dense, edges, flex, fused, kernelized
 from regard.attention.problem import Problem
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
 from regard.errors import InputError, nearest
 from regard.sets import Layout
 
@@ -180,7 +180,7 @@ def plan(
         InputError: as `attend`.
 
     >>> from regard import Layout
-    >>> from regard.attention.patterns import Window
+    >>> from regard.attention.spec.patterns import Window
     >>> print(plan(Attention(pattern=Window(64, 16)), Layout.of_lengths([8000]), heads=4, d=64).executor)
     fused
     """

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
-from regard.attention.pairs import Intervals, Rows
-from regard.attention.patterns import Or, Pattern
-from regard.attention.spec import Attention
+from regard.attention.pairs.pairs import Intervals, Rows
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Or, Pattern
 from regard.sets import Layout
 from regard.sets.layout import keep
 

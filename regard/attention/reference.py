@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
-from regard.attention.pairs import Pairs, Rows
-from regard.attention.reducers import Along
-from regard.attention.spec import Attention
+from regard.attention.pairs.pairs import Pairs, Rows
+from regard.attention.pairs.rows import Along
+from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 
 __all__ = ["reference"]

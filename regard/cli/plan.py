@@ -49,8 +49,8 @@ def run(arguments: Sequence[str]) -> int:
     import torch
 
     from regard import Attention, plan
-    from regard.attention.patterns import Pattern
-    from regard.attention.spec import parse as parse_spec
+    from regard.attention.spec.attention import parse as parse_spec
+    from regard.attention.spec.patterns import Pattern
 
     value = parse_spec(chosen.spec)
     attention = Attention(pattern=value) if isinstance(value, (Pattern, tuple)) else value
@@ -85,7 +85,7 @@ def _layout(sets: int, length: int, degree: int, coordinates: int) -> Layout:
     """
     import torch
 
-    from regard.attention.drawing import grid
+    from regard.attention.pairs.drawing import grid
     from regard.sets import Layout
 
     edges = None

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.attention.attend import attend, attention_weights
-from regard.attention.pairs import Pairs
-from regard.attention.spec import Attention
+from regard.attention.pairs.pairs import Pairs
+from regard.attention.spec.attention import Attention
 from regard.data.batching import collate
 from regard.errors import InputError
 from regard.layers.attention import Attend

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from regard.attention.scores import Additive, Dot
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.scores import Additive, Dot
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.sets import Layout, VectorSets

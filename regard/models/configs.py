@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from regard.attention.spec import Attention, parse
+from regard.attention.spec.attention import Attention, parse
 from regard.errors import InputError, check_numbers, nearest
 
 if TYPE_CHECKING:

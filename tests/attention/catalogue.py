@@ -12,10 +12,12 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
-from regard.attention.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
-from regard.attention.features import Elu, Favor
-from regard.attention.normalizers import Relu, Sigmoid, Softmax, Sum
-from regard.attention.patterns import (
+from regard.attention.plan import EXECUTORS, plan
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
+from regard.attention.spec.feature_maps import Elu, Favor
+from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
+from regard.attention.spec.patterns import (
     AlongAxis,
     Blocks,
     Causal,
@@ -28,9 +30,7 @@ from regard.attention.patterns import (
     Stride,
     Window,
 )
-from regard.attention.plan import EXECUTORS, plan
-from regard.attention.scores import Additive, Dot, Kernel, Separable, Synthesized
-from regard.attention.spec import Attention
+from regard.attention.spec.scores import Additive, Dot, Kernel, Separable, Synthesized
 from regard.sets import Layout
 
 MIXED = (7, 0, 63, 1, 2, 7, 6)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
-from regard.attention.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs
 from regard.attention.reference import reference
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 
 from .catalogue import MIXED, Case, Inputs

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from regard import Attention, InputError, Layout, attend, plan
-from regard.attention.patterns import Causal, Window
-from regard.attention.scores import Additive, Dot
+from regard.attention.spec.patterns import Causal, Window
+from regard.attention.spec.scores import Additive, Dot
 
 from . import checks
 from .catalogue import Case

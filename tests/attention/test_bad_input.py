@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
-from regard.attention.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
-from regard.attention.normalizers import Relu, Sum
-from regard.attention.patterns import Causal, Dilated, Edges, Everyone, First, Near, Window
 from regard.attention.plan import EXECUTORS
 from regard.attention.reference import reference
-from regard.attention.scores import Additive, Kernel, Separable, Synthesized
-from regard.attention.spec import parse
+from regard.attention.spec.attention import parse
+from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
+from regard.attention.spec.normalizers import Relu, Sum
+from regard.attention.spec.patterns import Causal, Dilated, Edges, Everyone, First, Near, Window
+from regard.attention.spec.scores import Additive, Kernel, Separable, Synthesized
 
 # Something for each executor: what most of them serve, and what only some do.
 KINDS = [

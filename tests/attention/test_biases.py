@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from regard import Attention, InputError, attention_weights
-from regard.attention.biases import T5, ALiBi, TransformerXL
-from regard.attention.pairs import Pairs
-from regard.attention.patterns import Window
+from regard.attention.pairs.pairs import Pairs
 from regard.attention.plan import EXECUTORS, plan
+from regard.attention.spec.biases import T5, ALiBi, TransformerXL
+from regard.attention.spec.patterns import Window
 from regard.sets import Layout
 
 from .catalogue import BIASES, MIXED, Case

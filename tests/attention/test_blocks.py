@@ -7,15 +7,15 @@ from torch import Tensor
 from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, Layout, attend
 from regard.attention import chunked, dots
-from regard.attention.biases import T5, ALiBi, EdgeBias, Shaw
 from regard.attention.chunks import Chunks, Keys, chunks
 from regard.attention.dropout import Dropout
 from regard.attention.executors import blocks
-from regard.attention.normalizers import Sigmoid
-from regard.attention.pairs import Pairs, Rows
-from regard.attention.patterns import Causal, Edges, Everyone, First, Near, Pattern, RandomBlocks, Stride, Window
+from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.problem import Problem
-from regard.attention.scores import Additive, Dot
+from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw
+from regard.attention.spec.normalizers import Sigmoid
+from regard.attention.spec.patterns import Causal, Edges, Everyone, First, Near, Pattern, RandomBlocks, Stride, Window
+from regard.attention.spec.scores import Additive, Dot
 
 from . import checks
 from .catalogue import EDGE_WIDTH, Case

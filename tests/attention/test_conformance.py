@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from regard.attention.attend import attention_weights
-from regard.attention.normalizers import Softmax
-from regard.attention.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs
+from regard.attention.spec.normalizers import Softmax
 
 from . import checks
 from .catalogue import CATALOGUE, MIXED, SIZES, Case, computed

@@ -8,7 +8,7 @@ import torch
 
 from regard.attention.attend import attend
 from regard.attention.executors import dense
-from regard.attention.spec import Attention, parse
+from regard.attention.spec.attention import Attention, parse
 from regard.sets import Layout
 
 

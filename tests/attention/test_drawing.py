@@ -4,9 +4,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from regard.attention.drawing import example, grid, matrix, on_grid, plot, text
-from regard.attention.pairs import Rows
-from regard.attention.patterns import AlongAxis, Causal, Edges, First, Near, RandomBlocks, Stride, Window
+from regard.attention.pairs.drawing import example, grid, matrix, on_grid, plot, text
+from regard.attention.pairs.pairs import Rows
+from regard.attention.spec.patterns import AlongAxis, Causal, Edges, First, Near, RandomBlocks, Stride, Window
 from regard.sets import Layout
 
 from .catalogue import PATTERNS

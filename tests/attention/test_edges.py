@@ -10,14 +10,14 @@ from torch import Tensor
 
 from benchmarks.measure import Contestant, peak_memory
 from regard.attention.attend import attend
-from regard.attention.biases import EdgeBias, Shaw
 from regard.attention.dropout import Dropout
 from regard.attention.executors import edges
-from regard.attention.normalizers import Relu, Sigmoid, Softmax
-from regard.attention.patterns import Causal, Edges, Window
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Additive, Dot, Separable
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import EdgeBias, Shaw
+from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
+from regard.attention.spec.patterns import Causal, Edges, Window
+from regard.attention.spec.scores import Additive, Dot, Separable
 from regard.sets import Layout
 
 from . import checks

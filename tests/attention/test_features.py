@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from regard import Attention, InputError, Layout, attend, plan
-from regard.attention.features import Elu, Favor
-from regard.attention.normalizers import Sum
-from regard.attention.scores import Kernel, Synthesized
+from regard.attention.spec.feature_maps import Elu, Favor
+from regard.attention.spec.normalizers import Sum
+from regard.attention.spec.scores import Kernel, Synthesized
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn.attention import flex_attention as torch_flex
 
-from regard.attention.biases import T5, ALiBi
-from regard.attention.compute import pose
+from regard.attention.call import pose
 from regard.attention.executors import flex
-from regard.attention.patterns import Blocks, Causal, Dilated, Everyone, First, Stride, Window
 from regard.attention.plan import plan
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Additive
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import T5, ALiBi
+from regard.attention.spec.patterns import Blocks, Causal, Dilated, Everyone, First, Stride, Window
+from regard.attention.spec.scores import Additive
 from regard.errors import InputError
 from regard.sets import Layout
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 
 from .catalogue import CATALOGUE, MIXED, Case, Inputs

@@ -9,12 +9,12 @@ from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, InputError, Layout, attend, plan
 from regard.attention import batches
 from regard.attention.executors import kernelized
-from regard.attention.features import Elu, Favor
 from regard.attention.kernels import sums
-from regard.attention.normalizers import Sum
-from regard.attention.patterns import Causal, Everyone, Window
 from regard.attention.problem import Problem
-from regard.attention.scores import Dot, Kernel
+from regard.attention.spec.feature_maps import Elu, Favor
+from regard.attention.spec.normalizers import Sum
+from regard.attention.spec.patterns import Causal, Everyone, Window
+from regard.attention.spec.scores import Dot, Kernel
 
 from . import checks
 from .catalogue import Case

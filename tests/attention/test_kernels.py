@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from regard.attention.attend import attend
-from regard.attention.patterns import Window
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Window
 from regard.kernels import vectors
 from regard.sets import Layout
 
@@ -79,7 +79,7 @@ import torch
 from regard import Layout
 from regard.attention.attend import attend
 from regard.attention.kernels import fused
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
 x = torch.ones(3, 1, 4, requires_grad=True)
 attend(Attention(), x, x, x, Layout.of_lengths([3]), executor="fused").sum().backward()
 print(type(fused.forward._cache).__name__, x.grad.isfinite().all().item())

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu, scaled_dot_product_attention
 
 from regard import Attention, Layout, VectorSets, attend, attention_weights, plan
-from regard.attention.biases import ALiBi, EdgeBias, Shaw
-from regard.attention.normalizers import Normalizer, Relu, Sigmoid
-from regard.attention.patterns import Causal, Edges, First, Window
 from regard.attention.plan import EXECUTORS
-from regard.attention.scores import Additive, Dot, Score, Separable
+from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid
+from regard.attention.spec.patterns import Causal, Edges, First, Window
+from regard.attention.spec.scores import Additive, Dot, Score, Separable
 
 from .catalogue import Inputs
 from .checks import the_meaning

@@ -15,12 +15,12 @@ from llvmlite import binding
 from torch import Tensor
 
 from regard.attention.attend import attend
-from regard.attention.biases import ALiBi
 from regard.attention.dropout import Dropout
-from regard.attention.normalizers import Relu, Sigmoid, Softmax
-from regard.attention.patterns import Causal, Everyone, Window
-from regard.attention.scores import Dot
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import ALiBi
+from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
+from regard.attention.spec.patterns import Causal, Everyone, Window
+from regard.attention.spec.scores import Dot
 from regard.kernels import vectors
 from regard.sets import Layout
 
@@ -105,7 +105,7 @@ def test_other_processors_compute_in_float32(tmp_path: Path):
 import torch
 from regard.attention.attend import attend
 from regard.kernels import vectors
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 x = [torch.randn(61, 2, 13, generator=torch.Generator().manual_seed(n)).bfloat16() for n in range(3)]
 layout = Layout.of_lengths([60, 1])

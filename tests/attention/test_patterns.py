@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regard.attention import neighbors
-from regard.attention.pairs import Intervals, Pairs, Rows
-from regard.attention.patterns import (
+from regard.attention.pairs import near as neighbors
+from regard.attention.pairs.pairs import Intervals, Pairs, Rows
+from regard.attention.plan import plan
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import (
     AlongAxis,
     Blocks,
     Causal,
@@ -25,8 +27,6 @@ from regard.attention.patterns import (
     Stride,
     Window,
 )
-from regard.attention.plan import plan
-from regard.attention.spec import Attention
 from regard.errors import InputError
 from regard.sets import Layout
 
@@ -339,9 +339,9 @@ def test_long_sets_are_derived_in_little_time_and_memory(text):
     script = f"""
 import resource, time, torch
 from regard import Layout
-from regard.attention.pairs import Rows
-from regard.attention.spec import parse
-from regard.attention.tiling import tiles
+from regard.attention.pairs.pairs import Rows
+from regard.attention.spec.attention import parse
+from regard.attention.pairs.tiles import tiles
 
 def derive(n):
     layout = Layout.of_lengths([n])
@@ -393,7 +393,7 @@ def test_long_sets_take_intervals_and_no_matrix():
 
 
 def test_tried_patterns_are_asked_tile_by_tile(monkeypatch):
-    from regard.attention import pairs
+    from regard.attention.pairs import pairs
 
     asked_about = []
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
-from regard.attention.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
-from regard.attention.patterns import Causal, Edges, First, Pattern, Window
 from regard.attention.plan import EXECUTORS
-from regard.attention.scores import Additive, Dot
+from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.spec.patterns import Causal, Edges, First, Pattern, Window
+from regard.attention.spec.scores import Additive, Dot
 
 from .catalogue import CATALOGUE, MIXED
 from .checks import allowed_pairs

@@ -8,11 +8,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from regard import Attention, InputError, Layout, attend
-from regard.attention.features import Elu, Favor
-from regard.attention.normalizers import Sum
-from regard.attention.patterns import Causal
-from regard.attention.remember import LinearState
-from regard.attention.scores import Kernel
+from regard.attention.adapters.remember import LinearState
+from regard.attention.spec.feature_maps import Elu, Favor
+from regard.attention.spec.normalizers import Sum
+from regard.attention.spec.patterns import Causal
+from regard.attention.spec.scores import Kernel
 
 
 def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:

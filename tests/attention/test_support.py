@@ -3,9 +3,9 @@
 import pytest
 
 from benchmarks import support
-from regard.attention.patterns import Everyone
 from regard.attention.plan import EXECUTORS
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Everyone
 
 from .catalogue import CATALOGUE
 

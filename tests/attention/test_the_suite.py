@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.attention.biases import Shaw
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
-from regard.attention.patterns import Causal, Edges, Window
-from regard.attention.scores import Additive
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import Shaw
+from regard.attention.spec.patterns import Causal, Edges, Window
+from regard.attention.spec.scores import Additive
 from regard.sets import Layout
 
 from . import checks

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from regard.attention import tiling
-from regard.attention.pairs import Pairs, Rows
-from regard.attention.patterns import Causal, Everyone, First, Stride, Window
-from regard.attention.tiling import tiles
+from regard.attention.pairs import tiles as tiling
+from regard.attention.pairs.pairs import Pairs, Rows
+from regard.attention.pairs.tiles import tiles
+from regard.attention.spec.patterns import Causal, Everyone, First, Stride, Window
 from regard.sets import Layout
 
 PATTERNS = (

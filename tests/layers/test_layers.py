@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from regard.attention.biases import ALiBi, Shaw
-from regard.attention.patterns import Causal, Edges
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import ALiBi, Shaw
+from regard.attention.spec.patterns import Causal, Edges
 from regard.errors import InputError
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack

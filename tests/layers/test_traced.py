@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from regard.attention.patterns import Window
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Window
 from regard.data.examples import Encoding
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.pooling import pooling

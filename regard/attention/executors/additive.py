@@ -21,9 +21,9 @@ from torch.nn.functional import pad
 
 from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
 from regard.attention.costs import beside
-from regard.attention.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Additive
+from regard.attention.spec.scores import Additive
 
 __all__ = ["memory", "run", "why_not", "work"]
 

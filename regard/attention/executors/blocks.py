@@ -9,10 +9,10 @@ from torch import Tensor
 from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
 from regard.attention.costs import beside
 from regard.attention.dots import attend_by_dots, dots_memory, dots_work
-from regard.attention.normalizers import Softmax
-from regard.attention.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Dot, Kernel
+from regard.attention.spec.normalizers import Softmax
+from regard.attention.spec.scores import Dot, Kernel
 
 __all__ = ["memory", "run", "why_not", "work"]
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from regard.attention.costs import beside
-from regard.attention.normalizers import Softmax
-from regard.attention.pairs import Pairs
-from regard.attention.patterns import Causal, Everyone
+from regard.attention.pairs.pairs import Pairs
+from regard.attention.pairs.rows import Along
 from regard.attention.problem import Problem, Tensors
-from regard.attention.reducers import Along
-from regard.attention.scores import Dot
+from regard.attention.spec.normalizers import Softmax
+from regard.attention.spec.patterns import Causal, Everyone
+from regard.attention.spec.scores import Dot
 from regard.sets import Layout
 
 __all__ = ["memory", "run", "why_not", "work"]

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from regard.attention.costs import beside
-from regard.attention.normalizers import Relu, Sigmoid, Softmax, Sum
-from regard.attention.pairs import Pairs
-from regard.attention.patterns import Edges, Pattern
+from regard.attention.pairs.pairs import Pairs
+from regard.attention.pairs.rows import ByRow
 from regard.attention.problem import Problem, Tensors
-from regard.attention.reducers import ByRow
-from regard.attention.scores import Additive, Dot, Kernel, Separable
+from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
+from regard.attention.spec.patterns import Edges, Pattern
+from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
 from regard.sets.whole import insertions
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from regard.attention.normalizers import Softmax
-from regard.attention.patterns import Pattern
+from regard.attention.pairs.tiles import Tiles, tiles
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Dot
-from regard.attention.tiling import Tiles, tiles
+from regard.attention.spec.normalizers import Softmax
+from regard.attention.spec.patterns import Pattern
+from regard.attention.spec.scores import Dot
 from regard.sets import Layout
 from regard.sets.whole import repeated
 

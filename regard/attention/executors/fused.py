@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.attention.kernels import fused as kernels
-from regard.attention.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Dot
+from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
+from regard.attention.spec.scores import Dot
 from regard.kernels.compiled import memory_of, send_waiting_threads_home, share
 from regard.kernels.vectors import ROWS, lanes
 from regard.sets.whole import repeated

@@ -22,10 +22,10 @@ from torch.autograd.function import once_differentiable
 
 from regard.attention import batches
 from regard.attention.batches import Batch
-from regard.attention.features import Elu, Features
-from regard.attention.patterns import Causal, Everyone
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Kernel
+from regard.attention.spec.feature_maps import Elu, Features
+from regard.attention.spec.patterns import Causal, Everyone
+from regard.attention.spec.scores import Kernel
 
 if TYPE_CHECKING:
     from regard.attention.kernels.sums import LongSets

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.attention.kernels import causal, linear
-from regard.attention.patterns import Causal
 from regard.attention.problem import Problem
+from regard.attention.spec.patterns import Causal
 from regard.kernels.compiled import memory_of, send_waiting_threads_home, share
 from regard.kernels.vectors import ROWS, lanes
 from regard.sets import Layout

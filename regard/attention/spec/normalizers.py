@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from regard.attention.values import Value
+from regard.attention.spec.base import Value
 
 if TYPE_CHECKING:
     from torch import Tensor

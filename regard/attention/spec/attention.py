@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from regard.attention import biases, features, normalizers, patterns, scores
-from regard.attention.biases import Bias
-from regard.attention.features import Features
-from regard.attention.normalizers import Normalizer, Softmax
-from regard.attention.patterns import Everyone, Pattern
-from regard.attention.scores import Dot, Parameters, Score, Shapes
-from regard.attention.values import Value
+from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
+from regard.attention.spec.base import Value
+from regard.attention.spec.biases import Bias
+from regard.attention.spec.feature_maps import Features
+from regard.attention.spec.normalizers import Normalizer, Softmax
+from regard.attention.spec.patterns import Everyone, Pattern
+from regard.attention.spec.scores import Dot, Parameters, Score, Shapes
 from regard.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from regard.attention.pairs import Pairs
+    from regard.attention.pairs.pairs import Pairs
 
 __all__ = ["Attention", "parse"]
 
@@ -157,7 +157,7 @@ _OPERATORS = (patterns.And, patterns.Or, patterns.Not)
 def _vocabulary() -> dict[str, Callable[..., Any]]:
     names: dict[str, Callable[..., Any]] = {"Attention": Attention}
     for module, kind in (
-        *((scores, Score), (features, Features), (patterns, Pattern)),
+        *((scores, Score), (feature_maps, Features), (patterns, Pattern)),
         *((normalizers, Normalizer), (biases, Bias)),
     ):
         for name in module.__all__:

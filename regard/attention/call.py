@@ -12,8 +12,8 @@ from torch import Tensor
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS, choose
 from regard.attention.problem import Problem, Tensors
-from regard.attention.scores import Shapes
-from regard.attention.spec import Attention
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.scores import Shapes
 from regard.errors import InputError
 from regard.sets import Layout
 

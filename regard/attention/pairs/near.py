@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from regard.attention.pairs import Intervals, Pairs, Rows, coordinates, expand, ordered
+from regard.attention.pairs.pairs import Intervals, Pairs, Rows, coordinates, expand, ordered
 
 if TYPE_CHECKING:
-    from regard.attention.patterns import Pattern
+    from regard.attention.spec.patterns import Pattern
 
 __all__ = ["near"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from regard.attention.values import Value
+from regard.attention.spec.base import Value
 from regard.errors import InputError
 
 if TYPE_CHECKING:

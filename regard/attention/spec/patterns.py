@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.values import Value
+from regard.attention.spec.base import Value
 from regard.errors import InputError
 from regard.kernels.hashing import hashed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from regard.attention.pairs import Intervals, Pairs, Rows
+    from regard.attention.pairs.pairs import Intervals, Pairs, Rows
     from regard.sets import Layout
 
 __all__ = [
@@ -90,7 +90,7 @@ class Pattern(Value):
         return rows.tried(self)
 
     def draw(self, layout: Layout | int = 16) -> str:
-        """The pattern as text, on the first set of a layout or on n vectors; `regard.attention.drawing` has pictures.
+        """The pattern as text, on the first set of a layout or on n vectors; `regard.attention.pairs.drawing` has pictures.
 
         >>> print(Window(1, 0).draw(4))
         ██······
@@ -98,7 +98,7 @@ class Pattern(Value):
         ··████··
         ····████
         """
-        from regard.attention.drawing import text
+        from regard.attention.pairs.drawing import text
 
         return text(self, layout)
 
@@ -385,7 +385,7 @@ class Near(Pattern):
         return ((pairs.query_coords - pairs.key_coords).abs() <= self.radius).all(-1)
 
     def keys(self, rows: Rows) -> Intervals:
-        from regard.attention.neighbors import near
+        from regard.attention.pairs.near import near
 
         return near(rows, self, self.radius)
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from regard.attention.features import Features
-from regard.attention.patterns import Causal
-from regard.attention.scores import Kernel
-from regard.attention.spec import Attention, parse
+from regard.attention.spec.attention import Attention, parse
+from regard.attention.spec.feature_maps import Features
+from regard.attention.spec.patterns import Causal
+from regard.attention.spec.scores import Kernel
 from regard.errors import InputError
 from regard.sets import Layout
 
@@ -32,7 +32,7 @@ class LinearState:
         sums: `[s, g, width of phi, e]`, S of each set and key head.
         totals: `[s, g, width of phi]`, z.
 
-    >>> from regard.attention.normalizers import Sum
+    >>> from regard.attention.spec.normalizers import Sum
     >>> state = LinearState.empty(Attention(Kernel(), Causal(), Sum()), sets=2, key_heads=1, d=4, e=4)
     >>> out, state = state.step(torch.zeros(2, 1, 4), torch.zeros(2, 1, 4), torch.ones(2, 1, 4))
     >>> out[:, 0, 0].tolist()
@@ -104,7 +104,7 @@ pytree.register_pytree_node(
     LinearState,
     _parts,
     lambda parts, phi: LinearState(phi, *parts),
-    serialized_type_name="regard.attention.remember.LinearState",
+    serialized_type_name="regard.attention.adapters.remember.LinearState",
     to_dumpable_context=repr,
     from_dumpable_context=parse,
 )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from regard.attention.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs
 from regard.sets import Layout
 
 if TYPE_CHECKING:
-    from regard.attention.patterns import Pattern
+    from regard.attention.spec.patterns import Pattern
 
 __all__ = ["example", "grid", "matrix", "on_grid", "plot", "text"]
 
@@ -26,7 +26,7 @@ _EMPTY, _FILLED = "#eef0f3", "#2f6db5"
 def example(pattern: Pattern, n: int) -> Layout:
     """One set of n vectors with what the pattern reads: coordinates on a grid as square as can be, edges around a ring.
 
-    >>> from regard.attention.patterns import Near
+    >>> from regard.attention.spec.patterns import Near
     >>> example(Near(1), 6).coords.int().tolist()
     [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     """
@@ -70,7 +70,7 @@ def matrix(pattern: Pattern, layout: Layout | int, cells: int | None = None) -> 
 def text(pattern: Pattern, layout: Layout | int) -> str:
     """A row for each query, or each stretch of queries, shaded by how much it allows; what allows any sample is never blank.
 
-    >>> from regard.attention.patterns import Causal
+    >>> from regard.attention.spec.patterns import Causal
     >>> print(text(Causal(), 3))
     ██····
     ████··
@@ -84,7 +84,7 @@ def text(pattern: Pattern, layout: Layout | int) -> str:
 def on_grid(pattern: Pattern, rows: int, columns: int, query: tuple[int, int]) -> Tensor:
     """`[rows, columns]` which pixels of a picture the query at (row, column) may attend to, pixels counted row by row.
 
-    >>> from regard.attention.patterns import Near
+    >>> from regard.attention.spec.patterns import Near
     >>> on_grid(Near(1), 3, 4, query=(0, 2)).int().tolist()
     [[0, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]
     """

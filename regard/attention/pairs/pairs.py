@@ -15,7 +15,7 @@ from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
 
 if TYPE_CHECKING:
-    from regard.attention.patterns import Pattern
+    from regard.attention.spec.patterns import Pattern
 
 __all__ = ["Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
 

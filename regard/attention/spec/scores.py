@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.features import Elu, Features
-from regard.attention.values import Value
+from regard.attention.spec.base import Value
+from regard.attention.spec.feature_maps import Elu, Features
 from regard.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from regard.attention.pairs import Pairs
+    from regard.attention.pairs.pairs import Pairs
 
 __all__ = ["Additive", "Dot", "Kernel", "Score", "Separable", "Synthesized"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regard.attention.pairs import Intervals, ordered
+from regard.attention.pairs.pairs import Intervals, ordered
 from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.values import Value
+from regard.attention.spec.base import Value
 from regard.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from regard.attention.pairs import Pairs
+    from regard.attention.pairs.pairs import Pairs
 
 __all__ = ["T5", "ALiBi", "Bias", "EdgeBias", "Shaw", "TransformerXL"]
 

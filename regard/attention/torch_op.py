@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regard.attention.compute import compute
+from regard.attention.call import compute
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
-from regard.attention.spec import Attention, parse
+from regard.attention.spec.attention import Attention, parse
 from regard.errors import InputError
 from regard.sets import Layout
 

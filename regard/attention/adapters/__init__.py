@@ -1,0 +1,1 @@
+"""What does not fit score, pattern, normalizer and bias: remember keys from before, reorder vectors, reduce keys."""
