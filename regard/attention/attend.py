@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.attention.call import ANY, check_parameters, compute, in_one_type, pose
 from regard.attention.dropout import Dropout
-from regard.attention.executors.edges import pair_weights
+from regard.attention.executors.edges.executor import pair_weights
 from regard.attention.pairs.pairs import Rows
 from regard.attention.plan import check
 from regard.attention.problem import Tensors

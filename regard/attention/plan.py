@@ -9,7 +9,12 @@ import torch
 
 from regard.attention import costs
 from regard.attention.dropout import Dropout
-from regard.attention.executors import additive, blocks, dense, edges, flex, fused, kernelized
+from regard.attention.executors import dense, flex
+from regard.attention.executors.additive import executor as additive
+from regard.attention.executors.blocks import executor as blocks
+from regard.attention.executors.edges import executor as edges
+from regard.attention.executors.fused import executor as fused
+from regard.attention.executors.linear import executor as kernelized
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError, nearest

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, Layout, attend
-from regard.attention import chunked, dots
-from regard.attention.chunks import Chunks, Keys, chunks
 from regard.attention.dropout import Dropout
-from regard.attention.executors import blocks
+from regard.attention.executors.blocks import dot_softmax as dots
+from regard.attention.executors.blocks import executor as blocks
+from regard.attention.executors.tiled import autodiff as chunked
+from regard.attention.executors.tiled.tile_batches import Chunks, Keys, chunks
 from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.problem import Problem
 from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw

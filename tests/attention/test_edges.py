@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.measure import Contestant, peak_memory
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
-from regard.attention.executors import edges
+from regard.attention.executors.edges import executor as edges
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import EdgeBias, Shaw
@@ -130,7 +130,7 @@ def test_nodes_without_edges_and_graphs_without_nodes():
 
 
 def test_compressed_rows_are_the_pairs_and_their_transpose():
-    from regard.attention.kernels.rows import Compressed
+    from regard.attention.executors.edges.compressed import Compressed
 
     layout = graph(200, 3000)
     assert layout.edges is not None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
-from regard.attention.executors import fused
+from regard.attention.executors.fused import executor as fused
 from regard.attention.plan import plan
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention

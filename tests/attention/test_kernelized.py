@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, InputError, Layout, attend, plan
-from regard.attention import batches
-from regard.attention.executors import kernelized
-from regard.attention.kernels import sums
+from regard.attention.executors.linear import buckets as batches
+from regard.attention.executors.linear import executor as kernelized
+from regard.attention.executors.linear import long as sums
 from regard.attention.problem import Problem
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Sum

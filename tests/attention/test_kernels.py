@@ -78,7 +78,7 @@ def test_where_no_cache_can_be_written(tmp_path: Path):
 import torch
 from regard import Layout
 from regard.attention.attend import attend
-from regard.attention.kernels import fused
+from regard.attention.executors.fused import kernels as fused
 from regard.attention.spec.attention import Attention
 x = torch.ones(3, 1, 4, requires_grad=True)
 attend(Attention(), x, x, x, Layout.of_lengths([3]), executor="fused").sum().backward()

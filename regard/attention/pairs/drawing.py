@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from regard.attention.pairs.pairs import Pairs
 from regard.sets import Layout
-
-if TYPE_CHECKING:
-    from regard.attention.spec.patterns import Pattern
 
 __all__ = ["example", "grid", "matrix", "on_grid", "plot", "text"]
 
@@ -21,6 +18,20 @@ _SAMPLES = 16  # the side of a cell's grid of samples
 # Edges that an example gives each vector, to others so many places ahead of it.
 _AHEAD = (0, 1, 5)
 _EMPTY, _FILLED = "#eef0f3", "#2f6db5"
+
+
+class Pattern(Protocol):
+    """What a picture asks a `regard.attention.spec.patterns.Pattern`."""
+
+    @property
+    def reads_edges(self) -> bool: ...
+
+    @property
+    def coordinates(self) -> int: ...
+
+    def for_head(self, head: int, /) -> Pattern: ...
+
+    def allows(self, i: Any, j: Any, pairs: Pairs, /) -> Any: ...
 
 
 def example(pattern: Pattern, n: int) -> Layout:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from regard.attention.pairs.pairs import Intervals, Pairs, Rows, coordinates, expand, ordered
-
-if TYPE_CHECKING:
-    from regard.attention.spec.patterns import Pattern
+from regard.attention.pairs.pairs import Allows, Intervals, Pairs, Rows, coordinates, expand, ordered
 
 __all__ = ["near"]
 
@@ -23,7 +19,7 @@ _CUT = 2
 _FURTHER = 1.01
 
 
-def near(rows: Rows, pattern: Pattern, radius: float) -> Intervals:
+def near(rows: Rows, allows: Allows, radius: float) -> Intervals:
     """The keys that a pattern allows, which must be none whose coordinates differ by more than `radius`.
 
     Space is cut into cells as wide as the radius along the first coordinates. In each cell around a query's, the candidates are
@@ -38,7 +34,7 @@ def near(rows: Rows, pattern: Pattern, radius: float) -> Intervals:
         which, place = expand(first[begin:end].flatten(), counts[begin:end].flatten())
         row, key = begin + which // first.shape[1], order[place]
         pairs = Pairs(rows.layout, rows.key_layout, rows.rows[row], key)
-        allowed = pattern.allows(pairs.i, pairs.j, pairs)
+        allowed = allows(pairs.i, pairs.j, pairs)
         found.append(ordered(rows.places(row[allowed], key[allowed])))
         begin = end
     return Intervals.of_places(rows, torch.cat(found))

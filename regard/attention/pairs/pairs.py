@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ from torch.nn.functional import embedding
 from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
 
-if TYPE_CHECKING:
-    from regard.attention.spec.patterns import Pattern
-
-__all__ = ["Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
+__all__ = ["Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
 
 # How many pairs a pattern that only says `allows` is asked about at once.
 _TRIED_AT_ONCE = 1 << 20
+
+# `Pattern.allows(i, j, pairs)`: whether query i may attend to key j, indices in their own sets.
+Allows = Callable[[Any, Any, "Pairs"], Any]
 
 
 class Pairs:
@@ -205,14 +205,14 @@ class Rows:
         row, entry = expand(begin, counts)
         return Intervals.of_places(self, self.places(row, codes[entry] % max(total, 1)))
 
-    def tried(self, pattern: Pattern) -> Intervals:
-        """The keys that `pattern.allows`, found by asking about every pair, tile by tile."""
+    def tried(self, allows: Allows) -> Intervals:
+        """The keys that a pattern allows, found by asking about every pair, tile by tile."""
         parts = []
         step = max(1, _TRIED_AT_ONCE // self.stretch)
         for at in range(0, len(self.rows), step):
             row, key = expand(self.first_key[at : at + step], self.number[at : at + step])
             pairs = Pairs(self.layout, self.key_layout, self.rows[row + at], key)
-            allowed = pattern.allows(pairs.i, pairs.j, pairs)
+            allowed = allows(pairs.i, pairs.j, pairs)
             parts.append(self.places(row[allowed] + at, key[allowed]))
         return Intervals.of_places(self, torch.cat(parts) if parts else self.rows.new_zeros(0))
 

@@ -87,7 +87,7 @@ class Pattern(Value):
         raise NotImplementedError
 
     def keys(self, rows: Rows) -> Intervals:
-        return rows.tried(self)
+        return rows.tried(self.allows)
 
     def draw(self, layout: Layout | int = 16) -> str:
         """The pattern as text, on the first set of a layout or on n vectors; `regard.attention.pairs.drawing` has pictures.
@@ -387,7 +387,7 @@ class Near(Pattern):
     def keys(self, rows: Rows) -> Intervals:
         from regard.attention.pairs.near import near
 
-        return near(rows, self, self.radius)
+        return near(rows, self.allows, self.radius)
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.attention.chunks import Chunk, Chunks, Keys, chunks
+from regard.attention.executors.tiled.tile_batches import Chunk, Chunks, Keys, chunks
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.pairs.rows import Along
 from regard.attention.problem import Problem, Tensors

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from regard.attention.kernels import edges
+from regard.attention.executors.edges import kernels
 from regard.kernels.compiled import send_waiting_threads_home, share
 from regard.sets.whole import insertions, repeated
 
@@ -67,7 +67,7 @@ class Compressed:
             offsets = _offsets(self.columns, self.keys)
             columns, places = torch.empty_like(self.columns), torch.empty_like(self.columns)
             ends = offsets[:-1].clone()
-            edges.transpose(*(x.numpy() for x in (self.offsets, self.columns, ends, columns, places)))
+            kernels.transpose(*(x.numpy() for x in (self.offsets, self.columns, ends, columns, places)))
             self.derived["transposed"] = Compressed(offsets, columns, self.rows), places
         return self.derived["transposed"]
 
@@ -155,7 +155,7 @@ def unpacked(flat: Tensor, rows: int, heads: int, d: int) -> Tensor:
 class Call(NamedTuple):
     """What is computed over which rows; `seeds [16]` int32 are the dropout's, mixed with the head of each lane."""
 
-    form: edges.Form
+    form: kernels.Form
     rows: Compressed
     seeds: Tensor
 
@@ -171,7 +171,7 @@ class _Fused(torch.autograd.Function):
         statistics = torch.zeros(rows.rows * 3 * form.heads + 16, dtype=q.dtype)
         weights = torch.empty(rows.pairs * form.heads if shown else 0, dtype=q.dtype)
         given = _arrays(rows.offsets, rows.columns, q, k, v, w, bias, call.seeds, out, statistics, weights)
-        _share(edges.forward, rows.bounds(form.d + form.e), form, *given)
+        _share(kernels.forward, rows.bounds(form.d + form.e), form, *given)
         ctx.save_for_backward(q, k, v, w, bias, out, statistics, weights)
         ctx.call = call
         return out, weights
@@ -210,7 +210,7 @@ class _Fused(torch.autograd.Function):
 def _backward(call: Call, bounds: list[int], transposed: int, tensors: Sequence[Tensor]) -> None:
     rows, places = call.rows.transposed() if transposed else (call.rows, call.rows.columns)
     arrays = _arrays(rows.offsets, rows.columns, places, *tensors, torch.tensor(bounds))
-    _share(edges.backward, bounds, call.form, transposed, *arrays)
+    _share(kernels.backward, bounds, call.form, transposed, *arrays)
 
 
 def _share(kernel: Callable[..., None], bounds: list[int], *arguments: Any) -> None:

@@ -21,8 +21,8 @@ from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
 from regard.sets.whole import insertions
 
 if TYPE_CHECKING:
-    from regard.attention.kernels.edges import Form
-    from regard.attention.kernels.rows import Compressed
+    from regard.attention.executors.edges.compressed import Compressed
+    from regard.attention.executors.edges.kernels import Form
 
 __all__ = ["memory", "pair_weights", "run", "why_not", "work"]
 
@@ -55,7 +55,7 @@ def memory(problem: Problem) -> int:
     held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
     if not _walks_rows(problem):
         return problem.count(problem.union) * problem.heads * held * max(4, problem.dtype.itemsize) + problem.bytes
-    from regard.attention.kernels.rows import blocks, width_of
+    from regard.attention.executors.edges.compressed import blocks, width_of
 
     queries, keys, heads = problem.layout.total, problem.key_layout.total, problem.heads
     sizes = [len(block) for _, group in problem.groups for block in blocks(group)]
@@ -103,7 +103,7 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
 
 def _walk(problem: Problem, tensors: Tensors) -> Tensor:
     """By kernels, a block of heads after the other."""
-    from regard.attention.kernels.rows import blocks
+    from regard.attention.executors.edges.compressed import blocks
 
     found, order = [], []
     for pattern, heads in problem.groups:
@@ -119,7 +119,7 @@ def _walk(problem: Problem, tensors: Tensors) -> Tensor:
 
 def _compressed(problem: Problem, pattern: Pattern) -> Compressed:
     """The compressed rows of a pattern, derived once for all layers."""
-    from regard.attention.kernels.rows import Compressed
+    from regard.attention.executors.edges.compressed import Compressed
 
     layout, keys = problem.layout, problem.key_layout.total
 
@@ -157,7 +157,7 @@ class _Group:
 
     def run(self, block: list[int]) -> Tensor:
         """`[t, heads of the block, e]`"""
-        from regard.attention.kernels import rows
+        from regard.attention.executors.edges import compressed as rows
 
         problem, compressed, n = self.problem, self.compressed, len(block)
         bias = problem.attention.bias
@@ -184,7 +184,7 @@ class _Group:
 
     def _scored(self, block: list[int]) -> tuple[Tensor, Tensor, Tensor, int]:
         """The tables of queries and keys, the weight of additive scores, and the width of all three."""
-        from regard.attention.kernels import rows
+        from regard.attention.executors.edges import compressed as rows
 
         score, n = self.problem.attention.score, len(block)
         q, k, w = _heads(self.q, block), _heads(self.k, self._keys(block)), self.q.new_empty(0, dtype=self.exact)
@@ -202,19 +202,20 @@ class _Group:
 
 def _form(problem: Problem, heads: int, d: int) -> Form:
     """What the kernels compute for so many heads with tables of width d."""
-    from regard.attention.kernels import edges, rows
+    from regard.attention.executors.edges import compressed as rows
+    from regard.attention.executors.edges import kernels
 
     score, dropout = problem.attention.score, problem.dropout
-    kind, slope = edges.DOT, 0.0
+    kind, slope = kernels.DOT, 0.0
     if isinstance(score, Separable):
-        kind, slope = edges.SEPARABLE, score.slope
+        kind, slope = kernels.SEPARABLE, score.slope
     elif isinstance(score, Additive):
-        kind, slope = edges.LEAKY if score.activation == "leaky_relu" else edges.TANH, score.slope
-    normalizers = {Softmax: edges.SOFTMAX, Relu: edges.RELU, Sigmoid: edges.SIGMOID, Sum: edges.SUM}
+        kind, slope = kernels.LEAKY if score.activation == "leaky_relu" else kernels.TANH, score.slope
+    normalizers = {Softmax: kernels.SOFTMAX, Relu: kernels.RELU, Sigmoid: kernels.SIGMOID, Sum: kernels.SUM}
     normalizer = normalizers[type(problem.attention.normalizer)]
     least, kept = (0, 1.0) if dropout is None else (dropout.least, 1 / (1 - dropout.p))
     e = rows.width_of(heads, problem.e)
-    return edges.Form(kind, normalizer, heads, d, e, slope, dropout is not None, least, kept)
+    return kernels.Form(kind, normalizer, heads, d, e, slope, dropout is not None, least, kept)
 
 
 def _heads(x: Tensor, heads: list[int]) -> Tensor:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.attention.kernels import weighing as weights
+from regard.attention.executors.fused import weights
 from regard.kernels import packing
 from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled

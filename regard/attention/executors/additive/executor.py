@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
 from regard.attention.costs import beside
+from regard.attention.executors.tiled.autodiff import attend_in_chunks, chunk_memory, cut
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.scores import Additive
@@ -83,7 +83,7 @@ class _Tile(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, score: Additive, q: Tensor, k: Tensor, w: Tensor) -> Tensor:
-        from regard.attention.kernels import additive
+        from regard.attention.executors.additive import kernels
 
         leaky = score.activation != "tanh"
         (c, h, rows, d), keys = q.shape, k.shape[2]
@@ -93,10 +93,10 @@ class _Tile(torch.autograd.Function):
         exponentials = (q, q, k, k) if leaky else (*_exponentials(q), *_exponentials(k))
         s = q.new_empty(c, h, rows, k.shape[2])
         sizes = k.shape[0] * h, rows, k.shape[2], q.shape[3]
-        _share(additive.forward, c * h, leaky, s, *exponentials, w, h, *sizes, score.slope)
+        _share(kernels.forward, c * h, leaky, s, *exponentials, w, h, *sizes, score.slope)
         large = None if leaky else _large(q, k)
         if large is not None:
-            _share(additive.mend, c * h, s, q, k, *large, w, h, *sizes)
+            _share(kernels.mend, c * h, s, q, k, *large, w, h, *sizes)
         ctx.save_for_backward(*exponentials, w)
         ctx.large = None if large is None else (q, k, *large)
         ctx.score, ctx.keys, ctx.d = score, keys, d
@@ -105,17 +105,17 @@ class _Tile(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> Any:
-        from regard.attention.kernels import additive
+        from regard.attention.executors.additive import kernels
 
         (*exponentials, w), large = ctx.saved_tensors, ctx.large
         (c, h, rows, d), (tiles, _, keys, _) = exponentials[0].shape, exponentials[2].shape
         g, sizes = _even(above, 3, _KEYS), (tiles * h, rows, keys, d)
         d_q, d_k, d_w = (above.new_zeros(c, h, *size) for size in ((rows, d), (keys, d), (d,)))
         if large is not None:
-            _share(additive.mend_back, c * h, g, *large, d_q, d_k, d_w, *sizes)
+            _share(kernels.mend_back, c * h, g, *large, d_q, d_k, d_w, *sizes)
             g = g.masked_fill(large[2].unsqueeze(-1) & large[3].unsqueeze(-2), 0)
         leaky = ctx.score.activation != "tanh"
-        _share(additive.backward, c * h, leaky, g, *exponentials, d_q, d_k, d_w, *sizes, ctx.score.slope)
+        _share(kernels.backward, c * h, leaky, g, *exponentials, d_q, d_k, d_w, *sizes, ctx.score.slope)
         d_q, d_k = (x.mul_(w[:, None, :]) for x in (d_q, d_k))
         return None, d_q[..., : ctx.d], d_k[:, :, : ctx.keys, : ctx.d], d_w.sum(0)[:, : ctx.d]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regard.attention.kernels.linear import (
+from regard.attention.executors.linear.kernels import (
     ROWS,
     TILE,
     added,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from regard.attention.chunked import attend_in_chunks, chunk_memory, cut
 from regard.attention.costs import beside
-from regard.attention.dots import attend_by_dots, dots_memory, dots_work
+from regard.attention.executors.blocks.dot_softmax import attend_by_dots, dots_memory, dots_work
+from regard.attention.executors.tiled.autodiff import attend_in_chunks, chunk_memory, cut
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.attention.kernels import fused as kernels
+from regard.attention.executors.fused import kernels
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.spec.scores import Dot

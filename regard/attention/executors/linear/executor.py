@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.attention import batches
-from regard.attention.batches import Batch
+from regard.attention.executors.linear import buckets
+from regard.attention.executors.linear.buckets import Batch
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.patterns import Causal, Everyone
 from regard.attention.spec.scores import Kernel
 
 if TYPE_CHECKING:
-    from regard.attention.kernels.sums import LongSets
+    from regard.attention.executors.linear.long import LongSets
 
 __all__ = ["memory", "run", "why_not", "work"]
 
@@ -52,7 +52,7 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    rows, cut = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, batches.of(problem)
+    rows, cut = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, buckets.of(problem)
     width = _features(problem).width(problem.d)
     within = sum(_within_pairs(problem, batch) for batch in cut) * problem.heads
     summed = rows if any(not batch.short for batch in cut) else 0
@@ -79,7 +79,7 @@ def memory(problem: Problem) -> int:
         pieces = len(list(batch.pieces(batch.n)))
         # What both passes hold of a row of a piece at their peak, counted in `_Pass`.
         if causal and not batch.short:
-            numbers = 6 * width + 6 * e + 3 * batches.CHUNK
+            numbers = 6 * width + 6 * e + 3 * buckets.CHUNK
         elif batch.sets > 1:
             numbers = 5 * width + 5 * e
         else:
@@ -106,10 +106,10 @@ def _in_kernels(problem: Problem) -> LongSets | None:
 
     def find() -> LongSets | None:
         fits = problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES
-        long = [batch.members for batch in batches.of(problem) if not batch.short]
+        long = [batch.members for batch in buckets.of(problem) if not batch.short]
         if not fits or not long:
             return None
-        from regard.attention.kernels.sums import LongSets
+        from regard.attention.executors.linear.long import LongSets
 
         return LongSets.of(problem, torch.cat(long))
 
@@ -120,7 +120,7 @@ def _in_kernels(problem: Problem) -> LongSets | None:
 def _within_pairs(problem: Problem, batch: Batch) -> int:
     if batch.short:
         return batch.sets * batch.n * batch.m
-    return batch.sets * batch.n * batches.CHUNK if isinstance(problem.attention.patterns[0], Causal) else 0
+    return batch.sets * batch.n * buckets.CHUNK if isinstance(problem.attention.patterns[0], Causal) else 0
 
 
 class _Linear(torch.autograd.Function):
@@ -184,7 +184,7 @@ _Given = tuple[Tensor, Tensor, Tensor]
 
 def _left(problem: Problem) -> list[Batch]:
     """The batches that kernels leave to torch's operators."""
-    return [batch for batch in batches.of(problem) if batch.short or _in_kernels(problem) is None]
+    return [batch for batch in buckets.of(problem) if batch.short or _in_kernels(problem) is None]
 
 
 class _Pass:
@@ -263,7 +263,7 @@ class _Pass:
                     self._keys(batch, low, high),
                     self._values_and_ones(batch, low, high),
                 )
-                q, k, v = (x.unflatten(2, (-1, batches.CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
+                q, k, v = (x.unflatten(2, (-1, buckets.CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
                 before = _running(k.mT @ v, state)
                 states.append(before[:, :, 0].clone())
                 state = before[:, :, -1].clone()
@@ -324,7 +324,7 @@ class _Pass:
             )
             above = torch.cat(self._above(batch, low, high, given), -1)
             q, k, v, above = (
-                z.unflatten(2, (-1, batches.CHUNK)) for z in (q, self._by_head(phi), self._by_head(v), above)
+                z.unflatten(2, (-1, buckets.CHUNK)) for z in (q, self._by_head(phi), self._by_head(v), above)
             )
             before = _running((k.mT @ v)[:, :, :-1], states.pop())
             behind = _running((q.mT @ above).flip(2), after).flip(2)

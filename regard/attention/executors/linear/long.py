@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.attention.kernels import causal, linear
+from regard.attention.executors.linear import causal, kernels
 from regard.attention.problem import Problem
 from regard.attention.spec.patterns import Causal
 from regard.kernels.compiled import memory_of, send_waiting_threads_home, share
@@ -85,7 +85,7 @@ class LongSets:
         return most * self.key_heads * (rows * e + d) * self.size
 
     def _run(self, kernel: Any, parts: Whole, tensors: Sequence[Tensor], strided: Sequence[Tensor]) -> None:
-        sizes = linear.Sizes(self.wide, self.heads, self.heads // self.key_heads, self.d, self.e)
+        sizes = kernels.Sizes(self.wide, self.heads, self.heads // self.key_heads, self.d, self.e)
         strides = np.array([step for x in strided for step in x.stride()], np.int64)
         arrays = [memory_of(x) for x in tensors]
         share(kernel, range(len(parts) + 1), parts, *arrays, np.array(sizes, np.int64), strides)
@@ -127,7 +127,7 @@ class LongSets:
         """Writes the output and what divided it; what the way back needs of the sums."""
         self._go_home()
         parts = self._room(self.of_keys, divisor)
-        self._run(linear.sums_of_keys, self.of_keys, [k, v, *parts], [k, v])
+        self._run(kernels.sums_of_keys, self.of_keys, [k, v, *parts], [k, v])
         if self.causal:
             sums, totals = (self._running(x) for x in parts)
             totals[..., self.d :] = 0
@@ -135,7 +135,7 @@ class LongSets:
             self._run(causal.outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], [q, k, v])
             return states
         sums, turned, totals = self._summed(self.of_keys, *parts)
-        self._run(linear.outputs, self.of_queries, [q, out, divisor, sums, totals], [q])
+        self._run(kernels.outputs, self.of_queries, [q, out, divisor, sums, totals], [q])
         return [turned, totals]
 
     def backward(
@@ -157,9 +157,9 @@ class LongSets:
             sums, totals = (self._running(x, backwards=True) for x in parts)
             self._run(causal.keys_back, self.of_keys, [*inside, sums, self._turned(sums), totals, d_k, d_v], strided)
             return
-        self._run(linear.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], [q, given[0]])
+        self._run(kernels.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], [q, given[0]])
         sums, turned, totals = self._summed(self.of_queries, *parts)
-        self._run(linear.keys_back, self.of_keys, [k, v, sums, turned, totals, d_k, d_v], [k, v])
+        self._run(kernels.keys_back, self.of_keys, [k, v, sums, turned, totals, d_k, d_v], [k, v])
 
     def _go_home(self) -> None:
         if self.long:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.attention.chunks import Chunk, Chunks, Keys, chunks
 from regard.attention.dropout import Dropout
+from regard.attention.executors.tiled.tile_batches import Chunk, Chunks, Keys, chunks
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.patterns import Pattern
 

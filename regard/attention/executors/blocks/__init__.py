@@ -1,0 +1,1 @@
+"""`blocks`: every attention on interval patterns, in tiles of matrix products."""

@@ -1,0 +1,1 @@
+"""`edges`: compressed rows, pair by pair; graphs and very sparse patterns."""

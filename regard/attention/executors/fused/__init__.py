@@ -1,0 +1,1 @@
+"""`fused`: dot products and softmax in tiles that are computed again in the backward pass."""

@@ -1,0 +1,1 @@
+"""`kernelized`: linear attention by sums over keys."""

@@ -1,0 +1,1 @@
+"""What `blocks` and `additive` share: tile batches, and the passes over them."""
