@@ -1,114 +1,55 @@
-"""How kernels are compiled and run: `compiled` makes one of a function, `share` runs it on all threads."""
+"""How kernels are compiled: `compiled` makes one of a function, `as_written` a part of kernels."""
 
 from __future__ import annotations
 
-import ctypes
-import itertools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from numba import njit
-from numpy.typing import NDArray
 
-__all__ = ["AS_WRITTEN", "as_written", "compiled", "memory_of", "send_waiting_threads_home", "share"]
+__all__ = ["AS_WRITTEN", "as_written", "compiled"]
 
 # What of "fast" arithmetic leaves NaN and infinity their meaning.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 
-_pool: tuple[int, ThreadPoolExecutor] | None = None
-
 
 def compiled(function: Callable[..., Any], fast: bool = True) -> Callable[..., Any]:
-    """The function as machine code that holds no lock, kept on disk where something can be written.
+    """The function as machine code that holds no lock, cached on disk where something can be written.
 
-    Where not `fast`, its arithmetic is not reordered.
+    Where not `fast`, its arithmetic is not reordered. Compiled code is read from the cache only if nothing has changed in the
+    folder of the function's file and in this one, since Numba itself looks at no file that a kernel inlines from.
     """
     fastmath = FASTMATH if fast else False
     options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy", "boundscheck": False}
     try:
-        return njit(cache=True, **options)(function)
+        kernel: Any = njit(cache=True, **options)(function)
     except RuntimeError:  # Numba found no folder for its cache: this process compiles for itself.
         return njit(**options)(function)
+    index = kernel._cache._cache_file
+    index._source_stamp = index._source_stamp, _digest(Path(function.__code__.co_filename).parent), _digest(_HERE)
+    return kernel
 
 
-# Said, lest fast arithmetic is inherited from the kernel. Parts of kernels make no arrays and need not count who holds those that
-# they are given: threads that count the same ones wait for each other.
+_HERE = Path(__file__).parent
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Of the contents of all Python files in a folder."""
+    sources = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        sources.update(path.read_bytes())
+    return sources.hexdigest()
+
+
+# Explicit, because Numba otherwise inherits `fastmath` from the kernel. Parts of kernels make no arrays and need not count
+# references to those that they read: threads that count the same ones wait for each other.
 AS_WRITTEN: Any = {"nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False}
 
 
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part of kernels whose arithmetic is not reordered: it holds instructions chosen by hand."""
     return njit(**AS_WRITTEN)(function)
-
-
-def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -> None:
-    """`kernel(begin, end, *arguments)` for each two neighbors of `bounds`, on as many threads as torch uses.
-
-    Which thread computes which part is left to chance, so parts must write to places of their own; the caller's thread takes part.
-    """
-    parts = list(itertools.pairwise(bounds))
-    threads = min(torch.get_num_threads(), len(parts))
-    if threads <= 1:
-        for begin, end in parts:
-            kernel(begin, end, *arguments)
-        return
-    turn = iter(parts)
-
-    def work() -> None:
-        for begin, end in turn:
-            kernel(begin, end, *arguments)
-
-    helpers = [_threads().submit(work) for _ in range(threads - 1)]
-    try:
-        work()
-    finally:
-        for helper in helpers:
-            helper.result()
-
-
-def memory_of(x: torch.Tensor) -> NDArray[Any]:
-    """The memory that a tensor lies in, from its first number on; bfloat16 as its bits."""
-    x = x.detach()
-    span = 1 + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
-    flat = x.as_strided((span,), (1,))
-    return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
-
-
-def send_waiting_threads_home() -> None:
-    """Ends the threads that OpenMP keeps for this one; torch's next parallel operator starts new ones.
-
-    After torch's last parallel operator they spin for some milliseconds, on the very cores that `share` is about to use. Ending
-    and starting them takes about a tenth of a millisecond, so this is for longer work. Does nothing where torch does not bring
-    its OpenMP as libgomp, or within a parallel region.
-    """
-    if torch.get_num_threads() > 1 and (pause := _pause()) is not None:
-        pause(1)  # omp_pause_soft
-
-
-@cache
-def _pause() -> Callable[[int], int] | None:
-    """OpenMP 5.0's `omp_pause_resource_all` of the library that torch has loaded."""
-    library = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
-    return getattr(ctypes.CDLL(str(library)), "omp_pause_resource_all", None) if library.exists() else None
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    wanted = torch.get_num_threads()
-    if _pool is None or _pool[0] < wanted:
-        _pool = wanted, ThreadPoolExecutor(wanted, thread_name_prefix="regard")
-    return _pool[1]
-
-
-def _forget() -> None:
-    """A forked process has the pool, but not its threads."""
-    global _pool
-    _pool = None
-
-
-os.register_at_fork(after_in_child=_forget)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.kernels.compiled import compiled, share
+from regard.kernels.compiled import compiled
+from regard.kernels.threads import share
 from regard.sets import Layout
 
 __all__ = ["depthwise"]

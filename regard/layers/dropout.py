@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.attention import dropout as weights
-from regard.kernels.compiled import as_written, compiled, share
+from regard.kernels.compiled import as_written, compiled
 from regard.kernels.lanes import fill, keep, load, mix, store
+from regard.kernels.threads import share
 
 __all__ = ["Dropout", "dropout"]
 

@@ -207,7 +207,7 @@ def test_a_forked_child_goes_on_after_a_kernel(two_threads):
 
 
 def test_torch_goes_on_after_its_waiting_threads_were_sent_home(two_threads):
-    from regard.kernels.compiled import send_waiting_threads_home
+    from regard.kernels.threads import send_waiting_threads_home
 
     x = torch.randn(600, 600)
     before = x @ x, (x + 1).sum()

@@ -98,3 +98,24 @@ print(type(fused.forward._cache).__name__, x.grad.isfinite().all().item())
 def test_a_vector_has_lanes_for_whole_register_tiles():
     assert vectors.ROWS in (4, 8)
     assert vectors.lanes(32) == 2 * vectors.lanes(64)
+
+
+def test_compiled_code_is_cached_until_a_file_beside_it_changes(tmp_path: Path):
+    """Numba itself would not see that a function of another file has changed, which a kernel inlines."""
+    kernel = (
+        "import {0}\nfrom regard.kernels.compiled import compiled\n@compiled\ndef run(x):\n    return {0}.part(x)\n"
+    )
+    part = "from regard.kernels.compiled import as_written\n@as_written\ndef part(x):\n    return x + {0}\n"
+    code = "import kernel; print(kernel.run(1), sum(kernel.run.stats.cache_hits.values()))"
+    (tmp_path / "kernel.py").write_text(kernel.format("inlined"))
+
+    def run() -> list[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    (tmp_path / "inlined.py").write_text(part.format(1))
+    assert [run(), run()] == [["2", "0"], ["2", "1"]]
+    (tmp_path / "inlined.py").write_text(part.format(10))
+    assert run() == ["11", "0"]

@@ -121,7 +121,7 @@ class _Tile(torch.autograd.Function):
 
 
 def _share(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
-    from regard.kernels.compiled import send_waiting_threads_home, share
+    from regard.kernels.threads import send_waiting_threads_home, share
 
     arrays = [x.flatten().numpy() if isinstance(x, Tensor) else x for x in arguments]
     if max(x.size for x in arrays if isinstance(x, np.ndarray)) > _LONG:

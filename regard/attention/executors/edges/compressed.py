@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from regard.attention.executors.edges import kernels
-from regard.kernels.compiled import send_waiting_threads_home, share
+from regard.kernels.threads import send_waiting_threads_home, share
 from regard.sets.whole import insertions, repeated
 
 __all__ = ["Call", "Compressed", "blocks", "fused", "packed", "unpacked"]

@@ -22,7 +22,7 @@ from regard.attention.executors.fused import kernels
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.spec.scores import Dot
-from regard.kernels.compiled import memory_of, send_waiting_threads_home, share
+from regard.kernels.threads import memory_of, send_waiting_threads_home, share
 from regard.kernels.vectors import ROWS, lanes
 from regard.sets.whole import repeated
 

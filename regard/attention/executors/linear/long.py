@@ -15,7 +15,7 @@ from torch import Tensor
 from regard.attention.executors.linear import causal, kernels
 from regard.attention.problem import Problem
 from regard.attention.spec.patterns import Causal
-from regard.kernels.compiled import memory_of, send_waiting_threads_home, share
+from regard.kernels.threads import memory_of, send_waiting_threads_home, share
 from regard.kernels.vectors import ROWS, lanes
 from regard.sets import Layout
 from regard.sets.whole import repeated
