@@ -128,37 +128,15 @@ def check(problem: Problem) -> None:
     Raises:
         InputError: a layout that lacks it, or patterns for another number of heads.
     """
-    attention, layout = problem.attention, problem.layout
-    same = problem.key_layout is layout
-    if any(pattern.reads_edges for pattern in attention.patterns):
-        if layout.edges is None:
-            raise InputError(f"the sets have no edges, expected some for {attention.text}")
-        if not same:
-            raise InputError(f"{attention.text} reads edges, expected queries and keys of the same layout")
-    ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, problem.key_layout))
-    wanted = max(pattern.coordinates for pattern in attention.patterns)
-    if min(ours, theirs) < wanted or (wanted and ours != theirs):
-        found = f"{ours} coordinates" if same else f"{ours} coordinates on queries and {theirs} on keys"
-        raise InputError(f"the sets have {found}, expected at least {wanted} for {attention.text}")
+    attention = problem.attention
+    for part in attention.parts:
+        lacking = part.needs(problem.layout, problem.key_layout)
+        if lacking is not None:
+            raise InputError(lacking)
     if len(attention.patterns) not in (1, problem.heads):
         raise InputError(
             f"there are {len(attention.patterns)} patterns, expected one, or one for each of {problem.heads} heads"
         )
-    places = attention.score.most_places
-    if places is not None:
-        for x, what in ((layout, "queries"), (problem.key_layout, "keys")):
-            longest = int(x.index.max()) + 1 if x.total else 0
-            if longest > places:
-                raise InputError(
-                    f"the {what} have {longest:,} places in a set, expected at most the {places:,} of {attention.score!r}"
-                )
-    if attention.bias is not None:
-        width = 0 if layout.edge_values is None or not same else layout.edge_values.shape[1]
-        lacking = attention.bias.needs(ours if ours == theirs else 0, width)
-        if lacking is not None:
-            raise InputError(
-                f"the sets{'' if same else ' of queries and keys together'} lack what {attention.bias!r} reads, expected {lacking}"
-            )
 
 
 def plan(

@@ -13,6 +13,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
 from regard.attention.plan import EXECUTORS
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
+from regard.attention.spec.normalizers import Normalizer
 from regard.attention.spec.patterns import Causal, Edges, First, Pattern, Window
 from regard.attention.spec.scores import Additive, Dot
 
@@ -192,6 +193,25 @@ def test_what_does_not_fit_is_refused_in_a_sentence(attention, changed, sentence
         attend(attention, **given)
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@dataclass(frozen=True, repr=False)
+class OfPairs(Normalizer):
+    """A normalizer for sets of two vectors alone."""
+
+    def needs(self, layout, key_layout):
+        return None if bool((layout.lengths == 2).all()) else f"the sets have {layout.longest} vectors, expected 2"
+
+    def weights(self, s, rows):
+        return s.sigmoid() / rows.count(s)
+
+
+def test_any_part_says_what_it_needs_of_a_layout():
+    attention, two = Attention(normalizer=OfPairs()), Layout.of_lengths([2, 2])
+    assert attend(attention, X[:4], X[:4], X[:4], two).shape == (4, 2, 4)
+    for call in (lambda: attend(attention, X, X, X, PLAIN), lambda: attention_weights(attention, X, X, PLAIN)):
+        with pytest.raises(InputError, match="the sets have 3 vectors, expected 2"):
+            call()
 
 
 @pytest.mark.parametrize("rows", [[5], [-1], [True, False], [0.5]])

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
-from regard.attention.spec.base import Value
+from regard.attention.spec.base import Part, Value
 from regard.attention.spec.biases import Bias
 from regard.attention.spec.feature_maps import Features
 from regard.attention.spec.normalizers import Normalizer, Softmax
@@ -97,6 +97,11 @@ class Attention(Value):
     @cached_property
     def _varies(self) -> bool:
         return any(pattern.varies for pattern in self.patterns)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The score, the patterns, the normalizer and the bias, where there is one."""
+        return (*self.patterns, self.score, self.normalizer, *(() if self.bias is None else (self.bias,)))
 
     def for_heads(self, heads: int) -> Attention:
         """The same with one pattern per head where a pattern varies with the head; else this very object."""

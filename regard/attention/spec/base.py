@@ -1,13 +1,18 @@
 """What all values of a specification share: they check their options, compare, hash, and print as the text `parse` reads."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import MISSING, dataclass, fields
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regard.errors import InputError
 
-__all__ = ["Value"]
+if TYPE_CHECKING:
+    from regard.sets import Layout
+
+__all__ = ["Part", "Value"]
 
 _KINDS: dict[Any, tuple[type, ...]] = {
     "bool": (bool,),
@@ -46,3 +51,12 @@ class Value:
             if usual is MISSING or value != usual:
                 options.append(f"{field.name}={value!r}")
         return f"{type(self).__name__}({', '.join(options)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Part(Value):
+    """A value that an attention is made of, or an attention itself."""
+
+    def needs(self, layout: Layout, key_layout: Layout) -> str | None:
+        """What these layouts of queries and keys lack for it: a sentence that says what was found and expected, or None."""
+        return None

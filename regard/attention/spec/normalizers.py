@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from regard.attention.spec.base import Value
+from regard.attention.spec.base import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ class RowReducer(Protocol):
 
 
 @dataclass(frozen=True, repr=False)
-class Normalizer(Value):
+class Normalizer(Part):
     """What every normalizer offers."""
 
     @property

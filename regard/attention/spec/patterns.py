@@ -1,9 +1,6 @@
-"""Patterns: which pairs of a query and a key of the same set may attend.
+"""All patterns; those that read the places of query and key in their sets are written here.
 
-`allows(i, j, pairs)` is the meaning: True where query i may attend to key j. i and j are indices in their own sets,
-integers or integer tensors that broadcast; `pairs` gives what else a pattern reads (edges, coordinates).
-`keys(rows)` derives the same as sorted intervals of keys for each row, in time that grows with the intervals.
-Packing never enters a pattern: pairs of different sets are excluded before it is asked.
+What every pattern offers, and how patterns combine, is in `pattern`.
 """
 
 from __future__ import annotations
@@ -12,15 +9,14 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.base import Value
-from regard.errors import InputError
+from regard.attention.spec.pattern import And, Not, Or, Pattern, at_least
+from regard.attention.spec.patterns_by_layout import AlongAxis, Edges, Near
 from regard.kernels.hashing import hashed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Intervals, Pairs, Rows
-    from regard.sets import Layout
 
 __all__ = [
     "AlongAxis",
@@ -39,77 +35,6 @@ __all__ = [
     "Stride",
     "Window",
 ]
-
-
-@dataclass(frozen=True, repr=False)
-class Pattern(Value):
-    """What every pattern offers; a new one defines `allows`, and `keys` where it can name them without trying all pairs."""
-
-    @property
-    def parts(self) -> tuple[Pattern, ...]:
-        """The patterns that this one combines."""
-        return ()
-
-    @property
-    def reads_edges(self) -> bool:
-        """Whether the answer depends on the layout's edges."""
-        return any(part.reads_edges for part in self.parts)
-
-    @property
-    def coordinates(self) -> int:
-        """How many coordinates the vectors must have at least."""
-        return max((part.coordinates for part in self.parts), default=0)
-
-    @property
-    def varies(self) -> bool:
-        """Whether heads that share this pattern see different keys."""
-        return any(part.varies for part in self.parts)
-
-    def for_head(self, head: int) -> Pattern:
-        """What one head sees: this very object, unless the pattern varies with the head."""
-        return self
-
-    @property
-    def tries_all(self) -> bool:
-        """Whether the keys are found by asking about every pair, for want of intervals."""
-        return type(self).keys is Pattern.keys or any(part.tries_all for part in self.parts)
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """How many places before a query its first key can lie, and behind it its last; infinite where the set decides.
-
-        >>> (Window(4, 2) | Dilated(3, 0, step=2)).extent
-        (6, 2)
-        """
-        return inf, inf
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        raise NotImplementedError
-
-    def keys(self, rows: Rows) -> Intervals:
-        return rows.tried(self.allows)
-
-    def draw(self, layout: Layout | int = 16) -> str:
-        """The pattern as text, on the first set of a layout or on n vectors; `regard.attention.pairs.drawing` has pictures.
-
-        >>> print(Window(1, 0).draw(4))
-        ██······
-        ████····
-        ··████··
-        ····████
-        """
-        from regard.attention.pairs.drawing import text
-
-        return text(self, layout)
-
-    def __and__(self, other: Pattern) -> And:
-        return And(self, other) if isinstance(other, Pattern) else NotImplemented
-
-    def __or__(self, other: Pattern) -> Or:
-        return Or(self, other) if isinstance(other, Pattern) else NotImplemented
-
-    def __invert__(self) -> Not:
-        return Not(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,8 +80,8 @@ class Window(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(0, self, "left", self.left)
-        _at_least(0, self, "right", self.right)
+        at_least(0, self, "left", self.left)
+        at_least(0, self, "right", self.right)
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -185,9 +110,9 @@ class Dilated(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(0, self, "left", self.left)
-        _at_least(0, self, "right", self.right)
-        _at_least(1, self, "step", self.step)
+        at_least(0, self, "left", self.left)
+        at_least(0, self, "right", self.right)
+        at_least(1, self, "step", self.step)
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -215,7 +140,7 @@ class Stride(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(1, self, "k", self.k)
+        at_least(1, self, "k", self.k)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i - j) % self.k == 0
@@ -236,7 +161,7 @@ class Blocks(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(1, self, "size", self.size)
+        at_least(1, self, "size", self.size)
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -277,8 +202,8 @@ class RandomBlocks(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(0, self, "per_row", self.per_row)
-        _at_least(1, self, "size", self.size)
+        at_least(0, self, "per_row", self.per_row)
+        at_least(1, self, "size", self.size)
 
     @property
     def varies(self) -> bool:
@@ -336,167 +261,10 @@ class First(Pattern):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(0, self, "n", self.n)
+        at_least(0, self, "n", self.n)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i < self.n) | (j < self.n)
 
     def keys(self, rows: Rows) -> Intervals:
         return rows.between(0, self.n + (rows.index < self.n) * rows.reach)
-
-
-@dataclass(frozen=True, repr=False)
-class Edges(Pattern):
-    """Pairs (query row, key row) that are edges of the layout; a vector attends to itself where the reader made a self-loop."""
-
-    @property
-    def reads_edges(self) -> bool:
-        return True
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        if pairs is None:
-            raise ValueError("Edges was asked about indices alone, expected pairs of rows in a layout with edges")
-        return pairs.edge >= 0
-
-    def keys(self, rows: Rows) -> Intervals:
-        return rows.edges()
-
-
-@dataclass(frozen=True, repr=False)
-class Near(Pattern):
-    """Pairs whose coordinates differ by at most `radius` in each direction (Chebyshev distance): a receptive field.
-
-    With `Causal`, the local attention of Parmar et al. 2018 (Image Transformer), section 3.2.
-    """
-
-    radius: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least(0, self, "radius", self.radius)
-
-    @property
-    def coordinates(self) -> int:
-        return 1
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        if pairs is None:
-            raise ValueError("Near was asked about indices alone, expected pairs of rows in a layout with coordinates")
-        return ((pairs.query_coords - pairs.key_coords).abs() <= self.radius).all(-1)
-
-    def keys(self, rows: Rows) -> Intervals:
-        from regard.attention.pairs.near import near
-
-        return near(rows, self.allows, self.radius)
-
-
-@dataclass(frozen=True, repr=False)
-class AlongAxis(Pattern):
-    """Pairs whose coordinates are the same but for coordinate k: with k = 1, the pixels of the query's own row.
-
-    Source: Ho et al. 2019 (Axial Transformer), section 3.1.
-    """
-
-    k: int
-
-    @property
-    def coordinates(self) -> int:
-        return self.k + 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.k < 0:
-            raise InputError(f"AlongAxis has k {self.k}, expected the number of a coordinate, from 0")
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        if pairs is None:
-            raise ValueError(
-                "AlongAxis was asked about indices alone, expected pairs of rows in a layout with coordinates"
-            )
-        same = pairs.query_coords == pairs.key_coords
-        same[..., self.k] = True
-        return same.all(-1)
-
-    def keys(self, rows: Rows) -> Intervals:
-        return rows.alike_but_for(self.k)
-
-
-def _at_least(lowest: int, value: Pattern, option: str, found: float) -> None:
-    if found < lowest:
-        raise InputError(f"{type(value).__name__} has {option} {found}, expected at least {lowest}")
-
-
-@dataclass(frozen=True, repr=False)
-class _Two(Pattern):
-    """Two patterns, combined."""
-
-    a: Pattern
-    b: Pattern
-
-    @property
-    def parts(self) -> tuple[Pattern, ...]:
-        return self.a, self.b
-
-    def for_head(self, head: int) -> Pattern:
-        return type(self)(self.a.for_head(head), self.b.for_head(head)) if self.varies else self
-
-
-@dataclass(frozen=True, repr=False)
-class And(_Two):
-    """Pairs that both patterns allow."""
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        (a, b), (c, d) = self.a.extent, self.b.extent
-        return min(a, c), min(b, d)
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        return self.a.allows(i, j, pairs) & self.b.allows(i, j, pairs)
-
-    def keys(self, rows: Rows) -> Intervals:
-        return self.a.keys(rows) & self.b.keys(rows)
-
-    def __repr__(self) -> str:
-        return f"({self.a!r} & {self.b!r})"
-
-
-@dataclass(frozen=True, repr=False)
-class Or(_Two):
-    """Pairs that at least one of the patterns allows."""
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        (a, b), (c, d) = self.a.extent, self.b.extent
-        return max(a, c), max(b, d)
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        return self.a.allows(i, j, pairs) | self.b.allows(i, j, pairs)
-
-    def keys(self, rows: Rows) -> Intervals:
-        return self.a.keys(rows) | self.b.keys(rows)
-
-    def __repr__(self) -> str:
-        return f"({self.a!r} | {self.b!r})"
-
-
-@dataclass(frozen=True, repr=False)
-class Not(Pattern):
-    """Pairs of the same set that the pattern does not allow."""
-
-    a: Pattern
-
-    @property
-    def parts(self) -> tuple[Pattern, ...]:
-        return (self.a,)
-
-    def for_head(self, head: int) -> Pattern:
-        return Not(self.a.for_head(head)) if self.varies else self
-
-    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        return self.a.allows(i, j, pairs) ^ True
-
-    def keys(self, rows: Rows) -> Intervals:
-        return ~self.a.keys(rows)
-
-    def __repr__(self) -> str:
-        return f"~{self.a!r}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.base import Value
+from regard.attention.spec.base import Part
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.errors import InputError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
+    from regard.sets import Layout
 
 __all__ = ["Additive", "Dot", "Kernel", "Score", "Separable", "Synthesized"]
 
@@ -27,7 +28,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, repr=False)
-class Score(Value):
+class Score(Part):
     """What every score offers; a new one defines `__call__`, and `tile` where it knows a quicker way."""
 
     def parameters(self, heads: int, d: int) -> Shapes:
@@ -42,11 +43,6 @@ class Score(Value):
     def placed(self) -> bool:
         """Whether the score depends on the places of query and key in their sets."""
         return False
-
-    @property
-    def most_places(self) -> int | None:
-        """How many places a set may have, None for any number."""
-        return None
 
     @property
     def positive(self) -> bool:
@@ -208,9 +204,12 @@ class Synthesized(Score):
     def placed(self) -> bool:
         return True
 
-    @property
-    def most_places(self) -> int:
-        return self.places
+    def needs(self, layout: Layout, key_layout: Layout) -> str | None:
+        for x, what in ((layout, "queries"), (key_layout, "keys")):
+            longest = int(x.index.max()) + 1 if x.total else 0
+            if longest > self.places:
+                return f"the {what} have {longest:,} places in a set, expected at most the {self.places:,} of {self!r}"
+        return None
 
     def parameters(self, heads: int, d: int) -> Shapes:
         if self.kind == "dense":
