@@ -17,6 +17,7 @@ from regard.attention.executors.fused import executor as fused
 from regard.attention.executors.linear import executor as kernelized
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
+from regard.attention.spec.pattern import Pattern
 from regard.errors import InputError, nearest
 from regard.sets import Layout
 
@@ -76,7 +77,7 @@ class Plan:
             *(f"slower    {name}{times}" for name, times in self._slower()),
             f"sets      {p.layout.sets:,}, {p.layout.total:,} vectors, {p.heads} heads of {p.d}",
             f"pairs     {self.pairs:,}{share}",
-            *(["tried     every pair, since the pattern names no intervals"] if p.union.tries_all else []),
+            *_asked(p.union),
             f"FLOPs     {self.flops:,} forward",
             f"bytes     {self.bytes:,} in and out",
             f"memory    {self.memory:,} bytes more at the peak of training",
@@ -88,6 +89,13 @@ class Plan:
         least = self.seconds[self.executor]
         others = [(name, seconds) for name, seconds in self.seconds.items() if name != self.executor]
         return [(name, f": about {seconds / least:.1f} times" if least else "") for name, seconds in others]
+
+
+def _asked(pattern: Pattern) -> list[str]:
+    """Which pairs the pattern was asked about one by one, where there are such."""
+    if pattern.tries_all:
+        return ["tried     every pair, since the pattern names no intervals"]
+    return ["tried     the pairs that one side of & names, since the other names no intervals"] if pattern.asks else []
 
 
 def choose(problem: Problem, executor: str | None = None) -> Plan:

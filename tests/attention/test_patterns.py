@@ -392,23 +392,66 @@ def test_long_sets_take_intervals_and_no_matrix():
     assert int(counts.sum()) == window + first + 4 * (n - 4) - held
 
 
-def test_tried_patterns_are_asked_tile_by_tile(monkeypatch):
+@pytest.fixture
+def asked_about(monkeypatch):
+    """How many pairs `EveryThird` was asked about, call by call."""
+    numbers, allows = [], EveryThird.allows
+
+    def counting(self, i, j, pairs=None):
+        numbers.append(i.numel())
+        return allows(self, i, j, pairs)
+
+    monkeypatch.setattr(EveryThird, "allows", counting)
+    return numbers
+
+
+def test_tried_patterns_are_asked_in_parts(monkeypatch, asked_about):
     from regard.attention.pairs import pairs
 
-    asked_about = []
-
-    @dataclass(frozen=True, repr=False)
-    class Watched(EveryThird):
-        def allows(self, i, j, pairs=None):
-            asked_about.append(i.numel())
-            return super().allows(i, j, pairs)
-
-    monkeypatch.setattr(pairs, "_TRIED_AT_ONCE", 100)
+    monkeypatch.setattr(pairs, "_ASKED_AT_ONCE", 100)
     rows = asked(Layout.of_lengths([30, 0, 20]))
-    agree(EveryThird() & Causal(), rows)
-    Watched().keys(rows)
+    EveryThird().keys(rows)
     assert max(asked_about) <= 100
     assert sum(asked_about) == 30 * 30 + 20 * 20
+
+
+@pytest.mark.parametrize(
+    ("pattern", "pairs"),
+    [
+        (EveryThird() & Window(1, 0), 29 + 30 + 19 + 20),
+        (Window(1, 0) & ~EveryThird(), 29 + 30 + 19 + 20),
+        (Causal() & (EveryThird() & Window(1, 0)), 29 + 30 + 19 + 20),
+        ((EveryThird() | Causal()) & Window(0, 1), 29 + 30 + 19 + 20),
+        (EveryThird() & ~EveryThird(), 2 * (30 * 30 + 20 * 20)),
+        (EveryThird() | Window(1, 0), 30 * 30 + 20 * 20),
+    ],
+    ids=repr,
+)
+def test_a_side_without_intervals_is_asked_about_the_pairs_of_the_other(pattern, pairs, asked_about, monkeypatch):
+    rows = asked(Layout.of_lengths([30, 0, 20]))
+    pattern.keys(rows)
+    assert sum(asked_about) == pairs
+    monkeypatch.setattr("regard.attention.pairs.pairs._ASKED_AT_ONCE", 37)
+    agree(pattern, rows)
+
+
+def test_long_sets_are_asked_about_few_pairs(asked_about):
+    """100,000 vectors, of whose pairs nobody could be asked one by one."""
+    n, rows = 100_000, asked(Layout.of_lengths([100_000]))
+    third = sum((i + j) % 3 == 0 for i in range(n) for j in range(max(0, i - 2), min(n, i + 3)))
+    assert int((EveryThird() & Window(2, 2)).keys(rows).counts().sum()) == third
+    assert int((~EveryThird() & Window(2, 2)).keys(rows).counts().sum()) == 5 * n - 6 - third
+    assert sum(asked_about) == 2 * (5 * n - 6)
+
+
+def test_the_plan_says_which_pairs_were_asked_about():
+    said = {
+        EveryThird(): "tried     every pair, since the pattern names no intervals",
+        EveryThird() & Window(1, 1): "tried     the pairs that one side of & names, since the other names no intervals",
+    }
+    for pattern, line in said.items():
+        assert line in str(plan(Attention(pattern=pattern), Layout.of_lengths([9]))).split("\n")
+    assert "tried" not in str(plan(Attention(pattern=Window(1, 1) & Causal()), Layout.of_lengths([9])))
 
 
 def test_edges_without_a_layout_are_refused():

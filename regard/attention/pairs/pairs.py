@@ -17,7 +17,7 @@ from regard.sets.whole import insertions, repeated
 __all__ = ["Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
 
 # How many pairs a pattern that only says `allows` is asked about at once.
-_TRIED_AT_ONCE = 1 << 20
+_ASKED_AT_ONCE = 1 << 20
 
 # `Pattern.allows(i, j, pairs)`: whether query i may attend to key j, indices in their own sets.
 Allows = Callable[[Any, Any, "Pairs"], Any]
@@ -206,15 +206,8 @@ class Rows:
         return Intervals.of_places(self, self.places(row, codes[entry] % max(total, 1)))
 
     def tried(self, allows: Allows) -> Intervals:
-        """The keys that a pattern allows, found by asking about every pair, tile by tile."""
-        parts = []
-        step = max(1, _TRIED_AT_ONCE // self.stretch)
-        for at in range(0, len(self.rows), step):
-            row, key = expand(self.first_key[at : at + step], self.number[at : at + step])
-            pairs = Pairs(self.layout, self.key_layout, self.rows[row + at], key)
-            allowed = allows(pairs.i, pairs.j, pairs)
-            parts.append(self.places(row[allowed] + at, key[allowed]))
-        return Intervals.of_places(self, torch.cat(parts) if parts else self.rows.new_zeros(0))
+        """The keys that a pattern allows, found by asking about every pair."""
+        return self.everything().allowed(allows)
 
     def places(self, row: Tensor, key: Tensor) -> Tensor:
         """Where packed keys of rows lie on the line; `row` counts the rows asked for."""
@@ -244,6 +237,22 @@ class Intervals:
 
     def __invert__(self) -> Intervals:
         return self._sweep([self.of.everything(), self], [1, -1], at_least=1)
+
+    def allowed(self, allows: Allows) -> Intervals:
+        """Those of these keys that a pattern allows, found by asking about each pair, in parts of bounded size."""
+        rows, until = self.of, (self.stop - self.start).cumsum(0)
+        parts, begin, asked = [self.start[:0]], 0, 0
+        while begin < len(until):
+            # At least one interval, which is no longer than a set.
+            end = max(begin + 1, int(insertions(until, until.new_tensor(asked + _ASKED_AT_ONCE), right=True)))
+            which, place = expand(self.start[begin:end], self.stop[begin:end] - self.start[begin:end])
+            row = self.row[begin:end][which]
+            pairs = Pairs(
+                rows.layout, rows.key_layout, rows.rows[row], place - row * rows.stretch + rows.first_key[row]
+            )
+            parts.append(place[torch.as_tensor(allows(pairs.i, pairs.j, pairs)).expand(place.shape)])
+            begin, asked = end, int(until[end - 1])
+        return Intervals.of_places(rows, torch.cat(parts))
 
     def merged(self) -> Intervals:
         """The same keys in as few intervals as hold them."""

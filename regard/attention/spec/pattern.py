@@ -56,8 +56,13 @@ class Pattern(Part):
 
     @property
     def tries_all(self) -> bool:
-        """Whether the keys are found by asking about every pair, for want of intervals."""
+        """Whether the keys are found by asking about every pair, because no part of the pattern bounds them by intervals."""
         return type(self).keys is Pattern.keys or any(part.tries_all for part in self.parts)
+
+    @property
+    def asks(self) -> bool:
+        """Whether some pairs are asked about one by one, because a part of the pattern names no intervals."""
+        return type(self).keys is Pattern.keys or any(part.asks for part in self.parts)
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -124,8 +129,15 @@ class And(_Two):
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return self.a.allows(i, j, pairs) & self.b.allows(i, j, pairs)
 
+    @property
+    def tries_all(self) -> bool:
+        return self.a.tries_all and self.b.tries_all
+
     def keys(self, rows: Rows) -> Intervals:
-        return self.a.keys(rows) & self.b.keys(rows)
+        if self.a.tries_all == self.b.tries_all:
+            return rows.tried(self.allows) if self.tries_all else self.a.keys(rows) & self.b.keys(rows)
+        bounded, other = (self.b, self.a) if self.a.tries_all else (self.a, self.b)
+        return bounded.keys(rows).allowed(other.allows)
 
     def __repr__(self) -> str:
         return f"({self.a!r} & {self.b!r})"
