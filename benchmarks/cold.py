@@ -32,12 +32,13 @@ def compiling(recipe: str) -> dict[str, float]:
 
     from regard.data.batching import collate
     from regard.recipes import RECIPES
+    from regard.train.kinds import build
     from regard.train.scoring import in_order
 
     experiment = RECIPES[recipe].experiment()
     encoding = experiment.data.fit()
     part = experiment.data.part("train", encoding)
-    model = experiment.model.build(encoding)
+    model = build(experiment.model, encoding)
     task = experiment.task.build(model.width, encoding)
     longest = [max(range(len(part)), key=part.lengths.__getitem__)]
     batches = [*list(in_order(part.lengths, experiment.training.batch_vectors))[:_BATCHES], longest]

@@ -42,6 +42,7 @@ from regard.speaker.voices import CALIBRATION, MIXTURE, Voices
 from regard.speaker.within import Within
 from regard.train import Experiment, to_yaml
 from regard.train.folder import CONFIG, save, save_weights
+from regard.train.kinds import build
 
 __all__ = ["enrolled", "main", "measure", "mixed", "untrained"]
 
@@ -56,7 +57,7 @@ def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> 
     encoding = Encoding(labels=tuple(f"{n:04}" for n in range(speakers)), width=experiment.data.mels)
     save(folder / CONFIG, to_yaml(experiment))
     encoding.save(folder)
-    model = experiment.model.build(encoding)
+    model = build(experiment.model, encoding)
     save_weights(folder, experiment, model, experiment.task.build(model.width, encoding))
     return Voices.open(folder)
 

@@ -39,6 +39,7 @@ from regard.recipes.speaker import speaker_boss, speaker_medium
 from regard.speaker.rates import equal_error_rate, interval, rates
 from regard.speaker.voices import Voices
 from regard.train import Experiment
+from regard.train.kinds import build
 
 __all__ = ["ROWS", "embed_once", "errors", "main", "windowed"]
 
@@ -94,7 +95,7 @@ def embed_once(name: str, window: str, values: torch.Tensor, stream: bool) -> tu
     experiment = MODELS[name][1]()
     encoding = Encoding(labels=("a", "b"), width=values.shape[1])
     torch.manual_seed(0)
-    model: Any = windowed(experiment.model, window).build(encoding).eval()
+    model: Any = build(windowed(experiment.model, window), encoding).eval()
     task = experiment.task.build(model.width, encoding).eval()
 
     def whole(frames: torch.Tensor) -> torch.Tensor:
@@ -139,7 +140,7 @@ def measure(row: tuple[str, str, int, bool]) -> dict[str, Any]:
 
 def cut(voices: Voices, window: str) -> Voices:
     """The run with its attention cut to a window after training."""
-    model = windowed(voices.run.experiment.model, window).build(voices.run.encoding)
+    model = build(windowed(voices.run.experiment.model, window), voices.run.encoding)
     model.load_state_dict(voices.run.model.state_dict())
     return replace(voices, run=replace(voices.run, model=model.eval()))
 

@@ -43,6 +43,7 @@ from regard.layers.recurrent import LSTM, Recurrent
 from regard.models.configs import Encoder
 from regard.recipes import RECIPES
 from regard.sets import Layout, VectorSets
+from regard.train.kinds import build
 
 __all__ = ["clues", "lengths", "padded", "probe", "speed"]
 
@@ -60,7 +61,7 @@ def speed() -> None:
     steps, rows = {}, []
     for variant, changes in case.variants.items():
         options = {name: value for name, value in changes.items() if name != "epochs"}
-        model = replace(experiment.model, **options).build(encoding)
+        model = build(replace(experiment.model, **options), encoding)
         task = experiment.task.build(model.width, encoding)
         steps[variant] = _steps(model, task)
         parameters = sum(each.numel() for module in (model, task) for each in module.parameters())
@@ -199,7 +200,7 @@ def _answered(options: dict[str, Any], distance: int, steps: int, sets: int, wid
         width=width, layers=1, heads=4, feed_forward=64, dropout=0.0, positions="none", bidirectional=False, **options
     )
     words = tuple(str(n) for n in range(NOISE + CLASSES + 1))
-    model = config.build(Encoding(vocabularies={"word": words}))
+    model = build(config, Encoding(vocabularies={"word": words}))
     head = nn.Linear(width, CLASSES)
     optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], 3e-3)
 

@@ -15,8 +15,9 @@ from regard.cli.options import parse, parser
 from regard.errors import InputError
 from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
-from regard.train.experiment import KINDS, kind, nested
+from regard.train.experiment import nested
 from regard.train.folder import read_config
+from regard.train.kinds import KINDS, kind
 
 __all__ = ["run"]
 

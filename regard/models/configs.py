@@ -1,17 +1,12 @@
-"""What a recipe says of a model: plain values that build it. No tensor and no torch before `build`."""
+"""The options of each model: plain values, without torch. `regard.train.kinds` names what they make."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from regard.attention.spec.attention import Attention, parse
 from regard.errors import InputError, check_numbers, nearest
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from regard.data.examples import Encoding
 
 __all__ = ["MIXERS", "Conformer", "Encoder", "GraphAttentionNetwork", "attention_of"]
 
@@ -89,11 +84,6 @@ class Encoder:
         """The names that take turns."""
         return self.mixer.split("+")
 
-    def build(self, encoding: Encoding) -> nn.Module:
-        from regard.models.encoder import EncoderModel
-
-        return EncoderModel(self, encoding)
-
 
 @dataclass
 class GraphAttentionNetwork:
@@ -121,11 +111,6 @@ class GraphAttentionNetwork:
         check_numbers("model", self, "width", "layers", "heads", "last_heads", least=1)
         check_numbers("model", self, "dropout", "attention_dropout", least=0, below=1)
         _check_heads(self.width, self.heads, self.attention)
-
-    def build(self, encoding: Encoding) -> nn.Module:
-        from regard.models.gat import GraphAttentionModel
-
-        return GraphAttentionModel(self, encoding)
 
 
 @dataclass
@@ -162,11 +147,6 @@ class Conformer:
         check_numbers("model", self, "taps_left", "taps_right", least=0)
         check_numbers("model", self, "dropout", least=0, below=1)
         _check_heads(self.width, self.heads, self.attention)
-
-    def build(self, encoding: Encoding) -> nn.Module:
-        from regard.models.conformer import ConformerModel
-
-        return ConformerModel(self, encoding)
 
 
 def attention_of(text: str) -> Attention:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from importlib import import_module
 from typing import Any, Literal
 
 from regard.errors import InputError, check_numbers, nearest
+from regard.train.kinds import KINDS, kind
 
-__all__ = ["KINDS", "Experiment", "Optimizer", "Training", "from_yaml", "kind", "nested", "to_yaml"]
+__all__ = ["Experiment", "Optimizer", "Training", "from_yaml", "nested", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -103,36 +103,7 @@ class Experiment:
     training: Training = field(default_factory=Training)
 
 
-# What `type:` may name in each section, and the module that has it: nothing else is ever imported from a file's words.
-KINDS: dict[str, dict[str, str]] = {
-    "data": {
-        "Digits": "regard.data.image",
-        "Conllu": "regard.data.text",
-        "Texts": "regard.data.text",
-        "Sounds": "regard.data.speech",
-        "LogMelFolder": "regard.data.homework",
-        "Planetoid": "regard.data.graph",
-    },
-    "model": dict.fromkeys(("Conformer", "Encoder", "GraphAttentionNetwork"), "regard.models.configs"),
-    "task": dict.fromkeys(("PerVectorLabel", "PerVectorNumber", "PerSetLabel", "PerSetNumber"), "regard.tasks.configs"),
-    "optimizer": {"Optimizer": __name__},
-    "training": {"Training": __name__},
-}
 _ALWAYS = ("optimizer", "training")
-
-
-def kind(section: str, name: str, source: str = "") -> type:
-    """The dataclass that `type: name` means in a section.
-
-    Raises:
-        InputError: a name that the section does not know; the nearest one is suggested.
-    """
-    known = KINDS[section]
-    if name not in known:
-        where = f"{source} has {section}.type {name!r}" if source else f"{section}.type is {name!r}"
-        raise InputError(f"{where}, which is not known: {nearest(str(name), known)}")
-    found: type = getattr(import_module(known[name]), name)
-    return found
 
 
 def to_yaml(experiment: Experiment) -> str:

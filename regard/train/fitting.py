@@ -28,6 +28,7 @@ from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
 from regard.train.experiment import Experiment, Training, to_yaml
 from regard.train.folder import CONFIG, ENCODING, read_config, save, sweep
+from regard.train.kinds import build
 from regard.train.learner import Learner
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
@@ -56,7 +57,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     begun = resume and _is_begun(folder)
     encoding = Encoding.load(folder) if begun else experiment.data.fit()
     parts = _Parts(experiment, encoding)
-    model = experiment.model.build(encoding)
+    model = build(experiment.model, encoding)
     # What a checkpoint holds has begun already; a killed run without one begins anew.
     if getattr(model, "vectors", "") and not (begun and newest(folder / "checkpoints")[0]):
         model.begin()

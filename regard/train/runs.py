@@ -18,6 +18,7 @@ from regard.tasks.modules import Task
 from regard.train.card import add_evaluation
 from regard.train.experiment import Experiment
 from regard.train.folder import load_weights, read_config, save
+from regard.train.kinds import build
 from regard.train.scoring import defined, run, targets_of, trivial_metrics
 
 __all__ = ["Run"]
@@ -51,7 +52,7 @@ class Run:
         folder = Path(folder)
         experiment = read_config(folder)
         encoding = Encoding.load(folder)
-        model = experiment.model.build(encoding)
+        model = build(experiment.model, encoding)
         task = experiment.task.build(model.width, encoding)
         load_weights(folder, experiment, model, task)
         return cls(folder, experiment, encoding, model.eval(), task.eval())

@@ -11,6 +11,7 @@ from benchmarks import speaker, speaker_charts, tables
 from regard.data.examples import Encoding
 from regard.data.registry import locate
 from regard.data.speech import STRANGERS
+from regard.train.kinds import build
 
 RUNGS = ("simple", "medium", "strong", "boss")
 ENCODING = Encoding(labels=tuple(map(str, range(80))), width=40)
@@ -18,7 +19,7 @@ ENCODING = Encoding(labels=tuple(map(str, range(80))), width=40)
 
 def size(variant: str) -> int:
     experiment = speaker.VARIANTS[variant]()
-    model = experiment.model.build(ENCODING)
+    model = build(experiment.model, ENCODING)
     task = experiment.task.build(model.width, ENCODING)
     return sum(each.numel() for part in (model, task) for each in part.parameters())
 

@@ -13,6 +13,7 @@ from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.models.configs import MIXERS, Encoder
 from regard.sets import VectorSets
+from regard.train.kinds import build
 
 KINDS = {
     "attention": SelfAttention,
@@ -27,7 +28,7 @@ KINDS = {
 
 def built(mixer: str, **options: object) -> nn.Module:
     torch.manual_seed(0)
-    return Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options).build(Encoding(width=6))  # type: ignore[arg-type]
+    return build(Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options), Encoding(width=6))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", MIXERS)

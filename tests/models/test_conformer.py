@@ -8,6 +8,7 @@ from regard.errors import InputError
 from regard.models.configs import Conformer
 from regard.models.conformer import ConformerBlock
 from regard.sets import VectorSets
+from regard.train.kinds import build
 
 SMALL = {"width": 12, "layers": 2, "heads": 2, "feed_forward": 20, "taps_left": 3, "taps_right": 2}
 
@@ -31,7 +32,7 @@ def test_the_block_is_the_formula_of_the_paper():
 @pytest.mark.parametrize("join", ["last", "all", "stem"])
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_set_gives_what_it_gives_alone(join, step):
-    model = Conformer(**SMALL, join=join, step=step).build(Encoding(width=5)).double().eval()
+    model = build(Conformer(**SMALL, join=join, step=step), Encoding(width=5)).double().eval()
     sets = sets_of(7, 0, 1, 20, width=5)
     together = model({"inputs": sets})
     assert together.values.shape[1] == model.width == {"last": 12, "all": 24, "stem": 36}[join]
@@ -42,8 +43,8 @@ def test_a_set_gives_what_it_gives_alone(join, step):
 
 def test_joining_all_blocks_ends_with_the_last_one():
     torch.manual_seed(0)
-    last = Conformer(**SMALL).build(Encoding(width=5)).double().eval()
-    joined = Conformer(**SMALL, join="all").build(Encoding(width=5)).double().eval()
+    last = build(Conformer(**SMALL), Encoding(width=5)).double().eval()
+    joined = build(Conformer(**SMALL, join="all"), Encoding(width=5)).double().eval()
     joined.load_state_dict(last.state_dict(), strict=False)
     joined.norm = torch.nn.Identity()
     batch = {"inputs": sets_of(4, 9, width=5)}
@@ -52,7 +53,7 @@ def test_joining_all_blocks_ends_with_the_last_one():
 
 def test_joining_the_stem_begins_with_what_enters_the_first_block():
     torch.manual_seed(0)
-    model = Conformer(**SMALL, join="stem", step=2).build(Encoding(width=5)).double().eval()
+    model = build(Conformer(**SMALL, join="stem", step=2), Encoding(width=5)).double().eval()
     model.norm = torch.nn.Identity()
     batch = {"inputs": sets_of(4, 9, width=5)}
     entering = model.stem(batch["inputs"])

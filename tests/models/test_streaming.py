@@ -8,6 +8,7 @@ from regard.errors import InputError
 from regard.models.configs import Conformer, Encoder
 from regard.models.streaming import Stream
 from regard.sets import VectorSets
+from regard.train.kinds import build
 
 WINDOW = "Attention(pattern=Window(5, 2), bias=Shaw(radius=4))"
 MODELS = {
@@ -22,7 +23,7 @@ MODELS = {
 
 def built(name):
     torch.manual_seed(0)
-    return MODELS[name].build(Encoding(width=6)).double().eval()
+    return build(MODELS[name], Encoding(width=6)).double().eval()
 
 
 @pytest.mark.parametrize("pieces", [(1,) * 100, (7, 40, 0, 3, 50), (100,), (2, 98)])
@@ -63,7 +64,7 @@ def test_the_past_is_bounded():
 
 
 def test_a_model_that_looks_at_everything_cannot_stream():
-    model = Encoder(width=16, layers=1, heads=2, feed_forward=16).build(Encoding(width=6))
+    model = build(Encoder(width=16, layers=1, heads=2, feed_forward=16), Encoding(width=6))
     with pytest.raises(InputError, match="the model looks at whole sets"):
         Stream(model)
     with pytest.raises(InputError, match="the stream has no frames"):

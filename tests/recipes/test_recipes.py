@@ -7,7 +7,7 @@ import pytest
 from regard import InputError
 from regard.recipes import RECIPES, recipe
 from regard.train import from_yaml, to_yaml
-from regard.train.experiment import KINDS
+from regard.train.kinds import KINDS
 
 
 @pytest.fixture(params=RECIPES)

@@ -15,7 +15,7 @@ from regard.errors import InputError
 from regard.models.configs import Encoder
 from regard.tasks.configs import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
 from regard.train import Experiment, Optimizer, Training
-from regard.train.experiment import KINDS
+from regard.train.kinds import KINDS, Kind
 
 SIZES = {"train": 61, "validation": 20, "test": 20}
 
@@ -60,7 +60,7 @@ class Tiny:
         return Listed([Example(row, None, source) for row, source in zip(rows, sources, strict=True)])
 
 
-KINDS["data"]["Tiny"] = "tiny"
+KINDS["data"]["Tiny"] = Kind("tiny")
 TASKS = {
     "set label": PerSetLabel(pool="mean", class_weights="balanced"),
     "vector label": PerVectorLabel(label_smoothing=0.1),

@@ -10,6 +10,7 @@ from regard.cli import main
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.models.configs import Encoder
+from regard.train.kinds import build
 from regard.train.runs import Run
 from regard.vectors.files import save
 from regard.vectors.initial import begin_with
@@ -80,4 +81,4 @@ def test_a_file_that_does_not_fit_is_refused_before_a_run_is_begun(tmp_path, sen
     with pytest.raises(InputError, match="has a vector for none of the 1 words, such as 'dog'"):
         begin_with(torch.zeros(2, 8), ["<unknown>", "dog"], vectors)
     with pytest.raises(InputError, match="the data have no words"):
-        Encoder(vectors=vectors).build(Encoding(labels=("a", "b"), width=3))
+        build(Encoder(vectors=vectors), Encoding(labels=("a", "b"), width=3))

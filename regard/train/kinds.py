@@ -1,0 +1,81 @@
+"""The registry of what an experiment may name: which readers, models and tasks there are, and what their options make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from regard.errors import InputError, nearest
+
+__all__ = ["KINDS", "Kind", "build", "kind"]
+
+
+class Kind(NamedTuple):
+    """One name that `type:` may have.
+
+    Args:
+        module: that has the dataclass of options of this name; it loads nothing heavy.
+        makes: `module:name` of what the options make, called with them and what `build` adds; empty for readers, whose options
+            are used as they are.
+    """
+
+    module: str
+    makes: str = ""
+
+
+# One line each. Nothing else is ever imported because of what a file says.
+KINDS: dict[str, dict[str, Kind]] = {
+    "data": {
+        "Digits": Kind("regard.data.image"),
+        "Conllu": Kind("regard.data.text"),
+        "Texts": Kind("regard.data.text"),
+        "Sounds": Kind("regard.data.speech"),
+        "LogMelFolder": Kind("regard.data.homework"),
+        "Planetoid": Kind("regard.data.graph"),
+    },
+    "model": {
+        "Conformer": Kind("regard.models.configs", "regard.models.conformer:ConformerModel"),
+        "Encoder": Kind("regard.models.configs", "regard.models.encoder:EncoderModel"),
+        "GraphAttentionNetwork": Kind("regard.models.configs", "regard.models.gat:GraphAttentionModel"),
+    },
+    "task": {
+        "PerVectorLabel": Kind("regard.tasks.configs"),
+        "PerVectorNumber": Kind("regard.tasks.configs"),
+        "PerSetLabel": Kind("regard.tasks.configs"),
+        "PerSetNumber": Kind("regard.tasks.configs"),
+    },
+    "optimizer": {"Optimizer": Kind("regard.train.experiment")},
+    "training": {"Training": Kind("regard.train.experiment")},
+}
+
+
+def kind(section: str, name: str, source: str = "") -> type:
+    """The dataclass that `type: name` means in a section.
+
+    Raises:
+        InputError: a name that the section does not know; the nearest one is suggested.
+    """
+    known = KINDS[section]
+    if name not in known:
+        where = f"{source} has {section}.type {name!r}" if source else f"{section}.type is {name!r}"
+        raise InputError(f"{where}, which is not known: {nearest(str(name), known)}")
+    options: type = getattr(import_module(known[name].module), name)
+    return options
+
+
+def build(options: Any, *given: Any) -> Any:
+    """The module that options make: a model as `build(options, encoding)`, a task as `build(options, width, encoding)`.
+
+    >>> from regard.data.examples import Encoding
+    >>> from regard.models.configs import Encoder
+    >>> build(Encoder(width=8, heads=2), Encoding(width=3)).width
+    8
+    """
+    name = type(options).__name__
+    makes = next((entry.makes for section in KINDS.values() for entry in [section.get(name)] if entry), "")
+    if not makes:
+        raise TypeError(f"the registry of kinds names nothing that {name} makes")
+    module, _, maker = makes.partition(":")
+    make: Callable[..., Any] = getattr(import_module(module), maker)
+    return make(options, *given)
