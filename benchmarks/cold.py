@@ -30,7 +30,7 @@ def compiling(recipe: str) -> dict[str, float]:
     """In this process: seconds of Numba's compilation, and of the batches altogether."""
     from numba.core import event
 
-    from regard.data.batching import collate
+    from regard.data.batch import collate
     from regard.recipes import RECIPES
     from regard.train.kinds import build
     from regard.train.scoring import in_order
@@ -48,7 +48,7 @@ def compiling(recipe: str) -> dict[str, float]:
             model.train(training)
             for indices in batches:
                 batch = collate([part[i] for i in indices])
-                loss, _ = task.loss(task(model(batch)), batch["targets"])
+                loss, _ = task.loss(task(model(batch)), batch.targets)
                 if training:
                     loss.backward()
     return {"compiling": compiled.duration if compiled.done else 0.0, "batches": time.perf_counter() - begin}

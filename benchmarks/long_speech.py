@@ -31,6 +31,7 @@ import torch
 from benchmarks.machine import machine, write
 from regard import Attention, VectorSets
 from regard.attention.spec.attention import parse
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.data.speech import Sounds
 from regard.models.configs import Conformer, Encoder, attention_of
@@ -99,7 +100,7 @@ def embed_once(name: str, window: str, values: torch.Tensor, stream: bool) -> tu
     task = experiment.task.build(model.width, encoding).eval()
 
     def whole(frames: torch.Tensor) -> torch.Tensor:
-        embedding: torch.Tensor = task.embed(model({"inputs": VectorSets.pack([frames])}))[0]
+        embedding: torch.Tensor = task.embed(model(Batch(VectorSets.pack([frames]))))[0]
         return embedding
 
     def streamed(frames: torch.Tensor) -> torch.Tensor:

@@ -35,6 +35,7 @@ from benchmarks import train
 from benchmarks.machine import RESULTS, machine, write
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
+from regard.data.batch import Batch
 from regard.data.batching import BudgetSampler, loader
 from regard.data.examples import Encoding
 from regard.layers.attention import SelfAttention
@@ -57,7 +58,7 @@ def speed() -> None:
     part = experiment.data.part("train", encoding)
     order = BudgetSampler(part.lengths, experiment.training.batch_vectors, seed=0, shuffle=True)
     batches = list(islice(iter(loader(part, order)), BATCHES))
-    words = sum(len(batch["inputs"].values) for batch in batches)
+    words = sum(len(batch.inputs.values) for batch in batches)
     steps, rows = {}, []
     for variant, changes in case.variants.items():
         options = {name: value for name, value in changes.items() if name != "epochs"}
@@ -75,18 +76,18 @@ def speed() -> None:
     write("tagging", result | {"rows": train.merged(result["rows"], rows)})
 
 
-def _steps(model: nn.Module, task: Any) -> dict[str, Callable[[dict[str, Any]], None]]:
+def _steps(model: nn.Module, task: Any) -> dict[str, Callable[[Batch], None]]:
     """What is done with a batch while training, and while predicting."""
     optimizer = torch.optim.AdamW([*model.parameters(), *task.parameters()], 1e-3, fused=True)
 
-    def training(batch: dict[str, Any]) -> None:
+    def training(batch: Batch) -> None:
         model.train()
-        total, count = task.loss(task(model(batch)), batch["targets"])
+        total, count = task.loss(task(model(batch)), batch.targets)
         optimizer.zero_grad()
         (total / count).backward()
         optimizer.step()
 
-    def predicting(batch: dict[str, Any]) -> None:
+    def predicting(batch: Batch) -> None:
         model.eval()
         with torch.inference_mode():
             task(model(batch)).argmax(-1)
@@ -206,7 +207,7 @@ def _answered(options: dict[str, Any], distance: int, steps: int, sets: int, wid
 
     def outputs(number: int) -> tuple[Tensor, Tensor]:
         inputs, questions, answers = clues(number, distance, generator)
-        return head(model({"inputs": inputs}).values.index_select(0, questions)), answers
+        return head(model(Batch(inputs)).values.index_select(0, questions)), answers
 
     for _ in range(steps):
         optimizer.zero_grad()

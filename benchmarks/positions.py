@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.machine import machine, write
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
@@ -96,7 +97,7 @@ class Speller(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """`[t]` for sets of letters, `[sets, length]`."""
-        out: Tensor = self.head(self.encoder({"inputs": VectorSets(ids.flatten(), _layout(*ids.shape))}).values)
+        out: Tensor = self.head(self.encoder(Batch(VectorSets(ids.flatten(), _layout(*ids.shape)))).values)
         return out[:, 0]
 
 

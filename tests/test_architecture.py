@@ -36,7 +36,7 @@ MAY_IMPORT["data"] = {"data", "errors", "files"}
 for layer in ("vectors", "models", "tasks", "train", "recipes", "inspector", "speaker", "cli"):
     MAY_IMPORT[layer].add("data")
 # A batch is where examples become sets.
-EXCEPTIONS = {"regard.data.batching": {"sets"}}
+EXCEPTIONS = {"regard.data.batch": {"sets"}}
 
 # Importing these must not cost a user a second: what they need of the heavy libraries is loaded where it is used.
 LIGHT = [

@@ -1,4 +1,4 @@
-"""Examples to batches: packing, a sampler that fills a budget of vectors, and a loader that resumes anywhere."""
+"""A sampler that fills batches up to a budget of vectors, and a loader that resumes anywhere."""
 
 from __future__ import annotations
 
@@ -8,96 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from regard.data.examples import Array, Dataset, Example
+from regard.data.batch import Batch, collate
+from regard.data.examples import Array, Dataset
 from regard.errors import InputError
-from regard.sets import Layout, VectorSets
 
-__all__ = ["BudgetSampler", "collate", "loader"]
-
-
-def collate(examples: Sequence[Example]) -> dict[str, Any]:
-    """One batch from examples that have the same fields.
-
-    Returns:
-        a dictionary of
-        `inputs`: the `VectorSets`, with coordinates, edges and edge values;
-        `targets`: `[t]` or `[s]`, or None where an example has none;
-        `names`: the name of each set;
-        `tokens`: for each set what its vectors are called, or None;
-        `inner`: a `VectorSets` with one set for each distinct inner sequence (a word's characters), or None;
-        `inner_index`: `[t]` the set of `inner` that belongs to each vector, or None.
-
-    Raises:
-        InputError: no example at all, or examples that differ in width or in what they have.
-
-    >>> ids = [np.array([3, 1]), np.array([1])]
-    >>> batch = collate([Example(values, np.array(0), "a") for values in ids])
-    >>> batch["inputs"], batch["targets"].tolist()
-    (VectorSets(values [3] int64, 2 sets), [0, 0])
-    """
-    if not examples:
-        raise InputError("there are no examples to make a batch of, expected at least one")
-    lengths = [len(example.values) for example in examples]
-    values = _join(examples, "values")
-    assert values is not None
-    offsets = np.cumsum([0, *lengths])
-    # `Layout` checks that edges stay inside their set and are not repeated: readers promise it for each example.
-    edges = _join(examples, "edges", axis=1, shifts=offsets)
-    fields = [torch.from_numpy(offsets), _join(examples, "coords"), edges, _join(examples, "edge_values"), None]
-    inner, inner_index = _join_inner(examples)
-    return {
-        "inputs": VectorSets(values, Layout._trusted(fields)),
-        "targets": None if any(example.target is None for example in examples) else _join(examples, "target"),
-        "names": [example.name for example in examples],
-        "tokens": [example.tokens for example in examples],
-        "inner": inner,
-        "inner_index": inner_index,
-    }
-
-
-def _join(examples: Sequence[Example], field: str, axis: int = 0, shifts: Array | None = None) -> Tensor | None:
-    parts = [getattr(example, field) for example in examples]
-    if parts[0] is None:
-        odd = next((i for i, part in enumerate(parts) if part is not None), None)
-    else:
-        # Along the other axes, and in kind, all must be like the first.
-        alike = (parts[0].dtype, parts[0].ndim, parts[0].shape[1 - axis : 2 - axis])
-        odd = next(
-            (i for i, p in enumerate(parts) if p is None or (p.dtype, p.ndim, p.shape[1 - axis : 2 - axis]) != alike),
-            None,
-        )
-    if odd is not None:
-        found, first = (None if p is None else f"{list(p.shape)} {p.dtype}" for p in (parts[odd], parts[0]))
-        name = examples[odd].name
-        raise InputError(f"the example {name!r} has {field} {found}, expected them like {examples[0].name!r}: {first}")
-    if parts[0] is None:
-        return None
-    if shifts is not None:
-        parts = [part + shift for part, shift in zip(parts, shifts[:-1], strict=True)]
-    return torch.from_numpy(np.stack(parts) if parts[0].ndim == 0 else np.concatenate(parts, axis))
-
-
-def _join_inner(examples: Sequence[Example]) -> tuple[VectorSets | None, Tensor | None]:
-    """The distinct inner sequences, and which one belongs to each vector."""
-    if any(example.inner is None for example in examples):
-        return None, None
-    seen: dict[bytes, int] = {}
-    unique: list[Array] = []
-    index = []
-    for example in examples:
-        for sequence in example.inner or ():
-            key = sequence.tobytes()
-            if key not in seen:
-                seen[key] = len(unique)
-                unique.append(sequence)
-            index.append(seen[key])
-    values = np.concatenate(unique) if unique else np.zeros(0, np.int64)
-    layout = Layout.of_lengths([len(sequence) for sequence in unique])
-    return VectorSets(torch.from_numpy(values), layout), torch.tensor(index, dtype=torch.int64)
+__all__ = ["BudgetSampler", "loader"]
 
 
 class BudgetSampler(Sampler[list[int]]):
@@ -236,28 +154,15 @@ class _Fetch:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
         if isinstance(indices, _Batch) and hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(indices.epoch)
         if indices:
             return collate([self.dataset[i] for i in indices])
-        return _emptied(collate([self.dataset[0]]))
+        return collate([self.dataset[0]]).emptied()
 
 
-def _emptied(batch: dict[str, Any]) -> dict[str, Any]:
-    """A batch of no sets, with the widths and types of this one."""
-    inner, targets, index = batch["inner"], batch["targets"], batch["inner_index"]
-    return {
-        "inputs": batch["inputs"].select([]),
-        "targets": None if targets is None else targets[:0],
-        "names": [],
-        "tokens": [],
-        "inner": None if inner is None else inner.select([]),
-        "inner_index": None if index is None else index[:0],
-    }
-
-
-def _as_is(batch: dict[str, Any]) -> dict[str, Any]:
+def _as_is(batch: Batch) -> Batch:
     return batch
 
 

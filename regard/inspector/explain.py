@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from regard.attention.attend import attend, attention_weights
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.spec.attention import Attention
-from regard.data.batching import collate
+from regard.data.batch import Batch, collate
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.sets import Layout
@@ -182,7 +182,7 @@ def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0
     return call.explain(query, head, names, names)
 
 
-def _record(model: nn.Module, batch: dict[str, Any]) -> list[_Call]:
+def _record(model: nn.Module, batch: Batch) -> list[_Call]:
     """Every call of `attend` that the model makes for a batch, in order."""
     calls: list[_Call] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import FeedForward
@@ -83,9 +84,9 @@ class ConformerModel(nn.Module):
         before, behind = (sum(block.context[side] for block in blocks) for side in (0, 1))
         return before * self.step, behind * self.step + self.step - 1
 
-    def forward(self, batch: dict[str, Any]) -> VectorSets:
-        """Hidden vectors of `batch["inputs"]`."""
-        sets: VectorSets = self.stem(batch["inputs"])
+    def forward(self, batch: Batch) -> VectorSets:
+        """Hidden vectors of `batch.inputs`."""
+        sets: VectorSets = self.stem(batch.inputs)
         sets = sets.with_values(self.dropout(sets.values))
         outputs = [sets.values]
         for block in self.blocks:

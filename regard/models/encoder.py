@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
@@ -125,13 +126,15 @@ class EncoderModel(nn.Module):
         run = 0 if self.ngrams is None else self.ngrams.longest - 1
         return before * self.step + run, behind * self.step + self.step - 1
 
-    def forward(self, batch: dict[str, Any]) -> VectorSets:
-        """Hidden vectors of `batch["inputs"]`; words' characters come as `batch["inner"]`, one set per distinct word."""
-        sets: VectorSets = self.embed(batch["inputs"])
+    def forward(self, batch: Batch) -> VectorSets:
+        """Hidden vectors of `batch.inputs`; words' characters come as `batch.spelling`."""
+        sets: VectorSets = self.embed(batch.inputs)
         if self.ngrams is not None:
-            sets = sets.with_values(sets.values + self.ngrams(batch["inputs"]))
+            sets = sets.with_values(sets.values + self.ngrams(batch.inputs))
         if self.spell is not None and self.join is not None:
-            spelled = self.spell(batch["inner"]).index_select(0, batch["inner_index"])
+            if batch.spelling is None:
+                raise InputError("the words come without characters, expected the data that the model was made for")
+            spelled = self.spell(batch.spelling.sequences).index_select(0, batch.spelling.index)
             sets = sets.with_values(self.join(torch.cat([sets.values, spelled], dim=1)))
         sets = self.front(self.position(self.stem(sets)))
         positions = None if self.floater is None else self.floater(sets.layout, sets.values.shape[0])

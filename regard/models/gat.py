@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.attention import Attend
@@ -72,8 +71,8 @@ class GraphAttentionModel(nn.Module):
         )
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, batch: dict[str, Any]) -> VectorSets:
-        sets: VectorSets = batch["inputs"]
+    def forward(self, batch: Batch) -> VectorSets:
+        sets: VectorSets = batch.inputs
         for at, layer in enumerate(self.layers):
             sets = layer(sets.with_values(self.dropout(sets.values)))
             if at + 1 < len(self.layers):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from regard.data.batch import Batch
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 
@@ -22,7 +23,7 @@ class Streamable(Protocol):
     step: int
     """So many frames become one vector."""
 
-    def __call__(self, batch: dict[str, Any]) -> VectorSets: ...
+    def __call__(self, batch: Batch) -> VectorSets: ...
 
 
 class Stream:
@@ -82,8 +83,8 @@ class Stream:
         if number == self._given:
             frames = self._kept[:0]
             empty = Layout.of_lengths(torch.zeros(1, dtype=torch.int64, device=frames.device))
-            return self.model({"inputs": VectorSets(frames, empty)}).values
-        vectors = self.model({"inputs": VectorSets(self._kept, layout)}).values
+            return self.model(Batch(VectorSets(frames, empty))).values
+        vectors = self.model(Batch(VectorSets(self._kept, layout))).values
         found = vectors[self._given - self._first // step : number - self._first // step]
         self._given = number
         first = max(self._first, number * step - self._before)

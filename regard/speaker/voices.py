@@ -127,7 +127,7 @@ class Voices:
         batches = run(self.run.model, self.task, pieces, self.run.experiment.training, self.task.embed)
         vectors = np.concatenate(
             [np.zeros((0, self.width), np.float32)]
-            + [self._joined(batch["inputs"], each.float().numpy()) for batch, each in batches]
+            + [self._joined(batch.inputs, each.float().numpy()) for batch, each in batches]
         )
         found = np.empty((len(part), self.width), np.float32)
         for n, (first, past) in enumerate(pieces.of):

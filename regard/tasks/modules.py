@@ -14,6 +14,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.regression import R2Score
 
+from regard.data.batch import Batch
 from regard.data.examples import IGNORE
 from regard.errors import InputError
 from regard.layers.dropout import Dropout
@@ -98,16 +99,16 @@ class Task(nn.Module, ABC):
     def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
         """One JSON object for each output, with its target where there is one."""
 
-    def predictions(self, output: Tensor, batch: dict[str, Any]) -> list[dict[str, Any]]:
+    def predictions(self, output: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """One JSON object for each set: its `name` and its prediction, or a list `vectors` of one prediction each."""
-        written = self._written(output, batch.get("targets"))
-        names = batch["names"]
+        written = self._written(output, batch.targets)
+        names = batch.names
         if self.pool is not None:
             return [{"name": name} | each for name, each in zip(names, written, strict=True)]
         found, first = [], 0
-        for b, length in enumerate(batch["inputs"].layout.lengths.tolist()):
+        for b, length in enumerate(batch.inputs.layout.lengths.tolist()):
             vectors = written[first : first + length]
-            tokens = batch["tokens"][b]
+            tokens = batch.tokens[b]
             if tokens is not None:
                 vectors = [{"token": token} | each for token, each in zip(tokens, vectors, strict=True)]
             found.append({"name": names[b], "vectors": vectors})

@@ -110,7 +110,7 @@ def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) ->
         lengths = part.lengths
         longest = Listed([part[max(range(len(part)), key=lengths.__getitem__)]])
         for batch, output in run(model, task, longest, options):
-            task.loss(output, batch["targets"])
+            task.loss(output, batch.targets)
     model.train()
     task.train()
 

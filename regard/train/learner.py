@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MetricCollection, SumMetric
 
+from regard.data.batch import Batch
 from regard.errors import InputError
 from regard.tasks.modules import Task
 from regard.train.experiment import Experiment, Optimizer
@@ -20,7 +21,7 @@ __all__ = ["Learner", "parameter_groups", "rate"]
 
 
 class Learner(lightning.LightningModule):
-    """A model and a task, trained on batches that are plain dicts.
+    """A model and a task, trained together.
 
     The loss of a step is the sum over the targets of all processes, divided by their number: a process with half as
     many targets counts half as much, and one without any adds nothing.
@@ -48,24 +49,22 @@ class Learner(lightning.LightningModule):
         self.found: dict[str, float] = {}
         """What the validation of this epoch found: `loss`, and the task's metrics; nothing where it has none."""
 
-    def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         # Lightning would walk through every name and token in search of tensors.
-        return {key: each.to(device) if hasattr(each, "to") else each for key, each in batch.items()}
+        return batch.to(device)
 
-    def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The output, the sum of the losses, and the number of targets."""
         half = self.experiment.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             output = self.task(self.model(batch))
-        return output, *self.task.loss(output, batch["targets"])
+        return output, *self.task.loss(output, batch.targets)
 
     def on_train_epoch_start(self) -> None:
         self.found = {}
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        if batch["names"]:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if len(batch):
             _, total, count = self._run(batch)
         else:
             # A process without an example still takes part: the others wait for the gradient of every parameter.
@@ -78,10 +77,10 @@ class Learner(lightning.LightningModule):
         # Lightning's processes average their gradients; this makes it a sum.
         return total * (processes / self.seen[1].clamp(min=1))
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        if batch["names"]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if len(batch):
             output, total, count = self._run(batch)
-            self.task.score(self.metrics, output, batch["targets"])
+            self.task.score(self.metrics, output, batch.targets)
             self.loss_sum.update(total)
             self.target_count.update(count)
 

@@ -78,8 +78,8 @@ class Run:
         metrics = self.task.metrics()
         total, lines = 0.0, []
         for batch, output in run(self.model, self.task, data, self.experiment.training):
-            self.task.score(metrics, output, batch["targets"])
-            total += float(self.task.loss(output, batch["targets"])[0])
+            self.task.score(metrics, output, batch.targets)
+            total += float(self.task.loss(output, batch.targets)[0])
             lines += [json.dumps(each, ensure_ascii=False) for each in self.task.predictions(output, batch)]
         count = int(self.task.present(targets).sum())
         found = {"loss": total / max(count, 1)} | defined(metrics.compute())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regard.data.batching import collate
+from regard.data.batch import Batch, collate
 from regard.data.examples import Dataset
 from regard.errors import InputError
 from regard.sets import VectorSets
@@ -53,7 +53,7 @@ def run(
     part: Dataset,
     options: Training,
     output: Callable[[VectorSets], torch.Tensor] | None = None,
-) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+) -> Iterator[tuple[Batch, torch.Tensor]]:
     """Each batch of a part, in order, and the task's output for it, or another one of its own, both on the CPU."""
     output = output or task
     device = device_of(options)
@@ -61,7 +61,7 @@ def run(
     task.to(device).eval()
     for indices in in_order(part.lengths, options.batch_vectors):
         batch = collate([part[i] for i in indices])
-        sets = model({key: each.to(device) if hasattr(each, "to") else each for key, each in batch.items()})
+        sets = model(batch.to(device))
         yield batch, output(sets).cpu()
     model.cpu()
     task.cpu()

@@ -176,9 +176,10 @@ def embedded(voices, frames):
     import torch
 
     from regard import VectorSets
+    from regard.data.batch import Batch
 
     with torch.no_grad():
-        sets = voices.run.model({"inputs": VectorSets.pack([torch.from_numpy(frames)])})
+        sets = voices.run.model(Batch(VectorSets.pack([torch.from_numpy(frames)])))
         return voices.task.embed(sets)[0].numpy()
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from collections import Counter
 from typing import Any
@@ -8,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regard.data.batching import BudgetSampler, collate, loader
+from regard.data.batch import collate
+from regard.data.batching import BudgetSampler, loader
 from regard.data.examples import Example, Listed
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
@@ -124,7 +126,7 @@ def graph(n: int, name: str, seed: int = 0) -> Example:
 def test_a_batch_holds_every_example_unchanged() -> None:
     examples = [graph(n, name) for n, name in ((3, "a"), (0, "b"), (5, "c"))]
     batch = collate(examples)
-    sets: VectorSets = batch["inputs"]
+    sets: VectorSets = batch.inputs
     layout = sets.layout
     Layout(layout.offsets, layout.coords, layout.edges, layout.edge_values)  # checks all that was trusted
     packed = VectorSets.pack(
@@ -135,10 +137,10 @@ def test_a_batch_holds_every_example_unchanged() -> None:
         *((getattr(sets, f), getattr(packed, f)) for f in Layout.FIELDS[:4]),
     ):
         torch.testing.assert_close(ours, expected, rtol=0, atol=0)
-    assert batch["targets"].tolist() == np.concatenate([e.target for e in examples]).tolist()
-    assert batch["names"] == ["a", "b", "c"]
-    assert batch["tokens"][0] == ("a0", "a1", "a2")
-    assert batch["inner"] is None
+    assert batch.targets.tolist() == np.concatenate([e.target for e in examples]).tolist()
+    assert batch.names == ("a", "b", "c")
+    assert batch.tokens[0] == ("a0", "a1", "a2")
+    assert batch.spelling is None
 
 
 def words(*sentences: str) -> list[Example]:
@@ -155,26 +157,35 @@ def words(*sentences: str) -> list[Example]:
 
 def test_each_distinct_word_is_spelled_once() -> None:
     batch = collate(words("a saw saw", "", "I saw a"))
-    spelled = ["".join(map(chr, each.tolist())) for each in batch["inner"].unpack()]
+    spelled = ["".join(map(chr, each.tolist())) for each in batch.spelling.sequences.unpack()]
     assert spelled == ["a", "saw", "I"]
-    assert [spelled[i] for i in batch["inner_index"]] == ["a", "saw", "saw", "I", "saw", "a"]
-    assert batch["targets"].tolist() == [0, 1, 2]
+    assert [spelled[i] for i in batch.spelling.index] == ["a", "saw", "saw", "I", "saw", "a"]
+    assert batch.targets.tolist() == [0, 1, 2]
 
 
 def test_unlabelled_examples_have_no_targets() -> None:
-    assert collate([Example(np.zeros((2, 1), np.float32), None, "a")])["targets"] is None
+    assert collate([Example(np.zeros((2, 1), np.float32), None, "a")]).targets is None
 
 
 @pytest.mark.parametrize("field", ["values", "coords", "edge_values", "target"])
 def test_examples_that_differ_are_refused_by_name(field: str) -> None:
-    import dataclasses
-
     odd = dataclasses.replace(graph(3, "odd"), **{field: np.zeros((3, 9), np.float32)})
     with pytest.raises(InputError, match=f"the example 'odd' has {field}"):
         collate([graph(3, "a"), odd])
     if field == "coords":
         with pytest.raises(InputError, match="the example 'odd' has coords None"):
             collate([graph(3, "a"), dataclasses.replace(graph(3, "odd"), coords=None)])
+
+
+def test_a_batch_moves_as_one():
+    batch = collate(words("a saw saw", "", "I saw a"))
+    batch = dataclasses.replace(batch, context=batch.inputs)
+    moved = batch.to("meta")
+    tensors = (moved.inputs.values, moved.inputs.offsets, moved.targets, moved.context.values)
+    tensors += (moved.spelling.sequences.values, moved.spelling.index)
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert (moved.names, moved.tokens) == (batch.names, batch.tokens)
+    assert batch.to("cpu").inputs.layout is batch.inputs.layout, "what was derived is not derived again"
 
 
 def test_no_examples_are_refused() -> None:
@@ -187,11 +198,11 @@ def test_an_empty_batch_keeps_widths_and_types() -> None:
     sampler = BudgetSampler([2], 10, rank=1, ranks=2)
     (batch,) = loader(Listed(examples), sampler)
     full = collate(examples)
-    assert len(batch["inputs"]) == len(batch["inner"]) == 0
-    assert batch["inputs"].values.dtype == full["inputs"].values.dtype
-    assert batch["targets"].dtype == full["targets"].dtype
-    assert batch["targets"].shape == (0,)
-    assert batch["names"] == []
+    assert len(batch.inputs) == len(batch.spelling.sequences) == 0
+    assert batch.inputs.values.dtype == full.inputs.values.dtype
+    assert batch.targets.dtype == full.targets.dtype
+    assert batch.targets.shape == (0,)
+    assert batch.names == ()
 
 
 class Changing(Listed):
@@ -209,7 +220,7 @@ class Changing(Listed):
 
 def epoch_of(batches: Any, sampler: BudgetSampler, epoch: int) -> list[list[str]]:
     sampler.set_epoch(epoch)
-    return [batch["names"] for batch in batches]
+    return [batch.names for batch in batches]
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
@@ -230,7 +241,7 @@ def test_a_loader_resumes_in_the_middle_and_at_the_ends(workers: int) -> None:
         epoch_of(batches, sampler, 0)
         sampler.set_epoch(1)
         iterator = iter(batches)
-        assert [next(iterator)["names"] for _ in range(taken)] == whole[1][:taken]
+        assert [next(iterator).names for _ in range(taken)] == whole[1][:taken]
         state = batches.state_dict()
         del iterator
         batches, sampler = fresh()

@@ -415,11 +415,11 @@ def test_a_varied_reader_carries_no_samples_and_works_in_other_processes(tmp_pat
         loaded = loader(part, order, workers)
         found = []
         for n, batch in enumerate(loaded, 1):
-            found.append(batch["inputs"].values.numpy().tobytes())
+            found.append(batch.inputs.values.numpy().tobytes())
             if n == stop:
                 again = loader(part, BudgetSampler(part.lengths, budget=50, seed=3), workers)
                 again.load_state_dict(loaded.state_dict())
-                return found + [batch["inputs"].values.numpy().tobytes() for batch in again]
+                return found + [batch.inputs.values.numpy().tobytes() for batch in again]
         return found
 
     whole = batches(0)

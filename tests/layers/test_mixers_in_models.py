@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
@@ -36,9 +37,9 @@ def test_each_name_builds_its_mixer_and_each_set_gets_what_it_gets_alone(name: s
     model = built(name).double().eval()
     assert [type(block.mixer) for block in model.stack.blocks] == [KINDS[name]] * 2
     sets = VectorSets.pack([torch.randn(n, 6, dtype=torch.float64) for n in (4, 0, 9, 1)])
-    together = model({"inputs": sets})
+    together = model(Batch(sets))
     for b, alone in enumerate(sets):
-        torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
+        torch.testing.assert_close(together[b].values, model(Batch(alone)).values)
 
 
 def test_mixers_joined_by_plus_take_turns() -> None:

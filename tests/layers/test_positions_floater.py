@@ -7,6 +7,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.layers.blocks import Block, Stack
@@ -238,10 +239,10 @@ def encoder(**options: object) -> EncoderModel:
 
 def test_an_encoder_with_it_gives_each_set_what_it_gives_it_alone_and_knows_the_order() -> None:
     model, sets = encoder(), VectorSets.pack([torch.randn(n, 3, dtype=torch.float64) for n in (5, 0, 1, 9)])
-    together = model({"inputs": sets})
+    together = model(Batch(sets))
     for b, alone in enumerate(sets):
-        torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
-    turned = model({"inputs": VectorSets.pack([sets[3].values.flip(0)])}).values.flip(0)
+        torch.testing.assert_close(together[b].values, model(Batch(alone)).values)
+    turned = model(Batch(VectorSets.pack([sets[3].values.flip(0)]))).values.flip(0)
     assert (turned - together[3].values).abs().max() > 1e-3
 
 
@@ -250,7 +251,7 @@ def test_a_stream_goes_on_with_the_positions() -> None:
     frames, stream = torch.randn(40, 3, dtype=torch.float64), Stream(model)
     pieces = torch.cat([stream.accept(piece) for piece in frames.split([7, 1, 20, 12])] + [stream.finish()])
     with torch.no_grad():
-        torch.testing.assert_close(pieces, model({"inputs": VectorSets.pack([frames])}).values)
+        torch.testing.assert_close(pieces, model(Batch(VectorSets.pack([frames]))).values)
 
 
 def test_an_encoder_of_pictures_refuses_it() -> None:

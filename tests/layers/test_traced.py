@@ -10,6 +10,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
+from regard.data.batch import Batch, Spelling
 from regard.data.examples import Encoding
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.pooling import pooling
@@ -35,7 +36,7 @@ class Whole(nn.Module):
             nn.init.normal_(self.encoder.ngrams.table.weight)  # zeros would hide what runs bring
         self.pools = nn.ModuleList(pooling(name, 16) for name in POOLS)
 
-    def forward(self, batch: dict[str, object]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         hidden = self.encoder(batch)
         return torch.cat([pool(hidden) for pool in self.pools], dim=1)
 
@@ -44,13 +45,13 @@ def vectors(sizes: Sequence[int], width: int = 8) -> VectorSets:
     return VectorSets.pack([torch.randn(size, width) for size in sizes])
 
 
-def words(sizes: Sequence[int]) -> dict[str, object]:
+def words(sizes: Sequence[int]) -> Batch:
     """A batch of words, and the characters of as many distinct words as there are sets and two."""
     spelled = [1 + n % 4 for n in range(len(sizes) + 2)]
     inputs, inner = (
         VectorSets.pack([torch.randint(n, (size,)) for size in each]) for n, each in ((6, sizes), (3, spelled))
     )
-    return {"inputs": inputs, "inner": inner, "inner_index": torch.randint(len(spelled), (sum(sizes),))}
+    return Batch(inputs, spelling=Spelling(inner, torch.randint(len(spelled), (sum(sizes),))))
 
 
 def gradients(out: Tensor, module: nn.Module) -> list[Tensor]:
@@ -88,7 +89,7 @@ def test_a_graph_attention_network_is_one_graph_for_all_sizes():
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for sizes in ((4, 5), (7, 3, 8), (3,) * 6):
         rings = [torch.stack([torch.arange(n), (torch.arange(n) + 1) % n]) for n in sizes]
-        batch = {"inputs": VectorSets.pack([torch.randn(n, 5) for n in sizes], edges=rings)}
+        batch = Batch(VectorSets.pack([torch.randn(n, 5) for n in sizes], edges=rings))
         found = []
         for call in (model, compiled):
             torch.manual_seed(5)  # of all dropout
@@ -167,7 +168,7 @@ def test_the_default_compiler_trains_an_encoder():
     model = EncoderModel(Encoder(width=16, layers=1, heads=2, dropout=0.0, positions="rotary"), Encoding(width=5))
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
     for sizes in SIZES[:2]:
-        batch = {"inputs": vectors(sizes, 5)}
+        batch = Batch(vectors(sizes, 5))
         found = [gradients(call(batch).values, model) for call in (compiled, model)]
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)

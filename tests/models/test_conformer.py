@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.models.configs import Conformer
@@ -34,11 +35,11 @@ def test_the_block_is_the_formula_of_the_paper():
 def test_a_set_gives_what_it_gives_alone(join, step):
     model = build(Conformer(**SMALL, join=join, step=step), Encoding(width=5)).double().eval()
     sets = sets_of(7, 0, 1, 20, width=5)
-    together = model({"inputs": sets})
+    together = model(Batch(sets))
     assert together.values.shape[1] == model.width == {"last": 12, "all": 24, "stem": 36}[join]
     assert together.layout.lengths.tolist() == [-(-n // step) for n in (7, 0, 1, 20)]
     for b, alone in enumerate(sets):
-        torch.testing.assert_close(together[b].values, model({"inputs": alone}).values)
+        torch.testing.assert_close(together[b].values, model(Batch(alone)).values)
 
 
 def test_joining_all_blocks_ends_with_the_last_one():
@@ -47,7 +48,7 @@ def test_joining_all_blocks_ends_with_the_last_one():
     joined = build(Conformer(**SMALL, join="all"), Encoding(width=5)).double().eval()
     joined.load_state_dict(last.state_dict(), strict=False)
     joined.norm = torch.nn.Identity()
-    batch = {"inputs": sets_of(4, 9, width=5)}
+    batch = Batch(sets_of(4, 9, width=5))
     torch.testing.assert_close(joined(batch).values[:, 12:], last(batch).values)
 
 
@@ -55,8 +56,8 @@ def test_joining_the_stem_begins_with_what_enters_the_first_block():
     torch.manual_seed(0)
     model = build(Conformer(**SMALL, join="stem", step=2), Encoding(width=5)).double().eval()
     model.norm = torch.nn.Identity()
-    batch = {"inputs": sets_of(4, 9, width=5)}
-    entering = model.stem(batch["inputs"])
+    batch = Batch(sets_of(4, 9, width=5))
+    entering = model.stem(batch.inputs)
     inside = model.blocks[0](entering).values
     torch.testing.assert_close(model(batch).values[:, :24], torch.cat([entering.values, inside], 1))
 

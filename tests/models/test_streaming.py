@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.models.configs import Conformer, Encoder
@@ -31,7 +32,7 @@ def built(name):
 def test_a_stream_equals_the_whole(name, pieces):
     model = built(name)
     x = torch.randn(100, 6, dtype=torch.float64)
-    whole = model({"inputs": VectorSets.pack([x])}).values
+    whole = model(Batch(VectorSets.pack([x]))).values
     stream = Stream(model)
     for _ in range(2):  # The second time shows that a stream begins anew.
         parts = [stream.accept(piece) for piece in x.split(pieces)]
@@ -46,11 +47,11 @@ def test_the_latency_is_what_the_model_says(name):
     x = torch.randn(80, 6, dtype=torch.float64)
     at, step = 10, model.step
     last = (at + 1) * step - 1 + (Stream(model).latency - (step - 1))
-    whole = model({"inputs": VectorSets.pack([x])}).values[at]
+    whole = model(Batch(VectorSets.pack([x]))).values[at]
     for frame, changes in ((last, True), (last + 1, False)):
         y = x.clone()
         y[frame] += 10
-        other = model({"inputs": VectorSets.pack([y])}).values[at]
+        other = model(Batch(VectorSets.pack([y]))).values[at]
         assert torch.equal(whole, other) != changes
 
 

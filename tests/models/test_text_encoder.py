@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from regard.data.batch import Batch
 from regard.data.examples import Encoding
 from regard.errors import InputError
 from regard.models.configs import Encoder
@@ -33,11 +34,11 @@ def texts(*sizes):
 @pytest.mark.parametrize("positions", ["none", "sinusoidal", "rotary", "floater"])
 def test_a_text_has_the_same_vectors_alone_and_packed(options, positions):
     encoder, sets = model(positions=positions, attention=WINDOW, **options), texts(9, 0, 1, 30)
-    packed = encoder({"inputs": sets})
+    packed = encoder(Batch(sets))
     step, front = options.get("step", 1), options.get("class_vector", False)
     assert packed.layout.lengths.tolist() == [-(-size // step) + front for size in (9, 0, 1, 30)]
     for b in range(4):
-        torch.testing.assert_close(encoder({"inputs": sets[b]}).values, packed[b].values)
+        torch.testing.assert_close(encoder(Batch(sets[b])).values, packed[b].values)
 
 
 def test_a_joined_vector_is_a_linear_map_of_the_neighbors_embeddings():
@@ -45,7 +46,7 @@ def test_a_joined_vector_is_a_linear_map_of_the_neighbors_embeddings():
     rows = encoder.embed(sets).values
     padded = torch.cat([rows, torch.zeros(2, 16, dtype=rows.dtype)])
     expected = encoder.stem.linear(padded.view(2, 64))
-    torch.testing.assert_close(encoder({"inputs": sets}).values, expected)
+    torch.testing.assert_close(encoder(Batch(sets)).values, expected)
 
 
 @pytest.mark.parametrize("ngrams", [1, 3])
@@ -55,11 +56,11 @@ def test_what_is_beyond_the_context_changes_nothing(ngrams):
     assert (before, behind) == (2 * 2 * 4 + ngrams - 1, 2 * 1 * 4 + 3)
     ids = torch.randint(1, 257, (60,))
     place = 6
-    whole = encoder({"inputs": VectorSets.pack([ids])}).values[place]
+    whole = encoder(Batch(VectorSets.pack([ids]))).values[place]
     for outside in (int(place * 4 - before) - 1, int(place * 4 + behind) + 1):
         changed = ids.clone()
         changed[outside] = 256 - changed[outside]
-        torch.testing.assert_close(encoder({"inputs": VectorSets.pack([changed])}).values[place], whole)
+        torch.testing.assert_close(encoder(Batch(VectorSets.pack([changed]))).values[place], whole)
     assert model(class_vector=True, attention=WINDOW).context == (float("inf"), float("inf"))
 
 
@@ -68,7 +69,7 @@ def test_a_stream_of_joined_frames_gives_what_the_whole_gives():
     frames = torch.randn(40, 5, dtype=torch.float64)
     stream = Stream(encoder)
     pieces = [stream.accept(piece) for piece in frames.split([7, 20, 13])]
-    whole = encoder({"inputs": VectorSets.pack([frames])}).values
+    whole = encoder(Batch(VectorSets.pack([frames]))).values
     torch.testing.assert_close(torch.cat([*pieces, stream.finish()]), whole)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, r2_score
 
-from regard.data.batching import collate
+from regard.data.batch import collate
 from regard.data.examples import IGNORE, Encoding, Example
 from regard.errors import InputError
 from regard.sets import VectorSets

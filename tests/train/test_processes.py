@@ -26,7 +26,7 @@ def watched(folder, target, resume, killed, options):
     step, end = Learner.training_step, Learner.teardown
 
     def training_step(self, batch, batch_idx):
-        seen.append([self.trainer.current_epoch, batch["names"]])
+        seen.append([self.trainer.current_epoch, batch.names])
         return step(self, batch, batch_idx)
 
     def teardown(self, stage):
