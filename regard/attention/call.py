@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS, choose
-from regard.attention.problem import Problem, Tensors
+from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.scores import Shapes
 from regard.errors import InputError
@@ -30,9 +30,10 @@ def compute(
     key_layout: Layout | None,
     dropout: Dropout | None,
     executor: str | None,
+    tiles: TileSizes = USUAL,
 ) -> Tensor:
-    """`[t, h, e]`; see `attend`."""
-    problem = pose(attention, tensors, layout, key_layout, dropout)
+    """`[t, h, e]`; see `attend`, which takes the usual tiles."""
+    problem = pose(attention, tensors, layout, key_layout, dropout, tiles)
     check_parameters(attention, tensors.parameters, attention.parameters(problem.heads, problem.d, problem.e))
     chosen = choose(problem, executor)
     with in_one_type(problem, tensors) as tensors:
@@ -62,6 +63,7 @@ def pose(
     layout: Layout,
     key_layout: Layout | None,
     dropout: Dropout | None,
+    tiles: TileSizes = USUAL,
 ) -> Problem:
     """The problem that these tensors pose, after checking that they fit each other and the layouts.
 
@@ -93,7 +95,7 @@ def pose(
         raise InputError(f"queries, keys and values are of types {found}, expected the same floats")
     drop = dropout if dropout is not None and dropout.p else None
     heads, key_heads, d, e = q.shape[1], k.shape[1], q.shape[2], v.shape[2]
-    return Problem(attention.for_heads(heads), layout, key_layout, heads, key_heads, d, e, q.dtype, drop)
+    return Problem(attention.for_heads(heads), layout, key_layout, heads, key_heads, d, e, q.dtype, drop, tiles)
 
 
 def check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:

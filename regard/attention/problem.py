@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
-from regard.attention.pairs.pairs import Intervals, Rows
+from regard.attention.pairs.pairs import AT_ONCE, Intervals, Rows
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Or, Pattern
 from regard.sets import Layout
 from regard.sets.layout import keep
 
-__all__ = ["Problem", "Tensors"]
+__all__ = ["USUAL", "Problem", "Tensors", "TileSizes"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,46 @@ class Tensors:
     parameters: Mapping[str, Tensor]
 
 
+class TileSizes(NamedTuple):
+    """How much the executors compute at once. Results depend on it by rounding alone, time and memory a lot.
+
+    These sizes are measured ones, and nothing but a test or a measurement asks for others: small ones let a set of 20 vectors cross
+    every boundary that one of 20,000 crosses. What a kernel was compiled for is not among them: its register tile of 8 query rows
+    (4 on processors without AVX-512) by whole vectors of keys (16 numbers of float32, 8 of float64), to which sizes are rounded up,
+    32 pairs of a row of `edges` and 128 keys of additive scores.
+    """
+
+    rows: int = 64
+    """Query rows of a tile, and rows of a chunk of causal linear attention. Thresholds in pairs are multiples of its square."""
+    keys: int = 288
+    """Keys of a stretch of `fused`; its backward pass takes two thirds."""
+    scores: int = 1 << 20
+    """Bytes of the scores of a tile batch, which caches hold; `additive` and differentiated formulas take multiples."""
+    most_scores: int = 1 << 26
+    """The same where few rows would remain of a tile, and on graphics processors, which want more at once."""
+    listed: int = 16
+    """Tiles at uneven distances whose biases are read tile by tile."""
+    padding: int = 3000
+    """Pairs that `dense` computes in vain rather than start another rectangle, which takes about as long."""
+    linear: int = 1024
+    """Rows of a piece, or a part, of linear attention."""
+    block: int = 128
+    """Rows, and keys, of a block of `flex`: what FlexAttention's own kernels take."""
+    slots: int = 64 << 20
+    """Bytes of packed keys that a thread of `fused` may hold, and at least two stretches."""
+    units: int = 4
+    """Units of work that each thread of `fused` should find, so that threads end at about the same time."""
+    part: int = 1 << 19
+    """Multiplications that are worth a part of `edges`."""
+    long: int = 1 << 20
+    """Numbers to be computed from which on kernels first end torch's waiting threads, which takes 60 microseconds."""
+    at_once: int = AT_ONCE
+    """Pairs that a pattern is asked about at once."""
+
+
+USUAL = TileSizes()
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is to be computed.
@@ -42,7 +82,7 @@ class Problem:
         layout: of the queries. key_layout: of the keys, the same object in self-attention.
         heads: of the queries. key_heads: of the keys and values; a divisor of `heads`.
         d: width of queries and keys. e: width of values.
-        dtype: of the vectors. dropout: on the weights, or None.
+        dtype: of the vectors. dropout: on the weights, or None. tiles: how much is computed at once.
     """
 
     attention: Attention
@@ -54,6 +94,7 @@ class Problem:
     e: int
     dtype: torch.dtype
     dropout: Dropout | None = None
+    tiles: TileSizes = USUAL
 
     @property
     def bytes(self) -> int:
@@ -66,16 +107,16 @@ class Problem:
         return self.layout.device
 
     def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
-        """What `make` gives, computed once and kept by the query layout for all layers.
+        """What `make` gives, computed once per tile sizes and cached by the query layout for all layers.
 
-        It must not refer to a layout, lest batch after batch wait for the collector of cycles.
+        It must not refer to a layout: such cycles would keep batches in memory until the garbage collector comes.
         """
         derived = self.layout.derived
         if self.key_layout is not self.layout:
             # Held weakly: two layouts that attend to each other would never be freed.
             derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
         # What is kept holds no graph.
-        return keep(derived, key, torch.no_grad()(make))
+        return keep(derived, (self.tiles, *key), torch.no_grad()(make))
 
     @cached_property
     def dense_pairs(self) -> int:
@@ -103,8 +144,8 @@ class Problem:
 
     def intervals(self, pattern: Pattern) -> Intervals:
         """The keys of every query row under a pattern."""
-        rows = Rows(torch.arange(self.layout.total, device=self.layout.device), self.layout, self.key_layout)
-        return pattern.keys(rows)
+        every = torch.arange(self.layout.total, device=self.layout.device)
+        return pattern.keys(Rows(every, self.layout, self.key_layout, self.tiles.at_once))
 
     def count(self, pattern: Pattern) -> int:
         """The number of pairs that a pattern allows, derived once per layout."""

@@ -9,9 +9,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from regard.attention.attend import attend
+from regard.attention.call import compute
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Pairs
+from regard.attention.problem import USUAL, Tensors, TileSizes
 from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout
@@ -27,11 +28,9 @@ FACTOR = 4
 EXACT = 1e-11
 
 
-def executor(name: str) -> Run:
+def executor(name: str, tiles: TileSizes = USUAL) -> Run:
     def run(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
-        return attend(
-            attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout=dropout, executor=name
-        )  # fmt: skip
+        return compute(attention, Tensors(x.q, x.k, x.v, x.parameters), x.layout, x.key_layout, dropout, name, tiles)
 
     return run
 

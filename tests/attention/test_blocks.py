@@ -7,12 +7,10 @@ from torch import Tensor
 from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, Layout, attend
 from regard.attention.dropout import Dropout
-from regard.attention.executors.blocks import dot_softmax as dots
 from regard.attention.executors.blocks import executor as blocks
-from regard.attention.executors.tiled import autodiff as chunked
 from regard.attention.executors.tiled.tile_batches import Chunks, Keys, chunks
 from regard.attention.pairs.pairs import Pairs, Rows
-from regard.attention.problem import Problem
+from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw
 from regard.attention.spec.normalizers import Sigmoid
 from regard.attention.spec.patterns import Causal, Edges, Everyone, First, Near, Pattern, RandomBlocks, Stride, Window
@@ -95,10 +93,9 @@ def test_few_rows_with_all_keys_do_not_take_others_along():
     ],
     ids=repr,
 )
-def test_many_tiles_equal_the_meaning(attention, monkeypatch):
+def test_many_tiles_equal_the_meaning(attention):
     """In chunks so small that some hold several tiles and others a part of one."""
-    for module in (dots, chunked):
-        monkeypatch.setattr(module, "_BYTES", 1 << 17)
+    run = checks.executor("blocks", USUAL._replace(scores=1 << 17))
     case = Case(attention, heads=2, key_heads=1 if attention.bias is None else 2, d=3, e=5)
     checks.equals_the_meaning(run, case, SIZES)
     x, dropout = case.inputs((200, 70)), Dropout(0.3, seed=9)

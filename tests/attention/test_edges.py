@@ -139,7 +139,7 @@ def test_compressed_rows_are_the_pairs_and_their_transpose():
     rows = edges._compressed(problem, Edges())
     pairs = {*zip(*layout.edges.tolist(), strict=True)}
     assert {*zip(rows.query_rows().tolist(), rows.columns.tolist(), strict=True)} == pairs
-    other = Compressed.of_pairs(*problem.intervals(Edges()).pairs(), layout.total, layout.total)
+    other = Compressed.of_pairs(*problem.intervals(Edges()).pairs(), layout.total, layout.total, 1)
     assert torch.equal(other.offsets, rows.offsets)
     assert torch.equal(other.columns, rows.columns)
     turned, places = rows.transposed()

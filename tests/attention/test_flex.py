@@ -7,7 +7,7 @@ from torch.nn.attention import flex_attention as torch_flex
 from regard.attention.call import pose
 from regard.attention.executors import flex
 from regard.attention.plan import plan
-from regard.attention.problem import Problem, Tensors
+from regard.attention.problem import Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import T5, ALiBi
 from regard.attention.spec.patterns import Blocks, Causal, Dilated, Everyone, First, Stride, Window
@@ -18,6 +18,7 @@ from regard.sets import Layout
 from .catalogue import MIXED, Case, Inputs
 from .checks import allowed_pairs, budget, distance, truth
 
+BLOCK = TileSizes().block
 SIZES = ((130, 0, 300), MIXED, (128,), (0, 0))
 CASES = [
     Case(Attention(), key_heads=2, e=5),
@@ -76,8 +77,8 @@ def test_blocks_and_mask_are_those_of_the_pattern(case, sizes):
     allowed[:, ours.place[:, None], theirs.place] = allowed_pairs(case, x).movedim(-1, 0)
     h, q, k = torch.arange(case.heads)[:, None, None], torch.arange(ours.rows)[:, None], torch.arange(theirs.rows)
     assert torch.equal(mask.mask_mod(None, h, q, k), allowed)
-    parts = allowed.unflatten(1, (-1, flex.BLOCK)).unflatten(3, (-1, flex.BLOCK))
-    real = torch.zeros(ours.rows, dtype=torch.bool).index_fill(0, ours.place, True).view(1, -1, flex.BLOCK, 1, 1)
+    parts = allowed.unflatten(1, (-1, BLOCK)).unflatten(3, (-1, BLOCK))
+    real = torch.zeros(ours.rows, dtype=torch.bool).index_fill(0, ours.place, True).view(1, -1, BLOCK, 1, 1)
     some, full = parts.any(4).any(2), (parts | ~real).all(4).all(2)
     numbers, indices = mask.full_kv_num_blocks, mask.full_kv_indices
     assert torch.equal(numbers.expand(1, case.heads, -1)[0], full.sum(-1).int())
@@ -91,7 +92,7 @@ def test_blocks_and_mask_are_those_of_the_pattern(case, sizes):
 def test_no_block_holds_two_sets():
     problem, _ = posed(CASES[0], CASES[0].inputs((130, 0, 300), torch.float32))
     line = flex._line(problem, problem.layout)
-    owner = torch.full((line.rows,), -1).index_copy(0, line.place, problem.layout.set_of_row).view(-1, flex.BLOCK)
+    owner = torch.full((line.rows,), -1).index_copy(0, line.place, problem.layout.set_of_row).view(-1, BLOCK)
     assert all(len(set(block.tolist()) - {-1}) == 1 for block in owner)
     assert line.rows == 256 + 384
 

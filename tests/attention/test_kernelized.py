@@ -1,16 +1,14 @@
 """Linear attention in linear time: batches, chunks and pieces of every kind."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, InputError, Layout, attend, plan
-from regard.attention.executors.linear import buckets as batches
 from regard.attention.executors.linear import executor as kernelized
-from regard.attention.executors.linear import long as sums
-from regard.attention.problem import Problem
+from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Sum
 from regard.attention.spec.patterns import Causal, Everyone, Window
@@ -18,6 +16,12 @@ from regard.attention.spec.scores import Dot, Kernel
 
 from . import checks
 from .catalogue import Case
+
+
+@dataclass(frozen=True, repr=False)
+class Unknown(Elu):
+    """The same features under a name that no kernel knows, so that torch's operators compute them."""
+
 
 LINEAR = Attention(score=Kernel(), normalizer=Sum())
 CAUSAL = replace(LINEAR, pattern=Causal())
@@ -28,6 +32,11 @@ CASES = [
     Case(replace(CAUSAL, score=Kernel(Favor(features=12, seed=3))), key_heads=2, e=5),
     Case(LINEAR, cross=True),
     Case(LINEAR, key_heads=1, continued=True),
+]
+CASES += [
+    replace(case, attention=replace(case.attention, score=Kernel(Unknown())))
+    for case in CASES
+    if case.attention.score == Kernel()
 ]
 # Alone and beside others, on and off the borders of chunks and pieces, nearly alike and not at all.
 SIZES = (
@@ -46,29 +55,26 @@ SIZES = (
 run = checks.executor("kernelized")
 
 
-@pytest.fixture(params=[(4, 8, True), (4, 64, True), (4, 64, False), (16, 32, True), (16, 32, False)], ids=str)
-def _small(request, monkeypatch):
-    """Small chunks and pieces, and parts of kernels; or no kernels, as where they do not serve."""
-    chunk, piece, kernels = request.param
-    monkeypatch.setattr(batches, "CHUNK", chunk)
-    monkeypatch.setattr(batches, "_PIECE", piece)
-    monkeypatch.setattr(sums, "_PART", piece)
-    if not kernels:
-        monkeypatch.setattr(kernelized, "_TYPES", ())
+def run_in(chunk: int, piece: int) -> checks.Run:
+    return checks.executor("kernelized", USUAL._replace(rows=chunk, linear=piece))
 
 
-@pytest.mark.usefixtures("_small")
+# Chunks and pieces, which are parts where kernels serve.
+small = pytest.mark.parametrize("run", [run_in(4, 8), run_in(4, 64), run_in(16, 32)], ids=["4, 8", "4, 64", "16, 32"])
+
+
+@small
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_chunks_and_pieces_are_the_meaning(case):
+def test_chunks_and_pieces_are_the_meaning(case, run):
     for sizes in SIZES:
         checks.close(checks.results(run, case.attention, case.inputs(sizes)), checks.truth(case, sizes))
     checks.equals_the_meaning(run, case, SIZES[-1])
     checks.equals_the_meaning(run, case, SIZES[-1], torch.bfloat16)
 
 
-@pytest.mark.usefixtures("_small")
+@small
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_sets_stay_apart_in_chunks_and_pieces(case):
+def test_sets_stay_apart_in_chunks_and_pieces(case, run):
     checks.packed_equals_alone(run, case)
     checks.forbidden_keys_change_nothing(run, case)
     checks.spoils_only_its_own_set(run, case)

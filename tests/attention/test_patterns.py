@@ -9,8 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regard.attention.pairs import near as neighbors
-from regard.attention.pairs.pairs import Intervals, Pairs, Rows
+from regard.attention.pairs.pairs import AT_ONCE, Intervals, Pairs, Rows
 from regard.attention.plan import plan
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import (
@@ -91,8 +90,8 @@ def crossing(draw: st.DrawFn) -> tuple[Layout, Layout]:
     return layouts[0], layouts[1]
 
 
-def asked(layout: Layout, key_layout: Layout | None = None) -> Rows:
-    return Rows(torch.arange(layout.total), layout, key_layout or layout)
+def asked(layout: Layout, key_layout: Layout | None = None, at_once: int = AT_ONCE) -> Rows:
+    return Rows(torch.arange(layout.total), layout, key_layout or layout, at_once)
 
 
 def by_meaning(pattern: Pattern, rows: Rows) -> torch.Tensor:
@@ -169,7 +168,7 @@ def test_neighbors_in_space_are_what_is_allowed(radius, sizes, width, dtype, see
     agree(Near(radius) | Causal(), Rows(some, *layouts))
 
 
-def test_neighbors_are_asked_about_a_few_at_a_time(monkeypatch):
+def test_neighbors_are_asked_about_a_few_at_a_time():
     """On a grid of 20 x 20, a row's 25 keys are found among at most 9 cells of 9."""
     asked_about = []
 
@@ -179,9 +178,8 @@ def test_neighbors_are_asked_about_a_few_at_a_time(monkeypatch):
             asked_about.append(i.numel())
             return super().allows(i, j, pairs)
 
-    monkeypatch.setattr(neighbors, "_AT_ONCE", 500)
     grid = torch.cartesian_prod(torch.arange(20), torch.arange(20)).double()
-    counts = Watched(2).keys(asked(Layout(torch.tensor([0, 400]), coords=grid))).counts()
+    counts = Watched(2).keys(asked(Layout(torch.tensor([0, 400]), coords=grid), at_once=500)).counts()
     assert counts.view(20, 20)[2:-2, 2:-2].unique().tolist() == [25]
     assert max(asked_about) <= 500
     assert sum(asked_about) <= 400 * 9 * 9 < 400 * 400
@@ -405,11 +403,8 @@ def asked_about(monkeypatch):
     return numbers
 
 
-def test_tried_patterns_are_asked_in_parts(monkeypatch, asked_about):
-    from regard.attention.pairs import pairs
-
-    monkeypatch.setattr(pairs, "_ASKED_AT_ONCE", 100)
-    rows = asked(Layout.of_lengths([30, 0, 20]))
+def test_tried_patterns_are_asked_in_parts(asked_about):
+    rows = asked(Layout.of_lengths([30, 0, 20]), at_once=100)
     EveryThird().keys(rows)
     assert max(asked_about) <= 100
     assert sum(asked_about) == 30 * 30 + 20 * 20

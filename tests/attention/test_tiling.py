@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from regard.attention.pairs import tiles as tiling
 from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.pairs.tiles import tiles
 from regard.attention.spec.patterns import Causal, Everyone, First, Stride, Window
@@ -23,11 +22,10 @@ PATTERNS = (
 @pytest.mark.parametrize("at_once", [1, 100, 1 << 20])
 @pytest.mark.parametrize("rows", [1, 8, 100])
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
-def test_tiles_are_what_the_pattern_allows(pattern, rows, at_once, monkeypatch):
-    monkeypatch.setattr(tiling, "_AT_ONCE", at_once)
+def test_tiles_are_what_the_pattern_allows(pattern, rows, at_once):
     layout, key_layout = Layout.of_lengths([7, 0, 63, 1, 2, 20]), Layout.of_lengths([5, 3, 70, 0, 2, 20])
     every = torch.arange(layout.total)
-    found = tiles(layout, pattern.keys(Rows(every, layout, key_layout)), rows)
+    found = tiles(layout, pattern.keys(Rows(every, layout, key_layout, at_once)), rows)
     pairs = Pairs(layout, key_layout, every[:, None], torch.arange(key_layout.total))
     allowed = pattern.allows(pairs.i, pairs.j, pairs)
     allowed &= layout.set_of_row[:, None] == key_layout.set_of_row

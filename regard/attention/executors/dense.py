@@ -29,8 +29,6 @@ __all__ = ["memory", "run", "why_not", "work"]
 _LARGEST_BYTES = 4 << 30
 # Products of numbers up to here, summed, are finite in float32.
 _TAME = 1e15
-# Padding so many pairs costs about as much as one more rectangle.
-_PAIRS_PER_RECTANGLE = 3000
 
 
 def _fused(problem: Problem) -> bool:
@@ -125,14 +123,14 @@ def _rows(layout: Layout, sets: Tensor) -> tuple[Tensor, Tensor]:
     return layout.offsets[sets][:, None] + torch.minimum(place, lengths[:, None] - 1), real
 
 
-def _cut(n: list[int], m: list[int]) -> Iterator[tuple[int, int]]:
-    """Where to cut the sorted sets: padding a rectangle must cost less than starting another one."""
+def _cut(n: list[int], m: list[int], padding: int) -> Iterator[tuple[int, int]]:
+    """Where to cut the sorted sets: padding a rectangle must cost less than starting another one, so many pairs."""
     begin, wide, high = 0, 0, 0
     for at in range(len(n)):
         new_wide, new_high = max(wide, m[at]), max(high, n[at])
         before = (at - begin) * wide * high
         grown = (at + 1 - begin) * new_wide * new_high
-        if at > begin and grown - before - n[at] * m[at] > _PAIRS_PER_RECTANGLE:
+        if at > begin and grown - before - n[at] * m[at] > padding:
             yield begin, at
             begin, wide, high = at, m[at], n[at]
         else:
@@ -141,7 +139,7 @@ def _cut(n: list[int], m: list[int]) -> Iterator[tuple[int, int]]:
         yield begin, len(n)
 
 
-def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
+def _rectangles(layout: Layout, key_layout: Layout, padding: int) -> _Rectangles:
     code = layout.lengths * (key_layout.longest + 1) + key_layout.lengths
     order = torch.argsort(code, stable=True)
     # A set without queries or without keys has nothing to compute.
@@ -149,7 +147,7 @@ def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
     n, m = layout.lengths[order].tolist(), key_layout.lengths[order].tolist()
     each, at = [], 0
     back = torch.full((layout.total,), -1, device=layout.device)
-    for begin, end in _cut(n, m):
+    for begin, end in _cut(n, m, padding):
         query_rows, real_queries = _rows(layout, order[begin:end])
         key_rows, real_keys = _rows(key_layout, order[begin:end])
         places = torch.arange(at, at + query_rows.numel(), device=layout.device).view_as(query_rows)
@@ -170,7 +168,7 @@ def _rectangles(layout: Layout, key_layout: Layout) -> _Rectangles:
 
 
 def _cut_up(problem: Problem) -> _Rectangles:
-    return problem.kept(("rectangles",), lambda: _rectangles(problem.layout, problem.key_layout))
+    return problem.kept(("rectangles",), lambda: _rectangles(problem.layout, problem.key_layout, problem.tiles.padding))
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,8 @@ from regard.sets.whole import repeated
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
-__all__ = ["BLOCK", "blocks_seen", "memory", "prepared", "run", "run_with", "why_not", "work"]
+__all__ = ["blocks_seen", "memory", "prepared", "run", "run_with", "why_not", "work"]
 
-# Rows, and keys, of a block: what FlexAttention's own kernels take.
-BLOCK = 128
 # More stretches of keys per row are looked up more slowly than other executors compute.
 _STRETCHES = 4
 # Narrower vectors are filled up with zeros, which change no product.
@@ -82,7 +80,7 @@ def _stretches(problem: Problem, pattern: Pattern) -> int:
 
 def work(problem: Problem) -> dict[str, float]:
     seen = sum(_plan(problem, pattern).seen * len(heads) for pattern, heads in problem.groups)
-    return {"calls": 1, "products": float(seen * BLOCK * BLOCK * (problem.d + problem.e))}
+    return {"calls": 1, "products": float(seen * problem.tiles.block**2 * (problem.d + problem.e))}
 
 
 def memory(problem: Problem) -> int:
@@ -92,7 +90,7 @@ def memory(problem: Problem) -> int:
 
 @dataclass(frozen=True)
 class _Line:
-    """Sets one after another, each from a multiple of `BLOCK` on, `rows` places in all.
+    """Sets one after another, each from a block's first place on, `rows` places in all.
 
     Row r lies at `place[r]` and set b from `first[b]` on; `index [rows]` is the index in its own set of what lies at a place.
     """
@@ -104,8 +102,10 @@ class _Line:
 
 
 def _line(problem: Problem, layout: Layout) -> _Line:
+    block = problem.tiles.block
+
     def make() -> _Line:
-        ends = ((layout.lengths + BLOCK - 1) // BLOCK * BLOCK).cumsum(0)
+        ends = ((layout.lengths + block - 1) // block * block).cumsum(0)
         first = pad(ends, (1, 0))[:-1]
         place = torch.arange(layout.total, device=layout.device) + (first - layout.offsets[:-1])[layout.set_of_row]
         rows = int(ends[-1]) if layout.sets else 0
@@ -140,7 +140,8 @@ def _plan(problem: Problem, pattern: Pattern) -> _Plan:
         tables = torch.zeros(2, max(1, _stretches(problem, pattern)), ours.rows, dtype=torch.int32, device=start.device)
         for table, end in zip(tables, (start, stop), strict=True):
             table[number, ours.place[intervals.row]] = end.to(torch.int32)
-        some, full = blocks_seen(tiles(problem.layout, intervals, BLOCK), problem, theirs.first, theirs.rows)
+        tiled = tiles(problem.layout, intervals, problem.tiles.block)
+        some, full = blocks_seen(tiled, problem, theirs.first, theirs.rows)
         return _Plan(tables[0], tables[1], some, full, int((some | full).sum()))
 
     return problem.kept(("flex plan", pattern), make)
@@ -150,22 +151,23 @@ def blocks_seen(tiled: Tiles, problem: Problem, first: Tensor, rows: int) -> tup
     """`(some, full)`, each `[query blocks, key blocks]`: blocks of which a part is seen, and blocks that all their rows see whole.
 
     Args:
-        tiled: tiles of `BLOCK` rows. first: `[s]` the place of each set's first key. rows: of the keys' line.
+        tiled: tiles of as many rows as a block has. first: `[s]` the place of each set's first key. rows: of the keys' line.
     """
-    number, across = len(tiled.begin), rows // BLOCK
+    size = problem.tiles.block
+    number, across = len(tiled.begin), rows // size
     tile = repeated(torch.arange(number, device=tiled.start.device), tiled.spans.diff())
     owner = problem.layout.set_of_row[tiled.begin[tile]]
     shift = (first - problem.key_layout.offsets[:-1])[owner]
     start, stop = tiled.start + shift, tiled.stop + shift
-    many = (stop - 1) // BLOCK - start // BLOCK + 1
+    many = (stop - 1) // size - start // size + 1
     span = repeated(torch.arange(len(start), device=start.device), many)
     before = pad(many.cumsum(0), (1, 0))[:-1]
-    block = start[span] // BLOCK + torch.arange(len(span), device=start.device) - before[span]
-    overlap = torch.minimum(stop[span], (block + 1) * BLOCK) - torch.maximum(start[span], block * BLOCK)
+    block = start[span] // size + torch.arange(len(span), device=start.device) - before[span]
+    overlap = torch.minimum(stop[span], (block + 1) * size) - torch.maximum(start[span], block * size)
     at = tile[span] * across + block
     none = start.new_zeros(number * across)
     touched = none.index_add(0, at, overlap).view(number, across)
-    whole = none.index_add(0, at, overlap * tiled.full[span]).view(number, across) == BLOCK
+    whole = none.index_add(0, at, overlap * tiled.full[span]).view(number, across) == size
     return (touched > 0) & ~whole, whole
 
 
@@ -211,7 +213,11 @@ def prepared(problem: Problem) -> Prepared:
         by_head = of_head if len(plans) > 1 else of_head[:1]
         some, full = (torch.stack([getattr(plan, name) for plan in plans])[by_head][None] for name in ("some", "full"))
         mask = BlockMask.from_kv_blocks(
-            *_ordered(some), *_ordered(full), BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(ours.rows, theirs.rows)
+            *_ordered(some),
+            *_ordered(full),
+            BLOCK_SIZE=problem.tiles.block,
+            mask_mod=sees,
+            seq_lengths=(ours.rows, theirs.rows),
         )
         return Prepared(mask, ours.index, theirs.index)
 

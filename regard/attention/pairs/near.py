@@ -11,8 +11,6 @@ from regard.attention.pairs.pairs import Allows, Intervals, Pairs, Rows, coordin
 
 __all__ = ["near"]
 
-# So many candidates are tested at once.
-_AT_ONCE = 1 << 20
 # So many coordinates are cut into cells; 3^n cells are looked at for each query.
 _CUT = 2
 # Candidates are looked for a little further away, so that no rounding of a coordinate hides one from the exact test.
@@ -30,7 +28,7 @@ def near(rows: Rows, allows: Allows, radius: float) -> Intervals:
     found, begin = [rows.rows.new_zeros(0)], 0
     while begin < len(of_row):
         before = int(of_row[begin - 1]) if begin else 0
-        end = max(begin + 1, int(torch.searchsorted(of_row, before + _AT_ONCE)))
+        end = max(begin + 1, int(torch.searchsorted(of_row, before + rows.at_once)))
         which, place = expand(first[begin:end].flatten(), counts[begin:end].flatten())
         row, key = begin + which // first.shape[1], order[place]
         pairs = Pairs(rows.layout, rows.key_layout, rows.rows[row], key)

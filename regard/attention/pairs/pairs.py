@@ -14,10 +14,10 @@ from torch.nn.functional import embedding
 from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
 
-__all__ = ["Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
+__all__ = ["AT_ONCE", "Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
 
-# How many pairs a pattern that only says `allows` is asked about at once.
-_ASKED_AT_ONCE = 1 << 20
+AT_ONCE = 1 << 20
+"""How many pairs a pattern is asked about at once, and how many intervals are sorted at once."""
 
 # `Pattern.allows(i, j, pairs)`: whether query i may attend to key j, indices in their own sets.
 Allows = Callable[[Any, Any, "Pairs"], Any]
@@ -101,13 +101,14 @@ class Rows:
     """Query rows whose keys are asked for; what `Pattern.keys` builds intervals with.
 
     Intervals lie on one line on which every row has a stretch of its own, with a gap between two rows, so that unions,
-    intersections and complements of all rows are one sort.
+    intersections and complements of all rows are one sort. Only memory depends on `at_once`.
     """
 
-    def __init__(self, rows: Tensor, layout: Layout, key_layout: Layout) -> None:
+    def __init__(self, rows: Tensor, layout: Layout, key_layout: Layout, at_once: int = AT_ONCE) -> None:
         self.rows = rows
         self.layout = layout
         self.key_layout = key_layout
+        self.at_once = at_once
 
     @cached_property
     def sets(self) -> Tensor:
@@ -244,7 +245,7 @@ class Intervals:
         parts, begin, asked = [self.start[:0]], 0, 0
         while begin < len(until):
             # At least one interval, which is no longer than a set.
-            end = max(begin + 1, int(insertions(until, until.new_tensor(asked + _ASKED_AT_ONCE), right=True)))
+            end = max(begin + 1, int(insertions(until, until.new_tensor(asked + self.of.at_once), right=True)))
             which, place = expand(self.start[begin:end], self.stop[begin:end] - self.start[begin:end])
             row = self.row[begin:end][which]
             pairs = Pairs(

@@ -13,9 +13,6 @@ from regard.sets.whole import insertions, repeated
 
 __all__ = ["Tiles", "tiles"]
 
-# So many intervals are piled up at once.
-_AT_ONCE = 1 << 20
-
 
 @dataclass(frozen=True)
 class Tiles:
@@ -58,7 +55,7 @@ def tiles(layout: Layout, intervals: Intervals, rows: int) -> Tiles:
     parts = [(intervals.start[:0], intervals.start[:0], end[:0] > 0, begin[:0])]
     at = 0
     while at < total:
-        enough = int(insertions(before, before[at] + _AT_ONCE))
+        enough = int(insertions(before, before[at] + intervals.of.at_once))
         then = max(at + 1, min(enough, total))
         some = slice(int(before[at]), int(before[then]))
         parts.append(_spans(intervals.start[some], intervals.stop[some], stretch, tile_of_row, end - begin))

@@ -26,16 +26,8 @@ from regard.attention.spec.patterns import Pattern
 
 __all__ = ["attend_by_dots", "dots_memory", "dots_work"]
 
-# Rows of a tile.
-_ROWS = 64
-# The scores of a step take about so many bytes, which caches hold; up to the larger number where few rows would remain.
-_BYTES, _MOST_BYTES = 1 << 20, 1 << 26
-# Graphics processors want more at once.
-_DEVICE_BYTES = 1 << 26
-# So many rows make a matrix product worth while.
-_FEW_ROWS = 32
-# A bias of so many tiles at uneven distances is read tile by tile.
-_LISTED = 16
+# Half of a tile's rows make a matrix product worth while.
+_FEW = 2
 # Products of numbers up to here, summed, are finite in float32.
 _TAME = 1e15
 
@@ -50,8 +42,9 @@ def _cut_up(problem: Problem) -> list[tuple[Chunks, Keys, list[int]]]:
 
 
 def _cut(problem: Problem, pattern: Pattern) -> tuple[Chunks, Keys]:
-    intervals, most = problem.intervals(pattern), _MOST_BYTES // _work_type(problem).itemsize
-    cut = chunks(problem.layout, intervals, _ROWS, pairs=_pairs(problem), few=_FEW_ROWS, most=most)
+    intervals, sizes = problem.intervals(pattern), problem.tiles
+    most, few = sizes.most_scores // _work_type(problem).itemsize, max(1, sizes.rows // _FEW)
+    cut = chunks(problem.layout, intervals, sizes.rows, pairs=_pairs(problem), few=few, most=most)
     return cut, Keys.of(intervals)
 
 
@@ -61,7 +54,8 @@ def _work_type(problem: Problem) -> torch.dtype:
 
 def _pairs(problem: Problem) -> int:
     """How many pairs a step has, about."""
-    return (_BYTES if problem.device.type == "cpu" else _DEVICE_BYTES) // _work_type(problem).itemsize
+    sizes = problem.tiles
+    return (sizes.scores if problem.device.type == "cpu" else sizes.most_scores) // _work_type(problem).itemsize
 
 
 def _heads_at_once(problem: Problem, chunk: Chunk, heads: list[int]) -> int:
@@ -259,7 +253,7 @@ class _Offsets:
             shifts = torch.stack([j[first + tile * step] - row for first, step, _ in chunk.strides.keys], 1)
             if bool((shifts == shifts[:1]).all()):
                 shifts = shifts[:1]
-            if len(shifts) <= _LISTED:
+            if len(shifts) <= problem.tiles.listed:
                 widths = [width for _, _, width in chunk.strides.keys]
                 return _Offsets(chunk.rows, [list(zip(each, widths, strict=True)) for each in shifts.tolist()], None)
         places = j[chunk.keys()[0]][:, None, :] - i[chunk.query_rows][:, :, None]

@@ -21,8 +21,8 @@ from regard.sets.whole import insertions, repeated
 
 __all__ = ["Call", "Compressed", "blocks", "fused", "packed", "unpacked"]
 
-# A part is worth a turn from so many multiplications on; there are at most so many, whatever the number of threads.
-_PER_PART, _MOST_PARTS = 1 << 19, 32
+# There are at most so many parts, whatever the number of threads.
+_MOST_PARTS = 32
 # So many parts take longer than to end and start threads.
 _LONG = 12
 
@@ -33,17 +33,19 @@ class Compressed:
 
     Args:
         offsets: `[t + 1]` int64. columns: `[p]` int32. keys: the number u of key rows.
+        part: how many multiplications are worth a part.
     """
 
     offsets: Tensor
     columns: Tensor
     keys: int
+    part: int
     derived: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of_pairs(cls, query_rows: Tensor, key_rows: Tensor, rows: int, keys: int) -> Compressed:
+    def of_pairs(cls, query_rows: Tensor, key_rows: Tensor, rows: int, keys: int, part: int) -> Compressed:
         """From all pairs, in the order of the query rows."""
-        return cls(_offsets(query_rows, rows), key_rows.int(), keys)
+        return cls(_offsets(query_rows, rows), key_rows.int(), keys, part)
 
     @property
     def rows(self) -> int:
@@ -68,12 +70,12 @@ class Compressed:
             columns, places = torch.empty_like(self.columns), torch.empty_like(self.columns)
             ends = offsets[:-1].clone()
             kernels.transpose(*(x.numpy() for x in (self.offsets, self.columns, ends, columns, places)))
-            self.derived["transposed"] = Compressed(offsets, columns, self.rows), places
+            self.derived["transposed"] = Compressed(offsets, columns, self.rows, self.part), places
         return self.derived["transposed"]
 
     def bounds(self, numbers_per_pair: int) -> list[int]:
         """Where to cut the rows into parts of about as many pairs: the same for any number of threads."""
-        parts = max(1, min(_MOST_PARTS, self.pairs * numbers_per_pair // _PER_PART))
+        parts = max(1, min(_MOST_PARTS, self.pairs * numbers_per_pair // self.part))
         name = f"bounds {parts}"
         if name not in self.derived:
             wanted = torch.arange(1, parts) * self.pairs // parts

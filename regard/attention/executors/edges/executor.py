@@ -121,14 +121,14 @@ def _compressed(problem: Problem, pattern: Pattern) -> Compressed:
     """The compressed rows of a pattern, derived once for all layers."""
     from regard.attention.executors.edges.compressed import Compressed
 
-    layout, keys = problem.layout, problem.key_layout.total
+    layout, keys, part = problem.layout, problem.key_layout.total, problem.tiles.part
 
     def make() -> Compressed:
         if isinstance(pattern, Edges):
             codes = layout.edge_codes  # Sorted already.
             offsets = insertions(codes, torch.arange(layout.total + 1) * layout.total)
-            return Compressed(offsets, (codes % max(layout.total, 1)).int(), keys)
-        return Compressed.of_pairs(*problem.intervals(pattern).pairs(), layout.total, keys)
+            return Compressed(offsets, (codes % max(layout.total, 1)).int(), keys, part)
+        return Compressed.of_pairs(*problem.intervals(pattern).pairs(), layout.total, keys, part)
 
     return problem.kept(("compressed", pattern), make)
 

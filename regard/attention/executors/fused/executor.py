@@ -33,16 +33,12 @@ Whole = NDArray[np.int64]
 _NORMALIZERS = (Softmax, Relu, Sigmoid)
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
 _LOG2E = math.log2(math.e)
-# How many query rows a tile has at most.
-_TILE = 64
-# Products of a forward pass, above which it takes a millisecond or two.
-_LONG = 2e8
-# How many units of work each thread should find, so that threads end at about the same time.
-_UNITS_PER_THREAD = 4
-# How many keys a stretch has at most, and how many numbers its slot.
-_STRETCH, _SLOT = 288, 61440
-# Bytes of the slots that one thread may hold.
-_MOST_SLOTS = 64 << 20
+# Multiplications that take as long as one of the numbers that `TileSizes.long` counts.
+_CHEAP = 200
+# How many numbers a slot has at most, so that it stays in the second cache.
+_SLOT = 61440
+# Stretches are multiples of three vectors of float32, which a register tile takes.
+_THREE = 48
 
 
 def why_not(problem: Problem) -> str | None:
@@ -79,13 +75,13 @@ def work(problem: Problem) -> dict[str, float]:
 
 def _touched(problem: Problem) -> tuple[int, int]:
     """How often rows meet a stretch of keys, and how many pairs are computed, some of them forbidden; for all heads."""
-    cut = _cut(problem)
+    cut, sizes = _cut(problem), problem.tiles
     wide = lanes(8 * _accurate(problem.dtype).itemsize)
 
     def each(n: int) -> tuple[int, int]:
         first = n * (problem.layout.total + 1)
         fixed = cut.tiles, cut.query_offsets, cut.key_offsets, first, cut.rows.pointer, cut.rows.start, cut.rows.stop
-        return kernels.touched(*fixed, _TILE, 192, wide)
+        return kernels.touched(*fixed, sizes.rows, _of_backward(sizes.keys), wide)
 
     patterns = tuple(pattern for pattern, _ in problem.groups)
     numbers = problem.kept(("touched", patterns, wide), lambda: [each(n) for n in range(len(patterns))])
@@ -118,6 +114,21 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
     if bias is not None:
         table = bias.by_distance(problem.heads, _cut(problem).reach, tensors.parameters)
     return _Fused.apply(problem, tensors.q, tensors.k, tensors.v, table)
+
+
+def _of_backward(keys: int) -> int:
+    """Keys of a stretch of the backward pass, whose slots hold gradients, too."""
+    return keys * 2 // 3
+
+
+def _rows_of_tile(problem: Problem) -> int:
+    """Whole register tiles."""
+    return -(-min(problem.tiles.rows, max(problem.layout.longest, 1)) // ROWS) * ROWS
+
+
+def _margin(problem: Problem) -> int:
+    """How far a stretch may reach beyond the distances of allowed pairs: the zeros on both sides of a table."""
+    return -(-problem.tiles.keys // _THREE) * _THREE
 
 
 def _accurate(dtype: torch.dtype) -> torch.dtype:
@@ -192,7 +203,7 @@ def _make_cut(problem: Problem, threads: int) -> _Cut:
     patterns = tuple(pattern for pattern, _ in problem.groups)
     rows = problem.kept(("intervals by row", patterns), lambda: _rows(problem))
     longest = layout.longest, key_layout.longest
-    size = min(_TILE, -(-max(longest[0], 1) // ROWS) * ROWS)
+    size = _rows_of_tile(problem)
     number = (layout.lengths + size - 1) // size
     owner = repeated(torch.arange(layout.sets), number)
     first = torch.nn.functional.pad(number.cumsum(0), (1, 0))
@@ -207,7 +218,7 @@ def _make_cut(problem: Problem, threads: int) -> _Cut:
     for n, (_, heads) in enumerate(problem.groups):
         counts = rows.numbers[n]
         crowd = max(crowd, float((counts.astype(np.float64) ** 2).sum() / max(counts.sum(), 1)))
-        bounds = _share_out(counts, tiles, max(1, -(-_UNITS_PER_THREAD * threads // len(heads))), threads)
+        bounds = _share_out(counts, tiles, max(1, -(-problem.tiles.units * threads // len(heads))), threads)
         for head in heads:
             units += _units(problem, head, n * (layout.total + 1), bounds, tiles, rows)
     return _Cut(
@@ -265,18 +276,17 @@ class _Call:
 
 
 def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
-    cut, attention, drop = _cut(problem), problem.attention, problem.dropout
+    cut, attention, drop, keys = _cut(problem), problem.attention, problem.dropout, problem.tiles.keys
     accurate = _accurate(problem.dtype)
     wide = lanes(8 * accurate.itemsize)
     step = math.lcm(wide, ROWS)
     across = [-(-x // wide) * wide for x in (problem.d, problem.e)]
     per_key = 3 * across[0] + 2 * across[1] if backward else sum(across)
-    # Short enough that a slot stays in the second cache, and a multiple of three vectors.
-    most = max(48, min(_SLOT // per_key // 48 * 48, 192 if backward else _STRETCH))
-    stretch = min(most, -(-max(cut.longest[1], 1) // step) * step)
-    rows = min(_TILE, -(-max(cut.longest[0], 1) // ROWS) * ROWS)
-    slot = stretch * per_key * accurate.itemsize
-    slots = min(-(-cut.longest[1] // stretch), -(-(2 * cut.crowd + rows) // stretch) + 2, max(2, _MOST_SLOTS // slot))
+    most = min(max(_THREE, _SLOT // per_key // _THREE * _THREE), _of_backward(keys) if backward else keys)
+    stretch = -(-min(most, max(cut.longest[1], 1)) // step) * step
+    rows = _rows_of_tile(problem)
+    most_slots = max(2, problem.tiles.slots // (stretch * per_key * accurate.itemsize))
+    slots = min(-(-cut.longest[1] // stretch), -(-(2 * cut.crowd + rows) // stretch) + 2, most_slots)
     scale = attention.score.scaling(problem.d)
     powers = not isinstance(attention.normalizer, Relu)
     sizes = kernels.Sizes(
@@ -291,7 +301,7 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
         normalizer=[type(attention.normalizer) is each for each in _NORMALIZERS].index(True),
         table=0 if table is None else table.shape[1],
         table_heads=1 if table is None else table.shape[0],
-        origin=cut.reach + _STRETCH,
+        origin=cut.reach + _margin(problem),
         dropping=0 if drop is None else 1,
         seed=0 if drop is None else drop.seed,
         threshold=0 if drop is None else int(drop.p * (1 << 32)) - (1 << 31),
@@ -335,11 +345,11 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
     factor = problem.attention.bias_scale(problem.d)
     if not isinstance(problem.attention.normalizer, Relu):
         factor *= _LOG2E
-    return torch.nn.functional.pad(table.detach() * factor, (_STRETCH, _STRETCH)).to(accurate)
+    return torch.nn.functional.pad(table.detach() * factor, [_margin(problem)] * 2).to(accurate)
 
 
 def _share(problem: Problem, kernel: Callable[..., None], bounds: range, *arguments: Any) -> None:
-    if problem.pairs * (problem.d + problem.e) > _LONG:
+    if problem.pairs * (problem.d + problem.e) > _CHEAP * problem.tiles.long:
         send_waiting_threads_home()
     share(kernel, bounds, *arguments)
 
@@ -403,7 +413,8 @@ class _Fused(torch.autograd.Function):
 
 def _of_table(problem: Problem, call: _Call, d_table: Tensor, table: Tensor) -> Tensor:
     """The units' gradients of the table, summed head by head in the order of the units."""
-    inside = d_table[:, _STRETCH : d_table.shape[1] - _STRETCH] * problem.attention.bias_scale(problem.d)
+    margin = _margin(problem)
+    inside = d_table[:, margin : d_table.shape[1] - margin] * problem.attention.bias_scale(problem.d)
     heads = torch.from_numpy(call.units[:, 0].copy())
     rows = inside.new_zeros(problem.heads, inside.shape[1]).index_add(0, heads, inside)
     return (rows if table.shape[0] > 1 else rows.sum(0, keepdim=True)).to(table.dtype)

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regard.attention.problem import Problem
+from regard.attention.problem import Problem, TileSizes
 from regard.sets import Layout
 
-__all__ = ["CHUNK", "Batch", "of"]
-
-CHUNK = 64
-"""Rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern."""
-# Rows that are computed at once.
-_PIECE = 1024
+__all__ = ["Batch", "of"]
 
 
 @dataclass(frozen=True)
@@ -75,13 +70,19 @@ class Side:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sets of about the same lengths, computed side by side: up to n queries and m keys each."""
+    """Sets of similar lengths, computed together: up to n queries and m keys each.
+
+    `chunk`: rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern. `piece`: rows that are
+    computed at once.
+    """
 
     members: Tensor
     queries: Side
     keys: Side
     n: int
     m: int
+    chunk: int
+    piece: int
 
     @property
     def sets(self) -> int:
@@ -90,22 +91,23 @@ class Batch:
     @property
     def short(self) -> bool:
         """Whether products of all pairs are less than sums."""
-        return max(self.n, self.m) <= CHUNK
+        return max(self.n, self.m) <= self.chunk
 
     def pieces(self, length: int) -> Iterator[tuple[int, int]]:
         """Rows from and to, of stretches that are computed one after another."""
-        step = max(_PIECE // self.sets // CHUNK, 1) * CHUNK
+        step = max(self.piece // self.sets // self.chunk, 1) * self.chunk
         for low in range(0, length, step):
             yield low, min(low + step, length)
 
 
 def of(problem: Problem) -> list[Batch]:
     """All sets that have queries and keys; kept by the problem's layouts."""
-    return problem.kept(("linear batches",), lambda: _cut(problem.layout, problem.key_layout))
+    return problem.kept(("linear batches",), lambda: _cut(problem.layout, problem.key_layout, problem.tiles))
 
 
-def _cut(layout: Layout, key_layout: Layout) -> list[Batch]:
+def _cut(layout: Layout, key_layout: Layout, sizes: TileSizes) -> list[Batch]:
     """Batches that pad a set by a third or by 16 rows at most; a set without queries or without keys is in none."""
+    chunk, piece = sizes.rows, sizes.linear
     n, m = layout.lengths.tolist(), key_layout.lengths.tolist()
     order = sorted((b for b in range(layout.sets) if n[b] and m[b]), key=lambda b: (-m[b], -n[b], b))
     cuts: list[list[int]] = []
@@ -117,7 +119,7 @@ def _cut(layout: Layout, key_layout: Layout) -> list[Batch]:
                 all(abs(x[first] - x[b]) <= 16 or 3 * x[first] <= 4 * x[b] <= 4 * x[first] for x in (n, m))
                 and n[b] <= n[first]
             )
-            fits = alike and (len(cuts[-1]) + 1) * max(n[first], m[first]) <= _PIECE
+            fits = alike and (len(cuts[-1]) + 1) * max(n[first], m[first]) <= piece
         if fits:
             cuts[-1].append(b)
         else:
@@ -125,9 +127,10 @@ def _cut(layout: Layout, key_layout: Layout) -> list[Batch]:
     found = []
     for cut in cuts:
         sets = torch.tensor(cut, device=layout.device)
-        sizes = [x[cut[0]] for x in (n, m)]
-        if layout is key_layout and sizes[0] > CHUNK:
+        queries, keys = n[cut[0]], m[cut[0]]
+        if layout is key_layout and queries > chunk:
             # Whole chunks.
-            sizes = [(size + CHUNK - 1) // CHUNK * CHUNK for size in sizes]
-        found.append(Batch(sets, Side.of(layout, sets), Side.of(key_layout, sets), *sizes))
+            queries = keys = (queries + chunk - 1) // chunk * chunk
+        sides = Side.of(layout, sets), Side.of(key_layout, sets)
+        found.append(Batch(sets, *sides, queries, keys, chunk, piece))
     return found

@@ -79,7 +79,7 @@ def memory(problem: Problem) -> int:
         pieces = len(list(batch.pieces(batch.n)))
         # What both passes hold of a row of a piece at their peak, counted in `_Pass`.
         if causal and not batch.short:
-            numbers = 6 * width + 6 * e + 3 * buckets.CHUNK
+            numbers = 6 * width + 6 * e + 3 * batch.chunk
         elif batch.sets > 1:
             numbers = 5 * width + 5 * e
         else:
@@ -120,7 +120,7 @@ def _in_kernels(problem: Problem) -> LongSets | None:
 def _within_pairs(problem: Problem, batch: Batch) -> int:
     if batch.short:
         return batch.sets * batch.n * batch.m
-    return batch.sets * batch.n * buckets.CHUNK if isinstance(problem.attention.patterns[0], Causal) else 0
+    return batch.sets * batch.n * batch.chunk if isinstance(problem.attention.patterns[0], Causal) else 0
 
 
 class _Linear(torch.autograd.Function):
@@ -263,7 +263,7 @@ class _Pass:
                     self._keys(batch, low, high),
                     self._values_and_ones(batch, low, high),
                 )
-                q, k, v = (x.unflatten(2, (-1, buckets.CHUNK)) for x in (q, self._by_head(k), self._by_head(v)))
+                q, k, v = (x.unflatten(2, (-1, batch.chunk)) for x in (q, self._by_head(k), self._by_head(v)))
                 before = _running(k.mT @ v, state)
                 states.append(before[:, :, 0].clone())
                 state = before[:, :, -1].clone()
@@ -324,7 +324,7 @@ class _Pass:
             )
             above = torch.cat(self._above(batch, low, high, given), -1)
             q, k, v, above = (
-                z.unflatten(2, (-1, buckets.CHUNK)) for z in (q, self._by_head(phi), self._by_head(v), above)
+                z.unflatten(2, (-1, batch.chunk)) for z in (q, self._by_head(phi), self._by_head(v), above)
             )
             before = _running((k.mT @ v)[:, :, :-1], states.pop())
             behind = _running((q.mT @ above).flip(2), after).flip(2)

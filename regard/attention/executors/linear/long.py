@@ -23,19 +23,18 @@ from regard.sets.whole import repeated
 __all__ = ["LongSets"]
 
 Whole = NDArray[np.int64]
-# Rows of a part, which one thread computes: the same for any number of threads, so that sums are added up in one order.
-_PART = 1024
-# So many numbers take longer than to end torch's waiting threads and start them again.
-_LONG = 1 << 20
 
 
-def _parts(layout: Layout, sets: Tensor) -> Whole:
-    """`[n, 3]`: of each part the place of its set among these, its first row, and the one behind its last."""
-    number = (layout.lengths[sets] + _PART - 1) // _PART
+def _parts(layout: Layout, sets: Tensor, rows: int) -> Whole:
+    """`[n, 3]`: for each part of at most so many rows the place of its set among these, its first row, and the one after its last.
+
+    Each part is computed by one thread, and parts are the same for any number of threads, so that sums are added up in one order.
+    """
+    number = (layout.lengths[sets] + rows - 1) // rows
     place = repeated(torch.arange(len(sets)), number)
     turn = torch.arange(len(place)) - (number.cumsum(0) - number)[place]
-    begin = layout.offsets[sets][place] + turn * _PART
-    end = torch.minimum(begin + _PART, layout.offsets[sets + 1][place])
+    begin = layout.offsets[sets][place] + turn * rows
+    end = torch.minimum(begin + rows, layout.offsets[sets + 1][place])
     return torch.stack([place, begin, end], 1).numpy()
 
 
@@ -63,11 +62,11 @@ class LongSets:
     @classmethod
     def of(cls, problem: Problem, sets: Tensor) -> LongSets:
         wide = lanes(8 * max(4, problem.dtype.itemsize))
-        parts = _parts(problem.layout, sets), _parts(problem.key_layout, sets)
+        of_queries, of_keys = (_parts(x, sets, problem.tiles.linear) for x in (problem.layout, problem.key_layout))
         sizes = problem.heads, problem.key_heads, problem.d, problem.e
-        long = problem.layout.total * problem.heads * problem.d > _LONG
+        long = problem.layout.total * problem.heads * problem.d > problem.tiles.long
         causal = isinstance(problem.attention.patterns[0], Causal)
-        return cls(*sizes, len(sets), *parts, wide, max(4, problem.dtype.itemsize), long, causal)
+        return cls(*sizes, len(sets), of_queries, of_keys, wide, max(4, problem.dtype.itemsize), long, causal)
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:

@@ -24,12 +24,10 @@ from regard.sets import Layout
 
 __all__ = ["Scores", "attend_in_chunks", "chunk_memory", "cut"]
 
-# Rows of a tile.
-_ROWS = 64
-# A chunk's scores take about so many bytes, which caches hold; up to the larger number where few rows would remain.
-_BYTES, _MOST_BYTES = 3 << 19, 1 << 26
-# So many rows make a matrix product worth while; where scores hold many numbers for a pair, there is little of one.
-_FEW_ROWS, _FEWEST_ROWS = 16, 4
+# A chunk's scores take so many times the bytes of `TileSizes`.
+_ROOM = 1.5
+# A quarter of a tile's rows makes a matrix product worth while; where scores hold many numbers for a pair, there is little of one.
+_FEW, _FEWEST = 4, 16
 
 # What autograd holds of a chunk at its peak, measured: for each number of its scores, for each of its pairs where there is a bias,
 # and for each number of its tiles' keys and values, which are copied where tiles do not have all keys of a set.
@@ -39,8 +37,8 @@ Scores = Callable[[Problem, Tensor, Tensor, Pairs, Mapping[str, Tensor]], Tensor
 """`[c, h, rows, width]`: the scores of a chunk, for q `[c, h, rows, d]`, k `[c, h, width, d]` and its pairs `[c, rows, width]`."""
 
 
-def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers: int, room: int = _BYTES) -> Tensor:
-    """`[t, h, e]`, by `scores` that autograd can derive; they hold so many numbers for a pair, and about `room` bytes at once."""
+def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers: int, room: float = _ROOM) -> Tensor:
+    """`[t, h, e]`, by `scores` that autograd can derive: so many numbers per pair, and `room` times `TileSizes.scores` at once."""
     layout, key_layout = problem.layout, problem.key_layout
     fields = [
         (owner, name)
@@ -53,24 +51,25 @@ def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers
     return _Chunked.apply(call, tensors.q, tensors.k, tensors.v, *tensors.parameters.values(), *learned)
 
 
-def cut(problem: Problem, numbers: int, room: int = _BYTES) -> Chunks:
-    """The chunks of a problem whose scores hold so many numbers for a pair, and about `room` bytes at once."""
+def cut(problem: Problem, numbers: int, room: float = _ROOM) -> Chunks:
+    """The chunks of a problem whose scores hold so many numbers for a pair, and about `room` times `TileSizes.scores`."""
+    sizes = problem.tiles
     per_pair = problem.heads * numbers * max(4, problem.dtype.itemsize)
 
     def make() -> Chunks:
         return chunks(
             problem.layout,
             problem.intervals(problem.union),
-            _ROWS,
-            pairs=room // per_pair,
-            few=max(_FEWEST_ROWS, _FEW_ROWS // numbers),
-            most=_MOST_BYTES // per_pair,
+            sizes.rows,
+            pairs=int(room * sizes.scores) // per_pair,
+            few=max(1, sizes.rows // _FEWEST, sizes.rows // _FEW // numbers),
+            most=sizes.most_scores // per_pair,
         )
 
     return problem.kept(("chunks", problem.union, per_pair, room), make)
 
 
-def chunk_memory(problem: Problem, numbers: int, room: int = _BYTES, held: float = 1.0) -> int:
+def chunk_memory(problem: Problem, numbers: int, room: float = _ROOM, held: float = 1.0) -> int:
     """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass.
 
     Args:
@@ -98,7 +97,7 @@ class _Call:
     problem: Problem
     scores: Scores
     numbers: int
-    room: int
+    room: float
     names: tuple[str, ...]
     fields: tuple[tuple[int, str], ...]
 

@@ -23,13 +23,12 @@ __all__ = ["Chunk", "Chunks", "Keys", "Segment", "Strides", "chunks"]
 
 # A row with up to so many intervals is compared with each of them.
 _COMPARED = 2
-# Tiles stand side by side while they are padded by at most this share of their pairs, or by so many pairs.
-_PADDED, _PADDED_PAIRS = 0.125, 2048
-# Tiles at even distances stand apart from others where they have so many pairs together, and are not more than so many.
-_APART_PAIRS, _APART_TILES = 1 << 14, 8
-
-# A tile with so many pairs that nobody asked for is tried with so many times fewer rows.
-_WASTED_PAIRS, _FINER = 1 << 13, 8
+# Tiles are joined while they are padded by at most this share of their pairs, or by so many squares of full tiles.
+_PADDED, _PADDED_SQUARES = 0.125, 0.5
+# Tiles at even distances form a batch of their own where they have so many squares of pairs, and are not more than so many.
+_APART_SQUARES, _APART_TILES = 4, 8
+# A tile with so many squares of pairs that are not allowed is tried with so many times fewer rows.
+_WASTED_SQUARES, _FINER = 2, 8
 # Tiles with more spans are gathered.
 _SEGMENTS = 4
 
@@ -275,7 +274,7 @@ def chunks(layout: Layout, intervals: Intervals, rows: int, *, pairs: int, few: 
     bounds = pad(number.cumsum(0), (1, 0)).tolist()
     shapes = _shapes(torch.stack([height, total, begin]).T.tolist(), start.tolist(), stop.tolist(), bounds)
     each, touched = [], 0
-    for a, b, strides in _groups(shapes, pairs):
+    for a, b, strides in _groups(shapes, rows, pairs):
         some, spans = slice(a, b), slice(bounds[a], bounds[b])
         tall, wide = max(shape.height for shape in shapes[a:b]), shapes[b - 1].width
         even = all((shape.height, shape.width) == (tall, wide) for shape in shapes[a:b])
@@ -299,7 +298,7 @@ def _refined(layout: Layout, intervals: Intervals, found: Tiles, rows: int) -> T
     """The tiles with lower ones in place of those whose rows have little in common, such as a few rows with all keys."""
     number = pad(intervals.counts().cumsum(0), (1, 0))
     wasted = found.pairs - (number[found.end] - number[found.begin])
-    poor = (wasted > found.pairs // 2) & (wasted > _WASTED_PAIRS)
+    poor = (wasted > found.pairs // 2) & (wasted > _WASTED_SQUARES * rows * rows)
     if rows < _FINER or not bool(poor.any()):
         return found
     finer = tiles(layout, intervals, rows // _FINER)
@@ -382,8 +381,9 @@ def _shapes(tiles: list[list[int]], start: list[int], stop: list[int], bounds: l
     return shapes
 
 
-def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Strides | None]]:
-    """Which tiles, in order of their width, stand side by side: `(first, one past the last, strides)`."""
+def _groups(shapes: list[_Shape], rows: int, pairs: int) -> Iterator[tuple[int, int, Strides | None]]:
+    """Which tiles, in order of their width, form a batch: `(first, one past the last, strides)`."""
+    apart, free = _APART_SQUARES * rows * rows, _PADDED_SQUARES * rows * rows
     begin, tall, real = 0, 0, 0
     strides: Strides | None = None
     for at, shape in enumerate(shapes):
@@ -393,8 +393,8 @@ def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Stride
             padded = (number + 1) * higher * shape.width
             real_then = real + shape.height * shape.width
             longer = shape.follows(strides, shapes[begin], number)
-            spoils = longer is None and ((strides is not None and real >= _APART_PAIRS) or _even(shapes, at))
-            if padded > pairs or spoils or padded - real_then > max(_PADDED * real_then, _PADDED_PAIRS):
+            spoils = longer is None and ((strides is not None and real >= apart) or _even(shapes, at, apart))
+            if padded > pairs or spoils or padded - real_then > max(_PADDED * real_then, free):
                 yield begin, at, strides
                 number = 0
             else:
@@ -405,10 +405,10 @@ def _groups(shapes: list[_Shape], pairs: int) -> Iterator[tuple[int, int, Stride
         yield begin, len(shapes), strides
 
 
-def _even(shapes: list[_Shape], at: int) -> bool:
-    """Whether from here on a few tiles at even distances have pairs enough to stand apart."""
+def _even(shapes: list[_Shape], at: int, pairs: int) -> bool:
+    """Whether from here on a few tiles at even distances have pairs enough for a batch of their own."""
     strides, first = shapes[at].alone, shapes[at]
-    tiles = -(-_APART_PAIRS // (first.height * first.width))
+    tiles = -(-pairs // (first.height * first.width))
     if strides is None or tiles > min(_APART_TILES, len(shapes) - at):
         return False
     for number in range(1, tiles):
