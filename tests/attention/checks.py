@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from regard.attention.attend import attend
 from regard.attention.call import compute
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Pairs
@@ -29,10 +30,17 @@ EXACT = 1e-11
 
 
 def executor(name: str, tiles: TileSizes = USUAL) -> Run:
+    """An executor by name, as users call it, or in tiles that they cannot ask for."""
+
     def run(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+        return attend(
+            attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout=dropout, executor=name
+        )  # fmt: skip
+
+    def in_tiles(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
         return compute(attention, Tensors(x.q, x.k, x.v, x.parameters), x.layout, x.key_layout, dropout, name, tiles)
 
-    return run
+    return run if tiles == USUAL else in_tiles
 
 
 def the_meaning(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:

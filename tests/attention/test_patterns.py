@@ -422,12 +422,11 @@ def test_tried_patterns_are_asked_in_parts(asked_about):
     ],
     ids=repr,
 )
-def test_a_side_without_intervals_is_asked_about_the_pairs_of_the_other(pattern, pairs, asked_about, monkeypatch):
-    rows = asked(Layout.of_lengths([30, 0, 20]))
-    pattern.keys(rows)
+def test_a_side_without_intervals_is_asked_about_the_pairs_of_the_other(pattern, pairs, asked_about):
+    layout = Layout.of_lengths([30, 0, 20])
+    pattern.keys(asked(layout))
     assert sum(asked_about) == pairs
-    monkeypatch.setattr("regard.attention.pairs.pairs._ASKED_AT_ONCE", 37)
-    agree(pattern, rows)
+    agree(pattern, asked(layout, at_once=37))
 
 
 def test_long_sets_are_asked_about_few_pairs(asked_about):
