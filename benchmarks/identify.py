@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.machine import machine, write
 from benchmarks.speaker import COMPONENTS, NEAREST
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding, Labels
 from regard.data.registry import locate
 from regard.data.sound import RATE, read_header
 from regard.recipes.speaker import speaker, speaker_boss
@@ -54,7 +54,7 @@ _VOICES, _RECORDINGS = 80, 1000
 def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> Voices:
     """A run folder as training would leave it, without training."""
     folder.mkdir(parents=True)
-    encoding = Encoding(labels=tuple(f"{n:04}" for n in range(speakers)), width=experiment.data.mels)
+    encoding = Encoding(Labels(tuple(f"{n:04}" for n in range(speakers))), width=experiment.data.mels)
     save(folder / CONFIG, to_yaml(experiment))
     encoding.save(folder)
     model = build(experiment.model, encoding)

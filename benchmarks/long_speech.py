@@ -32,7 +32,7 @@ from benchmarks.machine import machine, write
 from regard import Attention, VectorSets
 from regard.attention.spec.attention import parse
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding, Labels
 from regard.data.speech import Sounds
 from regard.models.configs import Conformer, Encoder, attention_of
 from regard.models.streaming import Stream
@@ -94,7 +94,7 @@ def frames(minutes: int) -> torch.Tensor:
 def embed_once(name: str, window: str, values: torch.Tensor, stream: bool) -> tuple[torch.Tensor, dict[str, float]]:
     """The vectors of a sound: its embedding of the whole at once, or the mean of a stream's vectors; and what that took."""
     experiment = MODELS[name][1]()
-    encoding = Encoding(labels=("a", "b"), width=values.shape[1])
+    encoding = Encoding(Labels(("a", "b")), width=values.shape[1])
     torch.manual_seed(0)
     model: Any = build(windowed(experiment.model, window), encoding).eval()
     task = experiment.task.build(model.width, encoding).eval()

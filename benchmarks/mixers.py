@@ -37,7 +37,7 @@ from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
 from regard.data.batch import Batch
 from regard.data.batching import BudgetSampler, loader
-from regard.data.examples import Encoding
+from regard.data.encoding import WORD, Encoding
 from regard.layers.attention import SelfAttention
 from regard.layers.mixers import Convolution
 from regard.layers.recurrent import LSTM, Recurrent
@@ -201,7 +201,7 @@ def _answered(options: dict[str, Any], distance: int, steps: int, sets: int, wid
         width=width, layers=1, heads=4, feed_forward=64, dropout=0.0, positions="none", bidirectional=False, **options
     )
     words = tuple(str(n) for n in range(NOISE + CLASSES + 1))
-    model = build(config, Encoding(vocabularies={"word": words}))
+    model = build(config, Encoding(columns={WORD: words}))
     head = nn.Linear(width, CLASSES)
     optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], 3e-3)
 

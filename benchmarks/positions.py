@@ -39,7 +39,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.machine import machine, write
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.floater import Floater
@@ -91,7 +91,7 @@ class Speller(nn.Module):
 
     def __init__(self, method: str) -> None:
         super().__init__()
-        encoding = Encoding(vocabularies={"letter": ("?", *ALPHABET)})
+        encoding = Encoding(columns={"letter": ("?", *ALPHABET)})
         self.encoder = EncoderModel(Encoder(**SIZES, **METHODS[method]), encoding)
         self.head = nn.Linear(SIZES["width"], 1)
 

@@ -23,7 +23,8 @@ import numpy as np
 from benchmarks.machine import machine, write
 from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Store, stored
-from regard.data.examples import Dataset, Encoding
+from regard.data.encoding import Encoding
+from regard.data.examples import Dataset
 from regard.data.features import LogMelStream, log_mel, mel_frames, voiced_log_mel
 from regard.data.registry import locate
 from regard.data.sound import RATE, Resampler, read_sound

@@ -45,6 +45,8 @@ LIGHT = [
         "regard.errors",
         "regard.attention",
         "regard.data.examples",
+        "regard.data.encoding",
+        "regard.data.reader",
         "regard.data.registry",
         "regard.data.image",
     ),

@@ -9,15 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from regard.data.augment import Draws, SpecAugment
-from regard.data.examples import Array, Encoding, Example
+from regard.data.encoding import Encoding
+from regard.data.examples import Array, Example
 from regard.data.features import FRAMES_PER_SECOND
 from regard.errors import InputError
 
-__all__ = ["BAND_MEAN", "Frames", "Normalize", "band_mean", "check_crops"]
+__all__ = ["Frames", "Normalize", "band_mean", "check_crops"]
 
 Normalize = Literal["none", "utterance", "global"]
-BAND_MEAN = "band_mean"
-"""What `Encoding.statistics` calls the mean of each band over the training part."""
 
 
 def check_crops(reader: Any) -> None:
@@ -66,7 +65,7 @@ class Frames(ABC):
         self._normalize: Normalize = reader.normalize
         self._mask: SpecAugment = reader.mask
         self._seed: int = reader.seed
-        self._mean = np.array(encoding.statistics.get(BAND_MEAN, ()), np.float32)
+        self._mean = np.array(encoding.band_mean, np.float32)
         self._epoch = 0
         self.lengths = [min(count, self._frames) if self._frames else count for count in counts]
 

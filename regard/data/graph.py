@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.data.examples import PARTS, Array, Encoding, Example, Listed, Part, Targets, check_part, parse_number, split
+from regard.data.encoding import Encoding, learn_targets, parse_number
+from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, split
 from regard.data.planetoid import read_planetoid
 from regard.data.registry import locate
 from regard.errors import InputError, nearest
@@ -62,12 +63,11 @@ class Planetoid:
         if self.numbers:
             for row in rows:
                 parse_number(graph.labels[row], f"{graph.where}, node {graph.names[row]}, column label,")
-        targets = Targets.fit([graph.labels[row] for row in rows], self.numbers)
+        targets = learn_targets([graph.labels[row] for row in rows], self.numbers)
         return Encoding(
-            labels=targets.labels,
+            targets,
             width=graph.features.shape[1],
             edge_width=0 if graph.edge_values is None else graph.edge_values.shape[1],
-            statistics=targets.statistics,
         )
 
     def part(self, name: Part, encoding: Encoding) -> Listed:
@@ -77,13 +77,12 @@ class Planetoid:
             InputError: a node whose label no training node has, or a part without nodes.
         """
         graph = self._read(self.path)
-        targets = Targets.of(encoding)
         rows = [row for row, part in enumerate(graph.parts) if part == check_part(name)]
         if not rows:
             raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
-        target = np.full(len(graph.names), targets.missing)
+        target = np.full(len(graph.names), encoding.missing)
         for row in rows:
-            target[row] = targets(graph.labels[row], f"{graph.where}, node {graph.names[row]},")
+            target[row] = encoding.target(graph.labels[row], f"{graph.where}, node {graph.names[row]},")
         return Listed([self._example(graph, encoding, target)])
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:

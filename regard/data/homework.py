@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from regard.data.augment import Draws, SpecAugment
-from regard.data.examples import Array, Encoding, Part, Targets, check_part, split
-from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
+from regard.data.encoding import Encoding, Labels
+from regard.data.examples import Array, Part, check_part, split
+from regard.data.frames import Frames, Normalize, band_mean, check_crops
 from regard.errors import InputError
 from regard.files import write_atomically
 
@@ -65,11 +66,11 @@ class LogMelFolder:
         """The speakers in the order of `mapping.json`, and the number of bands."""
         check_crops(self)
         width, _ = self._labeled()
-        statistics = {}
+        mean: tuple[float, ...] = ()
         if self.normalize == "global":
             entries = [entry for entry, _, part in self._divided() if part == "train"]
-            statistics[BAND_MEAN] = band_mean(_tensor(entry, width) for entry in entries)
-        return Encoding(labels=self._speakers(), width=width, statistics=statistics)
+            mean = band_mean(_tensor(entry, width) for entry in entries)
+        return Encoding(Labels(self._speakers()), width=width, band_mean=mean)
 
     def part(self, name: Part, encoding: Encoding) -> Tensors:
         """The utterances of one part.
@@ -80,8 +81,7 @@ class LogMelFolder:
         chosen = [(entry, speaker) for entry, speaker, part in self._divided() if part == check_part(name)]
         if not chosen:
             raise InputError(f"{self.path} has no utterance in the {name} part, expected a speaker with at least 3")
-        targets = Targets.of(encoding)
-        found = [targets(speaker, str(entry.path)) for entry, speaker in chosen]
+        found = [encoding.target(speaker, str(entry.path)) for entry, speaker in chosen]
         return Tensors(self, encoding, [entry for entry, _ in chosen], found, name == "train")
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Tensors:

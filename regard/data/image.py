@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.data.examples import Array, Encoding, Example, Listed, Part, Targets, check_part, split
+from regard.data.encoding import Encoding, Grid, Labels
+from regard.data.examples import Array, Example, Listed, Part, check_part, split
 from regard.errors import InputError, check_numbers
 from regard.files import labeled_files
 
@@ -64,9 +65,9 @@ class Digits:
         if not 0 <= self.distort < 1:
             raise InputError(f"distort is {self.distort}, expected at least 0 and less than 1")
         side = self._side // self.patch
-        targets = Targets.fit(label for _, label, part in self._index() if part == "train")
+        targets = Labels.of(label for _, label, part in self._index() if part == "train")
         width = self.patch**2 * (3 if self.color and self.path is not None else 1)
-        return Encoding(labels=targets.labels, width=width, coords=2, extent=(side, side))
+        return Encoding(targets, width=width, grid=Grid(2, (side, side)))
 
     def part(self, name: Part, encoding: Encoding) -> Listed:
         """The pictures of one part.
@@ -77,10 +78,9 @@ class Digits:
         chosen = [(key, label) for key, label, part in self._index() if part == check_part(name)]
         if not chosen:
             raise InputError(f"{self.path} has no picture in the {name} part, expected at least 3 of some label")
-        targets = Targets.of(encoding)
         examples = []
         for key, label in chosen:
-            target = targets(label, f"{Path(self.path or '') / key}")
+            target = encoding.target(label, f"{Path(self.path or '') / key}")
             examples.append(self._example(key, self._pixels(key), target))
         return _Distorted(self, examples) if name == "train" and self.distort else Listed(examples)
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Arrays, Computed, Held, stored
-from regard.data.examples import PARTS, Array, Encoding, Part, Targets, check_part, parse_number, split
+from regard.data.encoding import Encoding, learn_targets, parse_number
+from regard.data.examples import PARTS, Array, Part, check_part, split
 from regard.data.features import LogMelStream, count_frames, voiced_log_mel
-from regard.data.frames import BAND_MEAN, Frames, Normalize, band_mean, check_crops
+from regard.data.frames import Frames, Normalize, band_mean, check_crops
 from regard.data.registry import locate
 from regard.data.sound import RATE, sound_files, sound_suffixes, versions
 from regard.data.utterances import Played, Utterances, Varied, played_log_mel
@@ -94,16 +95,16 @@ class Sounds:
         if self.numbers:
             for each in chosen:
                 parse_number(each.label, f"{each.where}, column {self.column},")
-        targets = Targets.fit([each.label for each in chosen], self.numbers)
+        targets = learn_targets([each.label for each in chosen], self.numbers, self.speed.copies)
         if self.numbers and self.speed.voices:
             raise InputError(
                 "data.speed.voices is asked for with data.numbers, expected labels to make further ones of"
             )
-        statistics = targets.statistics
+        mean: tuple[float, ...] = ()
         if self.normalize == "global":
             features = self._features([each.path for each in chosen])
-            statistics[BAND_MEAN] = band_mean(features[i] for i in range(len(features)))
-        return Encoding(labels=targets.labels, width=self.mels, statistics=statistics, copies=self.speed.copies)
+            mean = band_mean(features[i] for i in range(len(features)))
+        return Encoding(targets, width=self.mels, band_mean=mean)
 
     def part(self, name: Part, encoding: Encoding) -> Frames:
         """The utterances of one part; with `cache` their features are computed now, where they are not yet.
@@ -111,8 +112,8 @@ class Sounds:
         Raises:
             InputError: a sound that cannot be read, a label that no training sound has, or an empty part.
         """
-        chosen, targets = self._part(check_part(name)), Targets.of(encoding)
-        found = [targets(each.label, each.where) for each in chosen]
+        chosen = self._part(check_part(name))
+        found = [encoding.target(each.label, each.where) for each in chosen]
         paths, names = [each.path for each in chosen], [each.name for each in chosen]
         if name == "train" and (self.reverberation.folder is not None or self.noise.folder is not None):
             return Varied(self, encoding, paths, names, found)
@@ -251,7 +252,7 @@ class SoundStream:
     def __init__(self, reader: Sounds, encoding: Encoding, rate: float, channels: int) -> None:
         self._frames = LogMelStream(reader.mels, rate, channels)
         self._voice = VoiceStream(reader.voice) if reader.voice.detect else None
-        self._mean = np.array(encoding.statistics.get(BAND_MEAN, np.zeros(reader.mels)), np.float32)
+        self._mean = np.array(encoding.band_mean or np.zeros(reader.mels), np.float32)
 
     def accept(self, samples: Array) -> Array:
         """`[n]` or `[n, channels]` between -1 and 1 to `[frames, mels]`: the vectors that are known now."""

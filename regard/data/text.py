@@ -14,7 +14,8 @@ import numpy as np
 
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources
 from regard.data.documents import STREAM, Columns, Document, part_in, read_documents, records, streamed, to_read
-from regard.data.examples import Array, Encoding, Example, Part, Targets, check_part, parse_number, split
+from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
+from regard.data.examples import Array, Example, Part, check_part, split
 from regard.data.registry import locate
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.errors import InputError, check_numbers
@@ -60,10 +61,8 @@ class Conllu:
             folded[word.lower() if self.lowercase else word] += count
             for letter in word:
                 letters[letter] += count
-        vocabularies = {"word": frequent(folded, self.minimum_count)}
-        if self.characters:
-            vocabularies["character"] = frequent(letters, self.minimum_count)
-        return Encoding(labels=Targets.fit(labels).labels, vocabularies=vocabularies)
+        columns = {WORD: frequent(folded, self.minimum_count)}
+        return Encoding(Labels.of(labels), columns, frequent(letters, self.minimum_count) if self.characters else ())
 
     def part(self, name: Part, encoding: Encoding) -> Sentences:
         """The labelled sentences of one part.
@@ -102,14 +101,13 @@ class Conllu:
         return [sentence for path in files for sentence in read_conllu(path, self.column)]
 
     def _targets(self, sentences: Iterable[Sentence], encoding: Encoding) -> list[Array]:
-        targets = Targets.of(encoding)
-        ids: Mapping[str, int] = {label: i for i, label in enumerate(targets.labels)}
+        ids: Mapping[str, int] = {label: i for i, label in enumerate(encoding.labels)}
         rows = []
         for sentence in sentences:
             labels = _labels(sentence, self.column)
             for label, line in zip(labels, sentence.lines, strict=True):
                 if label not in ids:
-                    targets(label, f"{sentence.where}, line {line},")
+                    encoding.target(label, f"{sentence.where}, line {line},")
             rows.append(np.array([ids[label] for label in labels], np.int64))
         return rows
 
@@ -134,14 +132,14 @@ class Sentences:
         self._names = [sentence.name for sentence in sentences]
         self._tokens = [sentence.words for sentence in sentences]
         self._targets = targets
-        known = {word: i for i, word in enumerate(encoding.vocabularies["word"]) if i}
+        known = {word: i for i, word in enumerate(encoding.words) if i}
         # Each distinct word is encoded once: a text has ten times as many words as distinct ones.
         distinct = list(dict.fromkeys(word for words in self._tokens for word in words))
         ids = {word: known.get(word.lower() if lowercase else word, 0) for word in distinct}
         self._values = [np.array([ids[word] for word in words], np.int64) for words in self._tokens]
         self._spelled: dict[str, Array] | None = None
-        if "character" in encoding.vocabularies:
-            letters = {letter: i for i, letter in enumerate(encoding.vocabularies["character"]) if i}
+        if encoding.characters:
+            letters = {letter: i for i, letter in enumerate(encoding.characters) if i}
             self._spelled = {word: np.array([letters.get(letter, 0) for letter in word], np.int64) for word in distinct}
 
     def __len__(self) -> int:
@@ -214,10 +212,10 @@ class Texts:
         numbers = self.target == "number"
         for document in documents if numbers else ():
             parse_number(document.label or "", document.where)
-        targets = Targets.fit((document.label or "" for document in documents), numbers)
+        targets = learn_targets((document.label or "" for document in documents), numbers)
         texts = [self.cleaned(document.text) for document in documents]
-        vocabularies, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count, self.prefix)
-        return Encoding(targets.labels, vocabularies, statistics=targets.statistics, tokenizer=form)
+        columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count, self.prefix)
+        return Encoding(targets, columns, tokenizer=form)
 
     def part(self, name: Part, encoding: Encoding) -> Documents:
         """The labelled texts of one part.
@@ -225,8 +223,9 @@ class Texts:
         Raises:
             InputError: a text whose label the training part does not have.
         """
-        documents, targets = self._documents(check_part(name)), Targets.of(encoding)
-        return self._encoded(documents, encoding, [targets(each.label or "", each.where) for each in documents])
+        documents = self._documents(check_part(name))
+        targets = [encoding.target(document.label or "", document.where) for document in documents]
+        return self._encoded(documents, encoding, targets)
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
         """Texts from tables, JSON lines, text files, folders of those, `-` (standard input), or given directly."""
@@ -275,7 +274,7 @@ class Texts:
         self, documents: Sequence[Document], encoding: Encoding, targets: Sequence[Array] | None = None
     ) -> Documents:
         cut = tokenizer(self.tokens, encoding, self.prefix)
-        size = max(map(len, encoding.vocabularies.values()))
+        size = max(map(len, encoding.columns.values()))
         kept = slice(None)
         if self.longest:
             kept = slice(self.longest) if self.keep == "begin" else slice(-self.longest, None)

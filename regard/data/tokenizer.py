@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from regard.data.conllu import tokenize
-from regard.data.examples import Array, Encoding
+from regard.data.encoding import WORD, Encoding
+from regard.data.examples import Array
 from regard.errors import InputError
 
 __all__ = ["UNKNOWN", "Tokenizer", "Tokens", "clean", "frequent", "learn", "tokenizer"]
@@ -25,7 +26,7 @@ Tokens = Literal["words", "characters", "bytes", "bpe", "unigram"]
 UNKNOWN = "<unknown>"
 """What entry 0 of a vocabulary is called; no word of a text gets id 0 by its name."""
 
-_COLUMNS = {"words": "word"}  # others have the column "token"
+_PREFIX, _TOKEN = "prefix", "token"
 _BYTES = tuple(f"{byte:02x}" for byte in range(256))
 # All of Unicode's category Cc but white space: from NUL to BEL, and so on.
 _CONTROL = {code: " " for code in (*range(32), *range(127, 160)) if not chr(code).isspace()}
@@ -62,7 +63,7 @@ def frequent(counts: Mapping[str, int], minimum: int, most: int = 0) -> tuple[st
 def learn(
     tokens: Tokens, texts: Iterable[str], size: int, minimum: int, prefix: int = 0
 ) -> tuple[dict[str, tuple[str, ...]], str]:
-    """The vocabulary of the training part's texts by its column, and the text form of what cuts them into pieces, or nothing.
+    """The vocabulary of the training part's texts by column of ids, and the text form of what cuts them into pieces.
 
     Args:
         tokens: what a text is cut into.
@@ -80,7 +81,7 @@ def learn(
             f"data.prefix is {prefix} and data.tokens is {tokens}, expected words, whose prefixes those are"
         )
     if tokens == "bytes":
-        return {"token": (UNKNOWN, *_BYTES)}, ""
+        return {_TOKEN: (UNKNOWN, *_BYTES)}, ""
     if size == 1:
         raise InputError("data.vocabulary is 1, expected at least 2: the unknown and one more, or 0 for all")
     counts: Counter[str] = Counter()
@@ -92,13 +93,13 @@ def learn(
         begins: Counter[str] = Counter()
         for word, count in counts.items():
             begins[word[:prefix]] += count
-        found = {"word": frequent(counts, minimum, size)}
-        return (found | {"prefix": frequent(begins, minimum, size)} if prefix else found), ""
+        found = {WORD: frequent(counts, minimum, size)}
+        return (found | {_PREFIX: frequent(begins, minimum, size)} if prefix else found), ""
     texts = [" ".join(text.split()) for text in texts]
     for text in texts:
         counts.update(text)
     if tokens == "characters":
-        return {"token": frequent(counts, minimum, size)}, ""
+        return {_TOKEN: frequent(counts, minimum, size)}, ""
     return _learn_pieces(
         tokens, texts, size or 8000, {c for c, count in counts.items() if count < minimum}, len(counts)
     )
@@ -131,9 +132,9 @@ def _learn_pieces(
     form = json.loads(pieces.to_str()) | {"added_tokens": []}
     if tokens == "unigram":
         form["model"]["vocab"] = _settled(form["model"]["vocab"])
-        return {"token": tuple(piece for piece, _ in form["model"]["vocab"])}, json.dumps(form, ensure_ascii=False)
+        return {_TOKEN: tuple(piece for piece, _ in form["model"]["vocab"])}, json.dumps(form, ensure_ascii=False)
     ids = form["model"]["vocab"]
-    return {"token": tuple(sorted(ids, key=ids.__getitem__))}, json.dumps(form, ensure_ascii=False)
+    return {_TOKEN: tuple(sorted(ids, key=ids.__getitem__))}, json.dumps(form, ensure_ascii=False)
 
 
 def _settled(scores: list[list[Any]]) -> list[list[Any]]:
@@ -155,12 +156,12 @@ def tokenizer(tokens: Tokens, encoding: Encoding, prefix: int = 0) -> Tokenizer:
     Raises:
         InputError: an encoding that was learned for other tokens.
     """
-    column = _COLUMNS.get(tokens, "token")
-    if column not in encoding.vocabularies or bool(encoding.tokenizer) != (tokens in ("bpe", "unigram")):
+    column = WORD if tokens == "words" else _TOKEN
+    if column not in encoding.columns or bool(encoding.tokenizer) != (tokens in ("bpe", "unigram")):
         raise InputError(f"the encoding holds no {tokens}, expected that of a training with data.tokens {tokens}")
-    entries = encoding.vocabularies[column]
+    entries = encoding.columns[column]
     if tokens == "words":
-        return _Words(entries, encoding.vocabularies["prefix"], prefix) if prefix else _Words(entries)
+        return _Words(entries, encoding.columns[_PREFIX], prefix) if prefix else _Words(entries)
     if tokens == "characters":
         return _Characters(entries)
     return _Bytes() if tokens == "bytes" else _Pieces(encoding.tokenizer)

@@ -12,7 +12,8 @@ import numpy as np
 
 from regard.data.augment import Draws, change_speed
 from regard.data.cache import Arrays, Computed, stored
-from regard.data.examples import Array, Encoding
+from regard.data.encoding import Encoding
+from regard.data.examples import Array
 from regard.data.features import (
     SHIFT,
     count_frames,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import FeedForward
 from regard.layers.convolution import ConvolutionModule, Subsample

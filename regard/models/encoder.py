@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
@@ -34,7 +34,7 @@ class EncoderModel(nn.Module):
     def __init__(self, config: Encoder, encoding: Encoding) -> None:
         super().__init__()
         self.width = config.width
-        sizes = tuple(len(words) for name, words in encoding.vocabularies.items() if name != "character")
+        sizes = tuple(len(entries) for entries in encoding.columns.values())
         self.embed = (
             Embed(sizes, config.width, config.word_dropout, config.embedding_deviation)
             if sizes
@@ -48,12 +48,12 @@ class EncoderModel(nn.Module):
             NGrams(config.ngrams, config.buckets, config.width, config.word_dropout) if config.ngrams > 1 else None
         )
         self.vectors, self.deviation = config.vectors, config.embedding_deviation
-        self.words = next(iter(encoding.vocabularies.values())) if list(encoding.vocabularies)[:1] == ["word"] else ()
+        self.words = encoding.words
         if self.vectors and not self.words:
             raise InputError(
                 f"model.vectors is {self.vectors!r} and the data have no words, expected data read as words"
             )
-        alphabet = len(encoding.vocabularies.get("character", ()))
+        alphabet = len(encoding.characters)
         self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
         self.join = nn.Linear(config.width + config.characters, config.width) if self.spell is not None else None
         self.step = config.step
@@ -84,16 +84,16 @@ class EncoderModel(nn.Module):
     def _positions(config: Encoder, encoding: Encoding) -> nn.Module:
         if config.positions == "sinusoidal":
             # Embeddings start with entries of about one, like the sines.
-            return Sinusoidal(config.width, encoding.coords)
+            return Sinusoidal(config.width, encoding.grid.coords)
         if config.positions == "learned":
-            return Learned(config.width, encoding.extent or (config.longest,), encoding.coords)
+            return Learned(config.width, encoding.grid.extent or (config.longest,), encoding.grid.coords)
         return nn.Identity()
 
     @staticmethod
     def _floater(config: Encoder, encoding: Encoding) -> Floater:
-        if encoding.coords:
+        if encoding.grid.coords:
             raise InputError(
-                f"the positions are floater and the vectors have {encoding.coords} coordinates, "
+                f"the positions are floater and the vectors have {encoding.grid.coords} coordinates, "
                 "expected none: FLOATER goes along one order"
             )
         return Floater(config.width, config.layers)
@@ -111,7 +111,7 @@ class EncoderModel(nn.Module):
             return LSTM(width, bidirectional=both)
         if name in ("elman", "jordan"):
             return Recurrent(width, kind="elman" if name == "elman" else "jordan", bidirectional=both)
-        rotation = Rotary(encoding.coords) if config.positions == "rotary" else None
+        rotation = Rotary(encoding.grid.coords) if config.positions == "rotary" else None
         attention = attention_of(config.attention)
         return SelfAttention(width, config.heads, attention, rotation=rotation, dropout=config.dropout)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.layers.dropout import Dropout

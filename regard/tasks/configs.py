@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from regard.errors import check_numbers
 
 if TYPE_CHECKING:
-    from regard.data.examples import Encoding
+    from regard.data.encoding import Encoding
     from regard.tasks.modules import LabelTask, NumberTask
 
 __all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
@@ -39,7 +39,7 @@ class PerVectorLabel:
     def build(self, width: int, encoding: Encoding) -> LabelTask:
         from regard.tasks.modules import LabelTask
 
-        return LabelTask(self, width, encoding.labels)
+        return LabelTask(self, width, encoding.targets)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class PerSetLabel:
     def build(self, width: int, encoding: Encoding) -> LabelTask:
         from regard.tasks.modules import SetLabelTask
 
-        return SetLabelTask(self, width, encoding.labels, encoding.copies)
+        return SetLabelTask(self, width, encoding.targets)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PerVectorNumber:
     def build(self, width: int, encoding: Encoding) -> NumberTask:
         from regard.tasks.modules import NumberTask
 
-        return NumberTask(self, width, encoding.statistics)
+        return NumberTask(self, width, encoding.targets)
 
 
 @dataclass(frozen=True)
@@ -124,4 +124,4 @@ class PerSetNumber:
     def build(self, width: int, encoding: Encoding) -> NumberTask:
         from regard.tasks.modules import NumberTask
 
-        return NumberTask(self, width, encoding.statistics, self.pool)
+        return NumberTask(self, width, encoding.targets, self.pool)

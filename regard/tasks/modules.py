@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.regression import R2Score
 
 from regard.data.batch import Batch
+from regard.data.encoding import Labels, Numbers
 from regard.data.examples import IGNORE
 from regard.errors import InputError
 from regard.layers.dropout import Dropout
@@ -135,15 +135,20 @@ class LabelTask(Task):
     monitor = ("accuracy", "max")
 
     def __init__(
-        self, config: PerVectorLabel | PerSetLabel, width: int, labels: Sequence[str], pool: PoolName | None = None
+        self,
+        config: PerVectorLabel | PerSetLabel,
+        width: int,
+        targets: Labels | Numbers | None,
+        pool: PoolName | None = None,
     ) -> None:
-        if not labels:
+        if not isinstance(targets, Labels):
             raise InputError("the task is about labels, but the targets are numbers: the data needs another task")
+        labels = targets.names
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
         super().__init__(width, len(labels), config.dropout, pool)
         self.config = config
-        self.labels = tuple(labels)
+        self.labels = labels
         self.register_buffer("counts", torch.zeros(len(labels), dtype=torch.int64))
 
     def observe(self, targets: Tensor) -> None:
@@ -217,16 +222,17 @@ class SetLabelTask(LabelTask):
     With the loss "am_softmax" the outputs are scaled cosines (`CosineHead`), and while training the target's must be larger by
     a margin, which grows from 0 over the first `margin_warm_up` steps.
 
-    Where `Encoding.copies` makes several classes of each label, there are outputs for all of them while training, and afterwards
+    Where `Labels.copies` makes several classes of each label, there are outputs for all of them while training, and afterwards
     for the labels alone.
     """
 
     config: PerSetLabel
     steps: Tensor
 
-    def __init__(self, config: PerSetLabel, width: int, labels: Sequence[str], copies: int = 1) -> None:
-        super().__init__(config, width, labels, config.pool)
-        pooled, classes = self.head.weight.shape[1], len(labels) * copies
+    def __init__(self, config: PerSetLabel, width: int, targets: Labels | Numbers | None) -> None:
+        super().__init__(config, width, targets, config.pool)
+        copies = targets.copies if isinstance(targets, Labels) else 1
+        pooled, classes = self.head.weight.shape[1], len(self.labels) * copies
         self.cosine = config.loss == "am_softmax"
         self.width = config.hidden or pooled
         """Of the embeddings."""
@@ -270,14 +276,14 @@ class NumberTask(Task):
         self,
         config: PerVectorNumber | PerSetNumber,
         width: int,
-        statistics: Mapping[str, Sequence[float]],
+        targets: Labels | Numbers | None,
         pool: PoolName | None = None,
     ) -> None:
-        if "mean" not in statistics or "deviation" not in statistics:
+        if not isinstance(targets, Numbers):
             raise InputError("the task is about numbers, but the targets are labels: the data needs another task")
         super().__init__(width, 1, config.dropout, pool)
         self.config = config
-        self.mean, self.deviation = statistics["mean"][0], statistics["deviation"][0]
+        self.mean, self.deviation = targets.mean, targets.deviation
 
     def forward(self, sets: VectorSets) -> Tensor:
         """`[targets]` standardized numbers."""

@@ -20,7 +20,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from regard.data.batching import BudgetSampler, loader
-from regard.data.examples import Dataset, Encoding, Listed
+from regard.data.encoding import Encoding
+from regard.data.examples import Dataset, Listed
 from regard.errors import InputError
 from regard.tasks.modules import Task
 from regard.train.card import write_card

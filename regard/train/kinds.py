@@ -67,7 +67,7 @@ def kind(section: str, name: str, source: str = "") -> type:
 def build(options: Any, *given: Any) -> Any:
     """The module that options make: a model as `build(options, encoding)`, a task as `build(options, width, encoding)`.
 
-    >>> from regard.data.examples import Encoding
+    >>> from regard.data.encoding import Encoding
     >>> from regard.models.configs import Encoder
     >>> build(Encoder(width=8, heads=2), Encoding(width=3)).width
     8

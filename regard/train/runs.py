@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from regard.data.examples import Dataset, Encoding, Part, check_part
+from regard.data.encoding import Encoding
+from regard.data.examples import Dataset, Part, check_part
 from regard.tasks.modules import Task
 from regard.train.card import add_evaluation
 from regard.train.experiment import Experiment

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from benchmarks import speaker, speaker_charts, tables
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding, Labels
 from regard.data.registry import locate
 from regard.data.speech import STRANGERS
 from regard.train.kinds import build
 
 RUNGS = ("simple", "medium", "strong", "boss")
-ENCODING = Encoding(labels=tuple(map(str, range(80))), width=40)
+ENCODING = Encoding(Labels(tuple(map(str, range(80)))), width=40)
 
 
 def size(variant: str) -> int:

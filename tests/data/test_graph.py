@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regard.data.encoding import Numbers
 from regard.data.examples import IGNORE
 from regard.data.graph import Planetoid
 from regard.data.planetoid import load_pickle
@@ -88,7 +89,7 @@ def test_numbers_are_targets_too(tmp_path: Path) -> None:
     assert target.dtype == np.float32
     assert np.isnan(target[:2]).all()
     assert target[2] == pytest.approx(2)
-    assert dict(encoding.statistics) == {"mean": (2.0,), "deviation": (1.0,)}
+    assert encoding.targets == Numbers(2.0, 1.0)
 
 
 def test_without_a_split_each_label_is_divided(tmp_path: Path) -> None:

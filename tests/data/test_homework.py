@@ -96,7 +96,7 @@ def test_crops_means_and_masks(folder: Path) -> None:
     encoding = whole.fit()
     train = LogMelFolder(str(folder)).part("train", encoding)
     mean = np.concatenate([train[i].values for i in range(len(train))]).mean(0, dtype=np.float64)
-    np.testing.assert_allclose(encoding.statistics["band_mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(encoding.band_mean, mean, rtol=1e-6)
     np.testing.assert_allclose(whole.inputs([str(folder)], encoding)[0].values, frames(100) - mean, atol=1e-6)
     reader = LogMelFolder(str(folder), "utterance", crop=0.1, train_crop=0.15, mask=SpecAugment(time_masks=1))
     part = reader.part("train", encoding)

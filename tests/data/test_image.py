@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding, Grid
 from regard.data.image import Digits
 from regard.errors import InputError
 
@@ -26,7 +26,7 @@ def test_patches_cover_the_picture_once_at_their_coordinates(patch: int, vectors
 
     reader = Digits(patch=patch)
     encoding = reader.fit()
-    assert (encoding.width, encoding.coords, encoding.extent) == (width, 2, (side, side))
+    assert (encoding.width, encoding.grid) == (width, Grid(2, (side, side)))
     example = reader.part("test", encoding)[0]
     assert example.values.shape == (vectors, width)
     assert example.values.dtype == np.float32
@@ -69,7 +69,7 @@ def test_inputs_are_numbers_of_digits_and_files(tmp_path: Path) -> None:
 def test_own_pictures_are_read_by_label(tmp_path: Path, color: bool, width: int) -> None:
     reader = Digits(pictures(tmp_path), patch=2, size=6, color=color)
     encoding = reader.fit()
-    assert (encoding.labels, encoding.width, encoding.extent) == (("a", "b"), width, (3, 3))
+    assert (encoding.labels, encoding.width, encoding.grid) == (("a", "b"), width, Grid(2, (3, 3)))
     parts = [reader.part(name, encoding) for name in PARTS]  # type: ignore[arg-type]
     assert [len(part) for part in parts] == [16, 2, 2]
     for example in parts[0].examples:

@@ -11,6 +11,7 @@ from recordings import noise, pauses, sounds, write
 
 from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
 from regard.data.batching import BudgetSampler, loader
+from regard.data.encoding import Labels, Numbers
 from regard.data.features import log_mel, mel_frames, voiced_log_mel
 from regard.data.sound import read_sound
 from regard.data.speech import STRANGERS, Sounds
@@ -197,7 +198,7 @@ def test_the_mean_over_the_training_part_is_kept(tmp_path: Path) -> None:
     encoding = reader.fit()
     train = plain.part("train", encoding)
     mean = np.concatenate([train[i].values for i in range(len(train))]).mean(0, dtype=np.float64)
-    np.testing.assert_allclose(encoding.statistics["band_mean"], mean, rtol=1e-6)
+    np.testing.assert_allclose(encoding.band_mean, mean, rtol=1e-6)
     for name in PARTS:
         raw, found = plain.part(name, encoding), reader.part(name, encoding)  # type: ignore[arg-type]
         np.testing.assert_array_equal(found[0].values, raw[0].values - mean.astype(np.float32))
@@ -214,7 +215,8 @@ def test_numbers_and_the_mean_of_bands_go_together(tmp_path: Path) -> None:
     root = table(tmp_path, "path,split,age\nup/0.wav,train,20\nup/1.wav,train,40\nup/2.wav,test,50\n")
     reader = Sounds(str(root), column="age", numbers=True, normalize="global")
     encoding = reader.fit()
-    assert set(encoding.statistics) == {"mean", "deviation", "band_mean"}
+    assert isinstance(encoding.targets, Numbers)
+    assert len(encoding.band_mean) == encoding.width
     assert reader.part("test", encoding)[0].target == pytest.approx(2)
 
 
@@ -375,7 +377,7 @@ def test_a_voice_at_another_speed_is_another_class(tmp_path: Path, noisy: bool) 
     if noisy:
         reader = replace(varied(tmp_path), speed=speed, train_crop=0)
     encoding = reader.fit()
-    assert (encoding.labels, encoding.copies) == (("a", "b"), 3)
+    assert encoding.targets == Labels(("a", "b"), copies=3)
     part, plain = reader.part("train", encoding), Sounds(reader.path).part("train", encoding)
     found = set()
     for epoch in range(6):

@@ -55,15 +55,15 @@ def test_ids_come_from_frequent_training_words(tmp_path: Path) -> None:
     reader = folder(tmp_path, dev=line("1", "THE", "DET") + line("2", "züge", "VERB") + "\n")
     encoding = reader.fit()
     assert encoding.labels == ("DET", "PART", "VERB")
-    assert encoding.vocabularies["word"] == ("<unknown>", "the")
-    assert set(encoding.vocabularies["character"][1:]) == {"T", "h", "e", "n"}
+    assert encoding.words == ("<unknown>", "the")
+    assert set(encoding.characters[1:]) == {"T", "h", "e", "n"}
     example = reader.part("validation", encoding)[0]
     assert example.values.tolist() == [1, 0]
     assert example.values.dtype == np.int64
     assert example.target is not None
     assert example.target.tolist() == [0, 2]
     assert example.tokens == ("THE", "züge")
-    characters = encoding.vocabularies["character"]
+    characters = encoding.characters
     assert example.inner is not None
     assert [characters[i] for i in example.inner[0]] == ["T", "<unknown>", "<unknown>"]
     assert len(example.inner[1]) == 4
@@ -73,7 +73,7 @@ def test_case_and_characters_are_options(tmp_path: Path) -> None:
     folder(tmp_path)
     reader = Conllu(str(tmp_path), lowercase=False, characters=False, minimum_count=1)
     encoding = reader.fit()
-    assert set(encoding.vocabularies["word"][1:]) == {"The", "the", "du", "nno"}
+    assert set(encoding.words[1:]) == {"The", "the", "du", "nno"}
     assert reader.part("train", encoding)[0].inner is None
 
 

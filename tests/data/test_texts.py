@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from regard.data.documents import Columns, arriving, read_documents
+from regard.data.encoding import Numbers
 from regard.data.text import Texts
 from regard.errors import InputError
 
@@ -54,7 +55,7 @@ def test_columns_have_the_names_that_they_are_given(tmp_path: Path) -> None:
     reader = Texts(str(path), text_column="body", label_column="kind", split_column="part", minimum_count=1)
     encoding = reader.fit()
     assert encoding.labels == ("0", "1")
-    assert encoding.vocabularies["word"] == ("<unknown>", "a", "b")
+    assert encoding.words == ("<unknown>", "a", "b")
     assert [len(reader.part(part, encoding)) for part in ("train", "validation", "test")] == [2, 1, 1]  # type: ignore[arg-type]
     example = reader.part("validation", encoding)[0]
     assert (example.name, example.values.tolist(), int(example.target)) == ("a.csv:5", [0], 0)  # type: ignore[arg-type]
@@ -101,7 +102,7 @@ def test_numbers_are_brought_to_mean_0_and_deviation_1(tmp_path: Path) -> None:
     path.write_text("text,label,split\na,1,train\nb,3,train\nc,5,test\nd,2,dev\n")
     reader = Texts(str(path), target="number")
     encoding = reader.fit()
-    assert encoding.statistics == {"mean": (2.0,), "deviation": (1.0,)}
+    assert encoding.targets == Numbers(2.0, 1.0)
     assert float(reader.part("test", encoding)[0].target) == 3  # type: ignore[arg-type]
     path.write_text("text,label,split\na,1,train\nb,many,train\nc,5,test\n")
     with pytest.raises(InputError, match=r"a\.csv, line 3, holds 'many', expected a finite number"):
@@ -264,7 +265,7 @@ def test_long_texts_are_read_whole_or_cut(tmp_path: Path) -> None:
     path.write_text('text,label\n"' + " ".join(f"w{n}" for n in range(100_000)) + '",a\nb,b\n' + "c,b\n" * 40)
     whole = Texts(str(path), minimum_count=1)
     encoding = whole.fit()
-    assert len(encoding.vocabularies["word"]) >= 100_001
+    assert len(encoding.words) >= 100_001
     place = str(path)
     long = whole.inputs([place], encoding)[0]
     assert len(long.values) == 100_000
@@ -292,7 +293,7 @@ def test_words_have_the_ids_of_their_prefixes_beside_their_own(tmp_path: Path) -
     path.write_text("text,label,split\nboring bored bored,0,train\nfun,1,train\nboredom x,0,test\n,1,test\n")
     reader = Texts(str(path), prefix=3)
     encoding = reader.fit()
-    assert encoding.vocabularies == {"word": ("<unknown>", "bored"), "prefix": ("<unknown>", "bor")}
+    assert encoding.columns == {"word": ("<unknown>", "bored"), "prefix": ("<unknown>", "bor")}
     found = reader.part("test", encoding)
     assert found[0].values.tolist() == [[0, 1], [0, 0]]
     assert found[1].values.shape == (0, 2)
@@ -309,7 +310,7 @@ def test_the_published_sentences() -> None:
     assert [len(part) for part in parts] == [6920, 872, 1821]
     assert encoding.labels == ("0", "1")
     example = parts[1][0]
-    words = [encoding.vocabularies["word"][i] for i in example.values]
+    words = [encoding.words[i] for i in example.values]
     assert (words, int(example.target)) == (["one", "long", "string", "of", "cliches", "."], 0)  # type: ignore[arg-type]
 
 

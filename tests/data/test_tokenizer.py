@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.data.tokenizer import UNKNOWN, clean, learn, tokenizer
 from regard.errors import InputError
 
@@ -18,12 +18,12 @@ TEXTS = [
 
 
 def learned(kind, texts=TEXTS, size=0, minimum=1):
-    vocabularies, form = learn(kind, [clean(text, True) for text in texts], size, minimum)
-    return Encoding(vocabularies=vocabularies, tokenizer=form)
+    columns, form = learn(kind, [clean(text, True) for text in texts], size, minimum)
+    return Encoding(columns=columns, tokenizer=form)
 
 
 def entries(encoding):
-    (vocabulary,) = encoding.vocabularies.values()
+    (vocabulary,) = encoding.columns.values()
     return vocabulary
 
 
@@ -149,7 +149,7 @@ def test_an_encoding_of_other_tokens_is_refused():
         tokenizer("words", learned("bytes"))
     with pytest.raises(InputError, match="holds no bpe"):
         tokenizer("bpe", learned("characters"))
-    broken = Encoding(vocabularies={"token": (UNKNOWN, "a")}, tokenizer="{")
+    broken = Encoding(columns={"token": (UNKNOWN, "a")}, tokenizer="{")
     with pytest.raises(InputError, match="tokenizer cannot be read"):
         tokenizer("bpe", broken)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.layers.blocks import Block, Stack
 from regard.layers.floater import Floater

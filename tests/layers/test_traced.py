@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
 from regard.data.batch import Batch, Spelling
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.pooling import pooling
 from regard.models.configs import Encoder, GraphAttentionNetwork
@@ -28,7 +28,7 @@ class Whole(nn.Module):
 
     def __init__(self, **options: object) -> None:
         super().__init__()
-        encoding = Encoding(vocabularies={"word": tuple("abcdef"), "character": tuple("xyz")})
+        encoding = Encoding(columns={"word": tuple("abcdef")}, characters=tuple("xyz"))
         self.encoder = EncoderModel(
             Encoder(width=16, layers=2, heads=2, feed_forward=32, characters=8, **options), encoding
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.models.configs import Conformer, Encoder
 from regard.models.streaming import Stream

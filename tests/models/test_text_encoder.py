@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from regard.data.batch import Batch
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.models.configs import Encoder
 from regard.models.encoder import EncoderModel
 from regard.models.streaming import Stream
 from regard.sets import VectorSets
 
-BYTES = Encoding(vocabularies={"token": tuple(str(n) for n in range(257))})
+BYTES = Encoding(columns={"token": tuple(str(n) for n in range(257))})
 FLOATS = Encoding(width=5)
 WINDOW = "Attention(pattern=Window(2, 1), bias=Shaw(2))"
 

@@ -10,13 +10,14 @@ import torch
 from sklearn.metrics import f1_score, r2_score
 
 from regard.data.batch import collate
-from regard.data.examples import IGNORE, Encoding, Example
+from regard.data.encoding import Encoding, Labels, Numbers
+from regard.data.examples import IGNORE, Example
 from regard.errors import InputError
 from regard.sets import VectorSets
 from regard.tasks import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
 
-LABELS = Encoding(labels=("a", "b", "c"), width=4)
-NUMBERS = Encoding(width=4, statistics={"mean": (100.0,), "deviation": (5.0,)})
+LABELS = Encoding(Labels(("a", "b", "c")), width=4)
+NUMBERS = Encoding(width=4, targets=Numbers(100.0, 5.0))
 SETS = VectorSets.pack([torch.randn(2, 4), torch.zeros(0, 4), torch.randn(3, 4)])
 
 
@@ -187,7 +188,7 @@ def test_data_that_need_another_task_are_refused(config, encoding, targets, sent
 
 def test_a_task_without_anything_to_choose_from_is_refused():
     with pytest.raises(InputError, match="has one label, 'a', expected at least 2"):
-        PerSetLabel().build(4, Encoding(labels=("a",)))
+        PerSetLabel().build(4, Encoding(Labels(("a",))))
     with pytest.raises(InputError, match="about labels, but the targets are numbers"):
         PerSetLabel().build(4, NUMBERS)
     with pytest.raises(InputError, match="about numbers, but the targets are labels"):
@@ -196,7 +197,7 @@ def test_a_task_without_anything_to_choose_from_is_refused():
 
 def test_am_softmax_by_hand():
     """Two classes, vectors at known angles: s = 10, m = 0.3."""
-    task = PerSetLabel(loss="am_softmax", scale=10.0, margin=0.3).build(2, Encoding(labels=("a", "b"), width=2))
+    task = PerSetLabel(loss="am_softmax", scale=10.0, margin=0.3).build(2, Encoding(Labels(("a", "b")), width=2))
     task.head.weight.data = torch.tensor([[2.0, 0.0], [0.0, 0.5]])
     sets = VectorSets.pack([torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 7.0]])])
     output = task(sets)
@@ -234,7 +235,7 @@ def test_only_the_direction_of_a_vector_counts_with_am_softmax():
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
 def test_further_classes_of_labels_are_for_training_only(loss):
-    encoding = replace(LABELS, copies=2)
+    encoding = replace(LABELS, targets=Labels(LABELS.labels, copies=2))
     options = PerSetLabel(loss=loss, class_weights="balanced", margin=0.0)
     task = options.build(4, encoding)
     targets = torch.tensor([4, 0, IGNORE])

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from regard.data.examples import Encoding, Example, Listed
+from regard.data.encoding import Encoding, Labels, Numbers
+from regard.data.examples import Example, Listed
 from regard.errors import InputError
 from regard.models.configs import Encoder
 from regard.tasks.configs import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
@@ -38,8 +39,8 @@ class Tiny:
 
     def fit(self):
         if "number" in self.target:
-            return Encoding(width=3, statistics={"mean": (10.0,), "deviation": (2.0,)})
-        return Encoding(labels=("down", "up"), width=3)
+            return Encoding(width=3, targets=Numbers(10.0, 2.0))
+        return Encoding(Labels(("down", "up")), width=3)
 
     def part(self, name, encoding):
         generator = np.random.default_rng([self.seed, list(SIZES).index(name)])

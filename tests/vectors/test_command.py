@@ -134,7 +134,7 @@ def test_the_vectors_of_a_trained_model_are_taken_out_and_another_begins_with_th
     assert main(["vectors", "extract", str(run), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     vectors, trained = load(out), Run.open(run)
-    words = trained.encoding.vocabularies["word"]
+    words = trained.encoding.words
     assert vectors.words == words[1:]
     assert {"good", "dull"} < set(words)
     np.testing.assert_array_equal(vectors.matrix, trained.model.embed.tables[0].weight[1:].detach())

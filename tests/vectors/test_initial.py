@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regard.cli import main
-from regard.data.examples import Encoding
+from regard.data.encoding import Encoding, Labels
 from regard.errors import InputError
 from regard.models.configs import Encoder
 from regard.train.kinds import build
@@ -57,7 +57,7 @@ def test_a_run_begins_with_them_and_does_without_their_file(tmp_path, sentences,
     assert main([*begin, "--folder", str(folder)]) == 0
     (tmp_path / "v.txt").unlink()
     run = Run.open(folder)
-    row = run.encoding.vocabularies["word"].index("cat")
+    row = run.encoding.words.index("cat")
     learned = run.model.embed.tables[0].weight[row].detach().numpy()
     given = np.random.default_rng(0).normal(size=(3, 8))[0]
     assert np.corrcoef(learned, given)[0, 1] > 0.999
@@ -81,4 +81,4 @@ def test_a_file_that_does_not_fit_is_refused_before_a_run_is_begun(tmp_path, sen
     with pytest.raises(InputError, match="has a vector for none of the 1 words, such as 'dog'"):
         begin_with(torch.zeros(2, 8), ["<unknown>", "dog"], vectors)
     with pytest.raises(InputError, match="the data have no words"):
-        build(Encoder(vectors=vectors), Encoding(labels=("a", "b"), width=3))
+        build(Encoder(vectors=vectors), Encoding(Labels(("a", "b")), width=3))
