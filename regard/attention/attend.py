@@ -10,11 +10,11 @@ from torch import Tensor
 
 from regard.attention.call import ANY, check_parameters, compute, in_one_type, pose
 from regard.attention.dropout import Dropout
-from regard.attention.executors.edges.executor import pair_weights
 from regard.attention.pairs.pairs import Rows
 from regard.attention.plan import check
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
+from regard.attention.tail import pair_weights
 from regard.attention.torch_op import traced_attend
 from regard.errors import InputError
 from regard.sets import Layout

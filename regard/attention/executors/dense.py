@@ -16,11 +16,11 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from regard.attention.costs import beside
 from regard.attention.pairs.pairs import Pairs
-from regard.attention.pairs.rows import Along
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax
 from regard.attention.spec.patterns import Causal, Everyone
 from regard.attention.spec.scores import Dot
+from regard.attention.tail import sum_tile
 from regard.sets import Layout
 
 __all__ = ["memory", "run", "why_not", "work"]
@@ -272,18 +272,6 @@ def _run_eager(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangl
     mask = _mask(problem, at, rectangle)
     k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (tensors.k, tensors.v))
     s = attention.tile(tensors.q, k, pairs, parameters)
-    s = s.to(torch.promote_types(s.dtype, torch.float32))
-    if mask is None:
-        a = attention.normalizer.weights(s, Along(-1, torch.tensor(s.shape[-1], device=s.device)))
-    else:
-        a = attention.normalizer.weights(s.masked_fill(mask.forbidden, -torch.inf), Along(-1, mask.number))
-        # Once more on the weights: the gradient of a forbidden one may be infinite, and zero times it is NaN.
-        a = a.masked_fill(mask.forbidden, 0)
-    if problem.dropout is not None:
-        head = torch.arange(problem.heads, device=a.device)[:, None, None]
-        a = a * problem.dropout.factors(head, pairs.query_rows[:, None], pairs.key_rows[:, None], a.dtype)
-    a = a.to(v.dtype)
-    out = a @ v
-    if attention.bias is not None and attention.bias.has_values:
-        out = out + attention.bias.tile_value_bias(a, pairs, parameters)
-    return out
+    number = torch.tensor(s.shape[-1], device=s.device) if mask is None else mask.number
+    forbidden = None if mask is None else mask.forbidden
+    return sum_tile(problem, s, v, pairs, number, forbidden, parameters)

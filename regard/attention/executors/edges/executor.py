@@ -13,18 +13,18 @@ from torch import Tensor
 
 from regard.attention.costs import beside
 from regard.attention.pairs.pairs import Pairs
-from regard.attention.pairs.rows import ByRow
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import Edges, Pattern
 from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
+from regard.attention.tail import sum_pairs
 from regard.sets.whole import insertions
 
 if TYPE_CHECKING:
     from regard.attention.executors.edges.compressed import Compressed
     from regard.attention.executors.edges.kernels import Form
 
-__all__ = ["memory", "pair_weights", "run", "why_not", "work"]
+__all__ = ["memory", "run", "why_not", "work"]
 
 _SCORES, _NORMALIZERS = (Dot, Kernel, Separable, Additive), (Softmax, Relu, Sigmoid, Sum)
 
@@ -79,22 +79,6 @@ def _numbers_of_bias(problem: Problem) -> int:
     held += 3 * heads * problem.d if bias.reads_queries else 0
     held += heads * (2 + problem.e) if bias.has_values else 0
     return held * sum(problem.count(pattern) for pattern, _ in problem.groups)
-
-
-def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_rows: Tensor) -> tuple[Tensor, Pairs]:
-    """`[p, h]`: the weights of these pairs, which must be all that some head allows in the rows they name."""
-    pairs = Pairs(problem.layout, problem.key_layout, query_rows, key_rows)
-    q, k = tensors.q.index_select(0, query_rows), tensors.k.index_select(0, key_rows)
-    k = k.repeat_interleave(problem.heads // problem.key_heads, dim=1)
-    s = problem.attention.scores(q, k, pairs, tensors.parameters)
-    s = s.to(torch.promote_types(s.dtype, torch.float32))
-    allowed = None
-    if len(problem.attention.patterns) > 1:
-        allowed = problem.attention.allows(pairs)
-        s = s.masked_fill(~allowed, -torch.inf)
-    a = problem.attention.normalizer.weights(s, ByRow(query_rows, problem.layout.total, allowed))
-    # Once more on the weights: the gradient of a forbidden one may be infinite, and zero times it is NaN.
-    return a if allowed is None else a.masked_fill(~allowed, 0), pairs
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
@@ -229,13 +213,4 @@ def _gather(problem: Problem, tensors: Tensors) -> Tensor:
     """In plain operators, on any device."""
     union = problem.union
     query_rows, key_rows = problem.kept(("pairs", union), lambda: problem.intervals(union).pairs())
-    a, pairs = pair_weights(problem, tensors, query_rows, key_rows)
-    if problem.dropout is not None:
-        head = torch.arange(problem.heads, device=a.device)
-        a = a * problem.dropout.factors(head, query_rows[:, None], key_rows[:, None], a.dtype)
-    v = tensors.v.index_select(0, key_rows).repeat_interleave(problem.heads // problem.key_heads, dim=1)
-    bias = problem.attention.bias
-    if bias is not None and bias.has_values:
-        v = v + bias.value_bias(pairs, tensors.parameters)
-    out = a.new_zeros(problem.layout.total, problem.heads, problem.e)
-    return out.index_add(0, query_rows, a[..., None] * v).to(tensors.q.dtype)
+    return sum_pairs(problem, tensors, query_rows, key_rows)

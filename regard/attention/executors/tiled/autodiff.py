@@ -17,9 +17,9 @@ from torch.autograd.function import once_differentiable
 
 from regard.attention.executors.tiled.tile_batches import Chunk, Chunks, Keys, chunks
 from regard.attention.pairs.pairs import Pairs
-from regard.attention.pairs.rows import Along
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.patterns import Pattern
+from regard.attention.tail import sum_tile
 from regard.sets import Layout
 
 __all__ = ["Scores", "attend_in_chunks", "chunk_memory", "cut"]
@@ -212,24 +212,12 @@ def _attend(
     parameters: Mapping[str, Tensor],
 ) -> Tensor:
     """`[c, h, rows, e]`: the meaning, for q `[c, h, rows, d]`, k `[c, g, width, d]` and v `[c, g, width, e]`."""
-    problem, attention = call.problem, call.problem.attention
+    problem = call.problem
     pairs = Pairs(*layouts, places.query_rows[:, :, None], places.key_rows[:, None, :])
     if problem.key_heads != problem.heads:
         k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (k, v))
     s = call.scores(problem, q, k, pairs, parameters)
-    if places.forbidden is not None:
-        s = s.masked_fill(places.forbidden, -torch.inf)
-    a = attention.normalizer.weights(s, Along(-1, places.number))
-    if places.forbidden is not None:
-        # Once more on the weights: the gradient of a forbidden one may be infinite, and zero times it is NaN.
-        a = a.masked_fill(places.forbidden, 0)
-    if problem.dropout is not None:
-        head = torch.arange(problem.heads, device=a.device)[:, None, None]
-        a = a * problem.dropout.factors(head, pairs.query_rows[:, None], pairs.key_rows[:, None], a.dtype)
-    out = a @ v
-    if attention.bias is not None and attention.bias.has_values:
-        out = out + attention.bias.tile_value_bias(a, pairs, parameters)
-    return out
+    return sum_tile(problem, s, v, pairs, places.number, places.forbidden, parameters)
 
 
 def _above(x: Tensor, chunk: Chunk) -> Tensor:
