@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from regard.errors import InputError
+from regard.kernels.hashing import chains, mix_tensor, signed
 
 __all__ = ["Dropout"]
+
+_HASH = chains(mix_tensor)
 
 
 @dataclass(frozen=True)
@@ -47,29 +50,15 @@ class Dropout:
     def kept(self, head: Tensor, query_rows: Tensor, key_rows: Tensor) -> Tensor:
         """Which weights are not dropped."""
         query_rows, key_rows = (x.to(torch.int32) for x in (query_rows, key_rows))
-        return _mix(_mix(_mix(self.of_heads(head) ^ query_rows)) ^ key_rows) >= self.least
+        hashes: Tensor = _HASH.of_key(_HASH.of_row(self.of_heads(head), query_rows), key_rows)
+        return hashes >= self.least
 
     def of_heads(self, head: Tensor) -> Tensor:
         """The part of the hash that only the seed and the heads decide, int32."""
-        return _mix(_mix(_signed(self.seed) ^ head.to(torch.int32)) ^ _signed(self.seed >> 32))
+        hashes: Tensor = _HASH.of_number(signed(self.seed), signed(self.seed >> 32), head.to(torch.int32))
+        return hashes
 
     @property
     def least(self) -> int:
         """The least hash, an int32, of a weight that is kept."""
         return int(self.p * (1 << 32)) - (1 << 31)
-
-
-def _signed(x: int) -> int:
-    """The int32 with the lowest 32 bits of x."""
-    return (x + (1 << 31)) % (1 << 32) - (1 << 31)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """A bijection of int32 in which each bit of x changes about half of the bits (multiply and xor-shift); x is written over."""
-    for shift, factor in ((16, 0x7FEB352D), (15, _signed(0x846CA68B)), (16, 1)):
-        moved = x >> shift
-        moved &= (1 << 32 - shift) - 1
-        x ^= moved
-        if factor != 1:
-            x *= factor
-    return x

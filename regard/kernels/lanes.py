@@ -28,9 +28,25 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic as _intrinsic
 
+from regard.kernels.compiled import as_written
+from regard.kernels.hashing import chains, emit_mix
+
 __all__ = [
     *("LANES", "exp", "fill", "fma", "keep", "larger", "load", "load128", "load32", "load64", "max_heads", "mix"),
-    *("pick", "prefetch", "spread", "store", "store_low", "sum_heads", "tanh", "tile128", "tile64"),
+    *(
+        "of_key",
+        "of_number",
+        "of_row",
+        "pick",
+        "prefetch",
+        "spread",
+        "store",
+        "store_low",
+        "sum_heads",
+        "tanh",
+        "tile128",
+        "tile64",
+    ),
 ]
 
 LANES = 16
@@ -186,17 +202,16 @@ def pick(typingctx: Any, sign: Any, above: Any, at: Any, below: Any) -> Any:
 
 @intrinsic
 def mix(typingctx: Any, x: Any) -> Any:
-    """The bijection of int32 that `Dropout` hashes with."""
+    """See `hashing`: of lanes of int32, or of the lowest 32 bits of a number, as an int64 between -2^31 and 2^31 - 1."""
+    number = not isinstance(x, Lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         (x,) = args
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
-            x = builder.xor(x, builder.lshr(x, _constant(x.type, shift)))
-            if factor is not None:
-                x = builder.mul(x, _constant(x.type, factor))
-        return x
+        if number:
+            return builder.sext(emit_mix(builder, builder.trunc(x, ir.IntType(32))), x.type)
+        return emit_mix(builder, x)
 
-    return x(x), codegen
+    return (types.int64(types.int64) if number else x(x)), codegen
 
 
 @intrinsic
@@ -384,3 +399,6 @@ def store_low(array, at, x, heads):
         store(array, at, _permuted(x, 2, 0, 16))
     else:
         store(array, at, _permuted(x, 1, 0, 16))
+
+
+of_number, of_row, of_key = (as_written(function) for function in chains(mix))

@@ -31,7 +31,8 @@ from regard.kernels.lanes import (
     load64,
     load128,
     max_heads,
-    mix,
+    of_key,
+    of_row,
     pick,
     spread,
     store,
@@ -156,8 +157,8 @@ def _scores(s, act, form, a, row, b, w, columns, begin, n):
 
 @as_written
 def _hashes(seeds, queries, keys):
-    """The hash of (seed, head, query row, key row), as `Dropout` has it; `seeds` is mixed with the head."""
-    return mix(mix(mix(seeds ^ queries)) ^ keys)
+    """The hashes of (seed, head, query row, key row), from those of the heads."""
+    return of_key(of_row(seeds, queries), keys)
 
 
 @_kernel

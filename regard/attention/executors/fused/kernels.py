@@ -19,6 +19,7 @@ from regard.attention.executors.fused import weights
 from regard.kernels import packing
 from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled
+from regard.kernels.lanes import of_number, of_row
 
 __all__ = ["Numbers", "Sizes", "Unit", "backward", "forward", "touched"]
 
@@ -289,7 +290,7 @@ def forward(
         head, pattern = units[n, 0], units[n, 3]
         key_head = head // key_times
         table_at = origin + (head * table_size if sizes[10] > 1 else 0)
-        head_hash = weights.hashed(weights.hashed(seed, head), seed >> 32)
+        head_hash = of_number(seed, seed >> 32, head)
         owner = -1
         for tile in range(units[n, 1], units[n, 2]):
             begin = tiles[tile, 0]
@@ -311,7 +312,7 @@ def forward(
                     number = kind(_number(cursor[r], finish[r], starts, stops))
                     top[r], total[r] = one / number if normalizer == 1 else np.log2(number), one
                 if dropping:
-                    hashes[r] = weights.hashed(weights.hashed(head_hash, begin + r), 0)
+                    hashes[r] = of_row(head_hash, begin + r)
             high = first_key
             while True:
                 key = _next_key(cursor, finish, starts, rows, high)
@@ -436,7 +437,7 @@ def backward(
         head, pattern = unit[0], unit[3]
         key_head = head // key_times
         table_at = origin + (head * table_size if sizes[10] > 1 else 0)
-        head_hash = weights.hashed(weights.hashed(seed, head), seed >> 32)
+        head_hash = of_number(seed, seed >> 32, head)
         owner, first_key, end_key, parted = -1, 0, 0, False
         # One turn more, to flush what the last set left.
         for tile in range(unit[1], unit[2] + 1):
@@ -474,7 +475,7 @@ def backward(
                 cursor[r], finish[r] = row_pointer[pattern + begin + r], row_pointer[pattern + begin + r + 1]
                 delta[r] = vec.dot(at(w, w_a + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
                 if dropping:
-                    hashes[r] = weights.hashed(weights.hashed(head_hash, begin + r), 0)
+                    hashes[r] = of_row(head_hash, begin + r)
             high = first_key
             while True:
                 key = _next_key(cursor, finish, starts, rows, high)

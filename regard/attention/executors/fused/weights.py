@@ -12,9 +12,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from regard.kernels.compiled import as_written
+from regard.kernels.hashing import emit_mix
 from regard.kernels.vectors import INT32, INT64, PAIRS, Kind, loop, place_of
 
-__all__ = ["drop", "gradients", "hashed", "paired", "relu_step", "sigmoid_step", "softmax_step"]
+__all__ = ["drop", "gradients", "paired", "relu_step", "sigmoid_step", "softmax_step"]
 
 
 # For each vector of a row: its place, what is carried from vector to vector, and what its numbers outside are struck out with.
@@ -187,32 +188,10 @@ def _pointwise(weight: Callable[..., Any]) -> Any:
 relu_step, sigmoid_step = _pointwise(_relu), _pointwise(_sigmoid)
 
 
-def _mix(builder: ir.IRBuilder, x: Any, constant: Callable[[int], Any]) -> Any:
-    """The mixing of `regard.attention.dropout`, on int32."""
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x = builder.mul(builder.xor(x, builder.lshr(x, constant(shift))), constant(factor))
-    return builder.xor(x, builder.lshr(x, constant(16)))
-
-
-@intrinsic
-def _hashed(context: Any, x: Any, y: Any) -> Any:
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        a, b = (builder.trunc(each, INT32) for each in given)
-        return builder.sext(_mix(builder, builder.xor(a, b), lambda c: ir.Constant(INT32, c)), INT64)
-
-    return types.int64(types.int64, types.int64), make
-
-
-@as_written
-def hashed(x, y):
-    """mix(x ^ y) of their lowest 32 bits."""
-    return _hashed(x, y)
-
-
 def _factors(
     kind: Kind, builder: ir.IRBuilder, hashed_row: Any, key: Any, threshold: Any, keep: Any
 ) -> Callable[[Any], Any]:
-    """What the weights of vector i are multiplied with: `keep` or 0, as the hash of (row's hash, key row) says."""
+    """What the weights of vector i are multiplied with: `keep` or 0, as the hash of the key says (`of_key` from the row's hash)."""
     row, least = (kind.spread(builder, builder.trunc(x, INT32), kind.hash) for x in (hashed_row, threshold))
     first, keep = kind.spread(builder, builder.trunc(key, INT32), kind.hash), kind.spread(builder, keep)
     first = builder.add(first, ir.Constant(kind.hash, list(range(kind.lanes))))
@@ -220,7 +199,7 @@ def _factors(
     def factor(i: Any) -> Any:
         at = builder.trunc(builder.mul(i, ir.Constant(INT64, kind.lanes)), INT32)
         keys = builder.add(first, kind.spread(builder, at, kind.hash))
-        x = _mix(builder, builder.xor(row, keys), lambda c: ir.Constant(kind.hash, [c] * kind.lanes))
+        x = emit_mix(builder, builder.xor(row, keys))
         return builder.select(builder.icmp_signed(">=", x, least), keep, kind.constant(0.0))
 
     return factor
