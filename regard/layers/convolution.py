@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, glu, pad, silu
 
+from regard.kernels import available
 from regard.layers.dropout import Dropout
 from regard.sets import Layout, VectorSets
 
@@ -33,7 +34,7 @@ class Depthwise(nn.Module):
         values, layout = sets.values, sets.layout
         taps = self.taps.to(values.dtype)
         plain = values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64)
-        if plain or torch.compiler.is_compiling():
+        if plain or torch.compiler.is_compiling() or not available():
             out = _with_gaps(values, taps, layout, self.left)
         else:
             from regard.layers.depthwise import depthwise

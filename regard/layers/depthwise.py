@@ -9,36 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.kernels.compiled import compiled
 from regard.kernels.threads import share
+from regard.layers import kernels
 from regard.sets import Layout
 
 __all__ = ["depthwise"]
-
-
-@compiled
-def _forward(begin: int, end: int, out: Any, x: Any, taps: Any, left: int, first: Any, last: Any) -> None:
-    """out_i = sum_r taps_r x_{i - left + r} over the rows of i's set."""
-    for i in range(begin, end):
-        row = out[i]
-        row[:] = 0
-        for j in range(max(first[i], i - left), min(last[i], i - left + taps.shape[0])):
-            tap, other = taps[j - i + left], x[j]
-            for c in range(row.shape[0]):
-                row[c] += tap[c] * other[c]
-
-
-@compiled
-def _taps(begin: int, end: int, out: Any, gradient: Any, x: Any, left: int, first: Any, last: Any, rows: int) -> None:
-    """The taps' gradient, of each stretch of `rows` rows on its own: out_n,r = sum_i gradient_i x_{i - left + r}."""
-    for n in range(begin, end):
-        out[n] = 0
-        for i in range(n * rows, min((n + 1) * rows, x.shape[0])):
-            above = gradient[i]
-            for j in range(max(first[i], i - left), min(last[i], i - left + out.shape[1])):
-                tap, other = out[n, j - i + left], x[j]
-                for c in range(tap.shape[0]):
-                    tap[c] += above[c] * other[c]
 
 
 # So many rows go to a thread at once; their partial sums are added in one fixed order.
@@ -71,7 +46,7 @@ class _Depthwise(torch.autograd.Function):
             parts = -(-layout.total // _ROWS)
             partial = taps.new_empty(parts, *taps.shape)
             arrays = (partial.numpy(), gradient.numpy(), values.numpy())
-            share(_taps, range(parts + 1), *arrays, ctx.left, *_bounds(layout), _ROWS)
+            share(kernels.depthwise_taps, range(parts + 1), *arrays, ctx.left, *_bounds(layout), _ROWS)
             to_taps = partial.sum(0)
         return to_values, to_taps, None, None
 
@@ -79,7 +54,9 @@ class _Depthwise(torch.autograd.Function):
 def _along(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
     out = torch.empty_like(values)
     bounds = [*range(0, layout.total, _ROWS), layout.total]
-    share(_forward, bounds, out.numpy(), values.detach().numpy(), taps.detach().numpy(), left, *_bounds(layout))
+    share(
+        kernels.depthwise, bounds, out.numpy(), values.detach().numpy(), taps.detach().numpy(), left, *_bounds(layout)
+    )
     return out
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.attention import dropout as weights
-from regard.kernels.compiled import as_written, compiled
-from regard.kernels.lanes import fill, keep, load, mix, store
+from regard.kernels import available
 from regard.kernels.threads import share
 
 __all__ = ["Dropout", "dropout"]
@@ -19,24 +18,6 @@ _LANES = 16
 # So many numbers go to a thread at once.
 _PART = 1 << 15
 _TYPES = (torch.float32, torch.float64)
-
-
-@as_written
-def _sixteen(out: Any, x: Any, at: Any, ids: Any, number: Any, seeds: Any, least: Any, factor: Any) -> None:
-    hashed = mix(mix((fill(ids, number) + load(ids, 0)) ^ fill(ids, seeds[0])) ^ fill(ids, seeds[1]))
-    store(out, at, keep(hashed, fill(ids, least), load(x, at) * fill(x, factor)))
-
-
-def _kernel(begin: int, end: int, out: Any, x: Any, ids: Any, seeds: Any, least: int, factor: float) -> None:
-    """out_i = factor x_i where the hash of i is at least so much, else 0, for `begin <= i < end`; x has at least 16 numbers."""
-    for at in range(begin, end - 15, 16):
-        _sixteen(out, x, at, ids, at, seeds, least, factor)
-    if (end - begin) % 16:
-        # Writes some of them twice, the same.
-        _sixteen(out, x, end - 16, ids, end - 16, seeds, least, factor)
-
-
-_dropped = compiled(_kernel, fast=False)
 
 
 class _Dropout(torch.autograd.Function):
@@ -52,14 +33,25 @@ class _Dropout(torch.autograd.Function):
 
 
 def _along(values: Tensor, seed: int, p: float) -> Tensor:
+    if not available():
+        return _in_operators(values, seed, p)
+    from regard.layers.kernels import dropped
+
     if (n := values.numel()) < _LANES:
         return _along(functional.pad(values.flatten(), (0, _LANES - n)), seed, p)[:n].view_as(values)
     values = values.contiguous()
     out = torch.empty_like(values)
     bounds = [*range(0, max(1, n - _LANES), _PART), n]
-    arrays = [each.detach().view(-1).numpy() for each in (out, values, torch.arange(_LANES, dtype=torch.int32))]
-    share(_dropped, bounds, *arrays, (seed & 0xFFFFFFFF, seed >> 32), weights.Dropout(p).least, 1 / (1 - p))
+    arrays = [x.detach().view(-1).numpy() for x in (out, values, torch.arange(_LANES, dtype=torch.int32))]
+    share(dropped, bounds, *arrays, (seed & 0xFFFFFFFF, seed >> 32), weights.Dropout(p).least, 1 / (1 - p))
     return out
+
+
+def _in_operators(values: Tensor, seed: int, p: float) -> Tensor:
+    """The same by torch's operators, bit by bit, where Numba is not installed."""
+    dropout = weights.Dropout(p, seed)
+    hashes = dropout.of_heads(torch.arange(values.numel())).view(values.shape)
+    return (values * (1 / (1 - p))).where(hashes >= dropout.least, 0)
 
 
 @torch.library.custom_op("regard::dropout", mutates_args=(), device_types="cpu")

@@ -12,6 +12,7 @@ import numpy as np
 
 from regard.data.examples import Array
 from regard.errors import InputError, check_numbers
+from regard.kernels import available
 from regard.vectors.corpus import Corpus, keep_probability
 
 __all__ = ["Prediction", "Progress", "Trained", "alias_table", "train"]
@@ -97,10 +98,12 @@ def train(
     Raises:
         InputError: a corpus of a single distinct word, from which nothing can be predicted; no thread; a rate at which it diverges.
     """
-    from regard.vectors import kernels
-
     if threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
+    if not available():
+        raise InputError(f"{options.model} is computed by kernels that need Numba, which is not installed")
+    from regard.vectors import kernels
+
     if len(corpus.words) < 2:
         raise InputError(f"the vocabulary is the one word {corpus.words[0]!r}, expected at least 2 words")
     rate = options.rate or (0.025 if options.model == "skip-gram" else 0.2)

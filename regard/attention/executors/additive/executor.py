@@ -24,6 +24,8 @@ from regard.attention.executors.tiled.autodiff import attend_in_chunks, chunk_me
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.scores import Additive
+from regard.kernels import MISSING, available
+from regard.kernels.threads import send_waiting_threads_home, share
 
 __all__ = ["memory", "run", "why_not", "work"]
 
@@ -43,6 +45,8 @@ def why_not(problem: Problem) -> str | None:
         return f"it computes the score Additive, not {problem.attention.score!r}"
     if problem.device.type != "cpu":
         return f"its kernels are for the CPU, and the vectors are on {problem.device}"
+    if not available():
+        return MISSING
     return None
 
 
@@ -123,8 +127,6 @@ class _Tile(torch.autograd.Function):
 
 def _share(long: int, kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
     """Runs a kernel; with arrays of more than `long` numbers, torch's waiting threads are ended first."""
-    from regard.kernels.threads import send_waiting_threads_home, share
-
     arrays = [x.flatten().numpy() if isinstance(x, Tensor) else x for x in arguments]
     if max(x.size for x in arrays if isinstance(x, np.ndarray)) > long:
         send_waiting_threads_home()

@@ -1,7 +1,7 @@
 """`edges`: every allowed pair on its own; time grows with the pairs, whatever the pattern.
 
-On the CPU, kernels walk compressed rows, and memory grows with the rows. Elsewhere, and for scores that the kernels do not know,
-the queries, keys and values of all pairs are gathered by plain operators.
+On the CPU, kernels walk compressed rows, and memory grows with the rows. Elsewhere, for scores that the kernels do not know, and
+without Numba, the queries, keys and values of all pairs are gathered by plain operators.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import Edges, Pattern
 from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
 from regard.attention.tail import sum_pairs
+from regard.kernels import available
 from regard.sets.whole import insertions
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _walks_rows(problem: Problem) -> bool:
     """Whether the kernels compute it."""
     attention = problem.attention
     known = type(attention.score) in _SCORES and type(attention.normalizer) in _NORMALIZERS
-    return known and problem.device.type == "cpu"
+    return known and problem.device.type == "cpu" and available()
 
 
 def work(problem: Problem) -> dict[str, float]:

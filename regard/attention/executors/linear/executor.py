@@ -26,6 +26,7 @@ from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.patterns import Causal, Everyone
 from regard.attention.spec.scores import Kernel
+from regard.kernels import available
 
 if TYPE_CHECKING:
     from regard.attention.executors.linear.long import LongSets
@@ -105,7 +106,9 @@ def _in_kernels(problem: Problem) -> LongSets | None:
     """What computes the batches that are not short; None where torch's operators compute all."""
 
     def find() -> LongSets | None:
-        fits = problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES
+        fits = (
+            problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES and available()
+        )
         long = [batch.members for batch in buckets.of(problem) if not batch.short]
         if not fits or not long:
             return None

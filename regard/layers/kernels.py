@@ -1,0 +1,56 @@
+"""The compiled kernels of layers: dropout of vectors by a hash, depthwise convolution."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from typing import Any
+
+from regard.kernels.compiled import as_written, compiled
+from regard.kernels.lanes import fill, keep, load, of_number, store
+
+__all__ = ["depthwise", "depthwise_taps", "dropped"]
+
+
+@as_written
+def _sixteen(out, x, at, ids, number, seeds, least, factor):
+    hashes = of_number(fill(ids, seeds[0]), fill(ids, seeds[1]), fill(ids, number) + load(ids, 0))
+    store(out, at, keep(hashes, fill(ids, least), load(x, at) * fill(x, factor)))
+
+
+def _dropped(begin, end, out, x, ids, seeds, least, factor):
+    """out_i = factor x_i where the hash of i is at least `least`, else 0, for `begin <= i < end`; x has at least 16 numbers."""
+    for at in range(begin, end - 15, 16):
+        _sixteen(out, x, at, ids, at, seeds, least, factor)
+    if (end - begin) % 16:
+        # Writes some of them twice, the same.
+        _sixteen(out, x, end - 16, ids, end - 16, seeds, least, factor)
+
+
+dropped = compiled(_dropped, fast=False)
+
+
+@compiled
+def depthwise(begin: int, end: int, out: Any, x: Any, taps: Any, left: int, first: Any, last: Any) -> None:
+    """out_i = sum_r taps_r x_{i - left + r} over the rows of i's set."""
+    for i in range(begin, end):
+        row = out[i]
+        row[:] = 0
+        for j in range(max(first[i], i - left), min(last[i], i - left + taps.shape[0])):
+            tap, other = taps[j - i + left], x[j]
+            for c in range(row.shape[0]):
+                row[c] += tap[c] * other[c]
+
+
+@compiled
+def depthwise_taps(
+    begin: int, end: int, out: Any, gradient: Any, x: Any, left: int, first: Any, last: Any, rows: int
+) -> None:
+    """The taps' gradient, of each stretch of `rows` rows on its own: out_n,r = sum_i gradient_i x_{i - left + r}."""
+    for n in range(begin, end):
+        out[n] = 0
+        for i in range(n * rows, min((n + 1) * rows, x.shape[0])):
+            above = gradient[i]
+            for j in range(max(first[i], i - left), min(last[i], i - left + out.shape[1])):
+                tap, other = out[n, j - i + left], x[j]
+                for c in range(tap.shape[0]):
+                    tap[c] += above[c] * other[c]
