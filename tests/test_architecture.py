@@ -56,6 +56,7 @@ LIGHT = [
     ),
     *("regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
     *("regard.vectors.corpus", "regard.vectors.files", "regard.vectors.scoring"),
+    *("regard.layers.registry", "regard.train.kinds"),
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]
 HEAVY = [

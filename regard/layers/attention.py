@@ -72,6 +72,7 @@ class SelfAttention(nn.Module):
         rotation: what turns queries and keys by their positions (`Rotary`), or None.
         dropout: probability on the normalized weights while training.
         bias: whether the projections add a learned vector.
+        width_in: of the vectors that come in, where it is another; None means `width`.
 
     Raises:
         InputError: widths and heads that do not divide.
@@ -90,12 +91,13 @@ class SelfAttention(nn.Module):
         rotation: Rotation | None = None,
         dropout: float = 0.0,
         bias: bool = True,
+        width_in: int | None = None,
     ) -> None:
         super().__init__()
         self.width, self.heads, self.key_heads = width, heads, key_heads or heads
         self.d = _divide(width, heads, self.key_heads)
         self.rotation = rotation
-        self.project = nn.Linear(width, (heads + 2 * self.key_heads) * self.d, bias=bias)
+        self.project = nn.Linear(width_in or width, (heads + 2 * self.key_heads) * self.d, bias=bias)
         self.attend = Attend(attention or Attention(), heads, self.d, dropout=dropout)
         self.out = nn.Linear(width, width, bias=bias)
         _start(self.out, width)

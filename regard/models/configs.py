@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from regard.attention.spec.attention import Attention, parse
-from regard.errors import InputError, check_numbers, nearest
+from regard.errors import InputError, check_numbers
+from regard.layers.registry import mixer_names
 
-__all__ = ["MIXERS", "Conformer", "Encoder", "GraphAttentionNetwork", "attention_of"]
-
-MIXERS = ("attention", "pointwise", "window", "convolution", "elman", "jordan", "lstm")
+__all__ = ["Conformer", "Encoder", "GraphAttentionNetwork", "attention_of"]
 
 
 @dataclass
@@ -71,18 +70,13 @@ class Encoder:
         check_numbers("model", self, "width", "heads", "feed_forward", "longest", "step", "ngrams", "buckets", least=1)
         check_numbers("model", self, "layers", "neighbors", "characters", least=0)
         check_numbers("model", self, "dropout", "input_dropout", "word_dropout", least=0, below=1)
-        for name in self.mixers:
-            if name not in MIXERS:
-                raise InputError(
-                    f"model.mixer is {self.mixer!r} and there is no mixer {name!r}: {nearest(name, MIXERS)}"
-                )
-        if "attention" in self.mixers:
+        if {"attention", "gat"} & set(self.mixers):
             _check_heads(self.width, self.heads, self.attention)
 
     @property
     def mixers(self) -> list[str]:
         """The names that take turns."""
-        return self.mixer.split("+")
+        return mixer_names(self.mixer)
 
 
 @dataclass

@@ -11,16 +11,15 @@ from torch import nn
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.errors import InputError
-from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.convolution import Subsample
 from regard.layers.dropout import Dropout
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.floater import Floater
-from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
+from regard.layers.mixers import Pointwise
 from regard.layers.pooling import ClassVector
 from regard.layers.positions import Learned, Rotary, Sinusoidal
-from regard.layers.recurrent import LSTM, Recurrent
+from regard.layers.registry import MixerSizes, Mixing, make_mixer
 from regard.models.configs import Encoder, attention_of
 from regard.sets import VectorSets
 from regard.vectors.initial import begin_with
@@ -100,20 +99,16 @@ class EncoderModel(nn.Module):
 
     @staticmethod
     def _mixer(name: str, config: Encoder, encoding: Encoding) -> nn.Module:
-        width, both = config.width, config.bidirectional
-        if name == "pointwise":
-            return Pointwise(width)
-        if name == "window":
-            return WindowedLinear(width, config.neighbors, config.neighbors)
-        if name == "convolution":
-            return Convolution(width, config.neighbors, config.neighbors)
-        if name == "lstm":
-            return LSTM(width, bidirectional=both)
-        if name in ("elman", "jordan"):
-            return Recurrent(width, kind="elman" if name == "elman" else "jordan", bidirectional=both)
-        rotation = Rotary(encoding.grid.coords) if config.positions == "rotary" else None
-        attention = attention_of(config.attention)
-        return SelfAttention(width, config.heads, attention, rotation=rotation, dropout=config.dropout)
+        sizes = MixerSizes(
+            config.width,
+            config.width,
+            config.heads,
+            attention_of(config.attention),
+            config.dropout,
+            rotation=Rotary(encoding.grid.coords) if config.positions == "rotary" else None,
+            mixing=Mixing(config.neighbors, config.bidirectional),
+        )
+        return make_mixer(name, sizes)
 
     @property
     def context(self) -> tuple[float, float]:

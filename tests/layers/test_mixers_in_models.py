@@ -10,9 +10,13 @@ from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
+from regard.layers.chebyshev import Chebyshev
+from regard.layers.gcn import GraphConvolution
+from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
-from regard.models.configs import MIXERS, Encoder
+from regard.layers.registry import MIXERS, MixerSizes, make_mixer
+from regard.models.configs import Encoder
 from regard.sets import VectorSets
 from regard.train.kinds import build
 
@@ -24,7 +28,14 @@ KINDS = {
     "elman": Recurrent,
     "jordan": Recurrent,
     "lstm": LSTM,
+    "gat": GraphAttentionLayer,
+    "gcn": GraphConvolution,
+    "chebyshev": Chebyshev,
 }
+RING = [
+    torch.tensor([[*range(n), *range(n)], [(i + 1) % n for i in range(n)] + [*range(n)]], dtype=torch.int64)
+    for n in (4, 0, 9, 2)
+]
 
 
 def built(mixer: str, **options: object) -> nn.Module:
@@ -36,10 +47,20 @@ def built(mixer: str, **options: object) -> nn.Module:
 def test_each_name_builds_its_mixer_and_each_set_gets_what_it_gets_alone(name: str) -> None:
     model = built(name).double().eval()
     assert [type(block.mixer) for block in model.stack.blocks] == [KINDS[name]] * 2
-    sets = VectorSets.pack([torch.randn(n, 6, dtype=torch.float64) for n in (4, 0, 9, 1)])
+    values = [torch.randn(n, 6, dtype=torch.float64) for n in (4, 0, 9, 2)]
+    sets = VectorSets.pack(values, edges=RING)
     together = model(Batch(sets))
     for b, alone in enumerate(sets):
         torch.testing.assert_close(together[b].values, model(Batch(alone)).values)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_every_mixer_of_the_registry_may_change_the_width(name: str) -> None:
+    layer = make_mixer(name, MixerSizes(6, 4, heads=2))
+    sets = VectorSets.pack([torch.randn(n, 6) for n in (4, 0, 9, 2)], edges=RING)
+    assert layer.width == 4
+    assert layer(sets).values.shape == (15, 4)
+    assert len(layer.context) == 2
 
 
 def test_mixers_joined_by_plus_take_turns() -> None:
@@ -56,7 +77,9 @@ def test_a_recurrent_stack_looks_at_all_that_came_before_and_both_ways_at_everyt
 def test_unknown_mixers_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match=r"model.mixer is 'ltsm' and there is no mixer 'ltsm': did you mean 'lstm'\?"):
         Encoder(mixer="ltsm")
-    with pytest.raises(InputError, match=r"'lstm\+' and there is no mixer '': known are attention, convolution"):
+    with pytest.raises(
+        InputError, match=r"'lstm\+' and there is no mixer '': known are attention, chebyshev, convolution"
+    ):
         Encoder(mixer="lstm+")
     with pytest.raises(InputError, match=r"model\.width is 9, expected a multiple of the 4 heads"):
         Encoder(mixer="lstm+attention", width=9)

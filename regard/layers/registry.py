@@ -1,0 +1,137 @@
+"""Mixers by name, for sequences and graphs alike: one line each. Reading the registry loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from regard.attention.spec.attention import Attention
+from regard.errors import InputError, check_numbers, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["MIXERS", "Mixer", "MixerSizes", "Mixing", "check_sets", "make_mixer", "mixer_names"]
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """What only some mixers read.
+
+    Args:
+        neighbors: how many on each side, for "window" and "convolution".
+        bidirectional: whether "elman", "jordan" and "lstm" also read each set from its end.
+        terms: of the polynomial, for "chebyshev"; a vector hears of those up to one edge less away.
+    """
+
+    neighbors: int = 1
+    bidirectional: bool = True
+    terms: int = 3
+
+    def __post_init__(self) -> None:
+        check_numbers("model.mixing", self, "neighbors", least=0)
+        check_numbers("model.mixing", self, "terms", least=1)
+
+
+@dataclass(frozen=True)
+class MixerSizes:
+    """What a model tells the mixer that it makes; each mixer takes of it what it needs.
+
+    Args:
+        width_in: of the vectors. width: of the result.
+        heads, attention, dropout: of those that attend.
+        rotation: what turns queries and keys by their positions, or None.
+        average: whether heads of "gat" are averaged and not joined.
+        mixing: the rest.
+    """
+
+    width_in: int
+    width: int
+    heads: int = 1
+    attention: Attention = field(default_factory=Attention)
+    dropout: float = 0.0
+    rotation: Any = None
+    average: bool = False
+    mixing: Mixing = field(default_factory=Mixing)
+
+
+class Mixer(NamedTuple):
+    """One mixer.
+
+    Args:
+        layer: `module:class`, made with `width_in`, `width` and `arguments(sizes)`.
+        needs: what the sets must have: "order" where vectors are told apart by who comes first, "edges" where it runs along them.
+        arguments: the layer's other arguments.
+    """
+
+    layer: str
+    needs: Literal["", "order", "edges"] = ""
+    arguments: Callable[[MixerSizes], Mapping[str, Any]] = lambda sizes: {}
+
+
+def _attention(sizes: MixerSizes) -> dict[str, Any]:
+    return {"heads": sizes.heads, "attention": sizes.attention, "dropout": sizes.dropout}
+
+
+def _sides(sizes: MixerSizes) -> dict[str, Any]:
+    return {"left": sizes.mixing.neighbors, "right": sizes.mixing.neighbors}
+
+
+def _directions(sizes: MixerSizes) -> dict[str, Any]:
+    return {"bidirectional": sizes.mixing.bidirectional}
+
+
+_LAYERS = "regard.layers"
+MIXERS: dict[str, Mixer] = {
+    "attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "", lambda s: _attention(s) | {"rotation": s.rotation}),
+    "gat": Mixer(
+        f"{_LAYERS}.graph_attention:GraphAttentionLayer", "", lambda s: _attention(s) | {"average": s.average}
+    ),
+    "pointwise": Mixer(f"{_LAYERS}.mixers:Pointwise"),
+    "window": Mixer(f"{_LAYERS}.mixers:WindowedLinear", "order", _sides),
+    "convolution": Mixer(f"{_LAYERS}.mixers:Convolution", "order", _sides),
+    "elman": Mixer(f"{_LAYERS}.recurrent:Recurrent", "order", _directions),
+    "jordan": Mixer(f"{_LAYERS}.recurrent:Recurrent", "order", lambda s: _directions(s) | {"kind": "jordan"}),
+    "lstm": Mixer(f"{_LAYERS}.recurrent:LSTM", "order", _directions),
+    "gcn": Mixer(f"{_LAYERS}.gcn:GraphConvolution", "edges"),
+    "chebyshev": Mixer(f"{_LAYERS}.chebyshev:Chebyshev", "edges", lambda s: {"terms": s.mixing.terms}),
+}
+
+
+def mixer_names(text: str) -> list[str]:
+    """The mixers that take turns from block to block, such as "lstm+attention".
+
+    Raises:
+        InputError: a name that is none; the nearest one is suggested.
+
+    >>> mixer_names("lstm+attention")
+    ['lstm', 'attention']
+    """
+    names = text.split("+")
+    for name in names:
+        if name not in MIXERS:
+            raise InputError(f"model.mixer is {text!r} and there is no mixer {name!r}: {nearest(name, MIXERS)}")
+    return names
+
+
+def check_sets(names: list[str], ordered: bool, edges: bool) -> None:
+    """Refuse mixers that need an order or edges where the sets of the data have none."""
+    has = {"": True, "order": ordered, "edges": edges}
+    for name in names:
+        if not has[MIXERS[name].needs]:
+            others = ", ".join(other for other, mixer in MIXERS.items() if has[mixer.needs])
+            missing = "edges" if MIXERS[name].needs == "edges" else "order: they are graphs"
+            raise InputError(
+                f"model.mixer is {name!r} and the sets of the data have no {missing}, expected one of {others}"
+            )
+
+
+def make_mixer(name: str, sizes: MixerSizes) -> nn.Module:
+    """The layer of that name."""
+    module, _, layer = MIXERS[name].layer.partition(":")
+    made: nn.Module = getattr(import_module(module), layer)(
+        width_in=sizes.width_in, width=sizes.width, **MIXERS[name].arguments(sizes)
+    )
+    return made
