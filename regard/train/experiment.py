@@ -26,6 +26,10 @@ class Optimizer:
         schedule: after the warm-up the rate falls to 0 along half a cosine, or stays constant.
         betas: how much of the past the averages of gradients and of their squares keep per step.
         decay_embeddings: whether rows of embedding tables decay as well.
+        freeze: what keeps its weights: names of pieces joined by "+", such as embed+stack.blocks.0, those of the task after
+            "task."; a number n means the lowest n blocks and all that comes before them. Dropout stays on in frozen pieces
+        layer_decay: of n blocks, block b = 0, ..., n - 1 learns at rate * layer_decay^(n - b), what comes before the blocks at
+            rate * layer_decay^(n + 1), and what follows them at the full rate (Clark et al. 2020, ELECTRA; exponents of BEiT)
     """
 
     learning_rate: float = 1e-3
@@ -35,9 +39,13 @@ class Optimizer:
     schedule: Literal["cosine", "constant"] = "cosine"
     betas: tuple[float, float] = (0.9, 0.98)
     decay_embeddings: bool = False
+    freeze: str = ""
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         check_numbers("optimizer", self, "learning_rate", "weight_decay", "warm_up", least=0)
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"optimizer.layer_decay is {self.layer_decay}, expected more than 0 and at most 1")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas is {self.betas}, expected two numbers from 0 to below 1")
 

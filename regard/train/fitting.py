@@ -31,6 +31,7 @@ from regard.train.experiment import Experiment, Training, to_yaml
 from regard.train.folder import CONFIG, ENCODING, read_config, save, sweep
 from regard.train.kinds import build
 from regard.train.learner import Learner
+from regard.train.pieces import freeze
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
 from regard.train.scoring import device_of, run, targets_of, trivial_metrics
@@ -63,6 +64,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     if getattr(model, "vectors", "") and not (begun and newest(folder / "checkpoints")[0]):
         model.begin()
     task = experiment.task.build(model.width, encoding)
+    frozen = freeze(model, task, experiment.optimizer.freeze)
     task.observe(targets_of(parts.train))
     if _rank() == 0:
         _rehearse(model, task, parts, experiment.training)
@@ -78,6 +80,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
         draw_curves(folder, task.monitor[0], trivial)
         trained = {
             "parameters": sum(each.numel() for each in learner.parameters()),
+            "frozen": frozen,
             "steps": learner.global_step,
             "epoch": best.epoch,
             "seconds": round(recorder.seconds, 1),

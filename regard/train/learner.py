@@ -16,6 +16,7 @@ from regard.data.batch import Batch
 from regard.errors import InputError
 from regard.tasks.modules import Task
 from regard.train.experiment import Experiment, Optimizer
+from regard.train.pieces import depths
 
 __all__ = ["Learner", "parameter_groups", "rate"]
 
@@ -95,7 +96,7 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         options = self.experiment.optimizer
-        groups = parameter_groups(self, options)
+        groups = parameter_groups(self, options, self.model)
         kind = torch.optim.AdamW if options.decay == "decoupled" else torch.optim.Adam
         optimizer = kind(groups, options.learning_rate, options.betas, fused=True)
         schedule = LambdaLR(optimizer, lambda step: rate(options, step, self.total_steps))
@@ -113,17 +114,31 @@ class Learner(lightning.LightningModule):
             raise InputError(f"{found}, expected a finite number: a lower optimizer.learning_rate may help")
 
 
-def parameter_groups(module: nn.Module, options: Optimizer) -> list[dict[str, Any]]:
-    """What decays, and what does not: biases, norms and other vectors, and embedding tables unless asked for."""
+def parameter_groups(module: nn.Module, options: Optimizer, model: nn.Module | None = None) -> list[dict[str, Any]]:
+    """What learns at the same rate and decays alike; frozen parameters are in no group.
+
+    Biases, norms and other vectors do not decay, nor do embedding tables unless asked for. A parameter of `model` that lies `depth`
+    pieces below the head (`regard.train.pieces.depths`) learns at rate * layer_decay^depth, any other at the full rate.
+    """
     kinds = () if options.decay_embeddings else (nn.Embedding, nn.EmbeddingBag)
     tables = {id(each.weight) for each in module.modules() if isinstance(each, kinds)}
-    trained = [each for each in module.parameters() if each.requires_grad]
-    decays = [each.dim() > 1 and id(each) not in tables for each in trained]
-    groups = [
-        {"params": [p for p, d in zip(trained, decays, strict=True) if d], "weight_decay": options.weight_decay},
-        {"params": [p for p, d in zip(trained, decays, strict=True) if not d], "weight_decay": 0.0},
+    depth: dict[int, int] = {}
+    if model is not None and options.layer_decay < 1:
+        below, _ = depths(model)
+        depth = {id(parameter): below[name] for name, parameter in model.named_parameters()}
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decays = parameter.dim() > 1 and id(parameter) not in tables
+            groups.setdefault((depth.get(id(parameter), 0), not decays), []).append(parameter)
+    return [
+        {
+            "params": groups[distance, spared],
+            "weight_decay": 0.0 if spared else options.weight_decay,
+            "lr": options.learning_rate * options.layer_decay**distance,
+        }
+        for distance, spared in sorted(groups)
     ]
-    return [group for group in groups if group["params"]]
 
 
 def rate(options: Optimizer, step: int, total: int) -> float:
