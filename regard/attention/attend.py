@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from regard.attention.call import ANY, check_parameters, compute, in_one_type, pose
+from regard.attention.call import ANY, check_parameters, compute, in_one_type, in_order, pose
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Rows
 from regard.attention.plan import check
@@ -116,10 +116,18 @@ def attention_weights(
     chosen = torch.arange(layout.total) if rows is None else torch.as_tensor(rows)
     if chosen.numel() and (chosen.dtype != torch.int64 or chosen.min() < 0 or chosen.max() >= layout.total):
         raise InputError(f"rows {chosen.tolist()} were asked for, expected rows between 0 and {layout.total - 1}")
-    asked = Rows(chosen.to(q.device, torch.int64).unique(), layout, problem.key_layout)
+    asked = Rows(layout.ranks[chosen.to(q.device, torch.int64)].unique(), problem.layout, problem.key_layout)
     support = problem.union.keys(asked)
     query_rows, key_rows = support.pairs()
+    tensors = in_order(tensors, layout, key_layout)
     with in_one_type(problem, tensors) as tensors:
         prepared = problem.attention.prepare(tensors.parameters, support.reach)
         values, _ = pair_weights(problem, replace(tensors, parameters=prepared), query_rows, key_rows)
-    return Weights(query_rows, key_rows, values, (layout.total, problem.key_layout.total))
+    shape = layout.total, problem.key_layout.total
+    ours, theirs = layout.row_order, (layout if key_layout is None else key_layout).row_order
+    if ours is None and theirs is None:
+        return Weights(query_rows, key_rows, values, shape)
+    query_rows = query_rows if ours is None else ours[query_rows]
+    key_rows = key_rows if theirs is None else theirs[key_rows]
+    order = torch.argsort(query_rows * shape[1] + key_rows)
+    return Weights(query_rows[order], key_rows[order], values.index_select(0, order), shape)

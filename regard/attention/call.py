@@ -17,7 +17,7 @@ from regard.attention.spec.scores import Shapes
 from regard.errors import InputError
 from regard.sets import Layout
 
-__all__ = ["ANY", "check_parameters", "compute", "in_one_type", "pose"]
+__all__ = ["ANY", "check_parameters", "compute", "in_one_type", "in_order", "pose"]
 
 # A size of which nothing is known.
 ANY = -1
@@ -32,15 +32,27 @@ def compute(
     executor: str | None,
     tiles: TileSizes = USUAL,
 ) -> Tensor:
-    """`[t, h, e]`; see `attend`, which takes the usual tiles."""
+    """`[t, h, e]`; see `attend`, which takes the usual tiles. Rows out of the order of their places are sorted and put back."""
     problem = pose(attention, tensors, layout, key_layout, dropout, tiles)
     check_parameters(attention, tensors.parameters, attention.parameters(problem.heads, problem.d, problem.e))
     chosen = choose(problem, executor)
+    tensors = in_order(tensors, layout, key_layout)
     with in_one_type(problem, tensors) as tensors:
         prepared = problem.attention.prepare(tensors.parameters, lambda: problem.reach)
         if prepared is not tensors.parameters:
             tensors = replace(tensors, parameters=prepared)
-        return EXECUTORS[chosen.executor].run(problem, tensors)
+        out: Tensor = EXECUTORS[chosen.executor].run(problem, tensors)
+    return out if layout.row_order is None else out.index_select(0, layout.ranks)
+
+
+def in_order(tensors: Tensors, layout: Layout, key_layout: Layout | None) -> Tensors:
+    """The tensors with the rows of each set in order of their places, as `Layout.in_order`."""
+    ours, theirs = layout.row_order, (layout if key_layout is None else key_layout).row_order
+    if ours is None and theirs is None:
+        return tensors
+    q = tensors.q if ours is None else tensors.q.index_select(0, ours)
+    k, v = (x if theirs is None else x.index_select(0, theirs) for x in (tensors.k, tensors.v))
+    return replace(tensors, q=q, k=k, v=v)
 
 
 @contextmanager
@@ -66,6 +78,8 @@ def pose(
     tiles: TileSizes = USUAL,
 ) -> Problem:
     """The problem that these tensors pose, after checking that they fit each other and the layouts.
+
+    Its layouts have their rows in order of their places.
 
     Raises:
         InputError: shapes, types or numbers of sets that do not fit.
@@ -95,7 +109,9 @@ def pose(
         raise InputError(f"queries, keys and values are of types {found}, expected the same floats")
     drop = dropout if dropout is not None and dropout.p else None
     heads, key_heads, d, e = q.shape[1], k.shape[1], q.shape[2], v.shape[2]
-    return Problem(attention.for_heads(heads), layout, key_layout, heads, key_heads, d, e, q.dtype, drop, tiles)
+    ours = layout.in_order()
+    theirs = ours if key_layout is layout else key_layout.in_order()
+    return Problem(attention.for_heads(heads), ours, theirs, heads, key_heads, d, e, q.dtype, drop, tiles)
 
 
 def check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:

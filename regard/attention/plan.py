@@ -176,5 +176,7 @@ def plan(
     fused
     """
     drop = Dropout(dropout) if dropout else None
-    problem = Problem(attention.for_heads(heads), layout, key_layout or layout, heads, heads, d, d, dtype, drop)
+    ours = layout.in_order()
+    theirs = ours if key_layout is None or key_layout is layout else key_layout.in_order()
+    problem = Problem(attention.for_heads(heads), ours, theirs, heads, heads, d, d, dtype, drop)
     return choose(problem, executor)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
-from regard.attention.pairs.pairs import Pairs, Rows
+from regard.attention.pairs.pairs import Pairs
 from regard.attention.pairs.rows import Along
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout
@@ -29,8 +29,10 @@ def reference(
     """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; see `attend`."""
     heads = q.shape[1]
     attention = attention.for_heads(heads)
-    every = Rows(torch.arange(layout.total, device=q.device), layout, key_layout).everything()
-    parameters = attention.prepare(parameters, every.reach)
+    # No two places are further apart than all that there are.
+    parameters = attention.prepare(
+        parameters, lambda: max(int(x.index.max()) if x.total else 0 for x in (layout, key_layout))
+    )
     k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     out = q.new_zeros(q.shape[0], heads, v.shape[-1])
     for b in range(layout.sets):
@@ -43,7 +45,9 @@ def reference(
         a = attention.normalizer.weights(s, Along(1, allowed.sum(1, keepdim=True)))
         if dropout is not None:
             head = torch.arange(heads, device=q.device)
-            a = a * dropout.factors(head, queries[:, None, None], keys[None, :, None], a.dtype)
+            # Rows are counted in order of their places.
+            rows = layout.ranks[queries][:, None, None], key_layout.ranks[keys][None, :, None]
+            a = a * dropout.factors(head, *rows, a.dtype)
         values = v[keys][None, :]
         if attention.bias is not None and attention.bias.has_values:
             values = values + attention.bias.value_bias(pairs, parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,6 +18,9 @@ __all__ = ["Layout", "keep", "offsets_of"]
 
 T = TypeVar("T")
 
+# More places than any set has, so that a set and a place fit into one number.
+_MOST_PLACES = 1 << 31
+
 
 class Layout:
     """Where the sets of a batch lie, and what belongs to their vectors beside the values.
@@ -30,6 +34,9 @@ class Layout:
         edge_values: `[e, m]` or None; what each edge carries.
         starts: `[s]` int64 or None; the index of each set's first row in its own set (0 where None), for queries that
             continue a set whose first keys came before.
+        places: `[t]` int64 or None; the place of each vector in its set, counted from 0 and distinct within a set, where the
+            order of the rows is another. What reads an order (patterns, positions, biases) reads places. Not together with
+            `starts`, which say the same of rows in order.
 
     Raises:
         InputError: a field that does not fit the others; the sentence names the set and the reason.
@@ -39,7 +46,9 @@ class Layout:
     ([2, 0, 3], [0, 1, 0, 1, 2])
     """
 
-    FIELDS = ("offsets", "coords", "edges", "edge_values", "starts")
+    FIELDS = ("offsets", "coords", "edges", "edge_values", "starts", "places")
+    # For layouts that were stored before there were places.
+    places: Tensor | None = None
 
     def __init__(
         self,
@@ -48,19 +57,21 @@ class Layout:
         edges: Tensor | None = None,
         edge_values: Tensor | None = None,
         starts: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> None:
         self.offsets = offsets
         self.coords = coords
         self.edges = edges
         self.edge_values = edge_values
         self.starts = starts
+        self.places = places
         self._check()
 
     @classmethod
     def _trusted(cls, fields: Sequence[Tensor | None]) -> Layout:
-        """A layout from fields that are known to agree, in the order of `FIELDS`."""
+        """A layout from fields that are known to agree, in the order of `FIELDS`; those left out at the end are None."""
         layout = cls.__new__(cls)
-        for name, field in zip(cls.FIELDS, fields, strict=True):
+        for name, field in zip(cls.FIELDS, [*fields, *[None] * (len(cls.FIELDS) - len(fields))], strict=True):
             setattr(layout, name, field)
         return layout
 
@@ -95,11 +106,36 @@ class Layout:
             raise InputError(
                 f"starts have shape {list(self.starts.shape)}, expected [{self.sets}] of int64: one per set"
             )
+        if self.places is not None:
+            self._check_places(self.places)
         if self.edges is not None:
             self._check_edges(self.edges)
         elif self.edge_values is not None:
             raise InputError(
                 f"there are {self.edge_values.shape[0]} edge values but no edges, expected one row per edge"
+            )
+
+    def _check_places(self, places: Tensor) -> None:
+        if places.shape != (self.total,) or places.dtype != torch.int64:
+            raise InputError(
+                f"places have shape {list(places.shape)} and type {places.dtype}, "
+                f"expected [{self.total}] of int64: one per vector"
+            )
+        if self.starts is not None:
+            raise InputError("there are places and starts, expected one of them: places say where each set starts")
+        outside = (places < 0) | (places >= _MOST_PLACES)
+        if outside.any():
+            row = int(outside.nonzero()[0])
+            raise InputError(
+                f"row {row} of set {int(self.set_of_row[row])} has the place {int(places[row])}, "
+                f"expected 0 to {_MOST_PLACES - 1}"
+            )
+        line = (self.set_of_row * _MOST_PLACES + places).sort().values
+        again = (line[1:] == line[:-1]).nonzero()
+        if len(again):
+            code = int(line[again[0]])
+            raise InputError(
+                f"set {code // _MOST_PLACES} has the place {code % _MOST_PLACES} twice, expected distinct places"
             )
 
     def _check_edges(self, edges: Tensor) -> None:
@@ -160,7 +196,9 @@ class Layout:
 
     @cached_property
     def index(self) -> Tensor:
-        """`[t]` each row's index in its own set, counted from the set's start."""
+        """`[t]` each row's index in its own set, counted from the set's start: its place, where there are places."""
+        if self.places is not None:
+            return self.places
         # Tensors of inference mode would be of no use in training.
         with torch.inference_mode(False):
             first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
@@ -174,10 +212,65 @@ class Layout:
 
     def order(self, rows: int) -> Tensor:
         """`index`, for the number of rows, which code that torch traces cannot read off the offsets."""
-        if not torch.compiler.is_compiling():
+        if self.places is not None or not torch.compiler.is_compiling():
             return self.index
         first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
         return torch.arange(rows, device=self.device) - first[self.owners(rows)]
+
+    @cached_property
+    def places_of_sets(self) -> tuple[Tensor, Tensor]:
+        """`[s]` the first place of each set, and `[s]` the number of places from there to its last one."""
+        first = torch.zeros_like(self.lengths) if self.starts is None else self.starts
+        if self.places is None:
+            return first, self.lengths
+        ends = [
+            first.scatter_reduce(0, self.set_of_row, self.places, how, include_self=False) for how in ("amin", "amax")
+        ]
+        return ends[0], torch.where(self.lengths > 0, ends[1] - ends[0] + 1, 0)
+
+    @cached_property
+    def row_order(self) -> Tensor | None:
+        """`[t]` the rows of each set in order of their places; None where they are in order already."""
+        if self.places is None:
+            return None
+        with torch.inference_mode(False):
+            order = torch.argsort(self.set_of_row * _MOST_PLACES + self.places)
+            return None if torch.equal(order, torch.arange(self.total, device=self.device)) else order
+
+    @cached_property
+    def ranks(self) -> Tensor:
+        """`[t]` the row that each vector has where those of each set lie in order of their places."""
+        with torch.inference_mode(False):
+            rows = torch.arange(self.total, device=self.device)
+            return rows if self.row_order is None else torch.empty_like(rows).index_copy_(0, self.row_order, rows)
+
+    def in_order(self) -> Layout:
+        """The same sets with their rows in order of their places: this very object where there are none.
+
+        Its `places` are None where no place is left out between the first and the last of a set.
+        """
+        if self.places is None:
+            return self
+        layout: Layout = self.kept("in order", self._in_order)
+        if self.coords is not None and self.coords.requires_grad:
+            # What is kept holds no graph.
+            layout.derived  # noqa: B018  shared with the copy
+            layout = copy(layout)
+            layout.coords = self._ordered(self.coords)
+        return layout
+
+    def _in_order(self) -> Layout:
+        assert self.places is not None
+        first, number = self.places_of_sets
+        complete = torch.equal(number, self.lengths)
+        places = None if complete else self._ordered(self.places)
+        starts = first if complete and bool(first.any()) else None
+        coords = None if self.coords is None else self._ordered(self.coords.detach())
+        edges = None if self.edges is None else self.ranks[self.edges]
+        return Layout._trusted([self.offsets, coords, edges, self.edge_values, starts, places])
+
+    def _ordered(self, rows: Tensor) -> Tensor:
+        return rows if self.row_order is None else rows.index_select(0, self.row_order)
 
     @cached_property
     def edge_codes(self) -> Tensor:
@@ -221,7 +314,7 @@ class Layout:
 
     def singles(self) -> Layout:
         """The layout of one vector for each set."""
-        return self._trusted([torch.arange(self.sets + 1, device=self.device), None, None, None, None])
+        return self._trusted([torch.arange(self.sets + 1, device=self.device)])
 
     def __repr__(self) -> str:
         parts = [f"{self.sets} sets", f"{self.total} vectors"]

@@ -88,13 +88,14 @@ class VectorSets:
         coords: Sequence[Tensor] | None = None,
         edges: Sequence[Tensor] | None = None,
         edge_values: Sequence[Tensor] | None = None,
+        places: Sequence[Tensor] | None = None,
     ) -> VectorSets:
         """One batch from a list of sets; rows named by `edges[b]` count from the first vector of set `b`.
 
         Raises:
             InputError: a set whose width, type or numbers differ from the others'; the sentence names it.
         """
-        _check_parts(values, coords, edges, edge_values)
+        _check_parts(values, coords, edges, edge_values, places)
         joined, offsets = _join(values), offsets_of(torch.tensor([each.shape[0] for each in values], dtype=torch.int64))
         offsets = offsets.to(joined.device)
         shifted = None
@@ -105,6 +106,7 @@ class VectorSets:
             None if coords is None else _join(coords),
             shifted,
             None if edge_values is None else _join(edge_values),
+            places=None if places is None else torch.cat([*places, offsets.new_zeros(0)]),
         )
         return cls(joined, layout)
 
@@ -168,9 +170,10 @@ class VectorSets:
             edge_values = None if layout.edge_values is None else layout.edge_values.index_select(0, picked)
         coords = None if layout.coords is None else layout.coords.index_select(0, rows)
         starts = None if layout.starts is None else layout.starts[chosen]
+        places = None if layout.places is None else layout.places[rows]
         # Unlike an index, its gradient is summed in one fixed order.
         values = self.values.index_select(0, rows)
-        return VectorSets(values, Layout._trusted([offsets, coords, edges, edge_values, starts]))
+        return VectorSets(values, Layout._trusted([offsets, coords, edges, edge_values, starts, places]))
 
     @classmethod
     def concatenate(cls, batches: Sequence[VectorSets]) -> VectorSets:
@@ -201,7 +204,7 @@ class VectorSets:
 
         offsets = offsets_of(torch.cat([layout.lengths for layout in layouts]))
         edges = join("edges", lambda f, shift: f + shift, dim=1)
-        fields = [offsets, join("coords"), edges, join("edge_values"), join("starts")]
+        fields = [offsets, join("coords"), edges, join("edge_values"), join("starts"), join("places")]
         return cls(torch.cat([batch.values for batch in batches]), Layout._trusted(fields))
 
     def to(
@@ -226,9 +229,10 @@ def _check_parts(
     coords: Sequence[Tensor] | None,
     edges: Sequence[Tensor] | None,
     edge_values: Sequence[Tensor] | None,
+    places: Sequence[Tensor] | None,
 ) -> None:
     """Refuse sets that do not fit together, or whose fields do not fit their vectors and edges."""
-    for name, parts in (("coords", coords), ("edges", edges), ("edge_values", edge_values)):
+    for name, parts in (("coords", coords), ("edges", edges), ("edge_values", edge_values), ("places", places)):
         if parts is not None and len(parts) != len(values):
             raise InputError(f"there are {name} for {len(parts)} sets, expected {len(values)}: one entry per set")
     if edge_values is not None and edges is None:
@@ -236,6 +240,10 @@ def _check_parts(
     for b, each in enumerate(values):
         if each.dim() == 0:
             raise InputError(f"set {b} is a single number, expected one row per vector")
+    for b, each in enumerate(places or ()):
+        if each.shape != values[b].shape[:1]:
+            found = f"places of shape {list(each.shape)} for {values[b].shape[0]} vectors"
+            raise InputError(f"set {b} has {found}, expected one place per vector")
     for b, each in enumerate(edges or ()):
         if each.dim() != 2 or each.shape[0] != 2 or each.dtype != torch.int64:
             raise InputError(f"set {b} has edges of shape {list(each.shape)} {each.dtype}, expected [2, e] int64")

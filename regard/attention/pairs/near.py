@@ -33,7 +33,7 @@ def near(rows: Rows, allows: Allows, radius: float) -> Intervals:
         row, key = begin + which // first.shape[1], order[place]
         pairs = Pairs(rows.layout, rows.key_layout, rows.rows[row], key)
         allowed = allows(pairs.i, pairs.j, pairs)
-        found.append(ordered(rows.places(row[allowed], key[allowed])))
+        found.append(ordered(rows.on_line(row[allowed], key[allowed])))
         begin = end
     return Intervals.of_places(rows, torch.cat(found))
 

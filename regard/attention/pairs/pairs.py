@@ -44,13 +44,13 @@ class Pairs:
 
     @cached_property
     def start(self) -> Tensor:
-        """The index of the first key of each query's set."""
-        return _starts(self.key_layout)[self.layout.set_of_row[self.query_rows]]
+        """The first place of a key of each query's set."""
+        return self.key_layout.places_of_sets[0][self.layout.set_of_row[self.query_rows]]
 
     @cached_property
-    def number(self) -> Tensor:
-        """The number of keys of each query's set."""
-        return self.key_layout.lengths[self.layout.set_of_row[self.query_rows]]
+    def places(self) -> Tensor:
+        """How many places the keys of each query's set take, from the first to the last."""
+        return self.key_layout.places_of_sets[1][self.layout.set_of_row[self.query_rows]]
 
     @property
     def query_coords(self) -> Tensor:
@@ -93,12 +93,8 @@ def coordinates(layout: Layout) -> Tensor:
     return layout.coords
 
 
-def _starts(layout: Layout) -> Tensor:
-    return torch.zeros_like(layout.lengths) if layout.starts is None else layout.starts
-
-
 class Rows:
-    """Query rows whose keys are asked for; what `Pattern.keys` builds intervals with.
+    """Query rows whose keys are asked for; what `Pattern.keys` builds intervals with. Keys lie in order of their places.
 
     Intervals lie on one line on which every row has a stretch of its own, with a gap between two rows, so that unions,
     intersections and complements of all rows are one sort. Only memory depends on `at_once`.
@@ -131,8 +127,13 @@ class Rows:
 
     @cached_property
     def start(self) -> Tensor:
-        """The index of the first key of each row's set."""
-        return _starts(self.key_layout)[self.sets]
+        """The first place of a key of each row's set."""
+        return self.key_layout.places_of_sets[0][self.sets]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """How many places the keys of each row's set take, from the first to the last."""
+        return self.key_layout.places_of_sets[1][self.sets]
 
     @cached_property
     def stretch(self) -> int:
@@ -141,14 +142,24 @@ class Rows:
 
     @cached_property
     def reach(self) -> int:
-        """More than any index of a key in its own set."""
-        starts = self.key_layout.starts
-        return self.stretch + (0 if starts is None or not starts.numel() else int(starts.max()))
+        """More than any place of a key in its own set."""
+        first, places = self.key_layout.places_of_sets
+        return int((first + places).max()) + 1 if first.numel() else 1
+
+    def _before(self, place: Tensor) -> Tensor:
+        """How many keys of each row's set lie before a place; less than none, or more than there are, where it lies outside."""
+        if self.key_layout.places is None:
+            return place - self.start
+        line = self.key_layout.set_of_row * self.reach + self.key_layout.places
+        return insertions(line, self.sets * self.reach + place.clamp(0, self.reach - 1)) - self.first_key
 
     def between(self, low: Tensor | int, high: Tensor | int) -> Intervals:
-        """Keys with low <= j < high, j an index in its own set."""
-        low = (torch.as_tensor(low, device=self.rows.device) - self.start).clamp(min=0)
-        high = torch.minimum(torch.as_tensor(high, device=self.rows.device) - self.start, self.number)
+        """Keys with low <= j < high, j a place in its own set."""
+        low, high = (self._before(torch.as_tensor(x, device=self.rows.device)) for x in (low, high))
+        return self._stretch_of(low.clamp(min=0), torch.minimum(high, self.number))
+
+    def _stretch_of(self, low: Tensor, high: Tensor) -> Intervals:
+        """The keys from one to another, counted in each row's set."""
         low, high = torch.broadcast_tensors(low, high)
         place = torch.arange(len(self.rows), device=self.rows.device) * self.stretch
         some = low < high
@@ -161,10 +172,12 @@ class Rows:
 
     def everything(self) -> Intervals:
         """All keys of each row's set."""
-        return self.between(0, self.reach)
+        return self._stretch_of(torch.zeros_like(self.number), self.number)
 
     def every(self, step: int, low: Tensor, high: Tensor) -> Intervals:
-        """The keys low, low + step, ... below high that are there, counted like `between`."""
+        """The keys at places low, low + step, ... below high that are there."""
+        if self.key_layout.places is not None:
+            return self._every_place(step, low, high)
         low, high = low - self.start, torch.minimum(high - self.start, self.number)
         low = torch.where(low < 0, low % step, low)
         if step == 1:
@@ -175,6 +188,19 @@ class Rows:
         before = torch.nn.functional.pad(number.cumsum(0), (1, 0))[:-1]
         turn = torch.arange(len(places), device=low.device).sub_(repeated(before, number))
         return Intervals.of_places(self, places.add_(turn, alpha=step))
+
+    def _every_place(self, step: int, low: Tensor, high: Tensor) -> Intervals:
+        """The same where places are left out: keys that are a multiple of the step apart are sorted side by side."""
+        places, reach, step = self.key_layout.places, self.reach, min(step, self.reach)
+        assert places is not None
+        classes, key_class = (self.key_layout.set_of_row * step + places % step).unique(return_inverse=True)
+        line, order = torch.sort(key_class * reach + places, stable=True)
+        row_class = self.sets * step + low % step
+        which = insertions(classes, row_class).clamp(max=max(len(classes) - 1, 0))
+        begin, end = (insertions(line, which * reach + x.clamp(0, reach - 1)) for x in (low, high))
+        there = classes[which] == row_class if len(classes) else torch.zeros_like(begin, dtype=torch.bool)
+        row, place = expand(begin, torch.where(there, end - begin, 0).clamp(min=0))
+        return Intervals.of_places(self, self.on_line(row, order[place]))
 
     def alike_but_for(self, axis: int) -> Intervals:
         """The keys whose coordinates are the row's, all but one of them."""
@@ -196,7 +222,7 @@ class Rows:
         others, key = torch.sort(others, stable=True)
         begin = insertions(others, mine)
         row, place = expand(begin, insertions(others, mine, right=True) - begin)
-        return Intervals.of_places(self, self.places(row, key[place]))
+        return Intervals.of_places(self, self.on_line(row, key[place]))
 
     def edges(self) -> Intervals:
         """The keys that an edge joins to each row."""
@@ -204,13 +230,13 @@ class Rows:
         begin = insertions(codes, self.rows * total)
         counts = insertions(codes, (self.rows + 1) * total) - begin
         row, entry = expand(begin, counts)
-        return Intervals.of_places(self, self.places(row, codes[entry] % max(total, 1)))
+        return Intervals.of_places(self, self.on_line(row, codes[entry] % max(total, 1)))
 
     def tried(self, allows: Allows) -> Intervals:
         """The keys that a pattern allows, found by asking about every pair."""
         return self.everything().allowed(allows)
 
-    def places(self, row: Tensor, key: Tensor) -> Tensor:
+    def on_line(self, row: Tensor, key: Tensor) -> Tensor:
         """Where packed keys of rows lie on the line; `row` counts the rows asked for."""
         return key + (torch.arange(len(self.rows), device=row.device) * self.stretch - self.first_key)[row]
 
@@ -289,13 +315,12 @@ class Intervals:
         return none.index_add(0, self.row, self.stop - self.start)
 
     def reach(self) -> int:
-        """The largest |i - j| of a row with index i and a key of it with index j; 0 where there is no pair."""
+        """The largest |i - j| of a row at place i and a key of it at place j; 0 where there is no pair."""
         if not len(self.start):
             return 0
-        row = self.row
-        first = self.start - row * self.of.stretch + (self.of.start - self.of.index)[row]
-        last = first + self.stop - self.start - 1
-        return int(torch.maximum(first.abs(), last.abs()).max())
+        i, (start, stop) = self.of.index[self.row], self.bounds()
+        ends = [(self.of.key_layout.index[key] - i).abs().max() for key in (start, stop - 1)]
+        return max(int(end) for end in ends)
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """`(query_rows, key_rows)`: every pair, in packed rows, in the order of the rows asked for and of the keys."""

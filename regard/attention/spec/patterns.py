@@ -146,7 +146,7 @@ class Stride(Pattern):
         return (i - j) % self.k == 0
 
     def keys(self, rows: Rows) -> Intervals:
-        return rows.every(self.k, rows.index % self.k, rows.index + self.k * rows.reach)
+        return rows.every(self.k, rows.index % self.k, rows.index.clamp(min=rows.reach))
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,12 +217,12 @@ class RandomBlocks(Pattern):
             raise ValueError("RandomBlocks was asked about indices alone, expected pairs of rows in a layout")
         key_block = j // self.size
         allowed = (i < i) & (j < j)
-        for block in self._drawn(i, pairs.start, pairs.number):
+        for block in self._drawn(i, pairs.start, pairs.places):
             allowed = allowed | (block == key_block)
         return allowed
 
     def keys(self, rows: Rows) -> Intervals:
-        blocks = self._drawn(rows.index, rows.start, rows.number)
+        blocks = self._drawn(rows.index, rows.start, rows.places)
         return rows.stretches([(block * self.size, (block + 1) * self.size) for block in blocks])
 
     def _drawn(self, i: Tensor, start: Tensor | int, number: Tensor) -> list[Tensor]:
@@ -231,7 +231,7 @@ class RandomBlocks(Pattern):
         Floyd's way to draw k of m blocks: draw n is one of the first m - k + n + 1, or the last of these if that one is taken.
 
         Args:
-            i: the queries' indices. start, number: of the keys of each query's set, the first one's index and how many.
+            i: the queries' places. start, number: of the keys of each query's set, the first place and how many places.
         """
         from torch import where
 

@@ -247,7 +247,8 @@ class _Offsets:
     @staticmethod
     def of(problem: Problem, chunk: Chunk) -> _Offsets:
         i, j = problem.layout.index, problem.key_layout.index
-        if chunk.strides is not None:
+        even = problem.layout.places is None and problem.key_layout.places is None
+        if chunk.strides is not None and even:
             tile = torch.arange(chunk.tiles, device=i.device)
             row = i[chunk.strides.row + tile * chunk.strides.row_step]
             shifts = torch.stack([j[first + tile * step] - row for first, step, _ in chunk.strides.keys], 1)
