@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.attention.executors.fused import kernels
-from regard.attention.executors.fused.kernels import Numbers, Sizes
+from regard.attention.executors.fused.kernels import Numbers, Unit
 from regard.attention.executors.fused.units import (
     THREE,
     Cut,
@@ -26,6 +25,7 @@ from regard.attention.executors.fused.units import (
 )
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
+from regard.kernels.records import Records, Stride, record
 from regard.kernels.threads import memory_of, send_waiting_threads_home, share
 from regard.kernels.vectors import ROWS, lanes
 
@@ -58,9 +58,10 @@ def memory(problem: Problem) -> int:
     call = _call(problem, None, backward=True)
     most += call.parts * width * accurate
     # What each thread packs of keys and of a tile's rows.
-    wide, _, _, d, e, stretch, rows, slots = call.sizes[:8].tolist()
-    d, e = (-(-x // wide) * wide for x in (d, e))
-    packed = 2 * rows * (d + e + stretch) + stretch * e + slots * stretch * (3 * d + 2 * e)
+    sizes = call.numbers
+    rows, stretch = sizes.rows, sizes.stretch
+    d, e = (-(-x // sizes.lanes) * sizes.lanes for x in (sizes.d, sizes.e))
+    packed = 2 * rows * (d + e + stretch) + stretch * e + sizes.slots * stretch * (3 * d + 2 * e)
     most += min(torch.get_num_threads(), len(call.units)) * packed * accurate
     if problem.key_heads != problem.heads or accurate != size:
         # Summed over the heads that share keys, or rounded, in memory of their own.
@@ -70,12 +71,11 @@ def memory(problem: Problem) -> int:
 
 @dataclass(frozen=True)
 class _Call:
-    """What a kernel is told beside the tensors."""
+    """What a kernel takes besides the tensors."""
 
     cut: Cut
-    sizes: Whole
-    numbers: NDArray[np.float64]
-    units: Whole
+    numbers: Numbers
+    units: Records
     parts: int
     """How many rows of keys lie in parts."""
 
@@ -94,7 +94,7 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
     slots = min(-(-cut.longest[1] // stretch), -(-(2 * cut.crowd + rows) // stretch) + 2, most_slots)
     scale = attention.score.scaling(problem.d)
     powers = not isinstance(attention.normalizer, Relu)
-    sizes = Sizes(
+    numbers = Numbers(
         lanes=wide,
         heads=problem.heads,
         key_times=problem.heads // problem.key_heads,
@@ -109,23 +109,21 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
         origin=cut.reach + margin_of(problem),
         dropping=0 if drop is None else 1,
         seed=0 if drop is None else drop.seed,
-        threshold=0 if drop is None else drop.least,
+        least=0 if drop is None else drop.least,
         queries=problem.layout.total,
-    )
-    numbers = Numbers(
-        query=scale * (_LOG2E if powers else 1.0),
+        query_factor=scale * (_LOG2E if powers else 1.0),
         keep=1.0 if drop is None else 1 / (1 - drop.p),
         d_query=scale,
         d_key=1 / _LOG2E if powers else 1.0,
     )
     units, lengths = cut.units.copy(), _in_parts(cut.units)
-    units[:, 4] = np.where(units[:, 4] >= 0, lengths.cumsum() - lengths, -1)
-    return _Call(cut, np.array(sizes, np.int64), np.array(numbers, np.float64), units, int(lengths.sum()))
+    units["part"] = np.where(units["part"] >= 0, lengths.cumsum() - lengths, -1)
+    return _Call(cut, numbers, units, int(lengths.sum()))
 
 
-def _in_parts(units: Whole) -> Whole:
+def _in_parts(units: Records) -> Whole:
     """For each unit, how many rows of keys lie in a part of its own."""
-    return np.where(units[:, 4] >= 0, units[:, 6] - units[:, 5], 0)
+    return np.where(units["part"] >= 0, units["high"] - units["low"], 0)
 
 
 def _fixed(call: _Call) -> tuple[Any, ...]:
@@ -168,16 +166,14 @@ class _Fused(torch.autograd.Function):
         call = _call(problem, None if table is None else wide, backward=False)
         out = q.new_empty(problem.layout.total, problem.heads, problem.e)
         stats = torch.empty(problem.heads, problem.layout.total, dtype=type_of_sums(q.dtype))
-        strides = np.array([*q.stride(), *k.stride(), *v.stride()], np.int64)
+        numbers = call.numbers._replace(q=Stride.of(q), k=Stride.of(k), v=Stride.of(v))
         _share(
             problem,
             kernels.forward,
             range(len(call.units) + 1),
             *_fixed(call),
             *(memory_of(x) for x in (q, k, v, out, stats, wide)),
-            call.sizes,
-            strides,
-            call.numbers,
+            record(numbers),
         )
         ctx.save_for_backward(q, k, v, out, stats, table)
         ctx.problem = problem
@@ -196,21 +192,20 @@ class _Fused(torch.autograd.Function):
         part_k, part_v = (x.new_zeros(call.parts, x.shape[2]) for x in (d_k, d_v))
         wanted = ctx.needs_input_grad[4]
         d_table = stats.new_zeros((len(call.units), wide.shape[1]) if wanted else (1,))
-        strides = np.array([*q.stride(), *k.stride(), *v.stride(), *above.stride()], np.int64)
+        numbers = call.numbers._replace(q=Stride.of(q), k=Stride.of(k), v=Stride.of(v), above=Stride.of(above))
         _share(
             problem,
             kernels.backward,
             range(len(call.units) + 1),
             *_fixed(call),
             *(memory_of(x) for x in (q, k, v, out, above, stats, wide, d_q, d_k, d_v, part_k, part_v, d_table)),
-            call.sizes,
-            strides,
-            call.numbers,
+            record(numbers),
         )
-        for head, _, _, _, part, low, high in call.units.tolist():
-            if part >= 0:
-                d_k[low:high, head] += part_k[part : part + high - low]
-                d_v[low:high, head] += part_v[part : part + high - low]
+        for unit in map(Unit._make, call.units.tolist()):
+            if unit.part >= 0:
+                keys_seen, rows = slice(unit.low, unit.high), slice(unit.part, unit.part + unit.high - unit.low)
+                d_k[keys_seen, unit.head] += part_k[rows]
+                d_v[keys_seen, unit.head] += part_v[rows]
         if problem.key_heads != heads:
             d_k, d_v = (x.unflatten(1, (problem.key_heads, -1)).sum(2) for x in (d_k, d_v))
         return None, d_q, d_k.to(k.dtype), d_v.to(v.dtype), _of_table(problem, call, d_table, table) if wanted else None
@@ -220,6 +215,6 @@ def _of_table(problem: Problem, call: _Call, d_table: Tensor, table: Tensor) -> 
     """The units' gradients of the table, summed head by head in the order of the units."""
     margin = margin_of(problem)
     inside = d_table[:, margin : d_table.shape[1] - margin] * problem.attention.bias_scale(problem.d)
-    heads = torch.from_numpy(call.units[:, 0].copy())
+    heads = torch.from_numpy(call.units["head"].copy())
     rows = inside.new_zeros(problem.heads, inside.shape[1]).index_add(0, heads, inside)
     return (rows if table.shape[0] > 1 else rows.sum(0, keepdim=True)).to(table.dtype)

@@ -5,8 +5,11 @@ of a small cache, in the order in which the products read them; the gradients of
 added to the output when the slot is given to another stretch. What a row may attend to is read from its intervals of keys, so that
 no mask is ever built: where no row of a register tile has a key, nothing is computed.
 
-All arrays are flat; `sizes`, `strides` and `numbers` are the arguments that are plain numbers, in the order of `Sizes` and
-`Numbers`. The rows of a unit are written by no other unit.
+All arrays are flat; `units` and `tiles` are arrays of records, and `numbers` is one of a single record (`Unit`, `Tile`,
+`Numbers`). The rows of a unit are written by no other unit.
+
+Both kernels, and the steps from scores to weights and back, are longer than other functions here: an index that one line computes
+is read by the next ten, and parts would take forty arguments.
 """
 
 from __future__ import annotations
@@ -20,15 +23,16 @@ from regard.kernels import packing
 from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled
 from regard.kernels.lanes import of_number, of_row
+from regard.kernels.records import Stride
 
-__all__ = ["Numbers", "Sizes", "Unit", "backward", "forward", "touched"]
+__all__ = ["Numbers", "Tile", "Unit", "backward", "forward", "touched"]
 
 ROWS = vec.ROWS
 at, operand, product = vec.at, vec.operand, vec.product
 
 
-class Sizes(NamedTuple):
-    """Whole numbers that both kernels read."""
+class Numbers(NamedTuple):
+    """Numbers that both kernels read, in an array of one record."""
 
     lanes: int
     heads: int
@@ -50,20 +54,28 @@ class Sizes(NamedTuple):
     """The place of distance 0 in the table."""
     dropping: int
     seed: int
-    threshold: int
+    least: int
+    """The least hash of a weight that is kept."""
     queries: int
-
-
-class Numbers(NamedTuple):
-    """Fractions that both kernels read."""
-
-    query: float
+    query_factor: float
     """What queries are multiplied with when they are packed."""
     keep: float
     """What dropout multiplies the weights that stay with."""
     d_query: float
     d_key: float
     """What the gradients of queries and keys are multiplied with at the end."""
+    q: Stride = Stride()
+    k: Stride = Stride()
+    v: Stride = Stride()
+    above: Stride = Stride()
+    """Of the gradient of the output."""
+
+
+class Tile(NamedTuple):
+    """Query rows from `begin` on, of the set `owner`."""
+
+    begin: int
+    owner: int
 
 
 class Unit(NamedTuple):
@@ -165,12 +177,18 @@ def _weigh(
     `begin` and `width`: the first key behind `low`, and the number of vectors. `distance`: of that key and the first row.
     """
     vec.apart()
-    lanes, stretch, normalizer, dropping, threshold = sizes[0], sizes[5], sizes[8], sizes[12], sizes[14]
+    lanes, stretch, normalizer, dropping, least = (
+        sizes.lanes,
+        sizes.stretch,
+        sizes.normalizer,
+        sizes.dropping,
+        sizes.least,
+    )
     one = w.dtype.type(1)
     for r in range(first, last):
         row = w_s + (r - first) * stretch
         s = at(w, row + begin)
-        if sizes[9] > 0:
+        if sizes.table > 0:
             vec.plus(s, at(table, table_at + distance - (r - first)), width, one)
         some, most = row_low[r] - begin, row_high[r] - begin
         if row_high[r] < 0:
@@ -185,7 +203,7 @@ def _weigh(
         else:
             weights.sigmoid_step(s, width, some, most, top[r])
         if dropping:
-            weights.drop(s, width, hashes[r], low + begin, threshold, keep)
+            weights.drop(s, width, hashes[r], low + begin, least, keep)
         weights.paired(s, width, like)
 
 
@@ -199,19 +217,25 @@ def _unweigh(
     Rows that fill up the register tile become zeros.
     """
     vec.apart()
-    lanes, stretch, normalizer, dropping, threshold = sizes[0], sizes[5], sizes[8], sizes[12], sizes[14]
+    lanes, stretch, normalizer, dropping, least = (
+        sizes.lanes,
+        sizes.stretch,
+        sizes.normalizer,
+        sizes.dropping,
+        sizes.least,
+    )
     one, nothing = w.dtype.type(1), w.dtype.type(0)
     for r in range(first, last):
         row = w_p + r * stretch
         s, t = at(w, row + begin), at(w, w_t + r * stretch + begin)
-        if sizes[9] > 0:
+        if sizes.table > 0:
             vec.plus(s, at(table, table_at + distance - (r - first)), width, one)
         some, most = row_low[r] - begin, row_high[r] - begin
         if row_high[r] < 0:
             _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
             some, most = 0, width * lanes
         weights.gradients(
-            normalizer, dropping, s, t, width, some, most, stats[stats_at + r], delta[r], hashes[r], low + begin, threshold, keep
+            normalizer, dropping, s, t, width, some, most, stats[stats_at + r], delta[r], hashes[r], low + begin, least, keep
         )  # fmt: skip
         if len(d_table) > 1:
             vec.plus(at(d_table, d_table_at + distance - (r - first)), t, width, one)
@@ -228,7 +252,7 @@ def touched(tiles, query_offsets, key_offsets, pattern, row_pointer, starts, sto
     cursor, finish = np.empty(rows_most, np.int64), np.empty(rows_most, np.int64)
     row_low, row_high = np.empty(rows_most, np.int64), np.empty(rows_most, np.int64)
     for tile in range(len(tiles)):
-        begin, owner = tiles[tile, 0], tiles[tile, 1]
+        begin, owner = tiles[tile].begin, tiles[tile].owner
         rows = min(rows_most, query_offsets[owner + 1] - begin)
         for r in range(rows):
             cursor[r], finish[r] = row_pointer[pattern + begin + r], row_pointer[pattern + begin + r + 1]
@@ -253,22 +277,15 @@ def touched(tiles, query_offsets, key_offsets, pattern, row_pointer, starts, sto
 @compiled
 def forward(
     first_unit, last_unit, units, tiles, query_offsets, key_offsets, shifts, row_pointer, starts, stops,
-    q, k, v, out, stats, table, sizes, strides, numbers,
+    q, k, v, out, stats, table, numbers,
 ):  # fmt: skip
     """out [t, h, e] and, for each head and row, what the backward pass needs beside it: `stats [h, t]`."""
-    lanes, heads, key_times, d, e, stretch, rows_most = (
-        sizes[0],
-        sizes[1],
-        sizes[2],
-        sizes[3],
-        sizes[4],
-        sizes[5],
-        sizes[6],
-    )
-    slots, normalizer, table_size, origin = sizes[7], sizes[8], sizes[9], sizes[11]
-    dropping, seed, queries = sizes[12], sizes[13], sizes[15]
+    sizes = numbers[0]
+    lanes, heads, d, e = sizes.lanes, sizes.heads, sizes.d, sizes.e
+    stretch, rows_most, slots, queries = sizes.stretch, sizes.rows, sizes.slots, sizes.queries
+    normalizer, dropping = sizes.normalizer, sizes.dropping
     kind = stats.dtype.type
-    query_factor, keep, one, zero = kind(numbers[0]), kind(numbers[1]), kind(1), kind(0)
+    query_factor, keep, one, zero = kind(sizes.query_factor), kind(sizes.keep), kind(1), kind(0)
     pairs = packing.per_product(q)
     depth = (d + pairs - 1) // pairs
     d_wide, e_wide = (depth + lanes - 1) // lanes * lanes, (e + lanes - 1) // lanes * lanes
@@ -287,21 +304,22 @@ def forward(
     )
     top, total = np.empty(rows_most, stats.dtype), np.empty(rows_most, stats.dtype)
     for n in range(first_unit, last_unit):
-        head, pattern = units[n, 0], units[n, 3]
-        key_head = head // key_times
-        table_at = origin + (head * table_size if sizes[10] > 1 else 0)
-        head_hash = of_number(seed, seed >> 32, head)
+        unit = units[n]
+        head, pattern = unit.head, unit.pattern
+        key_head = head // sizes.key_times
+        table_at = sizes.origin + (head * sizes.table if sizes.table_heads > 1 else 0)
+        head_hash = of_number(sizes.seed, sizes.seed >> 32, head)
         owner = -1
-        for tile in range(units[n, 1], units[n, 2]):
-            begin = tiles[tile, 0]
-            if tiles[tile, 1] != owner:
-                owner = tiles[tile, 1]
+        for tile in range(unit.begin, unit.end):
+            begin = tiles[tile].begin
+            if tiles[tile].owner != owner:
+                owner = tiles[tile].owner
                 tags[:] = -1
             rows = min(rows_most, query_offsets[owner + 1] - begin)
             groups = (rows + ROWS - 1) // ROWS
             first_key, end_key = key_offsets[owner], key_offsets[owner + 1]
             packing.pack_along(
-                w, w_q, d_wide, q, begin * strides[0] + head * strides[1], strides[0], strides[2],
+                w, w_q, d_wide, q, begin * sizes.q.row + head * sizes.q.head, sizes.q.row, sizes.q.column,
                 rows, groups * ROWS, d, query_factor,
             )  # fmt: skip
             packing.fill(w, w_o, w_o + groups * ROWS * e_wide, zero)
@@ -328,12 +346,12 @@ def forward(
                     tags[slot] = turn
                     panels = (high - low + lanes - 1) // lanes
                     packing.pack_along(
-                        w, w_rows, d_wide, k, low * strides[3] + key_head * strides[4], strides[3], strides[5],
+                        w, w_rows, d_wide, k, low * sizes.k.row + key_head * sizes.k.head, sizes.k.row, sizes.k.column,
                         high - low, panels * lanes, d, one,
                     )  # fmt: skip
                     packing.pack_columns(w, w_k, lanes, w_rows, d_wide, panels)
                     packing.pack_across(
-                        w, w_v, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8], high - low, e,
+                        w, w_v, e_wide, v, low * sizes.v.row + key_head * sizes.v.head, sizes.v.row, sizes.v.column, high - low, e,
                     )  # fmt: skip
                 for group in range(groups):
                     first, last = group * ROWS, min(group * ROWS + ROWS, rows)
@@ -375,16 +393,16 @@ def forward(
 def _flush(w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, low, rows, d_wide, e_wide, sizes, factor):
     """Add the gradients that gathered in a slot, whose first key is row `low`, to those of the keys and values, or to a part."""
     vec.apart()
-    heads, d, e, stretch = sizes[1], sizes[3], sizes[4], sizes[5]
+    heads, d, e, stretch = sizes.heads, sizes.d, sizes.e, sizes.stretch
     w_d_v = w_d_k + stretch * d_wide
     if parted:
         # The part holds no more than the keys that the unit's rows see.
-        skipped, rows = max(unit[5] - low, 0), min(rows, unit[6] - low)
-        place, rows = unit[4] + low + skipped - unit[5], max(rows - skipped, 0)
+        skipped, rows = max(unit.low - low, 0), min(rows, unit.high - low)
+        place, rows = unit.part + low + skipped - unit.low, max(rows - skipped, 0)
         packing.add_rows(part_k, place * d, d, w, w_d_k + skipped * d_wide, d_wide, rows, d, factor)
         packing.add_rows(part_v, place * e, e, w, w_d_v + skipped * e_wide, e_wide, rows, e, w.dtype.type(1))
     else:
-        place = low * heads + unit[0]
+        place = low * heads + unit.head
         packing.add_rows(d_k, place * d, heads * d, w, w_d_k, d_wide, rows, d, factor)
         packing.add_rows(d_v, place * e, heads * e, w, w_d_v, e_wide, rows, e, w.dtype.type(1))
 
@@ -392,25 +410,19 @@ def _flush(w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, low, rows, d_wide, 
 @compiled
 def backward(
     first_unit, last_unit, units, tiles, query_offsets, key_offsets, shifts, row_pointer, starts, stops,
-    q, k, v, out, above, stats, table, d_q, d_k, d_v, part_k, part_v, d_table, sizes, strides, numbers,
+    q, k, v, out, above, stats, table, d_q, d_k, d_v, part_k, part_v, d_table, numbers,
 ):  # fmt: skip
     """d_q [t, h, d], d_k [u, h, d], d_v [u, h, e], and for each unit d_table, from the gradient `above [t, h, e]` of out.
 
     d_k and d_v come in as zeros. Where a unit shares a set with an earlier one, its part of them goes to part_k and part_v.
     """
-    lanes, heads, key_times, d, e, stretch, rows_most = (
-        sizes[0],
-        sizes[1],
-        sizes[2],
-        sizes[3],
-        sizes[4],
-        sizes[5],
-        sizes[6],
-    )
-    slots, table_size, origin, dropping, seed, queries = sizes[7], sizes[9], sizes[11], sizes[12], sizes[13], sizes[15]
+    sizes = numbers[0]
+    lanes, heads, d, e = sizes.lanes, sizes.heads, sizes.d, sizes.e
+    stretch, rows_most, slots, queries = sizes.stretch, sizes.rows, sizes.slots, sizes.queries
+    table_size, origin, dropping = sizes.table, sizes.origin, sizes.dropping
     kind = stats.dtype.type
-    query_factor, keep, one, zero = kind(numbers[0]), kind(numbers[1]), kind(1), kind(0)
-    d_query, d_key = kind(numbers[2]), kind(numbers[3])
+    query_factor, keep, one, zero = kind(sizes.query_factor), kind(sizes.keep), kind(1), kind(0)
+    d_query, d_key = kind(sizes.d_query), kind(sizes.d_key)
     d_wide, e_wide = (d + lanes - 1) // lanes * lanes, (e + lanes - 1) // lanes * lanes
     slot_size = stretch * (3 * d_wide + 2 * e_wide)
     w = np.empty(
@@ -434,15 +446,15 @@ def backward(
     lows, highs = np.empty(rows_most // ROWS, np.int64), np.empty(rows_most // ROWS, np.int64)
     for n in range(first_unit, last_unit):
         unit = units[n]
-        head, pattern = unit[0], unit[3]
-        key_head = head // key_times
-        table_at = origin + (head * table_size if sizes[10] > 1 else 0)
-        head_hash = of_number(seed, seed >> 32, head)
+        head, pattern = unit.head, unit.pattern
+        key_head = head // sizes.key_times
+        table_at = origin + (head * table_size if sizes.table_heads > 1 else 0)
+        head_hash = of_number(sizes.seed, sizes.seed >> 32, head)
         owner, first_key, end_key, parted = -1, 0, 0, False
         # One turn more, to flush what the last set left.
-        for tile in range(unit[1], unit[2] + 1):
-            ended = tile == unit[2]
-            if ended or tiles[tile, 1] != owner:
+        for tile in range(unit.begin, unit.end + 1):
+            ended = tile == unit.end
+            if ended or tiles[tile].owner != owner:
                 if owner >= 0:
                     for slot in range(slots):
                         if tags[slot] >= 0:
@@ -454,19 +466,19 @@ def backward(
                             )  # fmt: skip
                 if ended:
                     break
-                owner = tiles[tile, 1]
+                owner = tiles[tile].owner
                 tags[:] = -1
                 first_key, end_key = key_offsets[owner], key_offsets[owner + 1]
-                parted = unit[4] >= 0 and owner == tiles[unit[1], 1]
-            begin = tiles[tile, 0]
+                parted = unit.part >= 0 and owner == tiles[unit.begin].owner
+            begin = tiles[tile].begin
             rows = min(rows_most, query_offsets[owner + 1] - begin)
             groups = (rows + ROWS - 1) // ROWS
             packing.pack_rows(
-                w, w_q, d_wide, q, begin * strides[0] + head * strides[1], strides[0], strides[2],
+                w, w_q, d_wide, q, begin * sizes.q.row + head * sizes.q.head, sizes.q.row, sizes.q.column,
                 rows, groups * ROWS, d, query_factor,
             )  # fmt: skip
             packing.pack_rows(
-                w, w_a, e_wide, above, begin * strides[9] + head * strides[10], strides[9], strides[11],
+                w, w_a, e_wide, above, begin * sizes.above.row + head * sizes.above.head, sizes.above.row, sizes.above.column,
                 rows, groups * ROWS, e, one,
             )  # fmt: skip
             packing.pack_rows(w, w_o, e_wide, out, (begin * heads + head) * e, heads * e, 1, rows, rows, e, one)
@@ -500,12 +512,12 @@ def backward(
                     tags[slot] = turn
                     panels = (high - low + lanes - 1) // lanes
                     packing.pack_rows(
-                        w, w_k_rows, d_wide, k, low * strides[3] + key_head * strides[4], strides[3], strides[5],
+                        w, w_k_rows, d_wide, k, low * sizes.k.row + key_head * sizes.k.head, sizes.k.row, sizes.k.column,
                         high - low, panels * lanes, d, one,
                     )  # fmt: skip
                     packing.pack_columns(w, w_k, lanes, w_k_rows, d_wide, panels)
                     packing.pack_rows(
-                        w, w_rows, e_wide, v, low * strides[6] + key_head * strides[7], strides[6], strides[8],
+                        w, w_rows, e_wide, v, low * sizes.v.row + key_head * sizes.v.head, sizes.v.row, sizes.v.column,
                         high - low, panels * lanes, e, one,
                     )  # fmt: skip
                     packing.pack_columns(w, w_v, lanes, w_rows, e_wide, panels)

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from regard.attention.executors.fused import kernels
-from regard.attention.executors.fused.kernels import Unit
+from regard.attention.executors.fused.kernels import Tile, Unit
 from regard.attention.problem import Problem
+from regard.kernels.records import Records, kind_of
 from regard.kernels.vectors import ROWS, lanes
 from regard.sets.whole import repeated
 
@@ -76,10 +77,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Cut:
-    """The work, cut into units; see `kernels.Unit`."""
+    """The work, cut into units of tiles: records of `kernels.Unit` and `kernels.Tile`."""
 
-    units: Whole
-    tiles: Whole
+    units: Records
+    tiles: Records
     query_offsets: Whole
     key_offsets: Whole
     shifts: Whole
@@ -131,7 +132,7 @@ def _make_cut(problem: Problem, threads: int) -> Cut:
     owner = repeated(torch.arange(layout.sets), number)
     first = torch.nn.functional.pad(number.cumsum(0), (1, 0))
     begin = layout.offsets[owner] + (torch.arange(len(owner)) - first[owner]) * size
-    tiles = torch.stack([begin, owner], 1).contiguous().numpy()
+    tiles = torch.stack([begin, owner], 1).contiguous().numpy().view(kind_of(Tile))[:, 0]
     shifts = torch.zeros(layout.sets, dtype=torch.int64)
     for each, sign in ((key_layout, 1), (layout, -1)):
         if each.starts is not None:
@@ -145,7 +146,7 @@ def _make_cut(problem: Problem, threads: int) -> Cut:
         for head in heads:
             units += _units(problem, head, n * (layout.total + 1), bounds, tiles, rows)
     return Cut(
-        np.array(units, dtype=np.int64).reshape(-1, len(Unit._fields)),
+        np.array(units, kind_of(Unit)),
         tiles,
         layout.offsets.numpy(),
         key_layout.offsets.numpy(),
@@ -156,28 +157,27 @@ def _make_cut(problem: Problem, threads: int) -> Cut:
     )
 
 
-def _share_out(counts: Whole, tiles: Whole, pieces: int, threads: int) -> list[int]:
+def _share_out(counts: Whole, tiles: Records, pieces: int, threads: int) -> list[int]:
     """Where to cut the tiles, so that the pieces cost about the same."""
     if not len(tiles):
         return [0]
     # A row costs something even where it has few keys.
-    cost = np.add.reduceat(counts + 16, tiles[:, 0])
+    cost = np.add.reduceat(counts + 16, tiles["begin"])
     until = cost.cumsum()
     wanted = until[-1] * np.arange(1, pieces) / pieces
     cuts = np.searchsorted(until, wanted)
     return sorted({0, *cuts.tolist(), len(tiles)})
 
 
-def _units(problem: Problem, head: int, pattern: int, bounds: list[int], tiles: Whole, rows: Rows) -> list[Unit]:
-    units = []
+def _units(problem: Problem, head: int, pattern: int, bounds: list[int], tiles: Records, rows: Rows) -> list[Unit]:
+    units, first, owners = [], tiles["begin"], tiles["owner"]
     for begin, end in itertools.pairwise(bounds):
         low = high = -1
-        if begin and tiles[begin, 1] == tiles[begin - 1, 1]:
+        if begin and owners[begin] == owners[begin - 1]:
             # An earlier unit has tiles of this set too.
-            owner = tiles[begin, 1]
-            last = int(np.searchsorted(tiles[begin:end, 1], owner, side="right")) + begin
-            stop = tiles[last, 0] if last < len(tiles) else problem.layout.total
-            some = slice(rows.pointer[pattern + tiles[begin, 0]], rows.pointer[pattern + stop])
+            last = int(np.searchsorted(owners[begin:end], owners[begin], side="right")) + begin
+            stop = first[last] if last < len(tiles) else problem.layout.total
+            some = slice(rows.pointer[pattern + first[begin]], rows.pointer[pattern + stop])
             if some.start < some.stop:
                 low, high = int(rows.start[some].min()), int(rows.stop[some].max())
         units.append(Unit(head, begin, end, pattern, 0 if high > low else -1, low, high))
