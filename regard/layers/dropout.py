@@ -43,7 +43,7 @@ def _along(values: Tensor, seed: int, p: float) -> Tensor:
     out = torch.empty_like(values)
     bounds = [*range(0, max(1, n - _LANES), _PART), n]
     arrays = [x.detach().view(-1).numpy() for x in (out, values, torch.arange(_LANES, dtype=torch.int32))]
-    share(dropped, bounds, *arrays, (seed & 0xFFFFFFFF, seed >> 32), weights.Dropout(p).least, 1 / (1 - p))
+    share(dropped, bounds, *arrays, seed & 0xFFFFFFFF, seed >> 32, weights.Dropout(p).least, 1 / (1 - p))
     return out
 
 

@@ -12,18 +12,21 @@ __all__ = ["depthwise", "depthwise_taps", "dropped"]
 
 
 @as_written
-def _sixteen(out, x, at, ids, number, seeds, least, factor):
-    hashes = of_number(fill(ids, seeds[0]), fill(ids, seeds[1]), fill(ids, number) + load(ids, 0))
+def _sixteen(out, x, at, ids, number, low, high, least, factor):
+    hashes = of_number(fill(ids, low), fill(ids, high), fill(ids, number) + load(ids, 0))
     store(out, at, keep(hashes, fill(ids, least), load(x, at) * fill(x, factor)))
 
 
-def _dropped(begin, end, out, x, ids, seeds, least, factor):
-    """out_i = factor x_i where the hash of i is at least `least`, else 0, for `begin <= i < end`; x has at least 16 numbers."""
+def _dropped(begin, end, out, x, ids, low, high, least, factor):
+    """out_i = factor x_i where the hash of i is at least `least`, else 0, for `begin <= i < end`; x has at least 16 numbers.
+
+    low, high: the halves of the seed. ids: from 0 to 15, int32.
+    """
     for at in range(begin, end - 15, 16):
-        _sixteen(out, x, at, ids, at, seeds, least, factor)
+        _sixteen(out, x, at, ids, at, low, high, least, factor)
     if (end - begin) % 16:
         # Writes some of them twice, the same.
-        _sixteen(out, x, end - 16, ids, end - 16, seeds, least, factor)
+        _sixteen(out, x, end - 16, ids, end - 16, low, high, least, factor)
 
 
 dropped = compiled(_dropped, fast=False)

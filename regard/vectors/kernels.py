@@ -7,7 +7,7 @@ lock (Hogwild, Niu et al. 2011): few rows are shared, and a lost update is one o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,7 +15,7 @@ from numba import njit
 from regard.kernels.compiled import compiled
 from regard.kernels.lanes import exp, fill, fma, load, store, sum_heads
 
-__all__ = ["COLUMNS", "ROUNDS", "cbow", "skip_gram"]
+__all__ = ["COLUMNS", "ROUNDS", "Sums", "cbow", "skip_gram"]
 
 COLUMNS = 16
 """Rows of the matrices are padded to a multiple of so many numbers."""
@@ -26,6 +26,16 @@ ROUNDS = 64
 def _part(function: Any) -> Any:
     # Said, lest "fast" arithmetic is inherited: `lanes` asks for arithmetic as it is written.
     return njit(nogil=True, fastmath=False, error_model="numpy", forceinline=True)(function)
+
+
+class Sums(NamedTuple):
+    """What a pass adds up."""
+
+    loss: float
+    losses: int
+    """How many pairs (for CBOW, words) the loss is the sum of."""
+    words: int
+    """How many words stayed."""
 
 
 @_part
@@ -138,13 +148,13 @@ def _update(h, h_at, stays, to, to_at, outputs, targets, n, width, scores):
 
 
 @compiled
-def skip_gram(begin, end, ids, keep, window, wanted, share, alias, rate, seed, inputs, outputs, width, told):
+def skip_gram(begin, end, ids, keep, window, wanted, share, alias, rate, seed, inputs, outputs, width, sums):
     """One pass over ids[begin:end]: each word is predicted from each word of its window.
 
     Args:
         ids: the text. keep: `[v]` float32, how likely each word stays. window: the largest; each word draws its own.
         wanted: negatives of each pair. share, alias: `[v]`, their alias table. rate: of learning. seed: uint64.
-        inputs, outputs: flat `[v * width]` float32. told: `[3]` float64: losses, how many, and words kept, all added to.
+        inputs, outputs: flat `[v * width]` float32. sums: an array of one record of `Sums`, which are added to.
     """
     state = seed
     kept = np.empty(end - begin, np.int32)
@@ -154,7 +164,7 @@ def skip_gram(begin, end, ids, keep, window, wanted, share, alias, rate, seed, i
     while at < end:
         length, at, state = _kept(ids, at, end, keep, kept, state)
         at += 1
-        told[2] += length
+        sums[0].words += length
         for i in range(length):
             state += _STEP
             reach = 1 + _below(_mixed(state), window)
@@ -166,14 +176,14 @@ def skip_gram(begin, end, ids, keep, window, wanted, share, alias, rate, seed, i
                 row = np.int64(kept[j]) * width
                 _scores(inputs, row, outputs, targets, n, width, scores)
                 if i % ROUNDS == 0:
-                    told[0] += _loss(scores, n)
-                    told[1] += 1
+                    sums[0].loss += _loss(scores, n)
+                    sums[0].losses += 1
                 _steps(scores, n, rate)
                 _update(inputs, row, 1.0, inputs, row, outputs, targets, n, width, scores)
 
 
 @compiled
-def cbow(begin, end, ids, keep, window, wanted, share, alias, rate, seed, inputs, outputs, width, told):
+def cbow(begin, end, ids, keep, window, wanted, share, alias, rate, seed, inputs, outputs, width, sums):
     """One pass over ids[begin:end]: each word is predicted from the mean of its window; arguments as of `skip_gram`."""
     state = seed
     kept = np.empty(end - begin, np.int32)
@@ -185,7 +195,7 @@ def cbow(begin, end, ids, keep, window, wanted, share, alias, rate, seed, inputs
     while at < end:
         length, at, state = _kept(ids, at, end, keep, kept, state)
         at += 1
-        told[2] += length
+        sums[0].words += length
         for i in range(length):
             state += _STEP
             reach = 1 + _below(_mixed(state), window)
@@ -202,8 +212,8 @@ def cbow(begin, end, ids, keep, window, wanted, share, alias, rate, seed, inputs
             n, state = _draw(targets, wanted, np.int64(kept[i]), share, alias, state)
             _scores(mean, 0, outputs, targets, n, width, scores)
             if i % ROUNDS == 0:
-                told[0] += _loss(scores, n)
-                told[1] += 1
+                sums[0].loss += _loss(scores, n)
+                sums[0].losses += 1
             _steps(scores, n, rate)
             _update(mean, 0, 0.0, change, 0, outputs, targets, n, width, scores)
             for j in range(low, high):

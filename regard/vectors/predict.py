@@ -13,6 +13,7 @@ import numpy as np
 from regard.data.examples import Array
 from regard.errors import InputError, check_numbers
 from regard.kernels import available
+from regard.kernels.records import record
 from regard.vectors.corpus import Corpus, keep_probability
 
 __all__ = ["Prediction", "Progress", "Trained", "alias_table", "train"]
@@ -115,29 +116,26 @@ def train(
     begins = range(0, len(corpus.ids), _PIECE)
     pieces = len(begins) * options.epochs
 
-    def work(epoch: int, n: int) -> Array:
-        told = np.zeros(3)
+    def work(epoch: int, n: int) -> kernels.Sums:
+        sums = record(kernels.Sums(0.0, 0, 0))
         done = (epoch * len(begins) + n) / pieces
         begin = begins[n]
         end = min(begin + _PIECE, len(corpus.ids))
         kernel(
             begin, end, corpus.ids, keep, options.window, options.negatives, share, alias,
             np.float32(rate * max(1 - done, 1e-3)), _seed(options.seed, epoch * len(begins) + n),
-            flat, flat_outputs, inputs.shape[1], told,
+            flat, flat_outputs, inputs.shape[1], sums,
         )  # fmt: skip
-        return told
+        return kernels.Sums._make(sums[0].item())
 
     epochs = []
     with ThreadPoolExecutor(threads) as pool:
         for epoch in range(options.epochs):
             begin = time.perf_counter()
-            if threads == 1:
-                told = sum((work(epoch, n) for n in range(len(begins))), np.zeros(3))
-            else:
-                told = sum(pool.map(lambda n, epoch=epoch: work(epoch, n), range(len(begins))), np.zeros(3))
+            sums = pool.map(work, [epoch] * len(begins), range(len(begins)))
+            loss, losses, words = (sum(x) for x in zip(*sums, strict=True))
             seconds = time.perf_counter() - begin
-            told_loss = float(told[0] / max(told[1], 1))
-            epochs.append(Progress(epoch, told_loss, corpus.length, int(told[2]), seconds))
+            epochs.append(Progress(epoch, loss / max(losses, 1), corpus.length, int(words), seconds))
             if not np.isfinite(flat).all():
                 raise InputError(
                     f"vectors.rate is {rate}, too high: after epoch {epoch + 1} not all numbers are finite"

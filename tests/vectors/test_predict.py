@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from regard.errors import InputError
+from regard.kernels.records import record
 from regard.vectors import kernels
 from regard.vectors.corpus import BREAK, Corpus
 from regard.vectors.predict import Prediction, alias_table, train
@@ -85,13 +86,13 @@ def test_a_pass_follows_the_gradient_of_the_formula(model, seed):
     v, u = draw.normal(size=(2, words, width)).astype(np.float32) / 4
     expected = by_autograd(model, ids, keep, 3, 4, share, alias, 0.1, seed, v, u)
     kernel = kernels.skip_gram if model == "skip-gram" else kernels.cbow
-    told = np.zeros(3)
+    sums = record(kernels.Sums(0, 0, 0))
     found = v.reshape(-1).copy(), u.reshape(-1).copy()
-    kernel(0, len(ids), ids, keep, 3, 4, share, alias, np.float32(0.1), np.uint64(seed), *found, width, told)
+    kernel(0, len(ids), ids, keep, 3, 4, share, alias, np.float32(0.1), np.uint64(seed), *found, width, sums)
     for got, wanted, begin in zip(found, expected, (v, u), strict=True):
         assert np.abs(got.reshape(words, width) - wanted).max() < 2e-6
         assert np.abs(wanted - begin).max() > 0.01
-    assert 15 <= told[2] < 24
+    assert 15 <= sums["words"] < 24
 
 
 def test_a_duplicate_in_the_window_of_cbow_gets_its_part_twice():
@@ -101,8 +102,9 @@ def test_a_duplicate_in_the_window_of_cbow_gets_its_part_twice():
     ones = np.ones(2, np.float32)
     # Without negatives, and the other words without a window: the first and the last are predicted from word 1.
     kernels.cbow(
-        1, 2, ids, ones, 1, 0, ones, np.arange(2, dtype=np.int32), np.float32(1), np.uint64(0), *found, 16, np.zeros(3)
-    )
+        1, 2, ids, ones, 1, 0, ones, np.arange(2, dtype=np.int32), np.float32(1), np.uint64(0), *found, 16,
+        record(kernels.Sums(0, 0, 0)),
+    )  # fmt: skip
     assert (found[0] == v.reshape(-1)).all()  # A stretch of one word predicts nothing.
 
 
@@ -171,12 +173,12 @@ def test_options_out_of_range_are_one_sentence():
 
 def test_the_loss_is_finite_where_scores_are_large_and_a_rate_that_is_too_high_is_said():
     v, u = np.full((2, 2, 16), 30, np.float32)
-    told = np.zeros(3)
+    sums = record(kernels.Sums(0, 0, 0))
     ids, ones, alias = np.array([0, 1], np.int32), np.ones(2, np.float32), np.arange(2, dtype=np.int32)
     zero, flat = np.float32(0), (v.reshape(-1), u.reshape(-1))
-    kernels.skip_gram(0, 2, ids, ones, 1, 9, ones, alias, zero, np.uint64(0), *flat, 16, told)
+    kernels.skip_gram(0, 2, ids, ones, 1, 9, ones, alias, zero, np.uint64(0), *flat, 16, sums)
     # Scores of 14,400: the right word costs nothing, and each drawn one its score. The first word's loss is measured.
-    assert told[1] == 1
-    assert told[0] / 14_400 in range(1, 10)
+    assert sums["losses"] == 1
+    assert sums["loss"] / 14_400 in range(1, 10)
     with pytest.raises(InputError, match=r"vectors.rate is 9.9, too high: after epoch 1"):
         train(clustered(40_000), Prediction(model="cbow", rate=9.9, width=100))

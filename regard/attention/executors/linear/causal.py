@@ -13,7 +13,7 @@ from regard.attention.executors.linear.kernels import (
     TILE,
     added,
     divided,
-    given,
+    gradients_of_sums,
     outer,
     phi,
     slope,
@@ -81,12 +81,13 @@ def _above(w, to, to_width, a, b, rows, lanes):
 
 
 @compiled
-def outputs(first_part, last_part, parts, q, k, v, out, divisor, sums, totals, sizes, strides):
+def outputs(first_part, last_part, parts, q, k, v, out, divisor, sums, totals, numbers):
     """out [t, h, e] and what divided it [t, h], where keys up to a row's own count.
 
     `sums` and `totals` are S and z before each part, and become those behind it.
     """
-    lanes, heads, key_times, d, e = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    sizes = numbers[0]
+    lanes, heads, key_times, d, e = sizes.lanes, sizes.heads, sizes.key_times, sizes.d, sizes.e
     key_heads, kind = heads // key_times, divisor.dtype.type
     one, zero = kind(1), kind(0)
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
@@ -98,16 +99,16 @@ def outputs(first_part, last_part, parts, q, k, v, out, divisor, sums, totals, s
     w_ones = w_a + tile * TILE
     packing.fill(w, w_ones, w_ones + TILE, one)
     for n in range(first_part, last_part):
-        for begin in range(parts[n, 1], parts[n, 2], TILE):
-            rows = min(TILE, parts[n, 2] - begin)
+        for begin in range(parts[n].begin, parts[n].end, TILE):
+            rows = min(TILE, parts[n].end - begin)
             for key_head in range(key_heads):
                 state = n * key_heads + key_head
                 s, z = state * d_rows * e_wide, state * d_wide
-                phi(w, w_k, d_wide, k, strides, 3, begin, key_head, rows, d, lanes)
-                tile_rows(w, w_v, e_wide, v, strides, 6, begin, key_head, rows, e)
+                phi(w, w_k, d_wide, k, sizes.k, begin, key_head, rows, d, lanes)
+                tile_rows(w, w_v, e_wide, v, sizes.v, begin, key_head, rows, e)
                 _panels(w, w_turned, w_k, d_wide, rows, lanes)
                 for head in range(key_head * key_times, (key_head + 1) * key_times):
-                    phi(w, w_q, d_wide, q, strides, 0, begin, head, rows, d, lanes)
+                    phi(w, w_q, d_wide, q, sizes.q, begin, head, rows, d, lanes)
                     _all_pairs(w, w_a, w_q, d_wide, w_turned, rows, d, lanes, -1)
                     times(w, w_o, e_wide, w_q, d_wide, sums, s, rows, d, lanes)
                     _below(w, w_o, e_wide, w_a, w_v, rows, lanes, 1)
@@ -126,10 +127,11 @@ def outputs(first_part, last_part, parts, q, k, v, out, divisor, sums, totals, s
 
 @compiled
 def queries_back(
-    first_part, last_part, parts, q, k, v, above, out, divisor, turned, totals, d_q, d_sums, d_totals, sizes, strides
+    first_part, last_part, parts, q, k, v, above, out, divisor, turned, totals, d_q, d_sums, d_totals, numbers
 ):
     """The gradient of q, and each part's of S and z; `turned` is S transposed, before each part, and as `totals` moves along."""
-    lanes, heads, key_times, d, e = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    sizes = numbers[0]
+    lanes, heads, key_times, d, e = sizes.lanes, sizes.heads, sizes.key_times, sizes.d, sizes.e
     key_heads, kind = heads // key_times, divisor.dtype.type
     one, zero = kind(1), kind(0)
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
@@ -143,18 +145,20 @@ def queries_back(
     for n in range(first_part, last_part):
         packing.fill(d_sums, n * key_heads * d_rows * e_wide, (n + 1) * key_heads * d_rows * e_wide, zero)
         packing.fill(d_totals, n * key_heads * d_wide, (n + 1) * key_heads * d_wide, zero)
-        for begin in range(parts[n, 1], parts[n, 2], TILE):
-            rows = min(TILE, parts[n, 2] - begin)
+        for begin in range(parts[n].begin, parts[n].end, TILE):
+            rows = min(TILE, parts[n].end - begin)
             for key_head in range(key_heads):
                 state = n * key_heads + key_head
                 s, z, ds = state * e_rows * d_wide, state * d_wide, state * d_rows * e_wide
-                phi(w, w_k, d_wide, k, strides, 3, begin, key_head, rows, d, lanes)
-                tile_rows(w, w_v, e_wide, v, strides, 6, begin, key_head, rows, e)
+                phi(w, w_k, d_wide, k, sizes.k, begin, key_head, rows, d, lanes)
+                tile_rows(w, w_v, e_wide, v, sizes.v, begin, key_head, rows, e)
                 _panels(w, w_turned, w_v, e_wide, rows, lanes)
                 for head in range(key_head * key_times, (key_head + 1) * key_times):
                     first = begin * heads + head
-                    phi(w, w_q, d_wide, q, strides, 0, begin, head, rows, d, lanes)
-                    given(w, w_g, w_o, w_t, e_wide, above, strides, 9, out, divisor, begin, head, heads, rows, e, lanes)
+                    phi(w, w_q, d_wide, q, sizes.q, begin, head, rows, d, lanes)
+                    gradients_of_sums(
+                        w, w_g, w_o, w_t, e_wide, above, sizes.above, out, divisor, begin, head, heads, rows, e, lanes
+                    )
                     _all_pairs(w, w_a, w_g, e_wide, w_turned, rows, e, lanes, w_t)
                     times(w, w_dq, d_wide, w_g, e_wide, turned, s, rows, e, lanes)
                     _below(w, w_dq, d_wide, w_a, w_k, rows, lanes, 1)
@@ -170,11 +174,10 @@ def queries_back(
 
 
 @compiled
-def keys_back(
-    first_part, last_part, parts, q, k, v, above, out, divisor, d_sums, turned, d_totals, d_k, d_v, sizes, strides
-):
+def keys_back(first_part, last_part, parts, q, k, v, above, out, divisor, d_sums, turned, d_totals, d_k, d_v, numbers):
     """The gradients of k and v; `d_sums`, also transposed, and `d_totals` are those of S and z behind each part, and move along."""
-    lanes, heads, key_times, d, e = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    sizes = numbers[0]
+    lanes, heads, key_times, d, e = sizes.lanes, sizes.heads, sizes.key_times, sizes.d, sizes.e
     key_heads, kind = heads // key_times, divisor.dtype.type
     one = kind(1)
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
@@ -191,15 +194,15 @@ def keys_back(
     w_a = w_v_turned + tile * e_wide
     w_da, w_t = w_a + tile * TILE, w_a + 2 * tile * TILE
     for n in range(first_part, last_part):
-        tiles = (parts[n, 2] - parts[n, 1] + TILE - 1) // TILE
+        tiles = (parts[n].end - parts[n].begin + TILE - 1) // TILE
         for turn in range(tiles):
-            begin = parts[n, 1] + (tiles - 1 - turn) * TILE
-            rows = min(TILE, parts[n, 2] - begin)
+            begin = parts[n].begin + (tiles - 1 - turn) * TILE
+            rows = min(TILE, parts[n].end - begin)
             for key_head in range(key_heads):
                 state, place = n * key_heads + key_head, begin * key_heads + key_head
                 s, z, s_turned = state * d_rows * e_wide, state * d_wide, state * e_rows * d_wide
-                phi(w, w_k, d_wide, k, strides, 3, begin, key_head, rows, d, lanes)
-                tile_rows(w, w_v, e_wide, v, strides, 6, begin, key_head, rows, e)
+                phi(w, w_k, d_wide, k, sizes.k, begin, key_head, rows, d, lanes)
+                tile_rows(w, w_v, e_wide, v, sizes.v, begin, key_head, rows, e)
                 _panels(w, w_k_turned, w_k, d_wide, rows, lanes)
                 _panels(w, w_v_turned, w_v, e_wide, rows, lanes)
                 times(w, w_dk, d_wide, w_v, e_wide, turned, s_turned, rows, e, lanes)
@@ -207,8 +210,10 @@ def keys_back(
                 for r in range(rows):
                     vec.plus(at(w, w_dk + r * d_wide), at(d_totals, z), d_wide // lanes, one)
                 for head in range(key_head * key_times, (key_head + 1) * key_times):
-                    phi(w, w_q, d_wide, q, strides, 0, begin, head, rows, d, lanes)
-                    given(w, w_g, w_o, w_t, e_wide, above, strides, 9, out, divisor, begin, head, heads, rows, e, lanes)
+                    phi(w, w_q, d_wide, q, sizes.q, begin, head, rows, d, lanes)
+                    gradients_of_sums(
+                        w, w_g, w_o, w_t, e_wide, above, sizes.above, out, divisor, begin, head, heads, rows, e, lanes
+                    )
                     _all_pairs(w, w_a, w_q, d_wide, w_k_turned, rows, d, lanes, -1)
                     _all_pairs(w, w_da, w_g, e_wide, w_v_turned, rows, e, lanes, w_t)
                     _above(w, w_dv, e_wide, w_a, w_g, rows, lanes)

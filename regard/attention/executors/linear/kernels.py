@@ -4,8 +4,7 @@
 
 A part is a stretch of a set's rows, whose tiles are taken one after another, and of each tile all heads: what lies side by side in
 memory is read once, and features and products stay in cache. The sums of parts are added up between the kernels. All arrays are
-flat; `parts [n, 3]` has the place of its set's sums, its first row, and the one behind its last; `sizes` and `strides` are numbers
-in the order of `Sizes` and of the arguments before them that may have gaps.
+flat; `parts` is an array of records, and `numbers` one of a single record (`Part`, `Numbers`).
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ from numba.extending import intrinsic
 from regard.kernels import packing
 from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled
+from regard.kernels.records import Stride
 from regard.kernels.vectors import Kind, loop, place_of
 
 __all__ = [
-    "ROWS", "TILE", "Sizes", "added", "divided", "given", "keys_back", "outer", "outputs", "phi", "queries_back", "slope",
-    "sums_of_keys", "tile_rows", "times", "whole",
+    "ROWS", "TILE", "Numbers", "Part", "added", "divided", "gradients_of_sums", "keys_back", "outer", "outputs", "phi",
+    "queries_back", "slope", "sums_of_keys", "tile_rows", "times", "whole",
 ]  # fmt: skip
 
 ROWS = vec.ROWS
@@ -34,8 +34,8 @@ at, product = vec.at, vec.product
 TILE = 64
 
 
-class Sizes(NamedTuple):
-    """Whole numbers that both kernels read."""
+class Numbers(NamedTuple):
+    """Whole numbers that all kernels read, in an array of one record."""
 
     lanes: int
     heads: int
@@ -43,6 +43,19 @@ class Sizes(NamedTuple):
     """How many query heads share a key head."""
     d: int
     e: int
+    q: Stride = Stride()
+    k: Stride = Stride()
+    v: Stride = Stride()
+    above: Stride = Stride()
+    """Of the gradient of the output."""
+
+
+class Part(NamedTuple):
+    """Rows from `begin` to `end` of the set whose sums are those at `place`."""
+
+    place: int
+    begin: int
+    end: int
 
 
 # log2(e) as a number and what float32 and float64 round off it.
@@ -109,17 +122,17 @@ def slope(context: Any, row: Any, phi: Any, vectors: Any) -> Any:
 
 
 @as_written
-def tile_rows(w, to, width, x, strides, n, first, head, rows, columns):
-    """A head's rows of x from the first on, with the strides from place n on; zeros fill them up to `width`."""
-    base = first * strides[n] + head * strides[n + 1]
-    packing.pack_rows(w, to, width, x, base, strides[n], strides[n + 2], rows, rows, columns, w.dtype.type(1))
+def tile_rows(w, to, width, x, stride, first, head, rows, columns):
+    """A head's rows of x from the first on; zeros fill them up to `width`."""
+    base = first * stride.row + head * stride.head
+    packing.pack_rows(w, to, width, x, base, stride.row, stride.column, rows, rows, columns, w.dtype.type(1))
 
 
 @as_written
-def phi(w, to, width, x, strides, n, first, head, rows, columns, lanes):
+def phi(w, to, width, x, stride, first, head, rows, columns, lanes):
     """The same as features, elu(x) + 1: x + 1 above zero, exp(x) below. What fills them up to `width` is 1."""
     vec.apart()
-    tile_rows(w, to, width, x, strides, n, first, head, rows, columns)
+    tile_rows(w, to, width, x, stride, first, head, rows, columns)
     _features(at(w, to), rows * width // lanes)
 
 
@@ -159,10 +172,10 @@ def times(w, to, to_width, a, a_width, c, c_at, rows, columns, lanes):
 
 
 @as_written
-def given(w, w_g, w_o, w_t, e_wide, above, strides, n, out, divisor, begin, head, heads, rows, e, lanes):
+def gradients_of_sums(w, w_g, w_o, w_t, e_wide, above, stride, out, divisor, begin, head, heads, rows, e, lanes):
     """The gradients of a tile's sums, at w_g, and of what divides them, at w_t; w_o is for the output's rows."""
     first = begin * heads + head
-    tile_rows(w, w_g, e_wide, above, strides, n, begin, head, rows, e)
+    tile_rows(w, w_g, e_wide, above, stride, begin, head, rows, e)
     packing.pack_rows(w, w_o, e_wide, out, first * e, heads * e, 1, rows, rows, e, w.dtype.type(1))
     for r in range(rows):
         _divide(w, w_g + r * e_wide, e_wide, divisor[first + r * heads])
@@ -178,10 +191,11 @@ def added(totals, z, w, w_x, width, rows, lanes):
 
 
 @compiled
-def sums_of_keys(first_part, last_part, parts, k, v, sums, totals, sizes, strides):
+def sums_of_keys(first_part, last_part, parts, k, v, sums, totals, numbers):
     """S and z of each part, [parts, g, d, e] in whole register tiles of whole vectors, and [parts, g, d] in whole vectors."""
-    lanes, d, e = sizes[0], sizes[3], sizes[4]
-    key_heads = sizes[1] // sizes[2]
+    sizes = numbers[0]
+    lanes, d, e = sizes.lanes, sizes.d, sizes.e
+    key_heads = sizes.heads // sizes.key_times
     zero = totals.dtype.type(0)
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
     d_rows = whole(d, ROWS)
@@ -191,30 +205,31 @@ def sums_of_keys(first_part, last_part, parts, k, v, sums, totals, sizes, stride
         s, z = n * key_heads * d_rows * e_wide, n * key_heads * d_wide
         packing.fill(sums, s, s + key_heads * d_rows * e_wide, zero)
         packing.fill(totals, z, z + key_heads * d_wide, zero)
-        for begin in range(parts[n, 1], parts[n, 2], TILE):
-            rows = min(TILE, parts[n, 2] - begin)
+        for begin in range(parts[n].begin, parts[n].end, TILE):
+            rows = min(TILE, parts[n].end - begin)
             for head in range(key_heads):
-                phi(w, w_x, d_wide, k, strides, 0, begin, head, rows, d, lanes)
-                tile_rows(w, w_y, e_wide, v, strides, 3, begin, head, rows, e)
+                phi(w, w_x, d_wide, k, sizes.k, begin, head, rows, d, lanes)
+                tile_rows(w, w_y, e_wide, v, sizes.v, begin, head, rows, e)
                 outer(sums, s + head * d_rows * e_wide, e_wide, w, w_x, d_wide, w_y, e_wide, rows, d, lanes)
                 added(totals, z + head * d_wide, w, w_x, d_wide, rows, lanes)
 
 
 @compiled
-def outputs(first_part, last_part, parts, q, out, divisor, sums, totals, sizes, strides):
+def outputs(first_part, last_part, parts, q, out, divisor, sums, totals, numbers):
     """out [t, h, e] and what divided it [t, h], from S and z of each set; z is 0 behind d."""
-    lanes, heads, key_times, d, e = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    sizes = numbers[0]
+    lanes, heads, key_times, d, e = sizes.lanes, sizes.heads, sizes.key_times, sizes.d, sizes.e
     key_heads, kind = heads // key_times, divisor.dtype.type
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
     d_rows = whole(d, ROWS)
     w = np.zeros((TILE + ROWS) * (d_wide + e_wide), divisor.dtype)
     w_x, w_y = 0, (TILE + ROWS) * d_wide
     for n in range(first_part, last_part):
-        for begin in range(parts[n, 1], parts[n, 2], TILE):
-            rows = min(TILE, parts[n, 2] - begin)
+        for begin in range(parts[n].begin, parts[n].end, TILE):
+            rows = min(TILE, parts[n].end - begin)
             for head in range(heads):
-                state = parts[n, 0] * key_heads + head // key_times
-                phi(w, w_x, d_wide, q, strides, 0, begin, head, rows, d, lanes)
+                state = parts[n].place * key_heads + head // key_times
+                phi(w, w_x, d_wide, q, sizes.q, begin, head, rows, d, lanes)
                 times(w, w_y, e_wide, w_x, d_wide, sums, state * d_rows * e_wide, rows, d, lanes)
                 for r in range(rows):
                     total = vec.dot(at(w, w_x + r * d_wide), at(totals, state * d_wide), d_wide // lanes)
@@ -227,11 +242,10 @@ def outputs(first_part, last_part, parts, q, out, divisor, sums, totals, sizes, 
 
 
 @compiled
-def queries_back(
-    first_part, last_part, parts, q, above, out, divisor, turned, totals, d_q, d_sums, d_totals, sizes, strides
-):
+def queries_back(first_part, last_part, parts, q, above, out, divisor, turned, totals, d_q, d_sums, d_totals, numbers):
     """The gradient of q [t, h, d], and each part's of S and z, from that of out; `turned [sets, g, e, d]` is S transposed."""
-    lanes, heads, key_times, d, e = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    sizes = numbers[0]
+    lanes, heads, key_times, d, e = sizes.lanes, sizes.heads, sizes.key_times, sizes.d, sizes.e
     key_heads, kind = heads // key_times, divisor.dtype.type
     one, zero = kind(1), kind(0)
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
@@ -243,12 +257,14 @@ def queries_back(
     for n in range(first_part, last_part):
         packing.fill(d_sums, n * key_heads * d_rows * e_wide, (n + 1) * key_heads * d_rows * e_wide, zero)
         packing.fill(d_totals, n * key_heads * d_wide, (n + 1) * key_heads * d_wide, zero)
-        for begin in range(parts[n, 1], parts[n, 2], TILE):
-            rows = min(TILE, parts[n, 2] - begin)
+        for begin in range(parts[n].begin, parts[n].end, TILE):
+            rows = min(TILE, parts[n].end - begin)
             for head in range(heads):
-                ours, state = n * key_heads + head // key_times, parts[n, 0] * key_heads + head // key_times
-                phi(w, w_x, d_wide, q, strides, 0, begin, head, rows, d, lanes)
-                given(w, w_y, w_o, w_t, e_wide, above, strides, 3, out, divisor, begin, head, heads, rows, e, lanes)
+                ours, state = n * key_heads + head // key_times, parts[n].place * key_heads + head // key_times
+                phi(w, w_x, d_wide, q, sizes.q, begin, head, rows, d, lanes)
+                gradients_of_sums(
+                    w, w_y, w_o, w_t, e_wide, above, sizes.above, out, divisor, begin, head, heads, rows, e, lanes
+                )
                 times(w, w_dx, d_wide, w_y, e_wide, turned, state * e_rows * d_wide, rows, e, lanes)
                 outer(d_sums, ours * d_rows * e_wide, e_wide, w, w_x, d_wide, w_y, e_wide, rows, d, lanes)
                 for r in range(rows):
@@ -259,22 +275,23 @@ def queries_back(
 
 
 @compiled
-def keys_back(first_part, last_part, parts, k, v, d_sums, turned, d_totals, d_k, d_v, sizes, strides):
+def keys_back(first_part, last_part, parts, k, v, d_sums, turned, d_totals, d_k, d_v, numbers):
     """The gradients of k [u, g, d] and v [u, g, e] from those of S, also transposed (`turned`), and z of each set."""
-    lanes, d, e = sizes[0], sizes[3], sizes[4]
-    key_heads, one = sizes[1] // sizes[2], d_sums.dtype.type(1)
+    sizes = numbers[0]
+    lanes, d, e = sizes.lanes, sizes.d, sizes.e
+    key_heads, one = sizes.heads // sizes.key_times, d_sums.dtype.type(1)
     d_wide, e_wide = whole(d, lanes), whole(e, lanes)
     d_rows, e_rows = whole(d, ROWS), whole(e, ROWS)
     w = np.zeros((TILE + ROWS) * 2 * (d_wide + e_wide), d_sums.dtype)
     w_x, w_dx = 0, (TILE + ROWS) * d_wide
     w_y, w_dy = w_dx + (TILE + ROWS) * d_wide, w_dx + (TILE + ROWS) * (d_wide + e_wide)
     for n in range(first_part, last_part):
-        for begin in range(parts[n, 1], parts[n, 2], TILE):
-            rows = min(TILE, parts[n, 2] - begin)
+        for begin in range(parts[n].begin, parts[n].end, TILE):
+            rows = min(TILE, parts[n].end - begin)
             for head in range(key_heads):
-                state, place = parts[n, 0] * key_heads + head, begin * key_heads + head
-                phi(w, w_x, d_wide, k, strides, 0, begin, head, rows, d, lanes)
-                tile_rows(w, w_y, e_wide, v, strides, 3, begin, head, rows, e)
+                state, place = parts[n].place * key_heads + head, begin * key_heads + head
+                phi(w, w_x, d_wide, k, sizes.k, begin, head, rows, d, lanes)
+                tile_rows(w, w_y, e_wide, v, sizes.v, begin, head, rows, e)
                 times(w, w_dx, d_wide, w_y, e_wide, turned, state * e_rows * d_wide, rows, e, lanes)
                 times(w, w_dy, e_wide, w_x, d_wide, d_sums, state * d_rows * e_wide, rows, d, lanes)
                 for r in range(rows):

@@ -15,6 +15,7 @@ from torch import Tensor
 from regard.attention.executors.linear import causal, kernels
 from regard.attention.problem import Problem
 from regard.attention.spec.patterns import Causal
+from regard.kernels.records import Records, Stride, kind_of, record
 from regard.kernels.threads import memory_of, send_waiting_threads_home, share
 from regard.kernels.vectors import ROWS, lanes
 from regard.sets import Layout
@@ -25,8 +26,8 @@ __all__ = ["LongSets"]
 Whole = NDArray[np.int64]
 
 
-def _parts(layout: Layout, sets: Tensor, rows: int) -> Whole:
-    """`[n, 3]`: for each part of at most so many rows the place of its set among these, its first row, and the one after its last.
+def _parts(layout: Layout, sets: Tensor, rows: int) -> Records:
+    """The parts of at most so many rows: records of `kernels.Part`, whose place is that of their set among these.
 
     Each part is computed by one thread, and parts are the same for any number of threads, so that sums are added up in one order.
     """
@@ -35,7 +36,7 @@ def _parts(layout: Layout, sets: Tensor, rows: int) -> Whole:
     turn = torch.arange(len(place)) - (number.cumsum(0) - number)[place]
     begin = layout.offsets[sets][place] + turn * rows
     end = torch.minimum(begin + rows, layout.offsets[sets + 1][place])
-    return torch.stack([place, begin, end], 1).numpy()
+    return torch.stack([place, begin, end], 1).numpy().view(kind_of(kernels.Part))[:, 0]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class LongSets:
     d: int
     e: int
     sets: int
-    of_queries: Whole
-    of_keys: Whole
+    of_queries: Records
+    of_keys: Records
     wide: int
     size: int
     long: bool
@@ -83,20 +84,20 @@ class LongSets:
         most = 5 * parts if self.causal else parts + 3 * self.sets
         return most * self.key_heads * (rows * e + d) * self.size
 
-    def _run(self, kernel: Any, parts: Whole, tensors: Sequence[Tensor], strided: Sequence[Tensor]) -> None:
-        sizes = kernels.Sizes(self.wide, self.heads, self.heads // self.key_heads, self.d, self.e)
-        strides = np.array([step for x in strided for step in x.stride()], np.int64)
-        arrays = [memory_of(x) for x in tensors]
-        share(kernel, range(len(parts) + 1), parts, *arrays, np.array(sizes, np.int64), strides)
+    def _run(self, kernel: Any, parts: Records, tensors: Sequence[Tensor], **strided: Tensor) -> None:
+        """A kernel on all parts; `strided`: those of the tensors that need not be contiguous."""
+        strides = {name: Stride.of(x) for name, x in strided.items()}
+        numbers = kernels.Numbers(self.wide, self.heads, self.heads // self.key_heads, self.d, self.e, **strides)
+        share(kernel, range(len(parts) + 1), parts, *(memory_of(x) for x in tensors), record(numbers))
 
-    def _room(self, parts: Whole, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _room(self, parts: Records, like: Tensor) -> tuple[Tensor, Tensor]:
         """For S and z of each part."""
         rows, _, d, e = self._shape
         return like.new_empty(len(parts), self.key_heads, rows, e), like.new_empty(len(parts), self.key_heads, d)
 
-    def _summed(self, parts: Whole, sums: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _summed(self, parts: Records, sums: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """S of each set, the same transposed, and z, from those of its parts."""
-        place = torch.from_numpy(parts[:, 0].copy())
+        place = torch.from_numpy(parts["place"].copy())
         sums, totals = (x.new_zeros(self.sets, *x.shape[1:]).index_add_(0, place, x) for x in (sums, totals))
         totals[..., self.d :] = 0
         return sums, self._turned(sums), totals
@@ -109,7 +110,7 @@ class LongSets:
 
     def _running(self, x: Tensor, backwards: bool = False) -> Tensor:
         """What the parts of each set before a part add up to, or those behind it."""
-        place = torch.from_numpy(self.of_keys[:, 0].copy())
+        place = torch.from_numpy(self.of_keys["place"].copy())
         if backwards:
             return self._before(x.flip(0), place.flip(0)).flip(0)
         return self._before(x, place)
@@ -126,15 +127,15 @@ class LongSets:
         """Writes the output and what divided it; what the way back needs of the sums."""
         self._go_home()
         parts = self._room(self.of_keys, divisor)
-        self._run(kernels.sums_of_keys, self.of_keys, [k, v, *parts], [k, v])
+        self._run(kernels.sums_of_keys, self.of_keys, [k, v, *parts], k=k, v=v)
         if self.causal:
             sums, totals = (self._running(x) for x in parts)
             totals[..., self.d :] = 0
             states = [self._turned(sums), totals.clone()]
-            self._run(causal.outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], [q, k, v])
+            self._run(causal.outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], q=q, k=k, v=v)
             return states
         sums, turned, totals = self._summed(self.of_keys, *parts)
-        self._run(kernels.outputs, self.of_queries, [q, out, divisor, sums, totals], [q])
+        self._run(kernels.outputs, self.of_queries, [q, out, divisor, sums, totals], q=q)
         return [turned, totals]
 
     def backward(
@@ -151,14 +152,14 @@ class LongSets:
         if self.causal:
             # They move along with the rows, and what was saved may be asked for again.
             turned, totals = (x.clone() for x in states)
-            inside, strided = [q, k, v, *given], [q, k, v, given[0]]
-            self._run(causal.queries_back, self.of_keys, [*inside, turned, totals, d_q, *parts], strided)
+            inside, strided = [q, k, v, *given], {"q": q, "k": k, "v": v, "above": given[0]}
+            self._run(causal.queries_back, self.of_keys, [*inside, turned, totals, d_q, *parts], **strided)
             sums, totals = (self._running(x, backwards=True) for x in parts)
-            self._run(causal.keys_back, self.of_keys, [*inside, sums, self._turned(sums), totals, d_k, d_v], strided)
+            self._run(causal.keys_back, self.of_keys, [*inside, sums, self._turned(sums), totals, d_k, d_v], **strided)
             return
-        self._run(kernels.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], [q, given[0]])
+        self._run(kernels.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], q=q, above=given[0])
         sums, turned, totals = self._summed(self.of_queries, *parts)
-        self._run(kernels.keys_back, self.of_keys, [k, v, sums, turned, totals, d_k, d_v], [k, v])
+        self._run(kernels.keys_back, self.of_keys, [k, v, sums, turned, totals, d_k, d_v], k=k, v=v)
 
     def _go_home(self) -> None:
         if self.long:
