@@ -36,7 +36,7 @@ def _labels(examples: Sequence[Example]) -> Array:
 
 
 def _target(example: Example) -> Array:
-    assert example.target is not None, "a part of a published data set has targets"
+    assert isinstance(example.target, np.ndarray), "a part of a published data set has targets"
     return np.atleast_1d(example.target)
 
 

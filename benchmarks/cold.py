@@ -39,7 +39,7 @@ def compiling(recipe: str) -> dict[str, float]:
     encoding = experiment.data.fit()
     part = experiment.data.part("train", encoding)
     model = build(experiment.model, encoding)
-    task = experiment.task.build(model.width, encoding)
+    task = build(experiment.task, model.width, encoding)
     longest = [max(range(len(part)), key=part.lengths.__getitem__)]
     batches = [*list(in_order(part.lengths, experiment.training.batch_vectors))[:_BATCHES], longest]
     begin = time.perf_counter()
@@ -48,7 +48,7 @@ def compiling(recipe: str) -> dict[str, float]:
             model.train(training)
             for indices in batches:
                 batch = collate([part[i] for i in indices])
-                loss, _ = task.loss(task(model(batch)), batch.targets)
+                loss, _ = task.loss(task(model(batch), batch), batch)
                 if training:
                     loss.backward()
     return {"compiling": compiled.duration if compiled.done else 0.0, "batches": time.perf_counter() - begin}

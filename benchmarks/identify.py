@@ -58,7 +58,7 @@ def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> 
     save(folder / CONFIG, to_yaml(experiment))
     encoding.save(folder)
     model = build(experiment.model, encoding)
-    save_weights(folder, experiment, model, experiment.task.build(model.width, encoding))
+    save_weights(folder, experiment, model, build(experiment.task, model.width, encoding))
     return Voices.open(folder)
 
 

@@ -97,7 +97,7 @@ def embed_once(name: str, window: str, values: torch.Tensor, stream: bool) -> tu
     encoding = Encoding(Labels(("a", "b")), width=values.shape[1])
     torch.manual_seed(0)
     model: Any = build(windowed(experiment.model, window), encoding).eval()
-    task = experiment.task.build(model.width, encoding).eval()
+    task = build(experiment.task, model.width, encoding).eval()
 
     def whole(frames: torch.Tensor) -> torch.Tensor:
         embedding: torch.Tensor = task.embed(model(Batch(VectorSets.pack([frames]))))[0]

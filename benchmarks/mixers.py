@@ -63,7 +63,7 @@ def speed() -> None:
     for variant, changes in case.variants.items():
         options = {name: value for name, value in changes.items() if name != "epochs"}
         model = build(replace(experiment.model, **options), encoding)
-        task = experiment.task.build(model.width, encoding)
+        task = build(experiment.task, model.width, encoding)
         steps[variant] = _steps(model, task)
         parameters = sum(each.numel() for module in (model, task) for each in module.parameters())
         rows.append({"model": variant, "parameters": parameters, "words per second": dict.fromkeys(steps[variant], 0)})
@@ -82,7 +82,7 @@ def _steps(model: nn.Module, task: Any) -> dict[str, Callable[[Batch], None]]:
 
     def training(batch: Batch) -> None:
         model.train()
-        total, count = task.loss(task(model(batch)), batch.targets)
+        total, count = task.loss(task(model(batch), batch), batch)
         optimizer.zero_grad()
         (total / count).backward()
         optimizer.step()
@@ -90,7 +90,7 @@ def _steps(model: nn.Module, task: Any) -> dict[str, Callable[[Batch], None]]:
     def predicting(batch: Batch) -> None:
         model.eval()
         with torch.inference_mode():
-            task(model(batch)).argmax(-1)
+            task(model(batch), batch).argmax(-1)
 
     return {"training": training, "predicting": predicting}
 

@@ -163,7 +163,7 @@ def accuracy(run: Run, part: Any, seconds: float, silence: bool = True) -> float
     data = reader.part(part, run.encoding)
     metrics = run.task.metrics()
     for batch, output in outputs(run.model, run.task, data, run.experiment.training):
-        run.task.score(metrics, output, batch.targets)
+        run.task.score(metrics, output, batch)
     return float(metrics.compute()["accuracy"])
 
 

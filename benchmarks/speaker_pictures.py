@@ -74,7 +74,7 @@ def margins(voices: Voices) -> dict[str, Any]:
     for batch, vectors in outputs(run.model, task, data, run.experiment.training, task.embed):
         vectors = vectors if task.cosine else vectors.relu()
         cosines = torch.nn.functional.normalize(vectors) @ torch.nn.functional.normalize(task.head.weight).T
-        own = batch.targets[:, None]
+        own = batch.target_values("set")[:, None]
         largest = cosines.scatter(1, own, -torch.inf).amax(1)
         found.append(cosines.gather(1, own)[:, 0] - largest)
     values = torch.cat(found).detach().numpy()

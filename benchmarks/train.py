@@ -60,7 +60,7 @@ def seen_before(run: Run) -> dict[str, float]:
     for name, part in parts.items():
         metrics = run.task.metrics()
         for batch, output in outputs(run.model, run.task, part, run.experiment.training):
-            run.task.score(metrics, output, batch.targets)
+            run.task.score(metrics, output, batch)
         found[name] = float(metrics.compute()["accuracy"])
     return found
 

@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     if chosen.show is not None:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0
-    if chosen.csv and opened.task.unit != "set":
+    if chosen.csv and opened.task.target_kind != "set":
         raise InputError("the run predicts one label per vector, expected one per set for --csv")
     predictions = _counted(opened.predict(chosen.inputs or ["-"]))
     if chosen.csv:

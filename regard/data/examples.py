@@ -20,6 +20,8 @@ __all__ = [
     "Example",
     "Listed",
     "Part",
+    "TargetKind",
+    "VectorSet",
     "check_part",
     "split",
 ]
@@ -32,29 +34,79 @@ IGNORE = -100
 """An integer target that is not there; a number that is not there is NaN."""
 
 
+TargetKind = Literal["vector", "set", "sets"]
+"""What has a target: each vector, each set, or each set a set of its own (a sentence in another language, boxes)."""
+
+
+@dataclass(frozen=True, eq=False)
+class VectorSet:
+    """One set of vectors that belongs to an example: its context, or the set that is its target.
+
+    Args:
+        values: `[n, d]` float32, or `[n]` or `[n, f]` int64 ids.
+        coords: `[n, c]` float32, where each vector lies beyond its place in the order.
+        edges: `[2, e]` int64, (query row, key row) without repeats.
+        edge_values: `[e, m]` float32.
+        tokens: what each vector is called in predictions.
+    """
+
+    values: Array
+    coords: Array | None = None
+    edges: Array | None = None
+    edge_values: Array | None = None
+    tokens: tuple[str, ...] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Example:
     """One set of vectors and its target.
 
     Args:
         values: `[n, d]` float32, or `[n]` or `[n, f]` int64 ids.
-        target: `[n]` (one per vector) or `[]` (one for the set); int64 classes or float32 numbers; None where unlabelled.
+        target: by its kind `[n, ...]` per vector, `[...]` per set, or a set of its own; int64 classes or float32 numbers, of which
+            `IGNORE` and NaN are gaps; None where unlabelled.
         name: what predictions are reported under: a sentence's id, a file's name.
+        target_kind: what has a target: each vector, the set, or the set a set of its own ("sets").
         coords: `[n, c]` float32, where each vector lies beyond its place in the order.
         edges: `[2, e]` int64, (query row, key row) without repeats.
         edge_values: `[e, m]` float32.
         inner: an int64 id array for each vector: the characters of a word.
         tokens: what each vector is called in predictions: the words, the names of the nodes.
+        context: the other set of a pair: the source sentence, the second document.
+
+    Raises:
+        InputError: a target that is not of its kind.
+
+    >>> Example(np.zeros((3, 2)), np.array([1, 0]), "a", "vector")
+    Traceback (most recent call last):
+    regard.errors.InputError: the example 'a' has targets of shape [2], expected one for each of its 3 vectors
     """
 
     values: Array
-    target: Array | None
+    target: Array | VectorSet | None
     name: str
+    target_kind: TargetKind = "set"
     coords: Array | None = None
     edges: Array | None = None
     edge_values: Array | None = None
     inner: tuple[Array, ...] | None = None
     tokens: tuple[str, ...] | None = None
+    context: VectorSet | None = None
+
+    def __post_init__(self) -> None:
+        target, kind = self.target, self.target_kind
+        if target is None:
+            return
+        if isinstance(target, VectorSet):
+            if kind != "sets":
+                raise InputError(f"the example {self.name!r} has a set as its target, expected one target per {kind}")
+            return
+        shape = list(target.shape)
+        if kind == "sets":
+            raise InputError(f"the example {self.name!r} has a target of shape {shape}, expected a set of its own")
+        if kind == "vector" and shape[:1] != [len(self.values)]:
+            expected = f"one for each of its {len(self.values)} vectors"
+            raise InputError(f"the example {self.name!r} has targets of shape {shape}, expected {expected}")
 
 
 class Dataset(Protocol):

@@ -103,7 +103,8 @@ class Planetoid:
             total = np.abs(values).sum(1, keepdims=True)
             values = np.divide(values, total, out=np.zeros_like(values), where=total > 0)
         edges, edge_values = self._edges(graph)
-        return Example(values, target, Path(graph.where).name, edges=edges, edge_values=edge_values, tokens=graph.names)
+        name = Path(graph.where).name
+        return Example(values, target, name, "vector", edges=edges, edge_values=edge_values, tokens=graph.names)
 
     def _edges(self, graph: Graph) -> tuple[Array, Array | None]:
         """(query row, key row) without repeats, in increasing order; where an edge was given both ways each keeps its value."""

@@ -151,6 +151,7 @@ class Sentences:
             values=self._values[index],
             target=None if self._targets is None else self._targets[index],
             name=self._names[index],
+            target_kind="vector",
             inner=None if spelled is None else tuple([spelled[word] for word in words]),
             tokens=words,
         )

@@ -27,7 +27,7 @@ from regard.speaker.mixture import Mixture
 from regard.speaker.rates import Trials
 from regard.speaker.vectors import unit
 from regard.speaker.within import Within
-from regard.tasks.modules import SetLabelTask
+from regard.tasks.label import SetLabelTask
 from regard.train import Run
 from regard.train.folder import WEIGHTS
 from regard.train.scoring import run

@@ -1,15 +1,11 @@
-"""The options of each task. `build` makes the module; until then nothing here needs torch."""
+"""The options of each task; nothing here needs torch. `regard.train.kinds` says which module each makes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from regard.errors import check_numbers
-
-if TYPE_CHECKING:
-    from regard.data.encoding import Encoding
-    from regard.tasks.modules import LabelTask, NumberTask
 
 __all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
 
@@ -35,11 +31,6 @@ class PerVectorLabel:
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
         check_numbers("task", self, "top", least=1)
-
-    def build(self, width: int, encoding: Encoding) -> LabelTask:
-        from regard.tasks.modules import LabelTask
-
-        return LabelTask(self, width, encoding.targets)
 
 
 @dataclass(frozen=True)
@@ -77,11 +68,6 @@ class PerSetLabel:
         check_numbers("task", self, "margin", least=0, below=2)
         check_numbers("task", self, "top", least=1)
 
-    def build(self, width: int, encoding: Encoding) -> LabelTask:
-        from regard.tasks.modules import SetLabelTask
-
-        return SetLabelTask(self, width, encoding.targets)
-
 
 @dataclass(frozen=True)
 class PerVectorNumber:
@@ -97,11 +83,6 @@ class PerVectorNumber:
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "dropout", least=0, below=1)
-
-    def build(self, width: int, encoding: Encoding) -> NumberTask:
-        from regard.tasks.modules import NumberTask
-
-        return NumberTask(self, width, encoding.targets)
 
 
 @dataclass(frozen=True)
@@ -120,8 +101,3 @@ class PerSetNumber:
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "dropout", least=0, below=1)
-
-    def build(self, width: int, encoding: Encoding) -> NumberTask:
-        from regard.tasks.modules import NumberTask
-
-        return NumberTask(self, width, encoding.targets, self.pool)

@@ -23,7 +23,7 @@ from regard.data.batching import BudgetSampler, loader
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed
 from regard.errors import InputError
-from regard.tasks.modules import Task
+from regard.tasks.base import Task
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
@@ -63,7 +63,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     # What a checkpoint holds has begun already; a killed run without one begins anew.
     if getattr(model, "vectors", "") and not (begun and newest(folder / "checkpoints")[0]):
         model.begin()
-    task = experiment.task.build(model.width, encoding)
+    task = build(experiment.task, model.width, encoding)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     task.observe(targets_of(parts.train))
     if _rank() == 0:
@@ -114,7 +114,7 @@ def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) ->
         lengths = part.lengths
         longest = Listed([part[max(range(len(part)), key=lengths.__getitem__)]])
         for batch, output in run(model, task, longest, options):
-            task.loss(output, batch.targets)
+            task.loss(output, batch)
     model.train()
     task.train()
 

@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection, SumMetric
 
 from regard.data.batch import Batch
 from regard.errors import InputError
-from regard.tasks.modules import Task
+from regard.tasks.base import Task
 from regard.train.experiment import Experiment, Optimizer
 from regard.train.pieces import depths
 
@@ -54,23 +54,27 @@ class Learner(lightning.LightningModule):
         # Lightning would walk through every name and token in search of tensors.
         return batch.to(device)
 
-    def _run(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def run(self, batch: Batch) -> tuple[Any, Tensor, Tensor]:
         """The output, the sum of the losses, and the number of targets."""
         half = self.experiment.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            output = self.task(self.model(batch))
-        return output, *self.task.loss(output, batch.targets)
+            output = self.task(self.model(batch), batch)
+        return output, *self.task.loss(output, batch)
 
     def on_train_epoch_start(self) -> None:
         self.found = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if len(batch):
-            _, total, count = self._run(batch)
+            _, total, count = self.run(batch)
         else:
             # A process without an example still takes part: the others wait for the gradient of every parameter.
             total = torch.stack([each.sum() for each in self.parameters() if each.requires_grad]).sum() * 0
             count = total.new_zeros(())
+        return self.scaled(total, count)
+
+    def scaled(self, total: Tensor, count: Tensor) -> Tensor:
+        """The sum of the losses divided by the number of targets of all processes; both are recorded in `seen`."""
         self.seen = torch.stack([total.detach().float(), count.float()])
         processes = self.trainer.world_size
         if processes > 1:
@@ -80,8 +84,8 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch):
-            output, total, count = self._run(batch)
-            self.task.score(self.metrics, output, batch.targets)
+            output, total, count = self.run(batch)
+            self.task.score(self.metrics, output, batch)
             self.loss_sum.update(total)
             self.target_count.update(count)
 

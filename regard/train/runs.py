@@ -15,7 +15,7 @@ from torch import nn
 
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Part, check_part
-from regard.tasks.modules import Task
+from regard.tasks.base import Task
 from regard.train.card import add_evaluation
 from regard.train.experiment import Experiment
 from regard.train.folder import load_weights, read_config, save
@@ -54,7 +54,7 @@ class Run:
         experiment = read_config(folder)
         encoding = Encoding.load(folder)
         model = build(experiment.model, encoding)
-        task = experiment.task.build(model.width, encoding)
+        task = build(experiment.task, model.width, encoding)
         load_weights(folder, experiment, model, task)
         return cls(folder, experiment, encoding, model.eval(), task.eval())
 
@@ -77,12 +77,12 @@ class Run:
         data = self.experiment.data.part(check_part(part), self.encoding)
         targets = targets_of(data)
         metrics = self.task.metrics()
-        total, lines = 0.0, []
+        total, count, lines = 0.0, 0, []
         for batch, output in run(self.model, self.task, data, self.experiment.training):
-            self.task.score(metrics, output, batch.targets)
-            total += float(self.task.loss(output, batch.targets)[0])
+            self.task.score(metrics, output, batch)
+            loss, number = self.task.loss(output, batch)
+            total, count = total + float(loss), count + int(number)
             lines += [json.dumps(each, ensure_ascii=False) for each in self.task.predictions(output, batch)]
-        count = int(self.task.present(targets).sum())
         found = {"loss": total / max(count, 1)} | defined(metrics.compute())
         trivial = trivial_metrics(self.task, targets)
         evaluation = {

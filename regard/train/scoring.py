@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
-from regard.data.batch import Batch, collate
-from regard.data.examples import Dataset
+from regard.data.batch import Batch, collate, collate_targets
+from regard.data.examples import Dataset, Example
 from regard.errors import InputError
 from regard.sets import VectorSets
-from regard.tasks.modules import Task
+from regard.tasks.base import Task
 from regard.train.experiment import Training
 
 __all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics"]
@@ -52,46 +54,52 @@ def run(
     task: Task,
     part: Dataset,
     options: Training,
-    output: Callable[[VectorSets], torch.Tensor] | None = None,
-) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Each batch of a part, in order, and the task's output for it, or another one of its own, both on the CPU."""
-    output = output or task
+    output: Callable[[VectorSets], Any] | None = None,
+) -> Iterator[tuple[Batch, Any]]:
+    """Each batch of a part, in order, and the task's output for it, both on the CPU.
+
+    Args:
+        output: what to compute from the hidden vectors in place of the task's output.
+    """
     device = device_of(options)
     model.to(device).eval()
     task.to(device).eval()
     for indices in in_order(part.lengths, options.batch_vectors):
         batch = collate([part[i] for i in indices])
-        sets = model(batch.to(device))
-        yield batch, output(sets).cpu()
+        moved = batch.to(device)
+        hidden = model(moved)
+        computed = task(hidden, moved) if output is None else output(hidden)
+        yield batch, pytree.tree_map_only(torch.Tensor, torch.Tensor.cpu, computed)
     model.cpu()
     task.cpu()
 
 
-def targets_of(part: Dataset) -> torch.Tensor:
-    """`[targets]` all targets of a part, those that are not there included.
+def targets_of(part: Dataset) -> Batch:
+    """All targets of a part, gaps included, in a batch whose inputs have no features.
 
     Raises:
-        InputError: a part without examples or without targets, or an example that is not labeled.
+        InputError: a part without examples, or an example that is not labeled.
     """
-    found = []
+    bare = []
     for i in range(len(part)):
         example = part[i]
         if example.target is None:
             raise InputError(f"{example.name} has no target, expected a labeled part")
-        found.append(torch.as_tensor(example.target).reshape(-1))
-    if not found:
+        # Only the number of its vectors is kept in memory.
+        bare.append(Example(np.zeros((len(example.values), 0)), example.target, example.name, example.target_kind))
+    if not bare:
         raise InputError("the part has no examples, expected at least one")
-    return torch.cat(found)
+    return collate_targets(bare)
 
 
-def trivial_metrics(task: Task, targets: torch.Tensor) -> dict[str, float]:
-    """What the most frequent label, or the mean, of the training part scores on these targets."""
+def trivial_metrics(task: Task, batch: Batch) -> dict[str, float]:
+    """The metrics of the best model that never looks at its input, for these targets."""
     metrics = task.metrics()
-    task.score(metrics, task.trivial(targets), targets)
+    task.score(metrics, task.trivial(batch), batch)
     return defined(metrics.compute())
 
 
 def defined(metrics: dict[str, Any]) -> dict[str, float]:
     """Metrics as plain numbers; one that is not defined is left out."""
-    found = {name: float(value) for name, value in metrics.items()}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    numbers = {name: float(value) for name, value in metrics.items()}
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}

@@ -20,7 +20,7 @@ ENCODING = Encoding(Labels(tuple(map(str, range(80)))), width=40)
 def size(variant: str) -> int:
     experiment = speaker.VARIANTS[variant]()
     model = build(experiment.model, ENCODING)
-    task = experiment.task.build(model.width, ENCODING)
+    task = build(experiment.task, model.width, ENCODING)
     return sum(each.numel() for part in (model, task) for each in part.parameters())
 
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regard.data.batch import collate
+from regard.data.batch import collate, collate_targets
 from regard.data.batching import BudgetSampler, loader
-from regard.data.examples import Example, Listed
+from regard.data.examples import Example, Listed, VectorSet
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 
@@ -116,6 +116,7 @@ def graph(n: int, name: str, seed: int = 0) -> Example:
         generator.random((n, 3), np.float32),
         generator.integers(0, 5, n),
         name,
+        "vector",
         coords=generator.random((n, 2), np.float32),
         edges=edges,
         edge_values=generator.random((edges.shape[1], 2), np.float32),
@@ -161,6 +162,79 @@ def test_each_distinct_word_is_spelled_once() -> None:
     assert spelled == ["a", "saw", "I"]
     assert [spelled[i] for i in batch.spelling.index] == ["a", "saw", "saw", "I", "saw", "a"]
     assert batch.targets.tolist() == [0, 1, 2]
+
+
+def pair(name: str, n: int, context: int, target: int) -> Example:
+    """A sentence of ids, one in another language that belongs to it, and a translation."""
+    values, other = (
+        np.arange(n),
+        VectorSet(np.arange(context), np.ones((context, 1), np.float32), tokens=("w",) * context),
+    )
+    return Example(values, VectorSet(np.arange(target)), name, "sets", context=other)
+
+
+def test_targets_and_contexts_may_be_sets_of_their_own():
+    batch = collate([pair("a", 2, 3, 1), pair("b", 1, 0, 4)])
+    assert batch.target_kind == "sets"
+    assert [values.tolist() for values in batch.target_sets.unpack()] == [[0], [0, 1, 2, 3]]
+    assert [values.tolist() for values in batch.context.unpack()] == [[0, 1, 2], []]
+    assert batch.context.coords.shape == (3, 1)
+    assert batch.context_tokens == (("w", "w", "w"), ())
+    alone = collate_targets([pair("a", 2, 3, 1), pair("b", 1, 0, 4)])
+    assert alone.inputs.values.shape == (3, 0)
+    assert alone.inputs.layout.lengths.tolist() == [2, 1]
+    assert alone.target_sets.layout.lengths.tolist() == [1, 4]
+    empty = batch.emptied()
+    assert len(empty) == len(empty.target_sets) == len(empty.context) == 0
+
+
+def test_targets_of_sets_may_have_any_shape():
+    rows = [np.array([1.0, np.nan], np.float32), np.array([0.0, 2.0], np.float32)]
+    examples = [Example(np.zeros((n, 1), np.float32), row, str(n)) for n, row in zip((2, 5), rows, strict=True)]
+    assert collate(examples).target_values("set").shape == (2, 2)
+    # As many numbers as vectors, and still the set's: nothing is told by a shape.
+    assert collate(examples[:1]).target_values("set").shape == (1, 2)
+    vectors = [Example(np.zeros((2, 1), np.float32), np.zeros((2, 3)), "a", "vector")]
+    assert collate(vectors * 2).target_values("vector").shape == (4, 3)
+
+
+def test_targets_of_different_kinds_are_refused_by_name():
+    values = np.zeros((2, 1), np.float32)
+    one, many, none = (
+        Example(values, target, name, kind)
+        for target, name, kind in (
+            (np.array(1), "one", "set"),
+            (np.array([0, 1]), "many", "vector"),
+            (None, "none", "set"),
+        )
+    )
+    with pytest.raises(
+        InputError, match="'many' has one target per vector, expected it like 'one': one target per set"
+    ):
+        collate([one, many])
+    with pytest.raises(InputError, match="'none' has no target, expected it like 'one': one target per set"):
+        collate([one, none])
+    with pytest.raises(InputError, match="'one' has one target per set, expected it like 'none': no target"):
+        collate([none, one])
+    with pytest.raises(
+        InputError, match="the example 'b' has no context set, expected one, as others of the batch have"
+    ):
+        collate([pair("a", 1, 1, 1), dataclasses.replace(pair("b", 1, 1, 1), context=None)])
+    with pytest.raises(InputError, match=r"'b' has context values \[1\] float64"):
+        collate([pair("a", 1, 1, 1), dataclasses.replace(pair("b", 1, 1, 1), context=VectorSet(np.ones(1)))])
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "sentence"),
+    [
+        (np.zeros(3), "vector", r"'a' has targets of shape \[3\], expected one for each of its 2 vectors"),
+        (VectorSet(np.zeros(3)), "vector", "'a' has a set as its target, expected one target per vector"),
+        (np.zeros(3), "sets", r"'a' has a target of shape \[3\], expected a set of its own"),
+    ],
+)
+def test_a_target_is_of_the_kind_that_its_example_says(target, kind, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Example(np.zeros((2, 1)), target, "a", kind)
 
 
 def test_unlabelled_examples_have_no_targets() -> None:

@@ -51,7 +51,8 @@ class Tiny:
         values = generator.normal(size=(generator.integers(0, 8), 3)).astype(np.float32)
         number = values[:, 0] if "vector" in self.target else values[:, 0].sum()
         kind = np.int64 if "label" in self.target else np.float32
-        return Example(values, np.asarray(number > 0 if kind is np.int64 else number, kind), name)
+        target = np.asarray(number > 0 if kind is np.int64 else number, kind)
+        return Example(values, target, name, "vector" if "vector" in self.target else "set")
 
     def inputs(self, sources, encoding):
         try:

@@ -1,0 +1,172 @@
+"""What a task is, and the base of those that put a head on each vector or on each set."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from regard.data.batch import Batch
+from regard.data.examples import TargetKind
+from regard.errors import InputError
+from regard.layers.dropout import Dropout
+from regard.layers.pooling import PoolName, pooling
+from regard.sets import VectorSets
+from regard.tasks.heads import CosineHead
+
+__all__ = ["HeadTask", "Task"]
+
+
+class Task(nn.Module, ABC):
+    """What a model is asked for: an output from its hidden vectors, a loss, metrics, and written predictions.
+
+    A task is made with its options, the width of the model's vectors and the encoding of the data. Every method is given the batch,
+    so that targets may be one per vector, one per set, or sets of their own, and a pair's other set is at hand (`batch.context`).
+    """
+
+    target_kind: TargetKind
+    """Which kind of targets it has: `Batch.target_values(kind)` or `Batch.target_sets` gives them, or refuses other data."""
+    monitor: tuple[str, str]
+    """The metric that tells which weights are the best, and whether by its "max" or "min"."""
+
+    @abstractmethod
+    def forward(self, hidden: VectorSets, batch: Batch) -> Any:
+        """The output: a tensor, `VectorSets`, or tuples, lists and dictionaries of them.
+
+        Args:
+            hidden: the model's vectors, one set for each set of the batch.
+            batch: without targets where predictions are made for new inputs. A task may look only at the places that have some.
+        """
+
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sum of the losses of all targets that are not gaps, and their number.
+
+        Raises:
+            InputError: targets of another kind, type or number than the output is for.
+        """
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """New metrics, which `score` updates."""
+
+    @abstractmethod
+    def score(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
+        """Update the metrics with the output; gaps are left out."""
+
+    @abstractmethod
+    def trivial(self, batch: Batch) -> Any:
+        """The output of the best model that never looks at its input: `batch.inputs` may come without features."""
+
+    @abstractmethod
+    def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
+        """One JSON object for each set: its `name`, its prediction, and its target where there is one."""
+
+    def observe(self, batch: Batch) -> None:
+        """Learn what the task needs of the targets of the whole training part, into buffers that are saved with the weights.
+
+        Called once, before training; `batch.inputs` comes without features.
+        """
+
+    def learner(self, base: type[Any]) -> type[Any]:
+        """The class of the Lightning module that trains the task: `base`, or a subclass with a training of its own.
+
+        `base` is `regard.train.learner.Learner`: it is made with (model, task, experiment, total_steps), and validation,
+        metrics and checkpoints go on as usual in a subclass. One with several optimizers overrides `training_step` and
+        `configure_optimizers`, sets `automatic_optimization = False`, and keeps in `seen` the loss and number of targets of each
+        step, as `scaled` does. It steps one optimizer through Lightning, as `self.optimizers()` gives
+        it, and the others as torch has them (`use_pl_optimizer=False`), so that a step remains one batch.
+        """
+        return base
+
+
+class HeadTask(Task):
+    """One output for each vector, or for each set where there is a `pool`: dropout, then a linear head.
+
+    Args:
+        width: of the vectors that the model gives.
+        outputs: numbers that the head gives for each target.
+        dropout: on the vectors that enter the head.
+        pool: how the vectors of a set become one; None where each vector has its target.
+    """
+
+    def __init__(self, width: int, outputs: int, dropout: float, pool: PoolName | None) -> None:
+        super().__init__()
+        self.pool = None if pool is None else pooling(pool, width)
+        self.dropout = Dropout(dropout)
+        pooled = width if self.pool is None else int(self.pool.width)  # type: ignore[arg-type]
+        self.head: nn.Linear | CosineHead = nn.Linear(pooled, outputs)
+        self.target_kind: TargetKind = "vector" if pool is None else "set"
+
+    def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:
+        """`[targets, outputs]`"""
+        vectors = hidden.values if self.pool is None else self.pool(hidden)
+        output: Tensor = self.head(self.dropout(vectors))
+        return output
+
+    def targets(self, batch: Batch) -> Tensor:
+        """`[t, ...]` or `[s, ...]`
+
+        Raises:
+            InputError: there are none, or they are of another kind or type.
+        """
+        targets = batch.target_values("vector" if self.pool is None else "set")
+        if targets.is_floating_point() != self._floating:
+            known = ("labels", "numbers") if self._floating else ("numbers", "labels")
+            raise InputError(
+                f"the task is about {known[1]}, but the targets are {known[0]}: the data needs another task"
+            )
+        return targets
+
+    def present(self, batch: Batch) -> Tensor:
+        """True for each target, False for each gap, in the shape of the targets."""
+        return self._present(self.targets(batch))
+
+    def score(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        targets = self.targets(batch)
+        here = self._present(targets)
+        # The metrics take no empty tensors.
+        if here.any():
+            metrics.update(*self._compared(output[here], targets[here]))
+
+    def predictions(self, output: Tensor, batch: Batch) -> list[dict[str, Any]]:
+        """One JSON object for each set: its `name` and its prediction, or a list `vectors` of one prediction each."""
+        written = self._written(output, None if batch.targets is None else self.targets(batch))
+        if self.pool is not None:
+            return [{"name": name} | prediction for name, prediction in zip(batch.names, written, strict=True)]
+        predictions, first = [], 0
+        for name, tokens, length in zip(batch.names, batch.tokens, batch.inputs.layout.lengths.tolist(), strict=True):
+            vectors = written[first : first + length]
+            if tokens is not None:
+                vectors = [{"token": token} | vector for token, vector in zip(tokens, vectors, strict=True)]
+            predictions.append({"name": name, "vectors": vectors})
+            first += length
+        return predictions
+
+    def _checked(self, batch: Batch, shape: torch.Size) -> Tensor:
+        """The targets, where the output has room for exactly them."""
+        targets = self.targets(batch)
+        if targets.shape != shape:
+            described = f"{list(targets.shape)} targets for {list(shape)} outputs"
+            raise InputError(
+                f"the task has one target per {self.target_kind}, but found {described}: the data needs another task"
+            )
+        return targets
+
+    _floating: bool
+    """Whether targets are numbers."""
+
+    @abstractmethod
+    def _present(self, targets: Tensor) -> Tensor:
+        """True for each target that is not a gap."""
+
+    @abstractmethod
+    def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions and targets as the metrics take them."""
+
+    @abstractmethod
+    def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
+        """One JSON object for each output, with its target where there is one."""

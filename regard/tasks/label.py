@@ -1,0 +1,156 @@
+"""Labels: one for each vector or for each set, by cross-entropy or with an additive margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from regard.data.batch import Batch
+from regard.data.encoding import Encoding, Labels
+from regard.data.examples import IGNORE
+from regard.errors import InputError
+from regard.layers.pooling import PoolName
+from regard.sets import VectorSets
+from regard.tasks.base import HeadTask
+from regard.tasks.configs import PerSetLabel, PerVectorLabel
+from regard.tasks.heads import CosineHead, with_margin
+
+__all__ = ["LabelTask", "SetLabelTask"]
+
+
+class LabelTask(HeadTask):
+    """One of several labels: cross-entropy, accuracy, macro-F1.
+
+    loss = - sum_i w[y_i] log softmax(output_i)[y_i], with w = 1, or targets / (classes * targets of the class) where
+    `class_weights` is "balanced", so that the weights of all training targets have a mean of 1.
+    """
+
+    counts: Tensor
+    monitor = ("accuracy", "max")
+
+    _floating = False
+
+    def __init__(
+        self, config: PerVectorLabel | PerSetLabel, width: int, encoding: Encoding, pool: PoolName | None = None
+    ) -> None:
+        if not isinstance(encoding.targets, Labels):
+            raise InputError("the task is about labels, but the targets are numbers: the data needs another task")
+        labels = encoding.targets.names
+        if len(labels) < 2:
+            raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
+        super().__init__(width, len(labels), config.dropout, pool)
+        self.config = config
+        self.labels = labels
+        self.register_buffer("counts", torch.zeros(len(labels), dtype=torch.int64))
+
+    def observe(self, batch: Batch) -> None:
+        targets = self.targets(batch)
+        known = self._label(targets[self._present(targets)])
+        self.counts.copy_(torch.bincount(known, minlength=len(self.labels)))
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """`[classes]` or None: what the loss of each class is multiplied with; 0 for a class without training targets."""
+        if self.config.class_weights is None:
+            return None
+        weights = self.counts.sum() / (len(self.labels) * self.counts.clamp(min=1))
+        return torch.where(self.counts > 0, weights, 0)
+
+    def _present(self, targets: Tensor) -> Tensor:
+        return targets != IGNORE
+
+    def _label(self, targets: Tensor) -> Tensor:
+        """Of targets that may be further classes of labels, the labels."""
+        return torch.where(self._present(targets), targets % len(self.labels), targets)
+
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        targets = self._checked(batch, output.shape[:-1])
+        smoothing, weights = self.config.label_smoothing, self.class_weights
+        copies = output.shape[1] // len(self.labels)
+        if copies == 1:
+            targets = self._label(targets)
+        elif weights is not None:
+            weights = weights.repeat(copies)
+        total = cross_entropy(output.float(), targets, weights, None, IGNORE, None, "sum", smoothing)
+        return total, self._present(targets).sum()
+
+    def metrics(self) -> MetricCollection:
+        classes = len(self.labels)
+        return MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
+                "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
+            }
+        )
+
+    def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return output.argmax(-1), self._label(targets)
+
+    def trivial(self, batch: Batch) -> Tensor:
+        """The most frequent label of the training part."""
+        return one_hot(self.counts.argmax(), len(self.labels)).float().expand(len(self.targets(batch)), -1)
+
+    def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
+        k = min(self.config.top, len(self.labels)) or 1
+        probabilities, classes = output.float().softmax(-1).topk(k, dim=-1)
+        answers = [None] * len(output) if targets is None else targets.tolist()
+        written = []
+        for values, ids, answer in zip(probabilities.tolist(), classes.tolist(), answers, strict=True):
+            best = {self.labels[i]: p for i, p in zip(ids, values, strict=True)}
+            prediction: dict[str, Any] = {"label": self.labels[ids[0]], "probability": values[0], "probabilities": best}
+            if answer is not None and answer != IGNORE:
+                prediction["target"] = self.labels[answer]
+            written.append(prediction)
+        return written
+
+
+class SetLabelTask(LabelTask):
+    """One of several labels for each set, from an embedding of the set.
+
+    With the loss "am_softmax" the outputs are scaled cosines (`CosineHead`), and while training the target's must be larger by
+    a margin, which grows from 0 over the first `margin_warm_up` steps.
+
+    Where `Labels.copies` makes several classes of each label, there are outputs for all of them while training, and afterwards
+    for the labels alone.
+    """
+
+    config: PerSetLabel
+    steps: Tensor
+
+    def __init__(self, config: PerSetLabel, width: int, encoding: Encoding) -> None:
+        super().__init__(config, width, encoding, config.pool)
+        copies = encoding.targets.copies if isinstance(encoding.targets, Labels) else 1
+        pooled, classes = self.head.weight.shape[1], len(self.labels) * copies
+        self.cosine = config.loss == "am_softmax"
+        self.width = config.hidden or pooled
+        """Of the embeddings."""
+        self.hidden = nn.Linear(pooled, config.hidden) if config.hidden else nn.Identity()
+        if self.cosine:
+            self.head = CosineHead(self.width, classes, config.scale)
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        elif config.hidden or copies > 1:
+            self.head = nn.Linear(self.width, classes)
+
+    def embed(self, sets: VectorSets) -> Tensor:
+        """`[s, width]` one vector for each set, which the classes are told apart by."""
+        assert self.pool is not None
+        embedding: Tensor = self.hidden(self.dropout(self.pool(sets)))
+        return embedding
+
+    def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:
+        vectors = self.embed(hidden)
+        output: Tensor = self.head(vectors if self.cosine or not self.config.hidden else vectors.relu())
+        return output if self.training else output[:, : len(self.labels)]
+
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.cosine and self.training:
+            targets = self._checked(batch, output.shape[:-1])
+            self.steps += 1
+            grown = (self.steps / max(1, self.config.margin_warm_up)).clamp(max=1)
+            output = with_margin(output.float(), targets, self.config.scale * self.config.margin * grown)
+        return super().loss(output, batch)

@@ -1,0 +1,99 @@
+"""Numbers: one for each vector or for each set."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss, mse_loss
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
+from torchmetrics.regression import R2Score
+
+from regard.data.batch import Batch
+from regard.data.encoding import Encoding, Numbers
+from regard.errors import InputError
+from regard.layers.pooling import PoolName
+from regard.sets import VectorSets
+from regard.tasks.base import HeadTask
+from regard.tasks.configs import PerSetNumber, PerVectorNumber
+
+__all__ = ["NumberTask", "SetNumberTask"]
+
+
+class NumberTask(HeadTask):
+    """One number. Targets come as z = (number - mean) / deviation of the training part; what is reported is in the
+    numbers' own units.
+
+    loss = sum_i (output_i - z_i)^2, or Huber's: half of that up to a distance of 1, |output_i - z_i| - 1/2 past it.
+    """
+
+    monitor = ("mse", "min")
+    _floating = True
+
+    def __init__(
+        self,
+        config: PerVectorNumber | PerSetNumber,
+        width: int,
+        encoding: Encoding,
+        pool: PoolName | None = None,
+    ) -> None:
+        targets = encoding.targets
+        if not isinstance(targets, Numbers):
+            raise InputError("the task is about numbers, but the targets are labels: the data needs another task")
+        super().__init__(width, 1, config.dropout, pool)
+        self.config = config
+        self.mean, self.deviation = targets.mean, targets.deviation
+
+    def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:
+        """`[targets]` standardized numbers."""
+        return super().forward(hidden, batch).squeeze(-1)
+
+    def _present(self, targets: Tensor) -> Tensor:
+        return ~targets.isnan()
+
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        targets = self._checked(batch, output.shape)
+        here = self._present(targets)
+        distance = huber_loss if self.config.loss == "huber" else mse_loss
+        return distance(output[here].float(), targets[here].float(), reduction="sum"), here.sum()
+
+    def metrics(self) -> MetricCollection:
+        metrics = MetricCollection({"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": _R2Score()})
+        # Sums of squares of numbers far from zero lose everything in float32.
+        for metric in metrics.values():
+            metric.set_dtype(torch.float64)
+        return metrics
+
+    def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return self._own_units(output), self._own_units(targets)
+
+    def trivial(self, batch: Batch) -> Tensor:
+        """The mean of the training part."""
+        return torch.zeros_like(self.targets(batch))
+
+    def _own_units(self, standardized: Tensor) -> Tensor:
+        return standardized.double() * self.deviation + self.mean
+
+    def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
+        written = [{"number": number} for number in self._own_units(output).tolist()]
+        if targets is not None:
+            for prediction, target in zip(written, self._own_units(targets).tolist(), strict=True):
+                if not isnan(target):
+                    prediction["target"] = target
+        return written
+
+
+class SetNumberTask(NumberTask):
+    """One number for each set."""
+
+    def __init__(self, config: PerSetNumber, width: int, encoding: Encoding) -> None:
+        super().__init__(config, width, encoding, config.pool)
+
+
+class _R2Score(R2Score):
+    """R2 that is NaN where fewer than two targets leave nothing to explain, instead of an exception."""
+
+    def compute(self) -> Tensor:
+        return super().compute() if self.total > 1 else torch.full_like(self.residual, torch.nan)
