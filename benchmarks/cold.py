@@ -37,7 +37,7 @@ def compiling(recipe: str) -> dict[str, float]:
 
     experiment = RECIPES[recipe].experiment()
     encoding = experiment.data.fit()
-    part = experiment.data.part("train", encoding)
+    part = experiment.data.training(encoding)
     model = build(experiment.model, encoding)
     task = build(experiment.task, model.width, encoding)
     longest = [max(range(len(part)), key=part.lengths.__getitem__)]

@@ -33,6 +33,7 @@ from benchmarks.speaker import COMPONENTS, NEAREST
 from regard.data.encoding import Encoding, Labels
 from regard.data.registry import locate
 from regard.data.sound import RATE, read_header
+from regard.data.speech import Sounds
 from regard.recipes.speaker import speaker, speaker_boss
 from regard.speaker.calibration import Calibration, Cohort
 from regard.speaker.mixture import Mixture
@@ -54,6 +55,7 @@ _VOICES, _RECORDINGS = 80, 1000
 def untrained(experiment: Experiment, folder: Path, speakers: int = _VOICES) -> Voices:
     """A run folder as training would leave it, without training."""
     folder.mkdir(parents=True)
+    assert isinstance(experiment.data, Sounds)
     encoding = Encoding(Labels(tuple(f"{n:04}" for n in range(speakers))), width=experiment.data.mels)
     save(folder / CONFIG, to_yaml(experiment))
     encoding.save(folder)

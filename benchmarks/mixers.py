@@ -55,7 +55,7 @@ def speed() -> None:
     """Words per second of each variant of the recipe, one batch of each in turn, into the rows of `results/tagging.json`."""
     case, experiment = train.CASES["tagging"], RECIPES["tagging"].experiment()
     encoding = experiment.data.fit()
-    part = experiment.data.part("train", encoding)
+    part = experiment.data.training(encoding)
     order = BudgetSampler(part.lengths, experiment.training.batch_vectors, seed=0, shuffle=True)
     batches = list(islice(iter(loader(part, order)), BATCHES))
     words = sum(len(batch.inputs.values) for batch in batches)

@@ -27,7 +27,7 @@ from benchmarks.speaker_pictures import pictures
 from benchmarks.train import parts
 from regard.data.augment import SpecAugment, Speed
 from regard.data.examples import Array
-from regard.data.speech import STRANGERS
+from regard.data.speech import STRANGERS, Sounds
 from regard.data.voice import VoiceActivity
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.speaker.calibration import Cohort
@@ -155,9 +155,16 @@ CHOICES: dict[str, dict[str, Callable[[], Experiment]]] = {
 }
 
 
+def sounds(run: Run) -> Sounds:
+    """The reader of a run on sounds."""
+    reader = run.experiment.data
+    assert isinstance(reader, Sounds)
+    return reader
+
+
 def accuracy(run: Run, part: Any, seconds: float, silence: bool = True) -> float:
     """Of a part, on the middle of each sound; 0 takes all of it. Without `silence`, frames without voice are dropped."""
-    reader = replace(run.experiment.data, crop=seconds)
+    reader = replace(sounds(run), crop=seconds)
     if not silence:
         reader = replace(reader, voice=replace(reader.voice, detect=True))
     data = reader.part(part, run.encoding)
@@ -170,7 +177,7 @@ def accuracy(run: Run, part: Any, seconds: float, silence: bool = True) -> float
 def embedded(voices: Voices, labels: tuple[str, ...], seconds: float) -> tuple[Array, list[str]]:
     """The vectors of all utterances of these voices, and whose each is."""
     run = voices.run
-    data, speakers = replace(run.experiment.data, unseen=labels, crop=seconds).strangers(run.encoding)
+    data, speakers = replace(sounds(run), unseen=labels, crop=seconds).strangers(run.encoding)
     return voices.embed(data), speakers
 
 

@@ -51,7 +51,7 @@ def pictures(
 def trade_off(voices: Voices, cohort: Cohort, seconds: float) -> dict[str, list[float]]:
     """Points of the curve of misses against false acceptances of strangers, evenly spaced along it."""
     run = voices.run
-    data, speakers = replace(run.experiment.data, unseen=STRANGERS, crop=seconds).strangers(run.encoding)
+    data, speakers = replace(voices.sound_reader, unseen=STRANGERS, crop=seconds).strangers(run.encoding)
     trials = Trials.of_pairs(voices.embed(data), speakers, cohort.scores)
     found = rates(trials.scores, trials.targets)
     # Along the curve on which both rates count by their logarithm, as they are drawn.

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.machine import machine, write
 from benchmarks.speaker import COMPONENTS, DEVELOPMENT, FOLDER, NEAREST, SECONDS, VARIANTS, embedded, folders, percent
 from regard.data.examples import Array, Dataset
-from regard.data.speech import STRANGERS
+from regard.data.speech import STRANGERS, Sounds
 from regard.recipes.speaker import speaker_simple
 from regard.speaker.calibration import Cohort
 from regard.speaker.rates import Trials
@@ -121,11 +121,13 @@ def choose() -> None:
 
 def untrained(labels: tuple[str, ...] = STRANGERS, hidden: tuple[str, ...] = STRANGERS) -> dict[str, Any]:
     """The mean and deviation of each band, standardized, behind `Within`, both learned from the training part without `hidden`."""
-    reader = replace(speaker_simple().data, unseen=hidden)
+    reader = speaker_simple().data
+    assert isinstance(reader, Sounds)
+    reader = replace(reader, unseen=hidden)
     encoding = reader.fit()
-    parts = [replace(reader, train_crop=seconds).part("train", encoding) for seconds in SECONDS.values()]
+    parts = [replace(reader, train_crop=seconds).training(encoding) for seconds in SECONDS.values()]
     x = np.concatenate([moments(part) for part in parts])
-    speakers = [encoding.labels[int(part[n].target)] for part in parts for n in range(len(part))]
+    speakers = [encoding.labels[int(target)] for part in parts for target in part.targets if target is not None]
     center, deviation = x.mean(0), x.std(0)
     cohort = Cohort(within=Within.of(speakers, (x - center) / deviation, share=0.02))
     sounds: Scored = {}

@@ -95,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     data = speaker_simple().data
     encoding = data.fit()
-    part = data.part("train", encoding)
+    part = data.training(encoding)
     rows: list[dict[str, Any]] = []
     sample = sum(each.numel() for each in Sample(len(encoding.labels)).parameters())
 

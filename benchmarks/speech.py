@@ -175,7 +175,7 @@ def training(encoding: Encoding, reader: Sounds) -> Iterator[dict[str, Any]]:
             ("segments of 1.28 s without the cache", {"cache": False}),
         ):
             varied: Any = options
-            part = replace(reader, train_crop=1.28, **varied).part("train", encoding)
+            part = replace(reader, train_crop=1.28, **varied).training(encoding)
             spent = best(partial(epoch, part))
             yield {"what": what, "per second": round(len(part) / spent)}
 

@@ -229,13 +229,13 @@ def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]
 
 
 def parts(experiment: Experiment) -> tuple[list[Example], list[Example]]:
-    reader = experiment.data
+    reader: Any = experiment.data
     if isinstance(reader, Texts):
         return whole_texts(reader)
     plain = {name: 0.0 for name in ("distort", "train_crop") if hasattr(reader, name)}
     reader = replace(reader, **plain)
     encoding = reader.fit()
-    train, test = (reader.part(name, encoding) for name in ("train", "test"))
+    train, test = reader.training(encoding), reader.part("test", encoding)
     return [train[i] for i in range(len(train))], [test[i] for i in range(len(test))]
 
 

@@ -19,8 +19,8 @@ __all__ = ["run"]
 _DESCRIPTION = """Labels and probabilities, one JSON object per line for each set of vectors; or a table of labels.
 INPUT is what the data of the run is made of: CoNLL-U or plain text, tables or JSON lines of texts, sounds, pictures,
 a folder with nodes.csv or testdata.json.
-Without INPUT, or where it is -, standard input is read: a text on each line, or a JSON object with "text" on each, and
-answered as it arrives."""
+Without INPUT, or where it is -, standard input is read: a text on each line, or a JSON object with "text" on each, answered
+as it arrives; or one sound or picture file."""
 _VECTORS = 40  # that --show prints of one set
 
 

@@ -6,7 +6,7 @@ index), each kind of variation has its own, and so switching one on leaves the d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,17 @@ from regard.data.examples import Array
 from regard.data.sound import RATE, library, read_header, read_sound, read_span, sound_files
 from regard.errors import InputError, check_numbers
 
-__all__ = ["Draws", "Noise", "Reverberation", "SpecAugment", "Speed", "add_noise", "change_speed", "reverberate"]
+__all__ = [
+    "Augmentation",
+    "Draws",
+    "Noise",
+    "Reverberation",
+    "SpecAugment",
+    "Speed",
+    "add_noise",
+    "change_speed",
+    "reverberate",
+]
 
 _KINDS = ("crop", "speed", "reverberation", "noise", "mask")
 
@@ -175,6 +185,29 @@ class SpecAugment:
         for _ in range(self.time_masks):
             first, past = _span(generator, min(self.time_width, int(self.time_share * frames)), frames)
             features[first:past] = mean
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """All that varies training sounds; evaluation never sees it.
+
+    Args:
+        crop: seconds to keep, at a drawn place; 0 keeps all.
+        seed: of everything that is drawn.
+        speed, reverberation, noise, mask: what is drawn.
+    """
+
+    crop: float = 0
+    seed: int = 0
+    speed: Speed = field(default_factory=Speed)
+    reverberation: Reverberation = field(default_factory=Reverberation)
+    noise: Noise = field(default_factory=Noise)
+    mask: SpecAugment = field(default_factory=SpecAugment)
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether samples are varied, and not features alone."""
+        return self.reverberation.folder is not None or self.noise.folder is not None
 
 
 def _span(generator: np.random.Generator, most: int, length: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,15 @@ from regard.files import cache_folder, written_whole
 
 __all__ = ["Arrays", "Computed", "Held", "Store", "stored"]
 
+Source = TypeVar("Source")
+
 _VERSION = 2  # in the key: to be raised when what is computed changes
 _TOGETHER = 64  # arrays in a file, on average
 _LARGEST = 32 << 20  # bytes of source files for one file of arrays, as far as whole ones fit
 
 
 class Arrays(Protocol):
-    """Arrays by index; `lengths` are their numbers of rows, known without reading them."""
+    """Arrays by index; `lengths` are their numbers of rows, or upper bounds of them, known without reading them."""
 
     def __len__(self) -> int: ...
 
@@ -52,18 +54,20 @@ class Held:
         return [len(array) for array in self._arrays]
 
 
-class Computed:
-    """Arrays that are computed from files whenever they are asked for; `count` tells how many rows there will be."""
+class Computed(Generic[Source]):
+    """Arrays that are computed at each reading; `count` says how many rows a source has, at most."""
 
-    def __init__(self, paths: Sequence[Path], compute: Callable[[Path], Array], count: Callable[[Path], int]) -> None:
-        self._paths, self._compute = paths, compute
-        self.lengths = [count(path) for path in paths]
+    def __init__(
+        self, sources: Sequence[Source], compute: Callable[[Source], Array], count: Callable[[Source], int]
+    ) -> None:
+        self._sources, self._compute = sources, compute
+        self.lengths = [count(source) for source in sources]
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._sources)
 
     def __getitem__(self, index: int, /) -> Array:
-        return self._compute(self._paths[index])
+        return self._compute(self._sources[index])
 
 
 class Store:

@@ -12,7 +12,16 @@ from pathlib import Path
 from regard.errors import InputError
 from regard.files import read_lines
 
-__all__ = ["COLUMNS", "Sentence", "is_conllu", "plain_sentence", "read_conllu", "read_sources", "tokenize"]
+__all__ = [
+    "COLUMNS",
+    "Sentence",
+    "is_conllu",
+    "plain_sentence",
+    "read_conllu",
+    "read_sources",
+    "tokenize",
+    "worded_sentence",
+]
 
 COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
 """The columns of CoNLL-U that label a word, by their place in a line."""
@@ -143,7 +152,7 @@ def _marks(text: str) -> list[str]:
 
 
 def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]:
-    """Sentences to predict for, from CoNLL-U files, files with a sentence per line, `-` (standard input) or themselves.
+    """Sentences to predict for, from CoNLL-U files, files with a sentence per line, or themselves.
 
     A source that is no file but has several words is taken as a sentence.
 
@@ -156,16 +165,14 @@ def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]
         if not source.strip():
             raise InputError(f"a source is {source!r}, expected a sentence, a file, or - for standard input")
         before = len(found)
-        if source == "-":
-            found += _plain(read_lines(sys.stdin.buffer, "standard input"), "standard input")
-        elif len(source.split()) > 1 and (len(source) > 255 or not path.exists()):
+        if len(source.split()) > 1 and (len(source) > 255 or not path.exists()):
             found += _plain([(1, source)], "sentence")
         elif is_conllu(path):
             found += read_conllu(path, column)
         else:
             found += _plain(read_lines(path), str(path))
         if len(found) == before:
-            raise InputError(f"{source if source != '-' else 'standard input'} is empty, expected a sentence per line")
+            raise InputError(f"{source} is empty, expected a sentence per line")
     return found
 
 
@@ -186,5 +193,9 @@ def plain_sentence(text: str, name: str, where: str) -> Sentence:
     if text.count("\t") == 9:
         found = "looks like CoNLL-U with its 10 fields"
         raise InputError(f"{where} {found}, expected plain text, or a file named .conllu")
-    words = tokenize(text)
-    return Sentence(name, words, ("_",) * len(words), where, 1)
+    return worded_sentence(tokenize(text), name, where)
+
+
+def worded_sentence(words: Sequence[str], name: str, where: str = "") -> Sentence:
+    """The sentence of these words, without labels."""
+    return Sentence(name, tuple(words), ("_",) * len(words), where or name, 1)

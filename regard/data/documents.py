@@ -14,13 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from regard.data.examples import PARTS, Part, split
+from regard.data.reader import STREAM
 from regard.errors import InputError, nearest
 from regard.files import PART_NAMES, read_lines, read_table
 
-__all__ = ["STREAM", "Columns", "Document", "arriving", "part_in", "read_documents", "records", "streamed", "to_read"]
-
-STREAM = "standard input"
-"""What sentences call it."""
+__all__ = ["Columns", "Document", "arriving", "part_in", "read_documents", "records", "streamed", "to_read"]
 
 T = TypeVar("T")
 

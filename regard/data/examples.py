@@ -110,7 +110,7 @@ class Example:
 
 
 class Dataset(Protocol):
-    """Examples by index; `lengths` are the numbers of vectors, known without reading the examples.
+    """Examples by index, and what is known of them without reading any.
 
     A data set whose examples differ from epoch to epoch also has `set_epoch(epoch)`, called before examples are read.
     """
@@ -120,7 +120,19 @@ class Dataset(Protocol):
     def __getitem__(self, index: int, /) -> Example: ...
 
     @property
-    def lengths(self) -> Sequence[int]: ...
+    def lengths(self) -> Sequence[int]:
+        """The number of vectors of each example, or an upper bound of it: batches are cut by these."""
+        ...
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """That of all examples that have a target."""
+        ...
+
+    @property
+    def targets(self) -> Sequence[Array | VectorSet | None]:
+        """The target of each example as recorded; None where it is unlabelled."""
+        ...
 
 
 class Listed:
@@ -138,6 +150,14 @@ class Listed:
     @property
     def lengths(self) -> list[int]:
         return [len(example.values) for example in self.examples]
+
+    @property
+    def target_kind(self) -> TargetKind:
+        return self.examples[0].target_kind if self.examples else "set"
+
+    @property
+    def targets(self) -> list[Array | VectorSet | None]:
+        return [example.target for example in self.examples]
 
 
 def split(

@@ -1,4 +1,4 @@
-"""Samples as log-mel features: of a whole file, or of a stream as it comes."""
+"""Samples as log-mel features: of a whole sound, or of one that comes chunk by chunk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from regard.data.augment import change_speed
 from regard.data.examples import Array
-from regard.data.sound import LEAST, RATE, Resampler, library, read_blocks, read_header
+from regard.data.sound import LEAST, RATE, Resampler, Sound, library, read_blocks, read_header, read_sound
 from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
@@ -22,8 +23,11 @@ __all__ = [
     "frames_of",
     "log_mel",
     "mel_frames",
+    "played_log_mel",
+    "possible_speed",
     "voiced_frames",
     "voiced_log_mel",
+    "within_chosen",
 ]
 
 FRAMES_PER_SECOND = 100
@@ -106,58 +110,81 @@ def mel_frames(samples: Array, mels: int = 40) -> Array:
     return np.concatenate([bank.accept(samples), bank.finish()])[:, 1:]
 
 
-def log_mel(path: Path, mels: int = 40) -> Array:
+def log_mel(sound: Sound, mels: int = 40) -> Array:
     """`[frames, mels]` float32: logarithms of mel-band energies of 25 ms windows, 10 ms apart, without dither.
 
     Kaldi's definition (mean of the window subtracted, pre-emphasis 0.97, Povey window, power spectrum of 512 points,
     triangular bands from 20 Hz to 8 kHz, 16-bit amplitudes); a sound of n samples at 16 kHz gives round(n / 160)
-    frames, as its ends are mirrored. The file is read piece by piece.
+    frames, as its ends are mirrored. The sound is read piece by piece.
 
     Raises:
-        InputError: a file that `read_sound` refuses.
+        InputError: a sound that `read_sound` refuses.
     """
-    return np.ascontiguousarray(_with_energy(path, mels)[:, 1:])
+    return np.ascontiguousarray(_with_energy(sound, mels)[:, 1:])
 
 
-def voiced_log_mel(path: Path, mels: int, rule: VoiceActivity, least: int = 0) -> Array:
+def voiced_log_mel(sound: Sound, mels: int, rule: VoiceActivity, least: int = 0) -> Array:
     """The rows of `log_mel` that hold voice by the rule; all of them where it does not detect.
 
     Args:
-        path: of the sound. mels: the number of mel bands. rule: which frames hold voice.
+        sound: a file, or one in memory. mels: the number of mel bands. rule: which frames hold voice.
         least: how many frames must hold voice by the rule, also where all are kept.
 
     Raises:
-        InputError: a file that `read_sound` refuses, or a sound with too few frames that hold voice, or none.
+        InputError: a sound that `read_sound` refuses, or one with too few frames that hold voice, or none.
     """
-    frames = _with_energy(path, mels)
+    frames = _with_energy(sound, mels)
     if least and (voiced := int(rule.voiced(frames[:, 0]).sum())) < least:
-        found = f"{path} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
+        found = f"{sound} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
         raise InputError(f"{found}, expected at least {least / FRAMES_PER_SECOND:.1f} s above data.voice.threshold")
-    return np.ascontiguousarray(frames[_mask(path, frames[:, 0], rule), 1:])
+    return np.ascontiguousarray(frames[_mask(sound, frames[:, 0], rule), 1:])
 
 
-def voiced_frames(path: Path, rule: VoiceActivity) -> Array:
+def voiced_frames(sound: Sound, rule: VoiceActivity) -> Array:
     """`[frames]` True for the rows of `log_mel` that hold voice.
 
     Raises:
         InputError: as `voiced_log_mel` does.
     """
     # The energy does not depend on the bands; few are quick.
-    return _mask(path, _with_energy(path, 4)[:, 0], rule)
+    return _mask(sound, _with_energy(sound, 4)[:, 0], rule)
 
 
-def _mask(path: Path, energies: Array, rule: VoiceActivity) -> Array:
+def _mask(sound: Sound, energies: Array, rule: VoiceActivity) -> Array:
     if not rule.detect:
         return np.ones(len(energies), bool)
     found = rule.voiced(energies)
     if not found.any():
-        raise InputError(f"{path} has no voice in its {len(energies)} frames, expected some above data.voice.threshold")
+        raise InputError(
+            f"{sound} has no voice in its {len(energies)} frames, expected some above data.voice.threshold"
+        )
     return found
 
 
-def _with_energy(path: Path, mels: int) -> Array:
+def _with_energy(sound: Sound, mels: int) -> Array:
     bank = _Bank(mels)
-    return np.concatenate([*map(bank.accept, read_blocks(path, LEAST)), bank.finish()])
+    return np.concatenate([*map(bank.accept, read_blocks(sound, LEAST)), bank.finish()])
+
+
+def played_log_mel(path: Path, mels: int, rule: VoiceActivity, speed: float) -> Array:
+    """`[frames, mels]` of a sound that is played at this speed, and of them those with voice."""
+    if speed == 1:
+        return voiced_log_mel(path, mels, rule)
+    samples = read_sound(path)
+    speed = possible_speed(samples, speed)
+    values = mel_frames(change_speed(samples, speed), mels)
+    return within_chosen(values, np.flatnonzero(voiced_frames(path, rule)), speed) if rule.detect else values
+
+
+def possible_speed(samples: Array, speed: float) -> float:
+    """The speed if something is left of the samples, otherwise 1."""
+    return speed if len(samples) >= 4 * SHIFT else 1.0
+
+
+def within_chosen(values: Array, chosen: Array, speed: float) -> Array:
+    """The rows that fall into one of the chosen frames of the sound before it was played at this speed."""
+    inside = np.isin(((np.arange(len(values)) + 0.5) * speed).astype(np.int64), chosen)
+    return values[inside] if inside.any() else values
 
 
 def frames_of(samples: int) -> int:

@@ -1,30 +1,36 @@
-"""Frames of sound as examples: cut, mean subtracted, masked; what all readers of speech have in common."""
+"""Frames of sound as examples: `Framing` says how they are made, `Frames` are those of a part as it is evaluated."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from regard.data.augment import Draws, SpecAugment
-from regard.data.encoding import Encoding
-from regard.data.examples import Array, Example
-from regard.data.features import FRAMES_PER_SECOND
+from regard.data.cache import Arrays, Computed, stored
+from regard.data.examples import Array, Example, TargetKind
+from regard.data.features import FRAMES_PER_SECOND, count_frames, played_log_mel
+from regard.data.sound import versions
+from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
-__all__ = ["Frames", "Normalize", "band_mean", "check_crops"]
+__all__ = ["Frames", "Framing", "Normalize", "band_mean", "check_crop", "frames_in"]
 
 Normalize = Literal["none", "utterance", "global"]
 
 
-def check_crops(reader: Any) -> None:
-    """Refuse seconds to keep, `crop` and `train_crop`, that are less than a frame."""
-    for name in ("crop", "train_crop"):
-        seconds = getattr(reader, name)
-        if seconds and not seconds * FRAMES_PER_SECOND >= 1:
-            raise InputError(f"{name} is {seconds} seconds, expected 0 or at least 0.01: one frame")
+def check_crop(name: str, seconds: float) -> None:
+    """Refuse seconds to keep that are less than a frame."""
+    if seconds and not seconds * FRAMES_PER_SECOND >= 1:
+        raise InputError(f"{name} is {seconds} seconds, expected 0 or at least 0.01: one frame")
+
+
+def frames_in(seconds: float) -> int:
+    """The number of frames to keep; 0 keeps all."""
+    return round(seconds * FRAMES_PER_SECOND)
 
 
 def band_mean(utterances: Iterable[Array]) -> tuple[float, ...]:
@@ -36,74 +42,73 @@ def band_mean(utterances: Iterable[Array]) -> tuple[float, ...]:
     return tuple((total / count).tolist())
 
 
-class Frames(ABC):
-    """Utterances as examples: `values [frames, bands]`.
-
-    With `training` the seconds of `train_crop` are cut at a place that is a function of (seed, epoch, index), and masks
-    are laid over; otherwise the seconds of `crop` are cut from the middle. 0 keeps all. What is subtracted is the mean
-    over what was cut.
+@dataclass(frozen=True)
+class Framing:
+    """How a sound becomes the vectors of an example.
 
     Args:
-        reader: has `crop`, `train_crop`, `normalize`, `mask` and `seed`.
-        encoding: has the mean of each band where that is subtracted.
-        names: what the examples are called.
-        targets: theirs, or None.
-        counts: how many frames each has, uncut.
+        bands: the width of a frame.
+        voice: which frames are dropped because they hold no voice, before anything is cut.
+        crop: seconds to keep, from the middle; 0 keeps all.
+        normalize: which mean of each band is subtracted: none, that of what was cut, or that of the training part.
+        mean: of each band over the training part, where that is subtracted.
     """
 
-    def __init__(
-        self,
-        reader: Any,
-        encoding: Encoding,
-        names: Sequence[str],
-        targets: Sequence[Array] | None,
-        counts: Sequence[int],
-        training: bool,
-    ) -> None:
-        self._names, self._targets, self._training = names, targets, training
-        self._frames = round((reader.train_crop if training else reader.crop) * FRAMES_PER_SECOND)
-        self._normalize: Normalize = reader.normalize
-        self._mask: SpecAugment = reader.mask
-        self._seed: int = reader.seed
-        self._mean = np.array(encoding.band_mean, np.float32)
-        self._epoch = 0
-        self.lengths = [min(count, self._frames) if self._frames else count for count in counts]
+    bands: int
+    voice: VoiceActivity = field(default_factory=VoiceActivity)
+    crop: float = 0
+    normalize: Normalize = "none"
+    mean: tuple[float, ...] = ()
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the draws of the training examples."""
-        self._epoch = epoch
+    def features(self, paths: Sequence[Path], cache: bool, speed: float = 1.0) -> Arrays:
+        """The frames of each sound that are kept, uncut: from the cache, or computed at each reading.
+
+        Without the cache, lengths are what the headers of the files say, frames without voice included.
+        """
+        compute = partial(played_log_mel, mels=self.bands, rule=self.voice, speed=speed)
+        if cache:
+            return stored(paths, f"log-mel {self.bands} {self.voice} {speed} {versions()}", compute)
+        return Computed(paths, compute, partial(count_frames, speed=speed))
+
+    def middle(self, length: int) -> slice:
+        """The frames to keep of `length`."""
+        wanted = frames_in(self.crop)
+        start = max(length - wanted, 0) // 2
+        return slice(start, start + wanted) if wanted else slice(None)
+
+    def normalized(self, values: Array) -> Array:
+        """`[frames, bands]` of an example, with the mean subtracted in place."""
+        if self.normalize == "utterance":
+            values -= values.mean(0)
+        elif self.normalize == "global":
+            values -= np.array(self.mean, np.float32)
+        return values
+
+
+class Frames:
+    """Utterances as examples, as they are evaluated: `values [frames, bands]` of their middle.
+
+    Args:
+        features: `[frames, bands]` of each, uncut.
+        framing: what is cut and subtracted.
+        names: what the examples are called.
+        targets: theirs; None where they are unlabelled.
+    """
+
+    target_kind: TargetKind = "set"
+
+    def __init__(
+        self, features: Arrays, framing: Framing, names: Sequence[str], targets: Sequence[Array] | None = None
+    ) -> None:
+        self._features, self._framing, self._names = features, framing, names
+        self.targets: Sequence[Array | None] = [None] * len(names) if targets is None else targets
+        wanted = frames_in(framing.crop)
+        self.lengths = [min(count, wanted) if wanted else count for count in features.lengths]
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int, /) -> Example:
-        draws = Draws(self._seed, self._epoch, index)
-        values = self._values(index, draws)
-        if self._normalize == "utterance":
-            values -= values.mean(0)
-        elif self._normalize == "global":
-            values -= self._mean
-        if self._training:
-            self._mask.apply(values, draws)
-        return Example(values, self._target(index, draws), self._names[index])
-
-    def _target(self, index: int, draws: Draws) -> Array | None:
-        return None if self._targets is None else self._targets[index]
-
-    def _values(self, index: int, draws: Draws) -> Array:
-        """The frames of one utterance, cut: a copy."""
-        features = self._load(index, draws)
-        start, stop = self._cut(len(features), self._frames, draws)
-        return np.array(features[start:stop], np.float32)
-
-    def _cut(self, length: int, wanted: int, draws: Draws) -> tuple[int, int]:
-        """From where to where to keep `wanted` of `length` frames; 0 keeps all."""
-        spare = length - wanted
-        if not wanted or spare <= 0:
-            return 0, length
-        start = int(draws.of("crop").integers(spare + 1)) if self._training else spare // 2
-        return start, start + wanted
-
-    @abstractmethod
-    def _load(self, index: int, draws: Draws) -> Array:
-        """`[frames, bands]` of one utterance, at least those that are wanted."""
+        features = self._features[index]
+        values = np.array(features[self._framing.middle(len(features))], np.float32)
+        return Example(self._framing.normalized(values), self.targets[index], self._names[index])

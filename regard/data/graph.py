@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, split
 from regard.data.planetoid import read_planetoid
+from regard.data.reader import refused_stream, refused_value
 from regard.data.registry import locate
 from regard.errors import InputError, nearest
 from regard.files import PART_NAMES, read_table
@@ -85,9 +87,28 @@ class Planetoid:
             target[row] = encoding.target(graph.labels[row], f"{graph.where}, node {graph.names[row]},")
         return Listed([self._example(graph, encoding, target)])
 
+    def training(self, encoding: Encoding) -> Listed:
+        """The graph with the targets of its training nodes: nothing varies it."""
+        return self.part("train", encoding)
+
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """The graphs of the folders named, without targets."""
         return Listed([self._example(self._read(source), encoding, None) for source in sources])
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """A graph in memory: `features [n, d]`, `edges [2, e]` (sources, targets), and perhaps `edge_values [e, m]` and `names`.
+
+        Raises:
+            InputError: what is no mapping with these entries, or arrays that do not fit together.
+        """
+        name = name or "the graph"
+        if not isinstance(value, Mapping):
+            raise refused_value(value, name, "a mapping with features and edges")
+        return self._example(_graph_of(value, name), encoding, None)
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
+        """Refused: a graph is a folder."""
+        raise refused_stream(self, "a folder with nodes.csv and edges.csv")
 
     def _example(self, graph: Graph, encoding: Encoding, target: Array | None) -> Example:
         width, edge_width = graph.features.shape[1], 0 if graph.edge_values is None else graph.edge_values.shape[1]
@@ -134,6 +155,40 @@ class Planetoid:
         features, labels, parts, links = read_planetoid(folder, self.name)
         edges = np.array(links, np.int64).reshape(-1, 2).T
         return Graph(f"{folder} ({self.name})", tuple(map(str, range(len(labels)))), features, labels, parts, edges)
+
+
+def _graph_of(value: Mapping[str, Any], name: str) -> Graph:
+    known = ("features", "edges", "edge_values", "names")
+    for entry in value:
+        if entry not in known:
+            raise InputError(f"{name} has an entry {entry!r}: {nearest(str(entry), known)}")
+    if "features" not in value or "edges" not in value:
+        raise InputError(f"{name} has the entries {', '.join(value)}, expected features and edges")
+    features, edges = _array(value, "features", name, np.float32), _array(value, "edges", name)
+    edge_values = None if value.get("edge_values") is None else _array(value, "edge_values", name, np.float32)
+    n = len(features) if features.ndim else 0
+    if features.ndim != 2 or not np.isfinite(features).all():
+        raise InputError(f"{name} has features {list(features.shape)}, expected [nodes, numbers], all finite")
+    if edges.ndim != 2 or len(edges) != 2 or edges.dtype.kind not in "iu":
+        raise InputError(f"{name} has edges {list(edges.shape)} {edges.dtype}, expected whole numbers [2, edges]")
+    if edges.size and not (edges.min() >= 0 and edges.max() < n):
+        raise InputError(f"{name} has edges from {edges.min()} to {edges.max()}, expected nodes from 0 to {n - 1}")
+    if len(np.unique(edges, axis=1).T) < edges.shape[1]:
+        raise InputError(f"{name} repeats an edge, expected each once")
+    if edge_values is not None and (edge_values.ndim != 2 or len(edge_values) != edges.shape[1]):
+        found = f"{name} has edge_values {list(edge_values.shape)}"
+        raise InputError(f"{found}, expected [{edges.shape[1]}, numbers], one row for each edge")
+    names = tuple(map(str, range(n) if value.get("names") is None else value["names"]))
+    if len(names) != n:
+        raise InputError(f"{name} has {len(names)} names for {n} nodes, expected one each")
+    return Graph(name, names, features, [""] * n, [""] * n, edges.astype(np.int64), edge_values)
+
+
+def _array(value: Mapping[str, Any], entry: str, name: str, kind: type | None = None) -> Array:
+    try:
+        return np.asarray(value[entry], kind)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} has {entry} that are no array of numbers, expected one") from None
 
 
 def _read_tables(folder: Path) -> Graph:

@@ -11,21 +11,25 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from regard.data.augment import Draws, SpecAugment
+from regard.data.augment import Augmentation, SpecAugment
+from regard.data.cache import Arrays, Computed, Held
 from regard.data.encoding import Encoding, Labels
-from regard.data.examples import Array, Part, check_part, split
-from regard.data.frames import Frames, Normalize, band_mean, check_crops
+from regard.data.examples import Array, Example, Part, check_part, split
+from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
+from regard.data.reader import refused_stream, refused_value
+from regard.data.varied import Played, VariedFrames
 from regard.errors import InputError
 from regard.files import write_atomically
 
-__all__ = ["LogMelFolder", "Tensors", "write_log_mel_folder"]
+__all__ = ["LogMelFolder", "write_log_mel_folder"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class LogMelFolder:
 
     def fit(self) -> Encoding:
         """The speakers in the order of `mapping.json`, and the number of bands."""
-        check_crops(self)
+        check_crop("crop", self.crop)
+        check_crop("train_crop", self.train_crop)
         width, _ = self._labeled()
         mean: tuple[float, ...] = ()
         if self.normalize == "global":
@@ -72,19 +77,30 @@ class LogMelFolder:
             mean = band_mean(_tensor(entry, width) for entry in entries)
         return Encoding(Labels(self._speakers()), width=width, band_mean=mean)
 
-    def part(self, name: Part, encoding: Encoding) -> Tensors:
+    def part(self, name: Part, encoding: Encoding) -> Frames:
         """The utterances of one part.
 
         Raises:
             InputError: a speaker that `mapping.json` lacks, or an empty part.
         """
-        chosen = [(entry, speaker) for entry, speaker, part in self._divided() if part == check_part(name)]
+        features, names, targets = self._part(check_part(name), encoding)
+        return Frames(features, self._framing(encoding), names, targets)
+
+    def training(self, encoding: Encoding) -> VariedFrames:
+        """The utterances of the training part, cut at drawn places, and masked; see `part`."""
+        features, names, targets = self._part("train", encoding)
+        augmentation = Augmentation(self.train_crop, self.seed, mask=self.mask)
+        return Played({1.0: features}, self._framing(encoding), augmentation, encoding, names, targets)
+
+    def _part(self, name: Part, encoding: Encoding) -> tuple[Arrays, list[str], list[Array]]:
+        chosen = [(entry, speaker) for entry, speaker, part in self._divided() if part == name]
         if not chosen:
             raise InputError(f"{self.path} has no utterance in the {name} part, expected a speaker with at least 3")
-        found = [encoding.target(speaker, str(entry.path)) for entry, speaker in chosen]
-        return Tensors(self, encoding, [entry for entry, _ in chosen], found, name == "train")
+        targets = [encoding.target(speaker, str(entry.path)) for entry, speaker in chosen]
+        entries = [entry for entry, _ in chosen]
+        return _features(entries, encoding.width), [entry.name for entry in entries], targets
 
-    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Tensors:
+    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Frames:
         """The utterances of `testdata.json` in folders, of files in its form, and single tensors."""
         entries = []
         for source in map(Path, sources):
@@ -96,7 +112,30 @@ class LogMelFolder:
             _check_width(listed, content, encoding.width)
             utterances = _member(listed, content, "utterances", list)
             entries += [_entry(listed, each, f"utterance {n}") for n, each in enumerate(utterances, 1)]
-        return Tensors(self, encoding, entries, None, False)
+        names = [entry.name for entry in entries]
+        return Frames(_features(entries, encoding.width), self._framing(encoding), names)
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """Log-mel frames `[frames, bands]` in memory.
+
+        Raises:
+            InputError: what is no array of these, or is not finite.
+        """
+        name = name or "the utterance"
+        if not isinstance(value, np.ndarray):
+            raise refused_value(value, name, f"log-mel frames [frames, {encoding.width}]")
+        if value.ndim != 2 or value.shape[1] != encoding.width or not len(value) or not np.isfinite(value).all():
+            raise InputError(
+                f"{name} is {list(value.shape)}, expected finite log-mel frames [frames, {encoding.width}]"
+            )
+        return Frames(Held([value]), self._framing(encoding), [name])[0]
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Frames]:
+        """Refused: an utterance is a file that others list."""
+        raise refused_stream(self, "a folder with testdata.json, or tensors .pt")
+
+    def _framing(self, encoding: Encoding) -> Framing:
+        return Framing(encoding.width, crop=self.crop, normalize=self.normalize, mean=encoding.band_mean)
 
     @property
     def _root(self) -> Path:
@@ -137,23 +176,13 @@ class LogMelFolder:
         return [(entry, speaker, part) for (entry, speaker), part in zip(found, parts, strict=True)]
 
 
-class Tensors(Frames):
-    """Log-mel tensors as examples; see `Frames`. Each is loaded when it is read."""
+def _features(entries: Sequence[_Entry], width: int) -> Arrays:
+    """`[frames, width]` of each tensor, loaded when it is read."""
+    return Computed(entries, partial(_tensor, width=width), _frames)
 
-    def __init__(
-        self,
-        reader: LogMelFolder,
-        encoding: Encoding,
-        entries: Sequence[_Entry],
-        targets: Sequence[Array] | None,
-        training: bool,
-    ) -> None:
-        self._entries, self._width = entries, encoding.width
-        names, counts = [entry.name for entry in entries], [entry.frames for entry in entries]
-        super().__init__(reader, encoding, names, targets, counts, training)
 
-    def _load(self, index: int, draws: Draws) -> Array:
-        return _tensor(self._entries[index], self._width)
+def _frames(entry: _Entry) -> int:
+    return entry.frames
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 from regard.data.encoding import Encoding, Grid, Labels
 from regard.data.examples import Array, Example, Listed, Part, check_part, split
+from regard.data.reader import STREAM, refused_value
 from regard.errors import InputError, check_numbers
 from regard.files import labeled_files
 
@@ -82,16 +85,44 @@ class Digits:
         for key, label in chosen:
             target = encoding.target(label, f"{Path(self.path or '') / key}")
             examples.append(self._example(key, self._pixels(key), target))
-        return _Distorted(self, examples) if name == "train" and self.distort else Listed(examples)
+        return Listed(examples)
+
+    def training(self, encoding: Encoding) -> Listed:
+        """The pictures of the training part, distorted where that is asked for; see `part`."""
+        plain = self.part("train", encoding)
+        return _Distorted(self, plain.examples) if self.distort else plain
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """Picture files, brought to the size of training; for the embedded digits also their numbers, such as `17`."""
         examples = []
         for source in sources:
             embedded = self.path is None and source.isdecimal() and not Path(source).exists()
-            pixels = self._pixels(source) if embedded else self._open(Path(source))
+            pixels = self._pixels(source) if embedded else self._open(Path(source), source)
             examples.append(self._example(source, pixels, None))
         return Listed(examples)
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """A picture in memory: the bytes of its file, or its pixels `[side, side]` or `[side, side, c]` between 0 and 1.
+
+        Raises:
+            InputError: what is neither.
+        """
+        name, side = name or "the picture", self._side
+        channels = 3 if self.color and self.path is not None else 1
+        if isinstance(value, bytes):
+            return self._example(name, self._open(io.BytesIO(value), name), None)
+        if not isinstance(value, np.ndarray):
+            raise refused_value(value, name, "the bytes of a picture's file, or its pixels")
+        pixels = value.astype(np.float32)
+        if pixels.shape != (side, side, channels) and (channels > 1 or pixels.shape != (side, side)):
+            raise InputError(f"{name} has pixels {list(value.shape)}, expected {[side, side, channels]} as in training")
+        if not (pixels.min() >= 0 and pixels.max() <= 1):
+            raise InputError(f"{name} has pixels from {pixels.min():g} to {pixels.max():g}, expected 0 to 1")
+        return self._example(name, pixels.reshape(side, side, channels), None)
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
+        """One picture file."""
+        yield Listed([self.example(file.read(), encoding, STREAM)])
 
     @property
     def _side(self) -> int:
@@ -112,18 +143,19 @@ class Digits:
 
     def _pixels(self, key: str) -> Array:
         if self.path is not None:
-            return self._open(Path(self.path) / key)
+            path = Path(self.path) / key
+            return self._open(path, str(path))
         pictures = _digits()[0]
         if int(key) >= len(pictures):
             raise InputError(f"there is no digit {key}, expected a number below {len(pictures)} or a picture file")
         return pictures[int(key)][:, :, None]
 
-    def _open(self, path: Path) -> Array:
+    def _open(self, source: Path | io.BytesIO, name: str) -> Array:
         """`[side, side, c]` float32, of a picture that was resized to the square."""
         from PIL import Image, UnidentifiedImageError
 
         try:
-            with Image.open(path) as file:
+            with Image.open(source) as file:
                 # Pillow would cut 16 bits off at 255, not scale them.
                 deep = file.mode.startswith("I;16")
                 whole = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file
@@ -132,12 +164,13 @@ class Digits:
                 picture = picture.resize((self._side, self._side), Image.Resampling.BOX)
             pixels = np.asarray(picture, np.float32) / 255
         except FileNotFoundError:
-            raise InputError(f"{path} is not there, expected a picture") from None
+            raise InputError(f"{name} is not there, expected a picture") from None
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = getattr(error, "strerror", None) or str(error).rstrip(".") or "it is damaged"
-            if path.is_file() and not path.stat().st_size:
-                reason = "it is empty"
-            raise InputError(f"{path} cannot be read as a picture: {reason}") from None
+            size = (
+                len(source.getvalue()) if isinstance(source, io.BytesIO) else source.is_dir() or source.stat().st_size
+            )
+            raise InputError(f"{name} cannot be read as a picture: {reason if size else 'it is empty'}") from None
         return pixels.reshape(self._side, self._side, -1)
 
     def _example(self, name: str, pixels: Array, target: Array | None) -> Example:

@@ -2,31 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import Field
+from typing import IO, Any, ClassVar, Protocol
 
 from regard.data.encoding import Encoding
-from regard.data.examples import Dataset, Part
+from regard.data.examples import Dataset, Example, Part
+from regard.errors import InputError
 
-__all__ = ["Reader"]
+__all__ = ["STREAM", "Reader", "refused_stream", "refused_value"]
+
+STREAM = "standard input"
+"""What errors and predictions call the stream that `Reader.stream` reads."""
 
 
 class Reader(Protocol):
-    """A plain dataclass of options that reads one kind of files.
+    """A plain dataclass of options that reads one kind of data: `Experiment.data` is one, and mypy checks each.
 
-    `path` is the user's own data; None is the published data set, found by `regard.data.registry.locate`.
+    `fit` learns from the training part what all other methods need. Which examples a part has, and what is in them, does not
+    depend on whether they are trained on: variation is what `training` adds, for training alone.
+
+    A reader that gives pairs, or targets that are sets of their own, gives them as fields of its examples.
     """
 
-    path: str | None
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def path(self) -> str | None:
+        """The user's own data; None is the published data set, found by `regard.data.registry.locate`."""
+        ...
 
     def fit(self) -> Encoding:
         """Learn the encoding, from the training part only."""
         ...
 
     def part(self, name: Part, encoding: Encoding) -> Dataset:
-        """The labelled examples of one part."""
+        """The labelled examples of one part, as recorded."""
+        ...
+
+    def training(self, encoding: Encoding) -> Dataset:
+        """The examples of the training part as training reads them: varied anew in each epoch where that is asked for.
+
+        Each example is a function of the reader's seed, the epoch and its index.
+        """
         ...
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Dataset:
-        """Unlabelled examples to predict for."""
+        """Unlabelled examples to predict for, from files, and from folders of them.
+
+        A reader may take short names of values as well: a sentence, the number of a picture.
+        """
         ...
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """One unlabelled example of a value in memory: a text, samples, the bytes of a file, a graph.
+
+        Raises:
+            InputError: a value that the reader cannot read; `name` names it in the sentence.
+        """
+        ...
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Dataset]:
+        """Unlabelled examples of a stream of bytes such as standard input, as soon as each is complete.
+
+        Texts come one on each line; other data is one file.
+
+        Raises:
+            InputError: data that is not read from a stream.
+        """
+        ...
+
+
+def refused_stream(reader: object, expected: str) -> InputError:
+    """The error of a reader that reads files only."""
+    return InputError(f"data of the type {type(reader).__name__} are not read from {STREAM}, expected {expected}")
+
+
+def refused_value(value: object, name: str, expected: str) -> InputError:
+    """The error of a reader that cannot read a value in memory."""
+    return InputError(f"{name or 'the value'} is of the type {type(value).__name__}, expected {expected}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,8 +18,11 @@ from regard.errors import InputError
 __all__ = [
     "LEAST",
     "RATE",
+    "Clip",
     "Header",
     "Resampler",
+    "Samples",
+    "Sound",
     "library",
     "read_blocks",
     "read_header",
@@ -93,21 +97,49 @@ class Header:
         return self.samples < 2**62
 
 
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """The bytes of a sound file that is in memory, and what errors call it."""
+
+    content: bytes
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """`[samples]` at 16 kHz between -1 and 1 that are in memory, and what errors call them."""
+
+    values: Array
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Sound = Path | Clip | Samples
+"""What sound is read from."""
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
+def _opened(source: Path | Clip) -> Iterator[tuple[Any, Header]]:
     soundfile = library("soundfile")
-    if not path.is_file():
-        raise InputError(f"{path} is not there, expected a sound file")
-    if path.suffix.lower() == ".raw":
-        raise InputError(f"{path} holds raw samples, expected a format that says its rate, such as .wav or .flac")
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise InputError(f"{source} is not there, expected a sound file")
+        if source.suffix.lower() == ".raw":
+            raise InputError(f"{source} holds raw samples, expected a format that says its rate, such as .wav or .flac")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source if isinstance(source, Path) else io.BytesIO(source.content)) as file:
             header = Header(file.samplerate, file.frames, file.channels)
-            _check_rate(header.rate, str(path))
+            _check_rate(header.rate, str(source))
             yield file, header
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = "it is empty" if not path.stat().st_size else getattr(error, "error_string", str(error)).rstrip(". ")
-        raise InputError(f"{path} cannot be read as sound: {reason}") from None
+        size = source.stat().st_size if isinstance(source, Path) else len(source.content)
+        reason = getattr(error, "error_string", str(error)).rstrip(". ") if size else "it is empty"
+        raise InputError(f"{source} cannot be read as sound: {reason}") from None
 
 
 def _check_rate(rate: float, where: str) -> None:
@@ -115,13 +147,13 @@ def _check_rate(rate: float, where: str) -> None:
         raise InputError(f"{where} has {rate:,} samples per second, expected between 1,000 and 1,000,000")
 
 
-def read_header(path: Path) -> Header:
+def read_header(source: Path | Clip) -> Header:
     """What the file says of itself, without reading its samples.
 
     Raises:
         InputError: a file that is missing, no sound, or has no possible rate.
     """
-    with _opened(path) as (_, header):
+    with _opened(source) as (_, header):
         return header
 
 
@@ -175,44 +207,58 @@ class Resampler:
         return rest if self._stream is None else self._stream.resample_chunk(rest, last=True)
 
 
-def read_blocks(path: Path, least: int = LEAST) -> Iterator[Array]:
+def read_blocks(source: Sound, least: int = LEAST) -> Iterator[Array]:
     """The samples of `read_sound`, piece by piece: memory does not grow with the length of the sound.
 
     What is wrong with the whole is told after the last piece.
     """
-    with _opened(path) as (file, header):
-        resampler = Resampler(header.rate, header.channels, str(path))
-        taken = given = 0
-        level: float | None = None
-        silent = True
-        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-            taken += len(block)
-            samples = resampler.accept(block)
-            level = float(block[0, 0]) if level is None else level
-            silent = silent and bool((block == level).all())
-            given += len(samples)
-            yield samples
-        if not taken:
-            raise InputError(f"{path} has no samples, expected at least 5 ms of sound")
-        if taken < header.samples and header.known:
-            raise InputError(f"{path} breaks off after {taken} of {header.samples} samples, expected a whole file")
-        rest = resampler.finish()
-        given += len(rest)
-        if given < least:
-            raise InputError(f"{path} has {given} samples at 16 kHz, expected at least {least}: half a frame")
-        if silent:
-            raise InputError(f"{path} is silent: all its {taken} samples are {level:g}, expected sound")
-        yield rest
+    if isinstance(source, Samples):
+        yield from _whole([source.values], Header(RATE, len(source.values), 1), str(source), least)
+        return
+    with _opened(source) as (file, header):
+        yield from _whole(_blocks(file), header, str(source), least)
 
 
-def read_sound(path: Path, least: int = LEAST) -> Array:
+def _blocks(file: Any) -> Iterator[Array]:
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+        yield block
+
+
+def _whole(blocks: Iterable[Array], header: Header, where: str, least: int) -> Iterator[Array]:
+    """The blocks of a sound as samples at 16 kHz, and what is wrong with it."""
+    resampler = Resampler(header.rate, header.channels, where)
+    taken = given = 0
+    level: float | None = None
+    silent = True
+    for block in blocks:
+        taken += len(block)
+        samples = resampler.accept(block)
+        if level is None and len(block):
+            level = float(block.flat[0])
+        silent = silent and bool((block == level).all())
+        given += len(samples)
+        yield samples
+    if not taken:
+        raise InputError(f"{where} has no samples, expected at least 5 ms of sound")
+    if taken < header.samples and header.known:
+        raise InputError(f"{where} breaks off after {taken} of {header.samples} samples, expected a whole file")
+    rest = resampler.finish()
+    given += len(rest)
+    if given < least:
+        raise InputError(f"{where} has {given} samples at 16 kHz, expected at least {least}: half a frame")
+    if silent:
+        raise InputError(f"{where} is silent: all its {taken} samples are {level:g}, expected sound")
+    yield rest
+
+
+def read_sound(source: Sound, least: int = LEAST) -> Array:
     """`[samples]` float32 between -1 and 1 at 16 kHz: channels are averaged, other rates resampled.
 
     Raises:
-        InputError: a file that is missing, broken, shorter than `least` samples, silent from its beginning to its end,
+        InputError: a sound that is missing, broken, shorter than `least` samples, silent from its beginning to its end,
             or with samples that are not finite.
     """
-    return np.concatenate(list(read_blocks(path, least)))
+    return np.concatenate(list(read_blocks(source, least)))
 
 
 def read_span(path: Path, start: float, samples: int) -> Array:

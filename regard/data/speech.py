@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
-from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
-from regard.data.cache import Arrays, Computed, Held, stored
+from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
+from regard.data.cache import Held
 from regard.data.encoding import Encoding, learn_targets, parse_number
-from regard.data.examples import PARTS, Array, Part, check_part, split
-from regard.data.features import LogMelStream, count_frames, voiced_log_mel
-from regard.data.frames import Frames, Normalize, band_mean, check_crops
+from regard.data.examples import PARTS, Array, Example, Part, check_part, split
+from regard.data.features import LogMelStream, voiced_log_mel
+from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
+from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
-from regard.data.sound import RATE, sound_files, sound_suffixes, versions
-from regard.data.utterances import Played, Utterances, Varied, played_log_mel
+from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
+from regard.data.varied import Played, Varied, VariedFrames
 from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
 from regard.files import PART_NAMES, labeled_files, read_table
@@ -90,7 +90,8 @@ class Sounds:
     def fit(self) -> Encoding:
         """The labels of the training part; its sounds are read only where the mean over them is to be subtracted."""
         check_numbers("data", self, "mels", least=1)
-        check_crops(self)
+        check_crop("crop", self.crop)
+        check_crop("train_crop", self.train_crop)
         chosen = self._part("train")
         if self.numbers:
             for each in chosen:
@@ -102,7 +103,7 @@ class Sounds:
             )
         mean: tuple[float, ...] = ()
         if self.normalize == "global":
-            features = self._features([each.path for each in chosen])
+            features = self._framing().features([each.path for each in chosen], self.cache)
             mean = band_mean(features[i] for i in range(len(features)))
         return Encoding(targets, width=self.mels, band_mean=mean)
 
@@ -112,17 +113,36 @@ class Sounds:
         Raises:
             InputError: a sound that cannot be read, a label that no training sound has, or an empty part.
         """
-        chosen = self._part(check_part(name))
-        found = [encoding.target(each.label, each.where) for each in chosen]
-        paths, names = [each.path for each in chosen], [each.name for each in chosen]
-        if name == "train" and (self.reverberation.folder is not None or self.noise.folder is not None):
-            return Varied(self, encoding, paths, names, found)
-        if name == "train" and self.speed.factors:
-            played = {speed: self._features(paths, speed) for speed in self.speed.factors}
-            return Played(self, encoding, played, names, found)
-        return Utterances(self, encoding, self._features(paths), names, found, name == "train")
+        paths, names, targets = self._labelled(check_part(name), encoding)
+        framing = self._framing(encoding)
+        return Frames(framing.features(paths, self.cache), framing, names, targets)
 
-    def strangers(self, encoding: Encoding) -> tuple[Utterances, list[str]]:
+    def training(self, encoding: Encoding) -> VariedFrames:
+        """The utterances of the training part, cut at drawn places, and varied; see `part`."""
+        paths, names, targets = self._labelled("train", encoding)
+        framing, augmentation = self._framing(encoding), self.augmentation
+        if augmentation.needs_samples:
+            return Varied(paths, self.cache, framing, augmentation, encoding, names, targets)
+        speeds = self.speed.factors or (1.0,)
+        features = {speed: framing.features(paths, self.cache, speed) for speed in speeds}
+        return Played(features, framing, augmentation, encoding, names, targets)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What varies the training sounds."""
+        return Augmentation(self.train_crop, self.seed, self.speed, self.reverberation, self.noise, self.mask)
+
+    def _framing(self, encoding: Encoding | None = None) -> Framing:
+        mean = encoding.band_mean if encoding is not None else ()
+        return Framing(self.mels, self.voice, self.crop, self.normalize, mean)
+
+    def _labelled(self, name: Part, encoding: Encoding) -> tuple[list[Path], list[str], list[Array]]:
+        """The files of a part, their names and targets."""
+        chosen = self._part(name)
+        targets = [encoding.target(sound.label, sound.where) for sound in chosen]
+        return [sound.path for sound in chosen], [sound.name for sound in chosen], targets
+
+    def strangers(self, encoding: Encoding) -> tuple[Frames, list[str]]:
         """All utterances of the labels that are `unseen`, and the label of each.
 
         Raises:
@@ -131,9 +151,10 @@ class Sounds:
         chosen = [each for each in self._listed() if each.label in self.hidden]
         if not chosen:
             raise InputError(f"no sound has one of the unseen labels {list(self.hidden)}, expected some to test with")
-        features = self._features([each.path for each in chosen])
+        framing = self._framing(encoding)
+        features = framing.features([each.path for each in chosen], self.cache)
         names, labels = [each.name for each in chosen], [each.label for each in chosen]
-        return Utterances(self, encoding, features, names, None, False), labels
+        return Frames(features, framing, names), labels
 
     def listing(self, part: Part | Literal["unseen"] | None = None) -> list[tuple[str, str]]:
         """The names and labels of a part, of the labels that are `unseen`, or of all sounds; none is read.
@@ -151,20 +172,38 @@ class Sounds:
             chosen = self._part(check_part(part))
         return [(each.name, each.label) for each in chosen]
 
-    def inputs(self, sources: Sequence[str], encoding: Encoding, least: int = 0) -> Utterances:
+    def inputs(self, sources: Sequence[str], encoding: Encoding, least: int = 0) -> Frames:
         """Sound files, and all sounds below folders; nothing is put into the cache.
 
         Args:
             least: how many frames of each must hold voice by `voice`, also where it drops none.
         """
-        paths = []
+        paths: list[Path] = []
         for source in sources:
             path = Path(source)
             paths += sound_files(path) if path.is_dir() else [path]
-        kept = [voiced_log_mel(path, self.mels, self.voice, least) for path in paths]
-        return Utterances(self, encoding, Held(kept), [str(path) for path in paths], None, False)
+        return self._unlabelled(paths, encoding, least)
 
-    def stream(self, encoding: Encoding, rate: float = RATE, channels: int = 1) -> SoundStream:
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """A sound in memory: samples `[n]` at 16 kHz between -1 and 1, or the bytes of a sound file.
+
+        Raises:
+            InputError: what is neither, or sound that `read_sound` refuses.
+        """
+        if not isinstance(value, (bytes, np.ndarray)):
+            raise refused_value(value, name, "samples [n] at 16 kHz, or the bytes of a sound file")
+        name = name or "the sound"
+        return self._unlabelled([Clip(value, name) if isinstance(value, bytes) else Samples(value, name)], encoding)[0]
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Frames]:
+        """One sound file; `live` gives the frames of a sound that never ends."""
+        yield self._unlabelled([Clip(file.read(), STREAM)], encoding)
+
+    def _unlabelled(self, sounds: Sequence[Sound], encoding: Encoding, least: int = 0) -> Frames:
+        features = [voiced_log_mel(sound, self.mels, self.voice, least) for sound in sounds]
+        return Frames(Held(features), self._framing(encoding), [str(sound) for sound in sounds])
+
+    def live(self, encoding: Encoding, rate: float = RATE, channels: int = 1) -> SoundStream:
         """The vectors of a sound that comes chunk by chunk: joined, they are exactly those of `inputs` for the whole.
 
         Args:
@@ -182,14 +221,7 @@ class Sounds:
             raise InputError(
                 "data.normalize is 'utterance', expected 'none' or 'global' for a stream, whose mean is known at its end only"
             )
-        return SoundStream(self, encoding, rate, channels)
-
-    def _features(self, paths: Sequence[Path], speed: float = 1.0) -> Arrays:
-        """The frames of each sound that are kept: from the cache, or computed when they are asked for."""
-        compute = partial(played_log_mel, mels=self.mels, rule=self.voice, speed=speed)
-        if self.cache:
-            return stored(paths, f"log-mel {self.mels} {self.voice} {speed} {versions()}", compute)
-        return Computed(paths, compute, partial(count_frames, speed=speed))
+        return SoundStream(self._framing(encoding), rate, channels)
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -247,12 +279,12 @@ def _folder(root: Path) -> list[_Listed]:
 
 
 class SoundStream:
-    """A sound that comes chunk by chunk; `Sounds.stream` makes it."""
+    """A sound that comes chunk by chunk; `Sounds.live` makes it."""
 
-    def __init__(self, reader: Sounds, encoding: Encoding, rate: float, channels: int) -> None:
-        self._frames = LogMelStream(reader.mels, rate, channels)
-        self._voice = VoiceStream(reader.voice) if reader.voice.detect else None
-        self._mean = np.array(encoding.band_mean or np.zeros(reader.mels), np.float32)
+    def __init__(self, framing: Framing, rate: float, channels: int) -> None:
+        self._frames = LogMelStream(framing.bands, rate, channels)
+        self._voice = VoiceStream(framing.voice) if framing.voice.detect else None
+        self._mean = np.array(framing.mean or np.zeros(framing.bands), np.float32)
 
     def accept(self, samples: Array) -> Array:
         """`[n]` or `[n, channels]` between -1 and 1 to `[frames, mels]`: the vectors that are known now."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
-from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources
-from regard.data.documents import STREAM, Columns, Document, part_in, read_documents, records, streamed, to_read
+from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources, worded_sentence
+from regard.data.documents import Columns, Document, part_in, read_documents, streamed, to_read
 from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
-from regard.data.examples import Array, Example, Part, check_part, split
+from regard.data.examples import Array, Example, Part, TargetKind, check_part, split
+from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.errors import InputError, check_numbers
-from regard.files import read_lines
 
 __all__ = ["UNKNOWN", "Conllu", "Documents", "Sentences", "Texts"]
 
@@ -73,9 +72,30 @@ class Conllu:
         sentences = self._sentences(check_part(name))
         return Sentences(sentences, encoding, self.lowercase, self._targets(sentences, encoding))
 
+    def training(self, encoding: Encoding) -> Sentences:
+        """The sentences of the training part: nothing varies them."""
+        return self.part("train", encoding)
+
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Sentences:
-        """Sentences from `.conllu` files, text files with a sentence per line, `-` (standard input), or given directly."""
+        """Sentences from `.conllu` files and text files with a sentence per line; several words are a sentence themselves."""
         return Sentences(read_sources(sources, self.column), encoding, self.lowercase)
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """A sentence in memory: its text, or its words.
+
+        Raises:
+            InputError: what is neither, or has no word.
+        """
+        name = name or "the sentence"
+        if isinstance(value, str):
+            sentence = plain_sentence(value, name, name)
+        elif isinstance(value, Sequence) and all(isinstance(word, str) and word for word in value):
+            sentence = worded_sentence(value, name)
+        else:
+            raise refused_value(value, name, "a text, or its words")
+        if not sentence.words:
+            raise InputError(f"{name} is {value!r}, expected at least one word")
+        return Sentences([sentence], encoding, self.lowercase)[0]
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Sentences]:
         """Sentences as they arrive, one on each line, or the `text` of a JSON object on each line."""
@@ -122,6 +142,8 @@ def _labels(sentence: Sentence, column: str) -> tuple[str, ...]:
 class Sentences:
     """Sentences as examples: `values [n]` word ids, `inner` the character ids of each word, `tokens` the words."""
 
+    target_kind: TargetKind = "vector"
+
     def __init__(
         self,
         sentences: Sequence[Sentence],
@@ -131,7 +153,7 @@ class Sentences:
     ) -> None:
         self._names = [sentence.name for sentence in sentences]
         self._tokens = [sentence.words for sentence in sentences]
-        self._targets = targets
+        self.targets: Sequence[Array | None] = [None] * len(sentences) if targets is None else targets
         known = {word: i for i, word in enumerate(encoding.words) if i}
         # Each distinct word is encoded once: a text has ten times as many words as distinct ones.
         distinct = list(dict.fromkeys(word for words in self._tokens for word in words))
@@ -149,7 +171,7 @@ class Sentences:
         words, spelled = self._tokens[index], self._spelled
         return Example(
             values=self._values[index],
-            target=None if self._targets is None else self._targets[index],
+            target=self.targets[index],
             name=self._names[index],
             target_kind="vector",
             inner=None if spelled is None else tuple([spelled[word] for word in words]),
@@ -228,20 +250,32 @@ class Texts:
         targets = [encoding.target(document.label or "", document.where) for document in documents]
         return self._encoded(documents, encoding, targets)
 
+    def training(self, encoding: Encoding) -> Documents:
+        """The texts of the training part: nothing varies them."""
+        return self.part("train", encoding)
+
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
-        """Texts from tables, JSON lines, text files, folders of those, `-` (standard input), or given directly."""
+        """Texts from tables, JSON lines, text files and folders of those; several words are a text themselves."""
         found: list[Document] = []
         for source in sources:
             if not source.strip():
                 raise InputError(f"a source is {source!r}, expected a text, a file, or - for standard input")
             before = len(found)
-            if source == "-":
-                found += records(read_lines(sys.stdin.buffer, STREAM), STREAM, self._columns)
-            else:
-                found += to_read(source, self._columns, self.one_per_line)
+            found += to_read(source, self._columns, self.one_per_line)
             if len(found) == before:
-                raise InputError(f"{STREAM if source == '-' else source} is empty, expected a text")
+                raise InputError(f"{source} is empty, expected a text")
         return self._encoded(found, encoding)
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """A text in memory.
+
+        Raises:
+            InputError: what is no text.
+        """
+        name = name or "the text"
+        if not isinstance(value, str):
+            raise refused_value(value, name, "a text")
+        return self._encoded([Document(value, None, name, name)], encoding)[0]
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
         """Texts as they arrive, one on each line, or in a JSON object on each line."""
@@ -290,6 +324,8 @@ class Texts:
 class Documents:
     """Texts as examples: `values [n]`, or `[n, 2]`, the ids of their tokens; `tokens` are given where there is no target."""
 
+    target_kind: TargetKind = "set"
+
     def __init__(
         self,
         names: Sequence[str],
@@ -297,8 +333,8 @@ class Documents:
         targets: Sequence[Array] | None = None,
         tokens: Sequence[tuple[str, ...]] | None = None,
     ) -> None:
-        self._names, self._targets, self._tokens = names, targets, tokens
-        self._ids = ids
+        self._names, self._ids, self._tokens = names, ids, tokens
+        self.targets: Sequence[Array | None] = [None] * len(names) if targets is None else targets
 
     def __len__(self) -> int:
         return len(self._names)
@@ -306,7 +342,7 @@ class Documents:
     def __getitem__(self, index: int, /) -> Example:
         return Example(
             values=self._ids[index].astype(np.int64),
-            target=None if self._targets is None else self._targets[index],
+            target=self.targets[index],
             name=self._names[index],
             tokens=None if self._tokens is None else self._tokens[index],
         )

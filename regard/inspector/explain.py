@@ -160,10 +160,10 @@ def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0
     Raises:
         InputError: an index that is not there; a model without attention.
     """
-    dataset = run.experiment.data.inputs([source], run.encoding)
-    if not 0 <= set < len(dataset):
-        raise InputError(f"set {set} of {source} was asked for, expected 0 to {len(dataset) - 1}")
-    example = dataset[set]
+    examples = [dataset[i] for dataset in run.inputs([source]) for i in range(len(dataset))]
+    if not 0 <= set < len(examples):
+        raise InputError(f"set {set} of {source} was asked for, expected 0 to {len(examples) - 1}")
+    example = examples[set]
     batch = collate([example])
     calls = _record(run.model, batch)
     if not 0 <= layer < len(calls):

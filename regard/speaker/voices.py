@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset
 
-from regard.data.examples import Dataset, Example, Listed, Part
+from regard.data.examples import Dataset, Example, Listed, Part, TargetKind
 from regard.data.features import FRAMES_PER_SECOND
 from regard.data.sound import sound_files
 from regard.data.speech import Sounds
@@ -120,17 +120,23 @@ class Voices:
             InputError: a sound too short to know a voice by, or whose vector is not finite.
         """
         for n, length in enumerate(part.lengths):
-            if length < _SHORTEST:
-                short = f"{part[n].name} has {length / FRAMES_PER_SECOND:.2f} s of sound"
-                raise InputError(f"{short}, expected at least {_SHORTEST / FRAMES_PER_SECOND:.1f} s to know a voice by")
+            _check_length(part, n, length)
         pieces = _Pieces(part)
-        batches = run(self.run.model, self.task, pieces, self.run.experiment.training, self.task.embed)
-        vectors = np.concatenate(
-            [np.zeros((0, self.width), np.float32)]
-            + [self._joined(batch.inputs, each.float().numpy()) for batch, each in batches]
-        )
+        lengths: list[int] = []
+        vectors = [np.zeros((0, self.width), np.float32)]
+        for batch, output in run(self.run.model, self.task, pieces, self.run.experiment.training, self.task.embed):
+            lengths += batch.inputs.layout.lengths.tolist()
+            vectors.append(self._joined(batch.inputs, output.float().numpy()))
+        return self._of_pieces(part, pieces.of, lengths, np.concatenate(vectors))
+
+    def _of_pieces(
+        self, part: Dataset, places: Sequence[tuple[int, int]], lengths: Sequence[int], vectors: Floats
+    ) -> Floats:
+        """`[n, width]` from the vectors of pieces, from `first` to before `past` of which each sound has."""
         found = np.empty((len(part), self.width), np.float32)
-        for n, (first, past) in enumerate(pieces.of):
+        for n, (first, past) in enumerate(places):
+            # The lengths of a part may be upper bounds: only now is it known how many frames were read.
+            _check_length(part, n, sum(lengths[first:past]))
             found[n] = vectors[first] if past - first == 1 else unit(vectors[first:past]).mean(0)
             if not np.isfinite(found[n]).all():
                 raise InputError(f"{part[n].name} gives a vector that is not finite, expected a voice")
@@ -150,7 +156,7 @@ class Voices:
             InputError: data that cannot be cut to seconds, or too little of them.
         """
         encoding = self.run.encoding
-        parts = [_cut(self.run.experiment.data, seconds).part("train", encoding) for seconds in (0, *_SECONDS)]
+        parts = [_cut(self.run.experiment.data, seconds).training(encoding) for seconds in (0, *_SECONDS)]
         return Mixture.of(_Recordings(parts), components, seed=self.run.experiment.training.seed)
 
     def sounds(self, sources: Sequence[str]) -> tuple[list[str], Floats]:
@@ -187,8 +193,8 @@ class Voices:
         """
         encoding, reader = self.run.encoding, _cut(self.run.experiment.data, seconds)
         if part != "unseen":
-            data = reader.part(part, encoding)
-            return [encoding.labels[int(data[n].target)] for n in range(len(data))], self.embed(data)
+            data = reader.training(encoding) if part == "train" else reader.part(part, encoding)
+            return [encoding.labels[int(target)] for target in data.targets], self.embed(data)
         if not getattr(reader, "hidden", ()):
             raise InputError("the run was trained on all voices, expected some in data.unseen")
         data, labels = reader.strangers(encoding)
@@ -239,7 +245,7 @@ class Voices:
             found = Cohort(within=Within.of(speakers, np.concatenate([vectors for _, vectors in cut.values()])))
         if nearest:
             second = _SECONDS[0]
-            data = _cut(self.run.experiment.data, second).part("train", self.run.encoding)
+            data = _cut(self.run.experiment.data, second).training(self.run.encoding)
             some = np.random.default_rng(self.run.experiment.training.seed).permutation(len(data))[:_COHORT]
             vectors = cut[second][1][some] if within else self.embed(Listed([data[int(n)] for n in some]))
             found = replace(found, vectors=vectors, nearest=nearest)
@@ -303,6 +309,12 @@ class Voices:
         return found
 
 
+def _check_length(part: Dataset, n: int, frames: int) -> None:
+    if frames < _SHORTEST:
+        short = f"{part[n].name} has {frames / FRAMES_PER_SECOND:.2f} s of sound"
+        raise InputError(f"{short}, expected at least {_SHORTEST / FRAMES_PER_SECOND:.1f} s to know a voice by")
+
+
 class _Recordings(Sequence[NDArray[Any]]):
     """The frames of all examples of some parts, read when they are asked for."""
 
@@ -338,6 +350,13 @@ class _Pieces:
 
     def __len__(self) -> int:
         return len(self._pieces)
+
+    target_kind: TargetKind = "set"
+
+    @property
+    def targets(self) -> list[Any]:
+        """Those of the examples that the pieces are of."""
+        return [self._part.targets[n] for n, _, _ in self._pieces]
 
     def __getitem__(self, index: int, /) -> Example:
         n, k, count = self._pieces[index]

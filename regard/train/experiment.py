@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
+from regard.data.reader import Reader
 from regard.errors import InputError, check_numbers, nearest
 from regard.train.kinds import KINDS, kind
 
@@ -98,13 +99,13 @@ class Experiment:
 
     Args:
         recipe: the name of the recipe that it began from.
-        data: options of a reader.
+        data: a reader, which is its own options.
         model: options of a model.
         task: options of a task.
     """
 
     recipe: str
-    data: Any
+    data: Reader
     model: Any
     task: Any
     optimizer: Optimizer = field(default_factory=Optimizer)

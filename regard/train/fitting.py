@@ -96,7 +96,7 @@ class _Parts:
 
     def __init__(self, experiment: Experiment, encoding: Encoding) -> None:
         options = experiment.training
-        self.train: Dataset = experiment.data.part("train", encoding)
+        self.train: Dataset = experiment.data.training(encoding)
         self.validation: Dataset = experiment.data.part("validation", encoding)
         for name, part in (("training", self.train), ("validation", self.validation)):
             if not len(part):

@@ -77,11 +77,11 @@ class Run:
         data = self.experiment.data.part(check_part(part), self.encoding)
         targets = targets_of(data)
         metrics = self.task.metrics()
-        total, count, lines = 0.0, 0, []
+        total, count, vectors, lines = 0.0, 0, 0, []
         for batch, output in run(self.model, self.task, data, self.experiment.training):
             self.task.score(metrics, output, batch)
             loss, number = self.task.loss(output, batch)
-            total, count = total + float(loss), count + int(number)
+            total, count, vectors = total + float(loss), count + int(number), vectors + len(batch.inputs.values)
             lines += [json.dumps(each, ensure_ascii=False) for each in self.task.predictions(output, batch)]
         found = {"loss": total / max(count, 1)} | defined(metrics.compute())
         trivial = trivial_metrics(self.task, targets)
@@ -91,7 +91,7 @@ class Run:
             "baseline": trivial,
             "monitor": list(self.task.monitor),
             "sets": len(data),
-            "vectors": sum(data.lengths),
+            "vectors": vectors,
             "targets": count,
             "parameters": self.parameters,
             "seconds": round(time.monotonic() - began, 3),
@@ -103,18 +103,22 @@ class Run:
         return evaluation
 
     def predict(self, sources: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """One JSON object for each set of the sources (files, or lines: what the reader of the run's data takes).
-
-        Lines of standard input, `-`, are answered as they arrive, where the reader takes lines.
-        """
-        for data in self._given(sources):
+        """One JSON object for each set of the sources; see `inputs`."""
+        for data in self.inputs(sources):
             for batch, output in run(self.model, self.task, data, self.experiment.training):
                 yield from self.task.predictions(output, batch)
 
-    def _given(self, sources: Sequence[str]) -> Iterator[Dataset]:
+    def inputs(self, sources: Sequence[str]) -> Iterator[Dataset]:
+        """The unlabelled examples of files, or of what else the reader of the run's data takes.
+
+        `-` is standard input: lines of text, each as soon as it arrives, or one file of other data.
+
+        Raises:
+            InputError: a source that cannot be read, or data that are not read from a stream.
+        """
         reader = self.experiment.data
-        for piped, some in groupby(sources, lambda source: source == "-" and hasattr(reader, "stream")):
-            if piped:
+        for streamed, group in groupby(sources, lambda source: source == "-"):
+            if streamed:
                 yield from reader.stream(sys.stdin.buffer, self.encoding)
             else:
-                yield reader.inputs(list(some), self.encoding)
+                yield reader.inputs(list(group), self.encoding)

@@ -75,18 +75,18 @@ def run(
 
 
 def targets_of(part: Dataset) -> Batch:
-    """All targets of a part, gaps included, in a batch whose inputs have no features.
+    """All targets of a part as recorded, gaps included, in a batch whose inputs have no features; no example is read.
 
     Raises:
         InputError: a part without examples, or an example that is not labeled.
     """
     bare = []
-    for i in range(len(part)):
-        example = part[i]
-        if example.target is None:
-            raise InputError(f"{example.name} has no target, expected a labeled part")
-        # Only the number of its vectors is kept in memory.
-        bare.append(Example(np.zeros((len(example.values), 0)), example.target, example.name, example.target_kind))
+    for i, (target, length) in enumerate(zip(part.targets, part.lengths, strict=True)):
+        if target is None:
+            raise InputError(f"{part[i].name} has no target, expected a labeled part")
+        # Lengths may be upper bounds, but not where each vector has a target.
+        count = len(target) if part.target_kind == "vector" and isinstance(target, np.ndarray) else length
+        bare.append(Example(np.zeros((count, 0)), target, f"example {i}", part.target_kind))
     if not bare:
         raise InputError("the part has no examples, expected at least one")
     return collate_targets(bare)

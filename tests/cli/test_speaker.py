@@ -174,7 +174,7 @@ def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp
     frames = before.sound_reader.inputs([sound], before.run.encoding)[0].values
     np.testing.assert_allclose(joined[before.width :], unit(after.mixture(frames)), atol=1e-5)
     parts = [replace(before.sound_reader, train_crop=cut) for cut in (0, 0.25, 0.3)]
-    heard = [each.values for reader in parts for each in reader.part("train", before.run.encoding)]
+    heard = [each.values for reader in parts for each in reader.training(before.run.encoding)]
     assert sorted({len(each) for each in heard}) == [25, 30, 40]
     np.testing.assert_allclose(Mixture.of(heard, 5).means, after.mixture.means, rtol=1e-5)
     cohort = after.cohort(3, within=False)

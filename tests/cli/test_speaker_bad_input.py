@@ -172,6 +172,28 @@ def test_a_long_sound_has_the_mean_direction_of_its_pieces(trained, tmp_path, mo
     np.testing.assert_allclose(found[1], embedded(run, part[1].values), rtol=1e-4, atol=1e-5)
 
 
+def test_a_sound_with_less_voice_than_its_header_promises_is_refused_once_it_is_read(trained, tmp_path):
+    """Without the cache the lengths of a part are upper bounds: frames without voice are dropped when it is read."""
+    from dataclasses import replace
+
+    from regard.data.voice import VoiceActivity
+    from regard.errors import InputError
+    from regard.speaker.voices import Voices
+
+    voices = Voices.open(trained / "run")
+    quiet = np.concatenate([voice(0.1), 1e-4 * voice(1.0)])
+    for label in ("a", "b"):
+        for n in range(3):
+            (tmp_path / label).mkdir(exist_ok=True)
+            _write(tmp_path / label / f"{n}.wav", quiet)
+    rule = VoiceActivity(detect=True, threshold=10, mean_scale=0, context=0, proportion=1.0)
+    reader = replace(voices.sound_reader, path=str(tmp_path), voice=rule, cache=False, unseen=("a",))
+    part, _ = reader.strangers(voices.run.encoding)
+    assert part.lengths == [110] * 3
+    with pytest.raises(InputError, match=r"0\.wav has 0\.1\d s of sound, expected at least 0\.2 s"):
+        voices.embed(part)
+
+
 def embedded(voices, frames):
     import torch
 

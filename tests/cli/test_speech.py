@@ -1,8 +1,11 @@
 """Sound from the command line: varied training that resumes, and the homework's folder from training to its answer."""
 
 import csv
+import io
 import json
 import shutil
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +105,47 @@ def test_the_homeworks_folder_from_training_to_the_answer(homework, tmp_path, ca
     assert "cannot be read as a tensor" in found.err
     assert main(["predict", str(run), "--show", "1", "--csv"]) == 2
     assert "expected no --csv beside it" in capsys.readouterr().err
+
+
+def test_the_training_part_is_evaluated_as_it_was_recorded(sounds, tmp_path, capsys):
+    """Voices at other speeds are classes of training alone, and no label of theirs can be predicted."""
+    run = tmp_path / "run"
+    options = ["--data.path", sounds, "--data.speed.factors", "[0.9,1.0,1.1]", "--data.speed.voices", "true"]
+    call(capsys, "train", "speaker", *options, "--data.train_crop", 0.2, "--folder", run, *SMALL)
+    assert "train part: 8 sets, 264 vectors, 8 targets" in call(capsys, "evaluate", run, "--part", "train")
+    lines = [json.loads(line) for line in (run / "predictions-train.jsonl").read_text().splitlines()]
+    assert sorted(each["target"] for each in lines) == ["high"] * 4 + ["low"] * 4
+    assert [each["target"] for each in lines] == [each["name"].partition("/")[0] for each in lines]
+    # What is predicted for a file of the part is what was evaluated.
+    (alone,) = [json.loads(line) for line in call(capsys, "predict", run, sounds / lines[0]["name"]).splitlines()]
+    assert alone["probability"] == pytest.approx(lines[0]["probability"], rel=1e-5)
+
+
+def test_a_sound_is_read_from_standard_input_and_what_cannot_be_is_refused(
+    sounds, homework, tmp_path, capsys, monkeypatch
+):
+    def pipe(content):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: False))
+
+    run = tmp_path / "run"
+    call(capsys, "train", "speaker", "--data.path", sounds, "--folder", run, *SMALL)
+    path = sounds / "low" / "0.wav"
+    (expected,) = call(capsys, "predict", run, path).splitlines()
+    for words in ((), ("-",)):
+        pipe(path.read_bytes())
+        (found,) = call(capsys, "predict", run, *words).splitlines()
+        assert json.loads(found) == json.loads(expected) | {"name": "standard input"}
+    pipe(b"no sound")
+    assert main(["predict", str(run), "-"]) == 2
+    assert "standard input cannot be read as sound" in capsys.readouterr().err
+
+    other = tmp_path / "homework"
+    call(capsys, "train", "speaker", "--data.type", "LogMelFolder", "--data.path", homework, "--folder", other, *SMALL)
+    pipe(path.read_bytes())
+    assert main(["predict", str(other), "-"]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "data of the type LogMelFolder are not read from standard input, expected a folder" in found.err
 
 
 def test_a_label_per_vector_is_no_table(sentences, tmp_path, capsys):

@@ -99,8 +99,9 @@ def test_crops_means_and_masks(folder: Path) -> None:
     np.testing.assert_allclose(encoding.band_mean, mean, rtol=1e-6)
     np.testing.assert_allclose(whole.inputs([str(folder)], encoding)[0].values, frames(100) - mean, atol=1e-6)
     reader = LogMelFolder(str(folder), "utterance", crop=0.1, train_crop=0.15, mask=SpecAugment(time_masks=1))
-    part = reader.part("train", encoding)
+    part = reader.training(encoding)
     assert set(part.lengths) == {15}
+    assert set(reader.part("train", encoding).lengths) == {10}
     part.set_epoch(1)
     first = part[0].values.copy()
     np.testing.assert_array_equal(part[0].values, first)

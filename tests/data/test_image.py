@@ -124,16 +124,16 @@ def test_a_patch_that_does_not_divide_is_refused() -> None:
 def test_distorted_pictures_change_with_the_epoch_and_only_in_training() -> None:
     reader, plain = Digits(patch=2, distort=0.1), Digits(patch=2)
     encoding = reader.fit()
-    train, original = reader.part("train", encoding), plain.part("train", encoding)
+    train, original = reader.training(encoding), plain.part("train", encoding)
     first = [train[i].values for i in range(5)]
-    again = [reader.part("train", encoding)[i].values for i in range(5)]
+    again = [reader.training(encoding)[i].values for i in range(5)]
     train.set_epoch(1)  # type: ignore[attr-defined]
     for i, (a, b) in enumerate(zip(first, again, strict=True)):
         np.testing.assert_array_equal(a, b)
         assert np.abs(a - train[i].values).max() > 0.01
         assert 0.01 < np.abs(a - original[i].values).mean() < 0.2
         assert train[i].target == original[i].target
-    for name in ("validation", "test"):
+    for name in PARTS:
         kept, expected = reader.part(name, encoding)[0], plain.part(name, encoding)[0]  # type: ignore[arg-type]
         np.testing.assert_array_equal(kept.values, expected.values)
 
@@ -142,7 +142,7 @@ def test_no_distortion_leaves_the_picture_as_it_was() -> None:
     reader = Digits(patch=2, distort=1e-9)
     encoding = reader.fit()
     expected = Digits(patch=2).part("train", encoding)[3].values
-    np.testing.assert_allclose(reader.part("train", encoding)[3].values, expected, atol=1e-6)
+    np.testing.assert_allclose(reader.training(encoding)[3].values, expected, atol=1e-6)
 
 
 def test_a_distortion_out_of_range_is_refused() -> None:

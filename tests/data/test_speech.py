@@ -67,7 +67,8 @@ def test_the_middle_is_cut_before_the_mean_is_taken(tmp_path: Path) -> None:
     start = (len(whole) - 50) // 2
     middle = whole[start : start + 50]
     np.testing.assert_allclose(part[0].values, middle - middle.mean(0), atol=1e-5)
-    assert max(reader.part("train", reader.fit()).lengths) > 50
+    assert max(reader.training(reader.fit()).lengths) > 50
+    assert set(reader.part("train", reader.fit()).lengths) == {50}
 
 
 def test_random_cuts_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_random_cuts_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> Non
 
     def cuts(seed: int, epoch: int) -> list[bytes]:
         reader = Sounds(root, train_crop=0.5, seed=seed, normalize="none")
-        part = reader.part("train", reader.fit())
+        part = reader.training(reader.fit())
         part.set_epoch(epoch)
         assert set(part.lengths) == {50}
         return [part[i].values.tobytes() for i in reversed(range(len(part)))]
@@ -90,8 +91,7 @@ def test_random_cuts_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> Non
 def test_a_shorter_sound_than_the_crop_is_kept_whole(tmp_path: Path) -> None:
     reader = Sounds(str(sounds(tmp_path)), crop=60, train_crop=60)
     encoding = reader.fit()
-    for name in PARTS:
-        part = reader.part(name, encoding)  # type: ignore[arg-type]
+    for part in (*[reader.part(name, encoding) for name in PARTS], reader.training(encoding)):  # type: ignore[arg-type]
         assert [len(part[i].values) for i in range(len(part))] == part.lengths
     with pytest.raises(InputError, match=r"crop is -1 seconds, expected 0 or at least 0\.01"):
         Sounds(reader.path, crop=-1).fit()
@@ -254,7 +254,7 @@ def test_the_vectors_of_a_stream_are_those_of_the_file(tmp_path: Path, rate: int
     encoding = reader.fit()
     samples = np.resize(pauses(), (100_000, 2)) * np.float32([1, 0.5])
     path = write(tmp_path / "long.wav", samples, rate, subtype="FLOAT")
-    stream = reader.stream(encoding, rate, channels=2)
+    stream = reader.live(encoding, rate, channels=2)
     found = [stream.accept(chunk) for chunk in np.split(samples, [0, 1, 7, 5000, 5160, 60_000])] + [stream.finish()]
     np.testing.assert_array_equal(np.concatenate(found), reader.inputs([str(path)], encoding)[0].values)
 
@@ -268,7 +268,7 @@ def test_a_stream_of_what_needs_the_whole_is_refused(tmp_path: Path) -> None:
         (Sounds(root, normalize="none", voice=VOICE), r"data\.voice\.mean_scale is 0\.5, expected 0"),
     ):
         with pytest.raises(InputError, match=sentence):
-            reader.stream(encoding)
+            reader.live(encoding)
 
 
 def varied(tmp_path: Path, **options: object) -> Sounds:
@@ -289,7 +289,7 @@ def varied(tmp_path: Path, **options: object) -> Sounds:
 def test_varied_sounds_are_functions_of_seed_epoch_and_index(tmp_path: Path, voice: VoiceActivity) -> None:
     def examples(epoch: int, **options: object) -> list[bytes]:
         reader = varied(tmp_path, voice=voice, **options)
-        part = reader.part("train", reader.fit())
+        part = reader.training(reader.fit())
         part.set_epoch(epoch)
         found = [part[i].values for i in reversed(range(len(part)))]
         for values, length in zip(found, reversed(part.lengths), strict=True):
@@ -305,7 +305,7 @@ def test_only_the_training_part_is_varied(tmp_path: Path) -> None:
     reader = varied(tmp_path, normalize="none")
     plain = Sounds(reader.path, normalize="none")
     encoding = reader.fit()
-    for name in ("validation", "test"):
+    for name in PARTS:
         part, expected = reader.part(name, encoding), plain.part(name, encoding)  # type: ignore[arg-type]
         assert part.lengths == expected.lengths
         np.testing.assert_array_equal(part[0].values, expected[0].values)
@@ -321,7 +321,7 @@ def test_what_is_not_drawn_changes_nothing(tmp_path: Path) -> None:
     plain = Sounds(root, normalize="none")
     never = Sounds(root, normalize="none", noise=Noise(str(tmp_path / "noises"), probability=0))
     encoding = plain.fit()
-    first, second = plain.part("train", encoding), never.part("train", encoding)
+    first, second = plain.training(encoding), never.training(encoding)
     assert [len(second[i].values) for i in range(len(second))] == first.lengths
     for i in range(len(first)):
         np.testing.assert_array_equal(first[i].values, second[i].values)
@@ -339,7 +339,7 @@ def test_lengths_are_never_exceeded(
     reader = Sounds(
         str(root), train_crop=crop, voice=voice, speed=Speed((0.5, 0.9, 1.3, 2.0)), noise=added, cache=cache
     )
-    part = reader.part("train", reader.fit())
+    part = reader.training(reader.fit())
     ratios = []
     for epoch in range(4):
         part.set_epoch(epoch)
@@ -354,7 +354,7 @@ def test_speed_alone_is_read_from_the_cache_and_is_that_of_the_sound(tmp_path: P
     root = str(spoken(tmp_path))
     reader = Sounds(root, normalize="none", speed=Speed((0.8, 1.0)))
     encoding = reader.fit()
-    part = reader.part("train", encoding)
+    part = reader.training(encoding)
     plain = Sounds(root, normalize="none").part("train", encoding)
     found = set()
     for epoch in range(4):
@@ -378,7 +378,7 @@ def test_a_voice_at_another_speed_is_another_class(tmp_path: Path, noisy: bool) 
         reader = replace(varied(tmp_path), speed=speed, train_crop=0)
     encoding = reader.fit()
     assert encoding.targets == Labels(("a", "b"), copies=3)
-    part, plain = reader.part("train", encoding), Sounds(reader.path).part("train", encoding)
+    part, plain = reader.training(encoding), Sounds(reader.path).part("train", encoding)
     found = set()
     for epoch in range(6):
         part.set_epoch(epoch)
@@ -390,8 +390,9 @@ def test_a_voice_at_another_speed_is_another_class(tmp_path: Path, noisy: bool) 
             assert factor == pytest.approx({0: 1.0, 1: 0.5, 2: 2.0}[copy], rel=0.05)
             found.add((label, copy))
     assert found == {(label, copy) for label in (0, 1) for copy in (0, 1, 2)}
-    for other in ("validation", "test"):
+    for other in PARTS:
         rest = reader.part(other, encoding)
+        assert rest.targets == [rest[i].target for i in range(len(rest))]
         assert {int(rest[i].target) for i in range(len(rest))} == {0, 1}
 
 
@@ -408,7 +409,7 @@ def test_further_voices_need_the_recorded_speed_and_labels(tmp_path: Path) -> No
 
 def test_a_varied_reader_carries_no_samples_and_works_in_other_processes(tmp_path: Path) -> None:
     reader = varied(tmp_path)
-    part = reader.part("train", reader.fit())
+    part = reader.training(reader.fit())
     assert len(pickle.dumps(part)) < 10_000
 
     def batches(workers: int, stop: int | None = None) -> list[bytes]:
@@ -446,7 +447,7 @@ def test_a_broken_file_in_the_middle_of_a_folder_is_named(tmp_path: Path) -> Non
         reader.inputs([str(root)], encoding)
     noisy = Sounds(str(sounds(tmp_path / "good")), noise=Noise(str(tmp_path / "nowhere")))
     with pytest.raises(InputError, match=r"nowhere is not a folder"):
-        noisy.part("train", encoding)
+        noisy.training(encoding)
 
 
 def test_one_sound_for_each_label_is_too_little(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 import gzip
 import io
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,18 +148,15 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         Conllu(str(tmp_path / "nowhere")).fit()
 
 
-def test_inputs_are_lines_files_sentences_and_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_are_lines_files_sentences_and_streams(tmp_path: Path) -> None:
     reader = folder(tmp_path)
     encoding = reader.fit()
     (tmp_path / "lines.txt").write_text("\ufeffThe saw.\n\n  \nI saw it\n", "utf-8")
-
-    class Standard:
-        buffer = io.BytesIO(b"from here\n")
-
-    monkeypatch.setattr(sys, "stdin", Standard)
-    sources = [str(tmp_path / "lines.txt"), "-", "I saw a saw", str(tmp_path / "x-ud-test.conllu")]
+    sources = [str(tmp_path / "lines.txt"), "I saw a saw", str(tmp_path / "x-ud-test.conllu")]
     dataset = reader.inputs(sources, encoding)
+    (piped,) = reader.stream(io.BytesIO(b"from here\n"), encoding)
     examples = [dataset[i] for i in range(len(dataset))]
+    examples.insert(2, piped[0])
     assert [e.tokens for e in examples[:4]] == [
         ("The", "saw", "."),
         ("I", "saw", "it"),

@@ -2,7 +2,6 @@ import gzip
 import io
 import json
 import os
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -188,31 +187,27 @@ def test_a_label_that_training_never_saw_names_line_and_label(tmp_path: Path) ->
         reader.part("test", reader.fit())
 
 
-def test_inputs_are_tables_lines_files_folders_and_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_are_tables_lines_files_folders_and_texts(tmp_path: Path) -> None:
     reader = Texts(str(many(tmp_path)))
     encoding = reader.fit()
     (tmp_path / "lines.txt").write_text("one\n\ntwo words\n")
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.txt").write_text("whole\ntext\n")
-
-    class Standard:
-        buffer = io.BytesIO(b'{"text": "piped", "id": 7}\n')
-
-    monkeypatch.setattr(sys, "stdin", Standard)
     table, lines, folder = str(csv_file(tmp_path)), str(tmp_path / "lines.txt"), str(tmp_path / "more")
-    found = reader.inputs([table, lines, folder, "-", "a text", "好电影"], encoding)
+    found = reader.inputs([table, lines, folder, "a text", "好电影"], encoding)
     examples = [found[i] for i in range(len(found))]
     assert [e.name for e in examples] == [
         *(f"{table}:{n}" for n in (2, 4, 5)),
         *(f"{lines}:{n}" for n in (1, 3)),
         f"{folder}/a.txt",
-        "7",
         "a text",
         "好电影",
     ]
     assert examples[4].tokens == ("two", "words")
     assert examples[5].tokens == ("whole", "text")
     assert all(e.target is None for e in examples)
+    (piped,) = reader.stream(io.BytesIO(b'{"text": "piped", "id": 7}\n'), encoding)
+    assert [(piped[i].name, piped[i].tokens) for i in range(len(piped))] == [("7", ("piped",))]
     assert len(Texts(one_per_line=False).inputs([lines], encoding)) == 1
     for source, sentence in (("", "expected a text, a file"), ("nowhere.txt", "No such file")):
         with pytest.raises(InputError, match=sentence):

@@ -47,6 +47,9 @@ class Tiny:
         size = self.examples if self.examples and name == "train" else SIZES[name]
         return Listed([self._example(generator, f"{name}-{i}") for i in range(size)])
 
+    def training(self, encoding):
+        return self.part("train", encoding)
+
     def _example(self, generator, name):
         values = generator.normal(size=(generator.integers(0, 8), 3)).astype(np.float32)
         number = values[:, 0] if "vector" in self.target else values[:, 0].sum()
@@ -60,6 +63,13 @@ class Tiny:
         except ValueError:
             raise InputError(f"{sources} are not numbers, expected three each") from None
         return Listed([Example(row, None, source) for row, source in zip(rows, sources, strict=True)])
+
+    def example(self, value, encoding, name=""):
+        return Example(np.array(value, np.float32), None, name)
+
+    def stream(self, file, encoding):
+        for line in file:
+            yield self.inputs([line.decode().strip()], encoding)
 
 
 KINDS["data"]["Tiny"] = Kind("tiny")

@@ -1,0 +1,225 @@
+"""What all readers promise: the same contract, whatever they read."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from recordings import sounds, write
+
+from regard.data.augment import Speed
+from regard.data.batching import BudgetSampler
+from regard.data.graph import Planetoid
+from regard.data.homework import LogMelFolder, write_log_mel_folder
+from regard.data.image import Digits
+from regard.data.reader import Reader
+from regard.data.readers import READERS
+from regard.data.speech import Sounds
+from regard.data.text import Conllu, Texts
+from regard.errors import InputError
+from regard.train.kinds import KINDS
+from regard.train.scoring import in_order
+
+PARTS: Any = ("train", "validation", "test")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def conllu(tmp_path: Path) -> Reader:
+    row = "{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n"
+    text = "".join(
+        f"# sent_id = {n}\n" + row.format(1, "I", "PRON") + row.format(2, "saw", "VERB") + "\n" for n in range(20)
+    )
+    (tmp_path / "own.conllu").write_text(text)
+    return Conllu(str(tmp_path / "own.conllu"), minimum_count=1)
+
+
+def texts(tmp_path: Path) -> Reader:
+    (tmp_path / "own.csv").write_text("text,label\n" + "".join(f"good {n},x\nbad {n},y\n" for n in range(20)))
+    return Texts(str(tmp_path / "own.csv"), minimum_count=1)
+
+
+def log_mel(tmp_path: Path) -> Reader:
+    frames = np.random.default_rng(0).normal(size=(20, 30, 8)).astype(np.float32)
+    write_log_mel_folder(tmp_path / "own", [("ab"[n % 2], each) for n, each in enumerate(frames)], frames[:2])
+    return LogMelFolder(str(tmp_path / "own"), train_crop=0.1)
+
+
+def graph(tmp_path: Path) -> Reader:
+    (tmp_path / "nodes.csv").write_text("id,label,x,y\n" + "".join(f"n{n},{n % 2},{n},1\n" for n in range(20)))
+    (tmp_path / "edges.csv").write_text("source,target\nn0,n1\nn1,n2\n")
+    return Planetoid(str(tmp_path))
+
+
+MADE: dict[str, Any] = {
+    "Conllu": conllu,
+    "Digits": lambda tmp_path: Digits(distort=0.1),
+    "LogMelFolder": log_mel,
+    "Planetoid": graph,
+    "Sounds": lambda tmp_path: Sounds(
+        str(sounds(tmp_path)), mels=8, train_crop=0.2, speed=Speed((0.9, 1.0), voices=True)
+    ),
+    "Texts": texts,
+}
+
+
+def test_every_reader_of_the_registry_is_checked_and_tested() -> None:
+    ours = {name for name, kind in KINDS["data"].items() if kind.module.startswith("regard.")}
+    assert {reader.__name__ for reader in READERS} == ours == set(MADE)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_parts_are_as_recorded_and_targets_are_known_without_reading(tmp_path: Path, name: str) -> None:
+    reader: Reader = MADE[name](tmp_path)
+    encoding = reader.fit()
+    for part in PARTS:
+        once, again = reader.part(part, encoding), reader.part(part, encoding)
+        assert not hasattr(once, "set_epoch"), "what varies by epoch belongs to training"
+        targets = once.targets
+        for i in range(min(len(once), 5)):
+            np.testing.assert_array_equal(once[i].values, again[i].values)
+            np.testing.assert_array_equal(once[i].target, targets[i])
+            assert once[i].target_kind == once.target_kind
+            assert len(once[i].values) <= once.lengths[i]
+    training, recorded = reader.training(encoding), reader.part("train", encoding)
+    assert [training[i].name for i in range(len(training))] == [recorded[i].name for i in range(len(recorded))]
+    np.testing.assert_array_equal(training.targets, recorded.targets)
+
+
+def wave(tmp_path: Path) -> bytes:
+    hertz = np.linspace(300, 3000, 24_000)
+    return write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / 16_000)).read_bytes()
+
+
+def picture(tmp_path: Path) -> bytes:
+    Image.fromarray((np.arange(64).reshape(8, 8) * 4).astype(np.uint8)).save(tmp_path / "a.png")
+    return (tmp_path / "a.png").read_bytes()
+
+
+# A value in memory, and the file that says the same.
+VALUES: dict[str, Any] = {
+    "Conllu": lambda tmp_path: ("I saw it", file(tmp_path, b"I saw it\n")),
+    "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
+    "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
+    "Planetoid": lambda tmp_path: (
+        {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
+        str(tmp_path),
+    ),
+    "Sounds": lambda tmp_path: (wave(tmp_path), str(tmp_path / "a.wav")),
+    "Texts": lambda tmp_path: ("so good", file(tmp_path, b"so good\n")),
+}
+
+
+def file(tmp_path: Path, content: bytes) -> str:
+    (tmp_path / "a.txt").write_bytes(content)
+    return str(tmp_path / "a.txt")
+
+
+def tensor(tmp_path: Path) -> np.ndarray:
+    import torch
+
+    values = np.random.default_rng(1).normal(size=(30, 8)).astype(np.float32)
+    torch.save(torch.from_numpy(values), tmp_path / "a.pt")
+    return values
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_value_in_memory_is_read_as_its_file_is(tmp_path: Path, name: str) -> None:
+    reader: Reader = MADE[name](tmp_path)
+    encoding = reader.fit()
+    value, path = VALUES[name](tmp_path)
+    from_file, example = reader.inputs([path], encoding)[0], reader.example(value, encoding, "mine")
+    assert (example.name, example.target, example.tokens) == ("mine", None, from_file.tokens)
+    for field in ("values", "coords", "edges"):
+        np.testing.assert_array_equal(getattr(example, field), getattr(from_file, field))
+    with pytest.raises(InputError, match="mine is of the type object, expected"):
+        reader.example(object(), encoding, "mine")
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_stream_is_read_as_a_file_or_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    reader: Reader = MADE[name](tmp_path)
+    encoding = reader.fit()
+    value, path = VALUES[name](tmp_path)
+    if name in ("LogMelFolder", "Planetoid"):
+        with pytest.raises(
+            InputError, match=f"data of the type {name} are not read from standard input, expected a folder"
+        ):
+            next(iter(reader.stream(io.BytesIO(b""), encoding)))
+        return
+    (found,) = reader.stream(io.BytesIO(Path(path).read_bytes()), encoding)
+    assert len(found) == 1
+    assert found[0].name.startswith("standard input")
+    np.testing.assert_array_equal(found[0].values, reader.example(value, encoding).values)
+    with pytest.raises(InputError, match=r"standard input .*empty"):
+        list(reader.stream(io.BytesIO(b""), encoding))
+
+
+def test_samples_are_read_as_the_sound_they_are(tmp_path: Path) -> None:
+    reader = Sounds(str(sounds(tmp_path)), mels=8)
+    encoding = reader.fit()
+    samples = np.sin(np.arange(8000) / 5).astype(np.float32) / 2
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    expected = reader.inputs([str(path)], encoding)[0].values
+    np.testing.assert_array_equal(reader.example(samples, encoding).values, expected)
+    for wrong, sentence in (
+        (np.zeros(8000, np.float32), "the sound is silent: all its 8000 samples are 0"),
+        (np.full(8000, np.nan, np.float32), "the sound has a sample 0 that is not a finite number"),
+        (samples[:10], "the sound has 10 samples at 16 kHz, expected at least 80"),
+        (np.zeros(0, np.float32), "the sound has no samples"),
+        (samples.reshape(-1, 2), r"the sound has samples \[4000, 2\], expected \[samples, 1\]"),
+        (b"RIFF", "the sound cannot be read as sound"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            reader.example(wrong, encoding)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"feature": 1}, "has an entry 'feature': did you mean 'features'"),
+        ({"edges": [[0], [20]]}, "has edges from 0 to 20, expected nodes from 0 to 19"),
+        ({"edges": [[0, 0], [1, 1]]}, "repeats an edge"),
+        ({"edges": [[0.5], [1]]}, r"has edges \[2, 1\] float64, expected whole numbers"),
+        ({"features": [[np.inf, 1]] * 20}, r"has features \[20, 2\], expected \[nodes, numbers\], all finite"),
+        ({"features": [[1, 2], [3]]}, "has features that are no array of numbers"),
+        ({"edge_values": [1.0]}, r"has edge_values \[1\], expected \[2, numbers\]"),
+        ({"names": ["a"]}, "has 1 names for 20 nodes"),
+        ({"features": [[1]] * 20}, "has 1 features per node, expected 2 as in training"),
+    ],
+)
+def test_a_graph_in_memory_that_does_not_fit_is_refused(tmp_path: Path, change: Any, sentence: str) -> None:
+    reader = graph(tmp_path)
+    value, _ = VALUES["Planetoid"](tmp_path)
+    with pytest.raises(InputError, match=f"the graph {sentence}"):
+        reader.example(value | change, reader.fit())
+
+
+def test_pixels_in_memory_have_the_size_of_training() -> None:
+    reader = Digits()
+    encoding = reader.fit()
+    pixels = np.linspace(0, 1, 64).reshape(8, 8)
+    np.testing.assert_allclose(reader.example(pixels, encoding).values[:, 0], pixels.ravel(), atol=1e-6)
+    for wrong, sentence in (
+        (pixels[:4], r"the picture has pixels \[4, 8\], expected \[8, 8, 1\]"),
+        (pixels * 255, "the picture has pixels from 0 to 255, expected 0 to 1"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            reader.example(wrong, encoding)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=50), st.integers(1, 60))
+def test_batches_live_with_lengths_that_are_upper_bounds(pairs: list[tuple[int, int]], budget: int) -> None:
+    """Every example once, and no batch of several that holds more vectors than the budget, whatever is read in the end."""
+    true, bounds = [min(pair) for pair in pairs], [max(pair) for pair in pairs]
+    for batches in (list(BudgetSampler(bounds, budget, shuffle=True)), list(in_order(bounds, budget))):
+        assert sorted(i for batch in batches for i in batch) == list(range(len(pairs)))
+        for batch in batches:
+            assert len(batch) == 1 or sum(true[i] for i in batch) <= budget
