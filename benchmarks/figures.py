@@ -17,7 +17,7 @@ from benchmarks.charts import mixers, scaling
 from benchmarks.position_figures import MAPS, positions
 from benchmarks.speaker_charts import margins, pooling, trade_offs
 from regard.attention.pairs.drawing import matrix, on_grid, plot
-from regard.attention.spec.attention import parse
+from regard.attention.vocabulary import parse
 
 __all__ = ["FIGURES", "main", "overview", "papers", "patterns"]
 

@@ -27,7 +27,8 @@ from benchmarks.measure import Contestant, race
 from regard.attention.attend import attend
 from regard.attention.plan import EXECUTORS, plan
 from regard.attention.problem import Problem
-from regard.attention.spec.attention import Attention, parse
+from regard.attention.spec.attention import Attention
+from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack

@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.machine import machine, write
 from regard import Attention, VectorSets
-from regard.attention.spec.attention import parse
+from regard.attention.vocabulary import parse
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
 from regard.data.speech import Sounds

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _NAMES = {
-    "attention": ("Attention", "parse"),
+    "attention": ("Attention",),
     "scores": ("Additive", "Dot", "Kernel", "Separable", "Synthesized"),
     "feature_maps": ("Elu", "Favor"),
     "patterns": (
@@ -22,10 +22,17 @@ _NAMES = {
     "biases": ("T5", "ALiBi", "EdgeBias", "Shaw", "TransformerXL"),
 }
 _HOME = {name: f"regard.attention.spec.{module}" for module, names in _NAMES.items() for name in names}
+_HOME |= {
+    "Axes": "regard.attention.adapters.axes",
+    "Remember": "regard.attention.adapters.remember",
+    "parse": "regard.attention.vocabulary",
+}
 __all__ = [*_HOME]
 
 if TYPE_CHECKING:
-    from regard.attention.spec.attention import Attention, parse
+    from regard.attention.adapters.axes import Axes
+    from regard.attention.adapters.remember import Remember
+    from regard.attention.spec.attention import Attention
     from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
     from regard.attention.spec.feature_maps import Elu, Favor
     from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
         Window,
     )
     from regard.attention.spec.scores import Additive, Dot, Kernel, Separable, Synthesized
+    from regard.attention.vocabulary import parse
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.call import ANY, check_parameters, compute, in_one_type, in_order, pose
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Rows
@@ -25,7 +26,7 @@ _NONE: Mapping[str, Tensor] = {}
 
 
 def attend(
-    attention: Attention,
+    attention: Attention | Adapter,
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -45,7 +46,7 @@ def attend(
     A row with no allowed key gives zeros. Everything is computed for the type of the vectors, also under `torch.autocast`.
 
     Args:
-        attention: which score, pattern, normalizer and bias.
+        attention: which score, pattern, normalizer and bias; or an adapter, which says what it computes instead.
         q: `[t, h, d]` queries, the rows of all sets one after another.
         k: `[u, g, d]` keys; g divides h, and consecutive query heads share a key head.
         v: `[u, g, e]` values.

@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS, choose
+from regard.attention.plan import EXECUTORS, check_adapter, choose
 from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.scores import Shapes
@@ -24,7 +25,7 @@ ANY = -1
 
 
 def compute(
-    attention: Attention,
+    attention: Attention | Adapter,
     tensors: Tensors,
     layout: Layout,
     key_layout: Layout | None,
@@ -33,6 +34,8 @@ def compute(
     tiles: TileSizes = USUAL,
 ) -> Tensor:
     """`[t, h, e]`; see `attend`, which takes the usual tiles. Rows out of the order of their places are sorted and put back."""
+    if isinstance(attention, Adapter):
+        return _adapted(attention, tensors, layout, key_layout, dropout, executor, tiles)
     problem = pose(attention, tensors, layout, key_layout, dropout, tiles)
     check_parameters(attention, tensors.parameters, attention.parameters(problem.heads, problem.d, problem.e))
     chosen = choose(problem, executor)
@@ -43,6 +46,33 @@ def compute(
             tensors = replace(tensors, parameters=prepared)
         out: Tensor = EXECUTORS[chosen.executor].run(problem, tensors)
     return out if layout.row_order is None else out.index_select(0, layout.ranks)
+
+
+def _adapted(
+    adapter: Adapter,
+    tensors: Tensors,
+    layout: Layout,
+    key_layout: Layout | None,
+    dropout: Dropout | None,
+    executor: str | None,
+    tiles: TileSizes,
+) -> Tensor:
+    """`[t, h, e]` by an adapter, whose calls come back to `compute`."""
+    problem = pose(adapter.attention, tensors, layout, key_layout, dropout, tiles)
+    check_parameters(adapter, tensors.parameters, adapter.parameters(problem.heads, problem.d, problem.e))
+    keys = layout if key_layout is None else key_layout
+    check_adapter(adapter, layout, keys)
+
+    def verb(
+        attention: Attention,
+        tensors: Tensors,
+        layout: Layout,
+        key_layout: Layout | None = None,
+        dropout: Dropout | None = None,
+    ) -> Tensor:
+        return compute(attention, tensors, layout, key_layout, dropout, executor, tiles)
+
+    return adapter.attend(verb, tensors, layout, keys, problem.dropout)
 
 
 def in_order(tensors: Tensors, layout: Layout, key_layout: Layout | None) -> Tensors:
@@ -114,7 +144,7 @@ def pose(
     return Problem(attention.for_heads(heads), ours, theirs, heads, key_heads, d, e, q.dtype, drop, tiles)
 
 
-def check_parameters(attention: Attention, parameters: Mapping[str, Tensor], expected: Shapes) -> None:
+def check_parameters(attention: Attention | Adapter, parameters: Mapping[str, Tensor], expected: Shapes) -> None:
     """Whether the learned tensors are those expected.
 
     Raises:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any, overload
 
 import torch
 
 from regard.attention import costs
+from regard.attention.adapters.base import Adapter
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense, flex
 from regard.attention.executors.additive import executor as additive
@@ -21,7 +23,7 @@ from regard.attention.spec.pattern import Pattern
 from regard.errors import InputError, nearest
 from regard.sets import Layout
 
-__all__ = ["EXECUTORS", "Plan", "check", "choose", "plan"]
+__all__ = ["EXECUTORS", "AdapterPlan", "Plan", "check", "check_adapter", "choose", "plan"]
 
 EXECUTORS: dict[str, ModuleType] = {
     "dense": dense,
@@ -147,8 +149,95 @@ def check(problem: Problem) -> None:
         )
 
 
+def check_adapter(adapter: Adapter, layout: Layout, key_layout: Layout) -> None:
+    """Whether the sets have what the adapter reads; its calls check what its attention reads.
+
+    Raises:
+        InputError: layouts that lack it.
+    """
+    lacking = adapter.needs(layout, key_layout)
+    if lacking is not None:
+        raise InputError(lacking)
+
+
+@dataclass(frozen=True)
+class AdapterPlan:
+    """What will run for an adapter: the plan of each call that it makes.
+
+    `str(plan)` is a report: the adapter, then the report of each call.
+    """
+
+    text: str
+    plans: dict[str, Plan]
+
+    @property
+    def executor(self) -> str:
+        """The executor of each call."""
+        return ", ".join(f"{name}: {plan.executor}" for name, plan in self.plans.items())
+
+    @property
+    def pairs(self) -> int:
+        """Allowed pairs, summed over the heads and the calls."""
+        return sum(plan.pairs for plan in self.plans.values())
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the forward passes on allowed pairs."""
+        return sum(plan.flops for plan in self.plans.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the inputs and the outputs of all calls."""
+        return sum(plan.bytes for plan in self.plans.values())
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak of training, above the inputs: at most those of all calls together."""
+        return sum(plan.memory for plan in self.plans.values())
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.text, *(f"{name}\n{plan}" for name, plan in self.plans.items())])
+
+
+def plan_adapter(adapter: Adapter, layout: Layout, key_layout: Layout | None = None, **options: Any) -> AdapterPlan:
+    """What `attend` would do with an adapter; see `plan`."""
+    keys = layout if key_layout is None else key_layout
+    check_adapter(adapter, layout, keys)
+    calls = adapter.calls(layout, keys)
+    plans = {call.name: plan(call.attention, call.layout, key_layout=call.key_layout, **options) for call in calls}
+    return AdapterPlan(adapter.text, plans)
+
+
+@overload
 def plan(
     attention: Attention,
+    layout: Layout,
+    *,
+    heads: int = ...,
+    d: int = ...,
+    key_layout: Layout | None = ...,
+    dropout: float = ...,
+    executor: str | None = ...,
+    dtype: torch.dtype = ...,
+) -> Plan: ...
+
+
+@overload
+def plan(
+    attention: Adapter,
+    layout: Layout,
+    *,
+    heads: int = ...,
+    d: int = ...,
+    key_layout: Layout | None = ...,
+    dropout: float = ...,
+    executor: str | None = ...,
+    dtype: torch.dtype = ...,
+) -> AdapterPlan: ...
+
+
+def plan(
+    attention: Attention | Adapter,
     layout: Layout,
     *,
     heads: int = 1,
@@ -157,11 +246,11 @@ def plan(
     dropout: float = 0.0,
     executor: str | None = None,
     dtype: torch.dtype = torch.float32,
-) -> Plan:
+) -> Plan | AdapterPlan:
     """What `attend` would do for sets laid out like this, before anything runs.
 
     Args:
-        attention: the specification.
+        attention: the specification, or an adapter, which has a plan for each call that it makes.
         layout: of the queries.
         heads: number of heads, the keys' too. d: width of queries, keys and values.
         key_layout: of the keys, where they belong to other sets.
@@ -175,6 +264,9 @@ def plan(
     >>> print(plan(Attention(pattern=Window(64, 16)), Layout.of_lengths([8000]), heads=4, d=64).executor)
     fused
     """
+    if isinstance(attention, Adapter):
+        options = {"heads": heads, "d": d, "dropout": dropout, "executor": executor, "dtype": dtype}
+        return plan_adapter(attention, layout, key_layout, **options)
     drop = Dropout(dropout) if dropout else None
     ours = layout.in_order()
     theirs = ours if key_layout is None or key_layout is layout else key_layout.in_order()

@@ -18,10 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.call import compute
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
-from regard.attention.spec.attention import Attention, parse
+from regard.attention.spec.attention import Attention
+from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.sets import Layout
 
@@ -36,7 +38,7 @@ _KEPT = 4
 
 
 def traced_attend(
-    attention: Attention,
+    attention: Attention | Adapter,
     tensors: Tensors,
     layout: Layout,
     key_layout: Layout | None,
@@ -73,7 +75,7 @@ def _fields(layout: Layout) -> str:
 class _Call:
     """What the text of a call says."""
 
-    attention: Attention
+    attention: Attention | Adapter
     names: list[str]
     fields: list[str]
     key_fields: list[str]
@@ -84,7 +86,7 @@ class _Call:
 def _read(call: str) -> _Call:
     attention, names, fields, key_fields, executor = call.split("\n")
     parsed = parse(attention)
-    if not isinstance(parsed, Attention):
+    if not isinstance(parsed, Attention | Adapter):
         raise InputError(f"compiled code holds {attention!r}, expected an attention")
     return _Call(parsed, names.split(), fields.split(), key_fields.split(), executor or None)
 

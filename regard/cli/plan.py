@@ -49,15 +49,16 @@ def run(arguments: Sequence[str]) -> int:
     import torch
 
     from regard import Attention, plan
-    from regard.attention.spec.attention import parse as parse_spec
+    from regard.attention.adapters.base import Adapter
+    from regard.attention.plan import AdapterPlan
     from regard.attention.spec.patterns import Pattern
+    from regard.attention.vocabulary import parse as parse_spec
 
     value = parse_spec(chosen.spec)
     attention = Attention(pattern=value) if isinstance(value, (Pattern, tuple)) else value
-    if not isinstance(attention, Attention):
-        raise InputError(f"SPEC is {chosen.spec!r}, expected a pattern or an Attention")
-    coordinates = max(pattern.coordinates for pattern in attention.patterns)
-    layout = _layout(chosen.sets, chosen.length, chosen.degree, coordinates)
+    if not isinstance(attention, Attention | Adapter):
+        raise InputError(f"SPEC is {chosen.spec!r}, expected a pattern or an Attention, alone or in an adapter")
+    layout = _layout(chosen.sets, chosen.length, chosen.degree, attention.coordinates)
     report = plan(
         attention,
         layout,
@@ -68,6 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         dtype=getattr(torch, chosen.dtype),
     )
     print(report)
+    if isinstance(report, AdapterPlan):
+        return 0
     groups = report.problem.groups
     for pattern, heads in groups[:_DRAWN]:
         of = "" if len(groups) == 1 else f" of head {heads[0]}" if len(heads) == 1 else f" of {len(heads)} heads"

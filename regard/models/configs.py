@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from regard.attention.spec.attention import Attention, parse
+from regard.attention.spec.attention import Attention
+from regard.attention.vocabulary import parse
 from regard.errors import InputError, check_numbers
 from regard.layers.registry import mixer_names
 

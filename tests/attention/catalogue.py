@@ -83,8 +83,7 @@ class Case:
 
     @cached_property
     def has_edges(self) -> bool:
-        reads = any(pattern.reads_edges for pattern in self.attention.patterns)
-        return reads or isinstance(self.attention.bias, EdgeBias)
+        return self.attention.reads_edges
 
     @cached_property
     def has_order(self) -> bool:

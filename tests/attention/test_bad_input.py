@@ -10,11 +10,11 @@ from torch import Tensor
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
 from regard.attention.plan import EXECUTORS
 from regard.attention.reference import reference
-from regard.attention.spec.attention import parse
 from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
 from regard.attention.spec.normalizers import Relu, Sum
 from regard.attention.spec.patterns import Causal, Dilated, Edges, Everyone, First, Near, Window
 from regard.attention.spec.scores import Additive, Kernel, Separable, Synthesized
+from regard.attention.vocabulary import parse
 
 # Something for each executor: what most of them serve, and what only some do.
 KINDS = [

@@ -8,7 +8,8 @@ import torch
 
 from regard.attention.attend import attend
 from regard.attention.executors import dense
-from regard.attention.spec.attention import Attention, parse
+from regard.attention.spec.attention import Attention
+from regard.attention.vocabulary import parse
 from regard.sets import Layout
 
 

@@ -338,7 +338,7 @@ def test_long_sets_are_derived_in_little_time_and_memory(text):
 import resource, time, torch
 from regard import Layout
 from regard.attention.pairs.pairs import Rows
-from regard.attention.spec.attention import parse
+from regard.attention.vocabulary import parse
 from regard.attention.pairs.tiles import tiles
 
 def derive(n):

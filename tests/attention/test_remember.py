@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from regard import Attention, InputError, Layout, attend
-from regard.attention.adapters.remember import LinearState
+from regard.attention.adapters.linear_state import LinearState
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Sum
 from regard.attention.spec.patterns import Causal

@@ -3,12 +3,12 @@
 import pytest
 
 from regard import Attention, InputError
-from regard.attention.spec.attention import parse
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.feature_maps import Favor
 from regard.attention.spec.normalizers import Relu
 from regard.attention.spec.patterns import Causal, Edges, Everyone, First, Window
 from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
+from regard.attention.vocabulary import parse
 
 from .catalogue import CATALOGUE
 

@@ -9,7 +9,7 @@ import torch
 
 from regard import Layout, attend
 from regard.attention.dropout import Dropout
-from regard.attention.spec.attention import parse
+from regard.attention.vocabulary import parse
 from regard.layers import dropout
 
 SIZES = (70, 0, 3, 130)

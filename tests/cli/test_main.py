@@ -135,6 +135,15 @@ def test_options_and_operands_stand_in_any_order(capsys):
     assert "2 heads of 8" in capsys.readouterr().out
 
 
+def test_plan_reports_each_call_of_an_adapter(capsys):
+    assert main(["plan", "Axes(Attention(pattern=Causal()))", "--length", "9", "--heads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "Axes(attention=Attention(pattern=Causal()))\n\naxis 0\nAttention(pattern=Causal())\nexecutor"
+    )
+    assert out.count("pairs     18 ") == 2
+
+
 def test_plan_draws_the_pattern(capsys):
     assert main(["plan", "Window(1, 0)", "--length", "3"]) == 0
     assert capsys.readouterr().out.endswith("██····\n████··\n··████\n")

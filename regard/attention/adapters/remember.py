@@ -1,110 +1,62 @@
-"""What a set remembers while it grows: attention to keys from before, one vector at a time."""
+"""`Remember`: keys from before are kept while a set grows, so that no vector is computed twice."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
-
-from regard.attention.spec.attention import Attention, parse
-from regard.attention.spec.feature_maps import Features
-from regard.attention.spec.patterns import Causal
-from regard.attention.spec.scores import Kernel
+from regard.attention.adapters.base import Adapter, Attends, Call
 from regard.errors import InputError
-from regard.sets import Layout
 
-__all__ = ["LinearState"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regard.attention.dropout import Dropout
+    from regard.attention.problem import Tensors
+    from regard.sets import Layout
+
+__all__ = ["Remember"]
 
 
-@dataclass(frozen=True)
-class LinearState:
-    """The running state of causal linear attention (Katharopoulos et al. 2020, eq. 18 to 20).
+@dataclass(frozen=True, repr=False)
+class Remember(Adapter):
+    """An attention that looks back only, so that a set can grow: the vectors to come change nothing of those that are there.
 
-        S_i = S_(i-1) + phi(k_i) v_i^T        z_i = z_(i-1) + phi(k_i)        out_i = phi(q_i) S_i / phi(q_i) z_i
-
-    A step takes the same time and memory wherever in its set it is. A state never changes; each step gives a new one.
+    On whole sets it is the attention itself. For sets that grow, `states.begin` gives the state from which each call goes on:
+    keys and values (`KeyValues`), of which a window forgets those that it has left behind, or the sums of linear attention
+    (`LinearState`).
 
     Args:
-        phi: the feature map of the score.
-        sums: `[s, g, width of phi, e]`, S of each set and key head.
-        totals: `[s, g, width of phi]`, z.
+        attention: one whose patterns allow no later key, whatever is to come, and that reads no edges.
 
-    >>> from regard.attention.spec.normalizers import Sum
-    >>> state = LinearState.empty(Attention(Kernel(), Causal(), Sum()), sets=2, key_heads=1, d=4, e=4)
-    >>> out, state = state.step(torch.zeros(2, 1, 4), torch.zeros(2, 1, 4), torch.ones(2, 1, 4))
-    >>> out[:, 0, 0].tolist()
-    [1.0, 1.0]
+    Raises:
+        InputError: an attention that looks ahead, or whose weights change while a set grows.
+
+    >>> from regard.attention import Attention, Window
+    >>> Remember(Attention(pattern=Window(64, 0)))
+    Remember(attention=Attention(pattern=Window(left=64, right=0)))
     """
 
-    phi: Features
-    sums: Tensor
-    totals: Tensor
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        attention = self.attention
+        if attention.extent[1] > 0:
+            raise InputError(
+                f"Remember has attention {attention!r}, which looks at later vectors, "
+                "expected patterns that do not, such as Causal() or Window(64, 0)"
+            )
+        if any(pattern.reads_number for pattern in attention.patterns):
+            raise InputError(
+                f"Remember has attention {attention!r}, whose blocks are drawn anew when a set grows, expected others"
+            )
+        if attention.reads_edges:
+            raise InputError(f"Remember has attention {attention!r}, which reads edges, expected one that reads none")
 
-    @classmethod
-    def empty(
-        cls,
-        attention: Attention,
-        sets: int,
-        key_heads: int,
-        d: int,
-        e: int,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> LinearState:
-        """The state of sets that have no vector yet; d and e are the widths of a head's keys and values.
+    def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
+        return [Call("whole sets", self.attention, layout, key_layout)]
 
-        Raises:
-            InputError: an attention that is not causal and linear.
-        """
-        score = attention.score
-        if not isinstance(score, Kernel) or attention.patterns != (Causal(),):
-            raise InputError(f"{attention!r} has no running state, expected score Kernel and pattern Causal()")
-        exact = torch.promote_types(dtype, torch.float32)
-        totals = torch.zeros(sets, key_heads, score.phi.width(d), dtype=exact, device=device)
-        return cls(score.phi, totals.new_zeros(*totals.shape, e), totals)
-
-    def after(self, k: Tensor, v: Tensor, layout: Layout) -> LinearState:
-        """The state after more vectors of each set, as after one step for each of them.
-
-        Args:
-            k: `[t, g, d]` keys. v: `[t, g, e]` values. layout: whose rows they are.
-        """
-        sums, totals = self.sums.clone(), self.totals.clone()
-        for b, (begin, end) in enumerate(layout.offsets.unfold(0, 2, 1).tolist()):
-            phi = self.phi.of_keys(k[begin:end])
-            sums[b] += phi.permute(1, 2, 0) @ v[begin:end].to(phi.dtype).transpose(0, 1)
-            totals[b] += phi.sum(0)
-        return LinearState(self.phi, sums, totals)
-
-    def step(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, LinearState]:
-        """One more vector of every set: `[s, h, e]`, what it attends to, itself included, and the state with it.
-
-        Args:
-            q: `[s, h, d]` queries. k: `[s, g, d]` keys. v: `[s, g, e]` values.
-        """
-        phi = self.phi.of_keys(k)
-        state = LinearState(
-            self.phi, torch.addcmul(self.sums, phi.unsqueeze(-1), v.unsqueeze(-2).to(phi.dtype)), self.totals + phi
-        )
-        of_query = self.phi.of_queries(q).unflatten(1, (k.shape[1], -1))
-        total = of_query @ state.totals.unsqueeze(-1)
-        # Scores that are all zero give zeros, as in `Sum`.
-        out = (of_query @ state.sums) / total.masked_fill(total == 0, torch.inf)
-        return out.flatten(1, 2).to(q.dtype), state
-
-
-def _parts(state: LinearState) -> tuple[list[Any], Features]:
-    return [state.sums, state.totals], state.phi
-
-
-pytree.register_pytree_node(
-    LinearState,
-    _parts,
-    lambda parts, phi: LinearState(phi, *parts),
-    serialized_type_name="regard.attention.adapters.remember.LinearState",
-    to_dumpable_context=repr,
-    from_dumpable_context=parse,
-)
+    def attend(
+        self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
+    ) -> Tensor:
+        return verb(self.attention, tensors, layout, key_layout, dropout)

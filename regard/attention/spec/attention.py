@@ -1,28 +1,28 @@
-"""`Attention`: one value that says which attention is meant; `parse` reads its text form back through a whitelist."""
+"""`Attention`: one value that says which attention is meant."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
+from regard.attention.spec import biases, normalizers, patterns, scores
 from regard.attention.spec.base import Part, Value
 from regard.attention.spec.biases import Bias
-from regard.attention.spec.feature_maps import Features
 from regard.attention.spec.normalizers import Normalizer, Softmax
 from regard.attention.spec.patterns import Everyone, Pattern
 from regard.attention.spec.scores import Dot, Parameters, Score, Shapes
-from regard.errors import InputError, nearest
+from regard.attention.spec.text_form import names_of
+from regard.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
 
-__all__ = ["Attention", "parse"]
+__all__ = ["Attention"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,8 +41,6 @@ class Attention(Value):
 
     >>> Attention(pattern=patterns.Window(64, 16))
     Attention(pattern=Window(left=64, right=16))
-    >>> parse("Attention(pattern=Window(64, 16) | First(1))") == Attention(pattern=patterns.Window(64, 16) | patterns.First(1))
-    True
     """
 
     score: Score = field(default_factory=Dot)
@@ -51,15 +49,17 @@ class Attention(Value):
     bias: Bias | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("score", Score), ("normalizer", Normalizer)):
+        for name, module, kind in (("score", scores, Score), ("normalizer", normalizers, Normalizer)):
             if not isinstance(getattr(self, name), kind):
-                raise InputError(f"Attention has {name} {getattr(self, name)!r}, expected one of {_known(kind)}")
+                raise InputError(
+                    f"Attention has {name} {getattr(self, name)!r}, expected one of {_known(module, kind)}"
+                )
         if not self.patterns or not all(isinstance(pattern, Pattern) for pattern in self.patterns):
             raise InputError(
-                f"Attention has pattern {self.pattern!r}, expected one of {_known(Pattern)} or a tuple of them"
+                f"Attention has pattern {self.pattern!r}, expected one of {_known(patterns, Pattern)} or a tuple of them"
             )
         if self.bias is not None and not isinstance(self.bias, Bias):
-            raise InputError(f"Attention has bias {self.bias!r}, expected None or one of {_known(Bias)}")
+            raise InputError(f"Attention has bias {self.bias!r}, expected None or one of {_known(biases, Bias)}")
         if self.normalizer.divides != self.score.positive:
             raise InputError(
                 f"Attention has score {self.score!r} and normalizer {self.normalizer!r}, "
@@ -102,6 +102,24 @@ class Attention(Value):
     def parts(self) -> tuple[Part, ...]:
         """The score, the patterns, the normalizer and the bias, where there is one."""
         return (*self.patterns, self.score, self.normalizer, *(() if self.bias is None else (self.bias,)))
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """How many places before a query its first key can lie, in any head, and after it its last."""
+        before, after = zip(*(pattern.extent for pattern in self.patterns), strict=True)
+        return max(before), max(after)
+
+    @property
+    def reads_edges(self) -> bool:
+        """Whether it depends on the layout's edges."""
+        return any(pattern.reads_edges for pattern in self.patterns) or (
+            self.bias is not None and self.bias.reads_edges
+        )
+
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates its patterns read."""
+        return max(pattern.coordinates for pattern in self.patterns)
 
     def for_heads(self, heads: int) -> Attention:
         """The same with one pattern per head where a pattern varies with the head; else this very object."""
@@ -153,96 +171,5 @@ def _for_heads(attention: Attention, heads: int) -> Attention:
     return each
 
 
-# Longer texts would only be there to exhaust the parser.
-_LONGEST_TEXT = 10_000
-# What `&`, `|` and `~` make has no name of its own in the text form.
-_OPERATORS = (patterns.And, patterns.Or, patterns.Not)
-
-
-def _vocabulary() -> dict[str, Callable[..., Any]]:
-    names: dict[str, Callable[..., Any]] = {"Attention": Attention}
-    for module, kind in (
-        *((scores, Score), (feature_maps, Features), (patterns, Pattern)),
-        *((normalizers, Normalizer), (biases, Bias)),
-    ):
-        for name in module.__all__:
-            thing = getattr(module, name)
-            if isinstance(thing, type) and issubclass(thing, kind) and thing not in (kind, *_OPERATORS):
-                names[name] = thing
-    return names
-
-
-def _known(kind: type) -> str:
-    return ", ".join(
-        name for name, thing in _vocabulary().items() if isinstance(thing, type) and issubclass(thing, kind)
-    )
-
-
-def parse(text: str) -> Any:
-    """The value that a text form names: an `Attention`, a pattern, a score, a normalizer or a bias.
-
-    The text is a Python expression of known names, numbers, strings, booleans, None, tuples, `&`, `|` and `~`; nothing is
-    evaluated, and anything else is refused.
-
-    Raises:
-        InputError: text that is no such expression.
-
-    >>> parse("Causal() & ~Window(2, 2)")
-    (Causal() & ~Window(left=2, right=2))
-    """
-    if len(text) > _LONGEST_TEXT:
-        raise InputError(f"the text of {len(text):,} characters is too long, expected at most {_LONGEST_TEXT:,}")
-    try:
-        return _build(ast.parse(text.strip(), mode="eval").body, text)
-    except InputError:
-        raise
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise InputError(
-            f"the text {text!r} is no specification, expected such as 'Window(64, 16) | First(1)'"
-        ) from error
-
-
-def _build(node: ast.AST, text: str) -> Any:
-    match node:
-        case ast.Constant(value=value) if value is None or isinstance(value, bool | int | float | str):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)) if isinstance(value, int | float):
-            return -value
-        case ast.Tuple(elts=parts):
-            return tuple(_build(part, text) for part in parts)
-        case ast.UnaryOp(op=ast.Invert(), operand=operand):
-            return ~_pattern(operand, text)
-        case ast.BinOp(left=a, op=ast.BitAnd(), right=b):
-            return _pattern(a, text) & _pattern(b, text)
-        case ast.BinOp(left=a, op=ast.BitOr(), right=b):
-            return _pattern(a, text) | _pattern(b, text)
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=options):
-            known = _vocabulary()
-            if name not in known:
-                raise InputError(f"{name!r} in {text!r} is no part of an attention: {nearest(name, known)}")
-            names = [option.arg for option in options if option.arg is not None]
-            if len(set(names)) < len(options):
-                raise InputError(f"{ast.unparse(node)!r} in {text!r} does not name each option once")
-            values = [_build(arg, text) for arg in args]
-            named = {name: _build(option.value, text) for name, option in zip(names, options, strict=True)}
-            if isinstance(made := known[name], type):
-                options_of = [each.name for each in fields(made)]
-                for option in named:
-                    if option not in options_of:
-                        raise InputError(f"{name} in {text!r} has no option {option!r}: {nearest(option, options_of)}")
-            try:
-                return made(*values, **named)
-            except TypeError as error:
-                raise InputError(f"{ast.unparse(node)} in {text!r} has options that do not fit: {error}") from error
-    raise InputError(
-        f"{ast.unparse(node)!r} in {text!r} is no part of a specification, expected such as 'Window(64, 16)'"
-    )
-
-
-def _pattern(node: ast.AST, text: str) -> Pattern:
-    value = _build(node, text)
-    if not isinstance(value, Pattern):
-        raise InputError(
-            f"{ast.unparse(node)!r} in {text!r} is no pattern, expected one on both sides of & and |, and behind ~"
-        )
-    return value
+def _known(module: ModuleType, kind: type) -> str:
+    return ", ".join(names_of(module, kind))

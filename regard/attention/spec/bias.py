@@ -58,6 +58,11 @@ class Bias(Part):
         return self.score_bias(q.movedim(-3, -2).unsqueeze(-3), pairs, parameters).movedim(-1, -3)
 
     @property
+    def reads_edges(self) -> bool:
+        """Whether it depends on the layout's edges."""
+        return False
+
+    @property
     def reads_queries(self) -> bool:
         """Whether the score bias depends on what the queries hold."""
         return True

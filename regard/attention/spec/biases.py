@@ -157,6 +157,10 @@ class EdgeBias(Bias):
     width: int
 
     @property
+    def reads_edges(self) -> bool:
+        return True
+
+    @property
     def reads_queries(self) -> bool:
         return False
 

@@ -36,6 +36,11 @@ class Pattern(Part):
         """Whether the answer depends on the layout's edges."""
         return any(part.reads_edges for part in self.parts)
 
+    @property
+    def reads_number(self) -> bool:
+        """Whether a query's keys depend on how many keys its set has, so that they change while the set grows."""
+        return any(part.reads_number for part in self.parts)
+
     def needs(self, layout: Layout, key_layout: Layout) -> str | None:
         sentences = (part.needs(layout, key_layout) for part in self.parts)
         return next((sentence for sentence in sentences if sentence is not None), None)

@@ -209,6 +209,10 @@ class RandomBlocks(Pattern):
     def varies(self) -> bool:
         return self.head is None
 
+    @property
+    def reads_number(self) -> bool:
+        return True
+
     def for_head(self, head: int) -> Pattern:
         return replace(self, head=head) if self.varies else self
 

@@ -1,0 +1,119 @@
+"""`Adapter`: what attends where no product of score, pattern, normalizer and bias says it.
+
+An adapter is a value, with a text form, around an `Attention`. It reorders vectors, reduces keys or remembers them, and calls the
+one verb on what it made of them; it is given that verb and never imports it. It holds no tensors: those that are learned belong to
+the layer, and what a growing set remembers is a `State`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.base import Part
+from regard.attention.spec.scores import Shapes
+from regard.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regard.attention.dropout import Dropout
+    from regard.attention.problem import Tensors
+    from regard.sets import Layout
+
+__all__ = ["Adapter", "Attends", "Call", "State"]
+
+
+class Attends(Protocol):
+    """The verb: `[t, h, e]`, as `attend`."""
+
+    def __call__(
+        self,
+        attention: Attention,
+        tensors: Tensors,
+        layout: Layout,
+        key_layout: Layout | None = None,
+        dropout: Dropout | None = None,
+    ) -> Tensor: ...
+
+
+class Call(NamedTuple):
+    """One call of the verb that an adapter makes: what it is for, what attends, and whose the rows are."""
+
+    name: str
+    attention: Attention
+    layout: Layout
+    key_layout: Layout
+
+
+class State(Protocol):
+    """What a growing set remembers, for all sets of a batch; it never changes, each call gives a new one."""
+
+    def attend(
+        self, verb: Attends, tensors: Tensors, layout: Layout, dropout: Dropout | None = None
+    ) -> tuple[Tensor, State]:
+        """`[t, h, e]` for the next vectors of each set, any number of them, and the state with them in it.
+
+        Args:
+            verb: `attend`. tensors: of the new vectors. layout: whose rows they are, from `starts` on.
+        """
+        ...
+
+    def select(self, sets: Tensor) -> State:
+        """The state of these sets `[n]` alone, in this order; one may come several times."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class Adapter(Part):
+    """What every adapter offers; a new one defines `attend` and `calls`, and the others where they differ.
+
+    Args:
+        attention: what is computed of the vectors that the adapter made.
+    """
+
+    attention: Attention = field(default_factory=Attention)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.attention, Attention):
+            raise InputError(f"{type(self).__name__} has attention {self.attention!r}, expected an Attention(...)")
+        # Made here, since code that torch traces can read an attribute but not print a value.
+        object.__setattr__(self, "text", repr(self))
+
+    @cached_property
+    def text(self) -> str:
+        """The text form, which `parse` reads back."""
+        return repr(self)
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """How many places before a vector the first that it depends on can lie, and after it the last."""
+        return self.attention.extent
+
+    @property
+    def reads_edges(self) -> bool:
+        """Whether it depends on the layout's edges."""
+        return self.attention.reads_edges
+
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates the vectors must have at least."""
+        return self.attention.coordinates
+
+    def parameters(self, heads: int, d: int, e: int | None = None) -> Shapes:
+        """The names and shapes of the learned tensors, as `Attention.parameters`."""
+        return self.attention.parameters(heads, d, e)
+
+    def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
+        """The calls of the verb that `attend` makes, for a plan."""
+        raise NotImplementedError
+
+    def attend(
+        self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
+    ) -> Tensor:
+        """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; layouts have what `needs` asks for."""
+        raise NotImplementedError

@@ -1,0 +1,152 @@
+"""`KeyValues`: the keys and values of all vectors of growing sets, packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from regard.attention.adapters.base import Attends
+from regard.attention.dropout import Dropout
+from regard.attention.problem import Tensors
+from regard.attention.spec.attention import Attention
+from regard.attention.vocabulary import parse
+from regard.errors import InputError
+from regard.sets import Layout
+from regard.sets.layout import offsets_of
+from regard.sets.whole import repeated
+
+__all__ = ["KeyValues"]
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """A key-value cache: new queries attend to the keys from before and to those that come with them.
+
+    Sets grow at their own pace, by any number of vectors at a time. Keys that no later query can reach, as those a window has left
+    behind, are forgotten. A state never changes; each call gives a new one.
+
+    Args:
+        attention: one that `Remember` takes.
+        k: `[u, g, d]` keys. v: `[u, g, e]` values.
+        layout: whose rows these are; `starts` counts the vectors that each set has forgotten.
+    """
+
+    attention: Attention
+    k: Tensor
+    v: Tensor
+    layout: Layout
+
+    @classmethod
+    def empty(
+        cls,
+        attention: Attention,
+        sets: int,
+        key_heads: int,
+        d: int,
+        e: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> KeyValues:
+        """The state of sets that have no vector yet; d and e are the widths of a head's keys and values."""
+        k = torch.zeros(0, key_heads, d, dtype=dtype, device=device)
+        offsets = torch.zeros(sets + 1, dtype=torch.int64, device=device)
+        return cls(attention, k, k.new_zeros(0, key_heads, e), Layout._trusted([offsets]))
+
+    @property
+    def places(self) -> Tensor:
+        """`[s]` the place of each set's next vector."""
+        first, number = self.layout.places_of_sets
+        return first + number
+
+    def attend(
+        self, verb: Attends, tensors: Tensors, layout: Layout, dropout: Dropout | None = None
+    ) -> tuple[Tensor, KeyValues]:
+        """`[t, h, e]` for the next vectors of each set, and the state with them in it; see `State.attend`.
+
+        Raises:
+            InputError: vectors that do not come right after those that are remembered.
+        """
+        self._check(layout)
+        if not self.layout.total and self.layout.starts is None:
+            state = replace(self, k=tensors.k, v=tensors.v, layout=layout)
+        else:
+            state = self._and(tensors, layout)
+        out = verb(self.attention, replace(tensors, k=state.k, v=state.v), layout, state.layout, dropout)
+        return out, state._within_reach()
+
+    def _check(self, layout: Layout) -> None:
+        if layout.sets != self.layout.sets:
+            raise InputError(f"there are {layout.sets} sets, expected the {self.layout.sets} that are remembered")
+        if layout.places is not None:
+            raise InputError("the next vectors have places, expected rows in order, from starts on")
+        starts = torch.zeros_like(layout.lengths) if layout.starts is None else layout.starts
+        wrong = ((starts != self.places) & (layout.lengths > 0)).nonzero()
+        if len(wrong):
+            b = int(wrong[0])
+            raise InputError(
+                f"set {b} goes on at place {int(starts[b])}, expected starts[{b}] {int(self.places[b])}: so many "
+                "vectors it has had"
+            )
+        if self.layout.total and (layout.coords is None) != (self.layout.coords is None):
+            raise InputError("some vectors of the sets have coordinates and some have none, expected all alike")
+
+    def _and(self, tensors: Tensors, layout: Layout) -> KeyValues:
+        """The keys and values of each set with the new ones after them."""
+        order = torch.cat([self.layout.set_of_row, layout.set_of_row]).argsort(stable=True)
+
+        def joined(before: Tensor, after: Tensor) -> Tensor:
+            return torch.cat([before, after]).index_select(0, order)
+
+        coords = layout.coords
+        if coords is not None and self.layout.coords is not None:
+            coords = joined(self.layout.coords, coords)
+        offsets = self.layout.offsets + layout.offsets
+        longer = Layout._trusted([offsets, coords, None, None, self.layout.starts])
+        return replace(self, k=joined(self.k, tensors.k), v=joined(self.v, tensors.v), layout=longer)
+
+    def _within_reach(self) -> KeyValues:
+        """Without the keys that no later query can reach."""
+        before, lengths = self.attention.extent[0], self.layout.lengths
+        if not isfinite(before) or self.layout.longest <= before:
+            # Whatever the first vectors came with, the cache has no edges.
+            layout = Layout._trusted([self.layout.offsets, self.layout.coords, None, None, self.layout.starts])
+            return replace(self, layout=layout)
+        return self._last(lengths.clamp(max=int(before)))
+
+    def _last(self, number: Tensor) -> KeyValues:
+        """The last so many vectors of each set."""
+        layout = self.layout
+        offsets = offsets_of(number)
+        rows = torch.arange(int(offsets[-1]), device=offsets.device) + repeated(
+            layout.offsets[1:] - offsets[1:], number
+        )
+        coords = None if layout.coords is None else layout.coords.index_select(0, rows)
+        kept = Layout._trusted([offsets, coords, None, None, self.places - number])
+        return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=kept)
+
+    def select(self, sets: Tensor) -> KeyValues:
+        """The state of these sets `[n]` alone, in this order; one may come several times, as hypotheses of a beam do."""
+        layout, number = self.layout, self.layout.lengths[sets]
+        offsets = offsets_of(number)
+        rows = torch.arange(int(offsets[-1]), device=offsets.device) + repeated(
+            layout.offsets[sets] - offsets[:-1], number
+        )
+        coords = None if layout.coords is None else layout.coords.index_select(0, rows)
+        starts: Any = None if layout.starts is None else layout.starts[sets]
+        chosen = Layout._trusted([offsets, coords, None, None, starts])
+        return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=chosen)
+
+
+pytree.register_pytree_node(
+    KeyValues,
+    lambda state: ([state.k, state.v, state.layout], state.attention),
+    lambda parts, attention: KeyValues(attention, *parts),
+    serialized_type_name="regard.attention.adapters.key_values.KeyValues",
+    to_dumpable_context=repr,
+    from_dumpable_context=parse,
+)
