@@ -34,7 +34,9 @@ from regard.attention.vocabulary import parse
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
 from regard.data.speech import Sounds
-from regard.models.configs import Conformer, Encoder, attention_of
+from regard.models.conformer import Conformer
+from regard.models.encoder import Encoder
+from regard.models.pieces import attention_of
 from regard.models.streaming import Stream
 from regard.recipes.speaker import speaker_boss, speaker_medium
 from regard.speaker.rates import equal_error_rate, interval, rates

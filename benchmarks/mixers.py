@@ -21,7 +21,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,12 @@ from regard.data.encoding import WORD, Encoding
 from regard.layers.attention import SelfAttention
 from regard.layers.mixers import Convolution
 from regard.layers.recurrent import LSTM, Recurrent
-from regard.models.configs import Encoder
+from regard.layers.registry import Mixing
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.recipes import RECIPES
 from regard.sets import Layout, VectorSets
+from regard.train.experiment import changed
 from regard.train.kinds import build
 
 __all__ = ["clues", "lengths", "padded", "probe", "speed"]
@@ -62,7 +64,7 @@ def speed() -> None:
     steps, rows = {}, []
     for variant, changes in case.variants.items():
         options = {name: value for name, value in changes.items() if name != "epochs"}
-        model = build(replace(experiment.model, **options), encoding)
+        model = build(train.with_options(experiment, options).model, encoding)
         task = build(experiment.task, model.width, encoding)
         steps[variant] = _steps(model, task)
         parameters = sum(each.numel() for module in (model, task) for each in module.parameters())
@@ -153,8 +155,8 @@ class _Padded(nn.Module):
 
 CLASSES, NOISE, ROOM = 8, 16, 8
 PROBED: dict[str, dict[str, Any]] = {
-    "window of 8": {"mixer": "window", "neighbors": 8},
-    "convolution of 8": {"mixer": "convolution", "neighbors": 8},
+    "window of 8": {"mixer": "window", "mixing.neighbors": 8},
+    "convolution of 8": {"mixer": "convolution", "mixing.neighbors": 8},
     "Elman": {"mixer": "elman"},
     "Jordan": {"mixer": "jordan"},
     "LSTM": {"mixer": "lstm"},
@@ -197,9 +199,16 @@ def probe(only: str | None = None, steps: int = 200, sets: int = 32, width: int 
 def _answered(options: dict[str, Any], distance: int, steps: int, sets: int, width: int) -> float:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    config = Encoder(
-        width=width, layers=1, heads=4, feed_forward=64, dropout=0.0, positions="none", bidirectional=False, **options
+    small = Encoder(
+        width=width,
+        layers=1,
+        heads=4,
+        feed_forward=64,
+        dropout=0.0,
+        positions=Positions("none"),
+        mixing=Mixing(bidirectional=False),
     )
+    config = changed(small, options)
     words = tuple(str(n) for n in range(NOISE + CLASSES + 1))
     model = build(config, Encoding(columns={WORD: words}))
     head = nn.Linear(width, CLASSES)

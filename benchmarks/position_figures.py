@@ -68,11 +68,11 @@ def maps(name: str, model: Speller, ids: Tensor) -> Maps:
 
 def _added(model: Speller, layout: Layout) -> Tensor | None:
     """The vectors that are added for the places, in front of all blocks or, by FLOATER, in the first."""
-    if model.encoder.floater is not None:
-        found: Tensor = model.encoder.floater(layout, layout.total)[0]
+    if model.encoder.positions.floater is not None:
+        found: Tensor = model.encoder.positions.floater(layout, layout.total)[0]
         return found
     empty = VectorSets(torch.zeros(layout.total, model.encoder.width), layout)
-    added: Tensor = model.encoder.position(empty).values
+    added: Tensor = model.encoder.positions(empty).values
     return added if added.any() else None
 
 

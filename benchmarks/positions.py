@@ -44,9 +44,11 @@ from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.floater import Floater
 from regard.layers.positions import Learned
-from regard.models.configs import Encoder
-from regard.models.encoder import EncoderModel
+from regard.models.encoder import Encoder
+from regard.models.model import Model
 from regard.sets import Layout, VectorSets
+from regard.train.experiment import changed
+from regard.train.kinds import build
 
 __all__ = ["LENGTH", "LENGTHS", "METHODS", "Speller", "cut", "held", "lengthened", "letters", "opened", "place_of"]
 
@@ -56,19 +58,19 @@ SIZES: dict[str, Any] = {"width": 64, "layers": 2, "heads": 4, "feed_forward": 1
 SETS, STEPS, RATE = 16, 2000, 3e-3
 # Letters of each novel, behind so many characters of titles and contents.
 SKIP, TRAIN, HELD = 20_000, 90_112, 8_192
-_NONE = {"positions": "none"}
+_NONE = {"positions.type": "none"}
 _WAYS = "pattern=(Causal(), ~Causal(), Causal(), ~Causal())"
 METHODS: dict[str, dict[str, Any]] = {
     "none": _NONE,
-    "sinusoidal": {"positions": "sinusoidal"},
-    "learned": {"positions": "learned", "longest": LENGTH},
+    "sinusoidal": {"positions.type": "sinusoidal"},
+    "learned": {"positions.type": "learned", "positions.longest": LENGTH},
     "Shaw": _NONE | {"attention": f"Attention(bias=Shaw(radius={LENGTH // 2}))"},
     "T5": _NONE | {"attention": f"Attention(bias=T5(max_distance={LENGTH}))"},
     "TransformerXL": _NONE | {"attention": "Attention(bias=TransformerXL())"},
-    "rotary": {"positions": "rotary"},
+    "rotary": {"positions.type": "rotary"},
     "ALiBi": _NONE | {"attention": "Attention(bias=ALiBi())"},
     "ALiBi, one-way heads": _NONE | {"attention": f"Attention({_WAYS}, bias=ALiBi())"},
-    "FLOATER": {"positions": "floater"},
+    "FLOATER": {"positions.type": "floater"},
 }
 # Of the paper on FLOATER: has it something to say of places never seen, is it learned, does its size stay as sets grow?
 _KINDS = {
@@ -92,7 +94,7 @@ class Speller(nn.Module):
     def __init__(self, method: str) -> None:
         super().__init__()
         encoding = Encoding(columns={"letter": ("?", *ALPHABET)})
-        self.encoder = EncoderModel(Encoder(**SIZES, **METHODS[method]), encoding)
+        self.encoder: Model = build(changed(Encoder(**SIZES), METHODS[method]), encoding)
         self.head = nn.Linear(SIZES["width"], 1)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -207,12 +209,12 @@ def opened(name: str, place: Path) -> Speller:
 
 def lengthened(model: Speller) -> Speller:
     """Learned positions with places up to the greatest length; the new ones are as they begin, never trained."""
-    position = model.encoder.position
+    position = model.encoder.positions.added
     assert isinstance(position, Learned)
     longer = Learned(position.width, (max(LENGTHS),))
     with torch.no_grad():
         longer.tables[0][: position.extent[0]] = position.tables[0]
-    model.encoder.position = longer
+    model.encoder.positions.added = longer
     return model
 
 

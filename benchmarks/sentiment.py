@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.train import FROM_REVIEWS, changed, train_one
+from benchmarks.train import FROM_REVIEWS, train_one, with_options
 from regard.cli import main as regard
 from regard.data.conllu import tokenize
 from regard.data.documents import Columns, read_documents
@@ -49,16 +49,16 @@ def sentences(text: str, least: int = 8) -> Iterator[str]:
 def labeled(table: Path, vectors: Path) -> Experiment:
     """What begins with vectors of reviews in the case `sst2`, on sentences of reviews, and with the recipe's own dropout."""
     options = FROM_REVIEWS | {
-        "vectors": str(vectors),
+        "model.front.vectors": str(vectors),
         "data.path": str(table),
         "data.minimum_count": 2,
-        "word_dropout": 0.3,
-        "input_dropout": 0.4,
+        "model.front.word_dropout": 0.3,
+        "model.front.dropout": 0.4,
         "epochs": 1,
         "training.batch_vectors": 4096,
         "training.progress": False,
     }
-    return changed(sentiment(), options)
+    return with_options(sentiment(), options)
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from regard.data.text import Texts
 from regard.recipes import RECIPES
 from regard.train import Experiment, Run, fit
 from regard.train.card import read_facts
+from regard.train.experiment import changed
 from regard.train.scoring import run as outputs
 
 __all__ = ["CASES", "FROM_REVIEWS", "Case", "changed", "train_one"]
@@ -79,9 +80,9 @@ _ATTENDING = {
     "attention": "Attention(pattern=Window(8, 8), bias=T5())",
     "norm": "pre",
     "dropout": 0.2,
-    "input_dropout": 0.3,
-    "word_dropout": 0.3,
-    "ngrams": 1,
+    "model.front.dropout": 0.3,
+    "model.front.word_dropout": 0.3,
+    "model.front.ngrams": 1,
     "optimizer.weight_decay": 0.05,
     "optimizer.decay_embeddings": False,
     "epochs": 2,
@@ -91,9 +92,9 @@ _ATTENDING = {
 FROM_REVIEWS = {
     "width": 200,
     "mixer": "convolution",
-    "embedding_deviation": 0.2,
-    "word_dropout": 0.1,
-    "input_dropout": 0.3,
+    "model.front.deviation": 0.2,
+    "model.front.word_dropout": 0.1,
+    "model.front.dropout": 0.3,
     "data.prefix": 0,
     "data.minimum_count": 1,
     "task.pool": "max",
@@ -114,13 +115,18 @@ CASES = {
         {
             "self-attention": {},
             "pointwise": {"mixer": "pointwise", "feed_forward": 448},
-            "window": {"mixer": "window", "neighbors": 1, "feed_forward": 320},
-            "window of the longest sentence": {"mixer": "window", "neighbors": 158, "layers": 1, "epochs": 5},
-            "convolution": {"mixer": "convolution", "neighbors": 2, "feed_forward": 192},
+            "window": {"mixer": "window", "model.mixing.neighbors": 1, "feed_forward": 320},
+            "window of the longest sentence": {
+                "mixer": "window",
+                "model.mixing.neighbors": 158,
+                "layers": 1,
+                "epochs": 5,
+            },
+            "convolution": {"mixer": "convolution", "model.mixing.neighbors": 2, "feed_forward": 192},
             "Elman": {"mixer": "elman", "feed_forward": 352},
             "Jordan": {"mixer": "jordan", "feed_forward": 320},
             "LSTM": {"mixer": "lstm", "feed_forward": 64},
-            "LSTM, embeddings begin small": {"mixer": "lstm", "feed_forward": 64, "embedding_deviation": 0.1},
+            "LSTM, embeddings begin small": {"mixer": "lstm", "feed_forward": 64, "model.front.deviation": 0.1},
             "LSTM, then self-attention": {"mixer": "lstm+attention", "feed_forward": 160},
         },
         more=seen_before,
@@ -145,18 +151,19 @@ CASES = {
         {
             "words": {},
             "words, from vectors of reviews": {
-                "vectors": "runs/bench/imdb-96.safetensors",
+                "model.front.vectors": "runs/bench/imdb-96.safetensors",
                 "width": 96,
-                "embedding_deviation": 0.2,
+                "model.front.deviation": 0.2,
                 "data.prefix": 0,
                 "data.minimum_count": 1,
                 "task.pool": "attention",
                 "optimizer.learning_rate": 1e-3,
                 "epochs": 5,
             },
-            "convolution, from vectors of reviews": FROM_REVIEWS | {"vectors": "runs/bench/imdb-200.safetensors"},
+            "convolution, from vectors of reviews": FROM_REVIEWS
+            | {"model.front.vectors": "runs/bench/imdb-200.safetensors"},
             "convolution, from vectors of reviews and their labels": FROM_REVIEWS
-            | {"vectors": "runs/bench/imdb-200-labels.safetensors"},
+            | {"model.front.vectors": "runs/bench/imdb-200-labels.safetensors"},
         },
         recipe="sentiment",
     ),
@@ -174,7 +181,7 @@ CASES = {
         3,
         "Transformer .643 (Long Range Arena)",
         {
-            "bytes": {"ngrams": 1, "word_dropout": 0.0, "epochs": 4},
+            "bytes": {"model.front.ngrams": 1, "model.front.word_dropout": 0.0, "epochs": 4},
             "bytes and runs of up to six bytes": {},
         },
         recipe="reviews-bytes",
@@ -188,19 +195,18 @@ def train_one(experiment: Experiment, folder: Path) -> Run:
     return Run.open(folder)
 
 
-def changed(experiment: Experiment, options: Mapping[str, Any]) -> Experiment:
+def with_options(experiment: Experiment, options: Mapping[str, Any]) -> Experiment:
     """The experiment with other options, named as in `Variants`."""
     for option, value in options.items():
-        section, _, short = ("training." * (option == "epochs") + option).rpartition(".")
-        part = section or "model"
-        experiment = replace(experiment, **{part: replace(getattr(experiment, part), **{short: value})})
+        named = f"training.{option}" if option == "epochs" else option
+        experiment = changed(experiment, {named if "." in named else f"model.{named}": value})
     return experiment
 
 
 def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]:
     """One row of the table."""
     case = CASES[name]
-    experiment = changed(RECIPES[case.recipe or name].experiment(), case.variants[variant])
+    experiment = with_options(RECIPES[case.recipe or name].experiment(), case.variants[variant])
     values, facts, more = [], [], []
     for seed in range(seeds):
         training = replace(experiment.training, seed=seed, progress=False)

@@ -54,9 +54,10 @@ LIGHT = [
         f"regard.attention.spec.{name}"
         for name in ("attention", "biases", "feature_maps", "normalizers", "patterns", "scores")
     ),
-    *("regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.configs"),
+    *("regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.pieces"),
     *("regard.vectors.corpus", "regard.vectors.files", "regard.vectors.scoring"),
-    *("regard.layers.registry", "regard.train.kinds"),
+    *("regard.models.encoder", "regard.models.conformer", "regard.models.graph"),
+    *("regard.layers.registry", "regard.train.kinds", "regard.train.earlier"),
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]
 HEAVY = [

@@ -15,7 +15,8 @@ from regard.cli.options import parse, parser
 from regard.errors import InputError
 from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
-from regard.train.experiment import nested
+from regard.train.earlier import refuse_moved
+from regard.train.experiment import names_type, nested
 from regard.train.folder import read_config
 from regard.train.kinds import KINDS, kind
 
@@ -117,27 +118,55 @@ def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsona
     types = {}
     for section, known in KINDS.items():
         before = getattr(base, section)
-        types[section] = kind(section, given.get(f"--{section}.type", type(before).__name__))
-        options.add_class_arguments(types[section], section)
-        shared = {each.name for each in fields(types[section])} & {each.name for each in fields(before)}
-        # The group's own option would take a file with the whole section; --config is that for all sections.
-        options._option_string_actions[f"--{section}"].help = argparse.SUPPRESS
-        groups = {each.name for each in fields(types[section]) if nested(each)}
-        for name in groups:
-            options._option_string_actions[f"--{section}.{name}"].help = argparse.SUPPRESS
-        values = {name: getattr(before, name) for name in shared}
-        options.set_defaults(
-            {f"{section}.{name}": asdict(value) if name in groups else value for name, value in values.items()}
-        )
+        name = given.get(f"--{section}.type", type(before).__name__)
+        refuse_moved(section, name, "")
+        types[section] = kind(section, name)
+        _add_section(options, section, types[section], before)
         if len(known) > 1:
-            name = type(before).__name__
-            options.add_argument(f"--{section}.type", type=Literal[*known], default=name, help="another type")
-    chosen = parse(options, arguments)
+            options.add_argument(
+                f"--{section}.type", type=Literal[*known], default=type(before).__name__, help="another type"
+            )
+    chosen = parse(options, _whole_names(arguments, types))
     if chosen.seeds < 1:
         raise InputError(f"--seeds is {chosen.seeds}, expected at least 1")
     sections: dict[str, Any] = {section: _made(made, chosen[section]) for section, made in types.items()}
     # As the run folder's configuration will be read, where 0 for a fraction is 0.0.
     return from_yaml(to_yaml(Experiment(base.recipe, **sections))), chosen
+
+
+def _add_section(options: jsonargparse.ArgumentParser, section: str, chosen: type, before: Any) -> None:
+    """The options of a section, with the values of those that it had before as defaults."""
+    options.add_class_arguments(chosen, section)
+    groups = {entry.name for entry in fields(chosen) if nested(entry)}
+    # A group's own option would take a file with the whole of it; --config is that for all sections.
+    for name in (section, *(f"{section}.{group}" for group in groups)):
+        options._option_string_actions[f"--{name}"].help = argparse.SUPPRESS
+    for name in {entry.name for entry in fields(chosen)} & {entry.name for entry in fields(before)}:
+        value = getattr(before, name)
+        options.set_defaults({f"{section}.{name}": asdict(value) if name in groups else value})
+
+
+def _whole_names(arguments: Sequence[str], types: Mapping[str, type]) -> list[str]:
+    """The arguments where `--model.positions rotary` is `--model.positions.type rotary`.
+
+    Raises:
+        InputError: an option that has another name now.
+    """
+    short = {
+        f"--{section}.{entry.name}" for section, made in types.items() for entry in fields(made) if names_type(entry)
+    }
+    whole = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        section, _, option = name.removeprefix("--").partition(".")
+        if (
+            name.startswith("--")
+            and section in types
+            and option not in {entry.name for entry in fields(types[section])}
+        ):
+            refuse_moved(section, types[section].__name__, option)
+        whole.append(f"{name}.type{equals}{value}" if name in short else argument)
+    return whole
 
 
 def _made(kind: type, values: Mapping[str, Any]) -> Any:

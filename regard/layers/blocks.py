@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from regard.layers.dropout import Dropout
+from regard.layers.stacks import context_of
 from regard.sets import VectorSets
 
 __all__ = ["Block", "FeedForward", "Stack"]
@@ -60,6 +61,11 @@ class Block(nn.Module):
         self.norm_mixer, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
 
+    @property
+    def context(self) -> tuple[float, float]:
+        """How many vectors before and behind one it looks at."""
+        return context_of([self.mixer])
+
     def forward(self, sets: VectorSets, position: Tensor | None = None) -> VectorSets:
         """The same sets; the mixer reads each vector plus its `position [t, width]`, where there are some."""
         x = sets.values
@@ -86,6 +92,11 @@ class Stack(nn.Module):
         self.width = width
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
+
+    @property
+    def context(self) -> tuple[float, float]:
+        """How many vectors before and behind one it looks at."""
+        return context_of(self.blocks)
 
     def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:
         """The same sets; `positions [blocks, t, width]`, such as `Floater`'s, go to the mixers of the blocks."""

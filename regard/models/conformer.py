@@ -2,94 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import nn
+from regard.errors import check_numbers
+from regard.models.pieces import attention_of, check_heads
 
-from regard.data.batch import Batch
-from regard.data.encoding import Encoding
-from regard.layers.attention import SelfAttention
-from regard.layers.blocks import FeedForward
-from regard.layers.convolution import ConvolutionModule, Subsample
-from regard.layers.dropout import Dropout
-from regard.models.configs import Conformer, attention_of
-from regard.sets import VectorSets
+if TYPE_CHECKING:
+    from regard.data.encoding import Encoding
+    from regard.models.model import Model
 
-__all__ = ["ConformerBlock", "ConformerModel"]
+__all__ = ["Conformer", "make_conformer"]
 
 
-class ConformerBlock(nn.Module):
-    """Half a feed-forward step, attention, convolution, half a feed-forward step, each around a residual; then a layer norm.
+@dataclass
+class Conformer:
+    """Blocks of half a feed-forward step, attention, convolution, half a feed-forward step (Gulati et al. 2020).
 
-        x = x + feed_forward(norm(x)) / 2
-        x = x + attention(norm(x))
-        x = x + convolution(norm(x))
-        y = norm(x + feed_forward'(norm(x)) / 2)
-
-    Source: Gulati et al. 2020, section 2.4.
+    With `join` "all" the outputs of all blocks are joined and normalized: MFA-Conformer (Zhang et al. 2022, section 2.2); with
+    "stem" what enters the first block is joined as well, in which the levels of bands are still as they were recorded.
 
     Args:
-        config: the sizes. Its attention's bias is where relative positions enter.
+        width: of the vectors inside.
+        layers: number of blocks.
+        heads: of the attention.
+        feed_forward: hidden width of the feed-forward networks.
+        dropout: while training, on weights, on hidden vectors and on what each layer adds.
+        attention: text form of the attention; its bias brings relative positions.
+        taps_left: neighbors before that the convolution reads.
+        taps_right: neighbors behind that the convolution reads; what a stream must wait for.
+        step: so many frames become one vector at the beginning.
+        join: "last" gives the last block's vectors; "all" joins those of all blocks, "stem" also what enters the first.
     """
 
-    def __init__(self, config: Conformer) -> None:
-        super().__init__()
-        width, dropout = config.width, config.dropout
-        self.width = width
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(5)])
-        self.before = FeedForward(width, config.feed_forward, dropout, "silu")
-        self.attention = SelfAttention(width, config.heads, attention_of(config.attention), dropout=dropout)
-        self.convolution = ConvolutionModule(width, config.taps_left, config.taps_right, dropout)
-        self.after = FeedForward(width, config.feed_forward, dropout, "silu")
-        self.dropout = Dropout(dropout)
+    width: int = 144
+    layers: int = 4
+    heads: int = 4
+    feed_forward: int = 576
+    dropout: float = 0.1
+    attention: str = "Attention(bias=Shaw(radius=16, values=False))"
+    taps_left: int = 15
+    taps_right: int = 15
+    step: int = 1
+    join: Literal["last", "all", "stem"] = "last"
 
-    @property
-    def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one it looks at."""
-        (a, b), taps = self.attention.context, self.convolution.depthwise
-        return a + taps.left, b + taps.right
-
-    def forward(self, sets: VectorSets) -> VectorSets:
-        x = sets.values
-        x = x + self.dropout(self.before(self.norms[0](x))) / 2
-        x = x + self.dropout(self.attention(sets.with_values(self.norms[1](x))).values)
-        x = x + self.convolution(sets.with_values(self.norms[2](x))).values
-        x = x + self.dropout(self.after(self.norms[3](x))) / 2
-        return sets.with_values(self.norms[4](x))
+    def __post_init__(self) -> None:
+        check_numbers("model", self, "width", "layers", "heads", "feed_forward", "step", least=1)
+        check_numbers("model", self, "taps_left", "taps_right", least=0)
+        check_numbers("model", self, "dropout", least=0, below=1)
+        check_heads(self.width, self.heads, self.attention)
 
 
-class ConformerModel(nn.Module):
-    """From a batch to hidden vectors: frames, subsampled where asked for, through blocks.
+def make_conformer(options: Conformer, encoding: Encoding) -> Model:
+    """The Conformer of those options, for data of that encoding."""
+    from regard.layers.attention import SelfAttention
+    from regard.layers.blocks import FeedForward
+    from regard.layers.conformer import ConformerBlock
+    from regard.layers.convolution import ConvolutionModule, Subsample
+    from regard.layers.stacks import JoinedStack
+    from regard.models.front import ModelFront
+    from regard.models.model import Model
 
-    With `join` "all" the outputs of all blocks are concatenated and normalized: MFA-Conformer (Zhang et al. 2022, section 2.2);
-    with "stem" what enters the first block is joined as well, in which the levels of bands are still as they were recorded.
-    """
-
-    def __init__(self, config: Conformer, encoding: Encoding) -> None:
-        super().__init__()
-        # Of what enters the first block and what leaves each, so many of the last are joined.
-        self.joined = {"last": 1, "all": config.layers, "stem": config.layers + 1}[config.join]
-        self.width = config.width * self.joined
-        self.step = config.step
-        self.stem = Subsample(encoding.width, config.width, config.step)
-        self.dropout = Dropout(config.dropout)
-        self.blocks = nn.ModuleList([ConformerBlock(config) for _ in range(config.layers)])
-        self.norm = nn.Identity() if config.join == "last" else nn.LayerNorm(self.width)
-
-    @property
-    def context(self) -> tuple[float, float]:
-        """How many frames before and behind a frame its vector depends on."""
-        blocks: Any = self.blocks
-        before, behind = (sum(block.context[side] for block in blocks) for side in (0, 1))
-        return before * self.step, behind * self.step + self.step - 1
-
-    def forward(self, batch: Batch) -> VectorSets:
-        """Hidden vectors of `batch.inputs`."""
-        sets: VectorSets = self.stem(batch.inputs)
-        sets = sets.with_values(self.dropout(sets.values))
-        outputs = [sets.values]
-        for block in self.blocks:
-            sets = block(sets)
-            outputs = [*outputs, sets.values][-self.joined :]
-        return sets.with_values(self.norm(outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)))
+    width, dropout, hidden = options.width, options.dropout, options.feed_forward
+    front = ModelFront(stem=Subsample(encoding.width, width, options.step))
+    blocks = [
+        ConformerBlock(
+            FeedForward(width, hidden, dropout, "silu"),
+            SelfAttention(width, options.heads, attention_of(options.attention), dropout=dropout),
+            ConvolutionModule(width, options.taps_left, options.taps_right, dropout),
+            FeedForward(width, hidden, dropout, "silu"),
+            width,
+            dropout,
+        )
+        for _ in range(options.layers)
+    ]
+    joined = {"last": 1, "all": options.layers, "stem": options.layers + 1}[options.join]
+    return Model(front, JoinedStack(blocks, width, joined, final_norm=options.join != "last"), dropout=dropout)

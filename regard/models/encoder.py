@@ -2,135 +2,92 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import nn
+from regard.errors import check_numbers
+from regard.layers.registry import MixerSizes, Mixing, make_mixer, mixer_names
+from regard.models.pieces import Front, Positions, attention_of, check_heads
 
-from regard.data.batch import Batch
-from regard.data.encoding import Encoding
-from regard.errors import InputError
-from regard.layers.blocks import Block, FeedForward, Stack
-from regard.layers.convolution import Subsample
-from regard.layers.dropout import Dropout
-from regard.layers.embed import Embed, FromCharacters, NGrams
-from regard.layers.floater import Floater
-from regard.layers.mixers import Pointwise
-from regard.layers.pooling import ClassVector
-from regard.layers.positions import Learned, Rotary, Sinusoidal
-from regard.layers.registry import MixerSizes, Mixing, make_mixer
-from regard.models.configs import Encoder, attention_of
-from regard.sets import VectorSets
-from regard.vectors.initial import begin_with
+if TYPE_CHECKING:
+    from regard.data.encoding import Encoding
+    from regard.models.model import Model
 
-__all__ = ["EncoderModel"]
+__all__ = ["Encoder", "make_encoder"]
 
 
-class EncoderModel(nn.Module):
-    """From a batch to hidden vectors: `config` says what is built, `encoding` what the data look like."""
+@dataclass
+class Encoder:
+    """Front, positions, a stack of blocks of one mixer: the Transformer encoder where the mixer is attention.
 
-    def __init__(self, config: Encoder, encoding: Encoding) -> None:
-        super().__init__()
-        self.width = config.width
-        sizes = tuple(len(entries) for entries in encoding.columns.values())
-        self.embed = (
-            Embed(sizes, config.width, config.word_dropout, config.embedding_deviation)
-            if sizes
-            else Pointwise(encoding.width, config.width)
+    Args:
+        width: of the vectors inside.
+        layers: number of blocks.
+        heads: of the attention.
+        feed_forward: hidden width of the feed-forward networks.
+        dropout: while training, on weights, on hidden vectors and on what each layer adds.
+        mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution", "elman", "jordan",
+            "lstm", and along edges "gat", "gcn" or "chebyshev"; several joined by "+", as in "lstm+attention", take turns from
+            block to block.
+        attention: text form of the attention.
+        norm: "pre" or "post".
+        activation: "relu" or "gelu".
+        positions: where each vector stands; a name alone is its type.
+        front: what makes vectors of the data.
+        mixing: what only some mixers read.
+    """
+
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    feed_forward: int = 256
+    dropout: float = 0.1
+    mixer: str = "attention"
+    attention: str = "Attention()"
+    norm: Literal["pre", "post"] = "pre"
+    activation: Literal["relu", "gelu"] = "relu"
+    positions: Positions = field(default_factory=Positions)
+    front: Front = field(default_factory=Front)
+    mixing: Mixing = field(default_factory=Mixing)
+
+    def __post_init__(self) -> None:
+        check_numbers("model", self, "width", "heads", "feed_forward", least=1)
+        check_numbers("model", self, "layers", least=0)
+        check_numbers("model", self, "dropout", least=0, below=1)
+        if {"attention", "gat"} & set(mixer_names(self.mixer)):
+            check_heads(self.width, self.heads, self.attention)
+
+
+def make_encoder(options: Encoder, encoding: Encoding) -> Model:
+    """The encoder of those options, for data of that encoding."""
+    from regard.layers.blocks import Block, FeedForward, Stack
+    from regard.layers.pooling import ClassVector
+    from regard.models.front import make_front
+    from regard.models.model import Model
+    from regard.models.positions import make_positions
+
+    width, names = options.width, mixer_names(options.mixer)
+    front = make_front(options.front, width, encoding)
+    positions = make_positions(options.positions, width, options.layers, encoding)
+    class_vector = ClassVector(width) if options.front.class_vector else None
+    sizes = MixerSizes(
+        width,
+        width,
+        options.heads,
+        attention_of(options.attention),
+        options.dropout,
+        positions.rotation,
+        mixing=options.mixing,
+    )
+    blocks = [
+        Block(
+            make_mixer(names[n % len(names)], sizes),
+            FeedForward(width, options.feed_forward, options.dropout, options.activation),
+            width,
+            options.norm,
+            options.dropout,
         )
-        if config.ngrams > 1 and not sizes:
-            raise InputError(
-                f"model.ngrams is {config.ngrams} and the data have no ids, expected words, pieces or bytes"
-            )
-        self.ngrams = (
-            NGrams(config.ngrams, config.buckets, config.width, config.word_dropout) if config.ngrams > 1 else None
-        )
-        self.vectors, self.deviation = config.vectors, config.embedding_deviation
-        self.words = encoding.words
-        if self.vectors and not self.words:
-            raise InputError(
-                f"model.vectors is {self.vectors!r} and the data have no words, expected data read as words"
-            )
-        alphabet = len(encoding.characters)
-        self.spell = FromCharacters(alphabet, config.characters) if alphabet and config.characters else None
-        self.join = nn.Linear(config.width + config.characters, config.width) if self.spell is not None else None
-        self.step = config.step
-        self.stem = Subsample(config.width, config.width, config.step) if config.step > 1 else nn.Identity()
-        self.position = self._positions(config, encoding)
-        self.front = ClassVector(config.width) if config.class_vector else nn.Identity()
-        self.floater = self._floater(config, encoding) if config.positions == "floater" else None
-        self.dropout = Dropout(config.input_dropout)
-        blocks = [
-            Block(
-                self._mixer(config.mixers[n % len(config.mixers)], config, encoding),
-                FeedForward(config.width, config.feed_forward, config.dropout, config.activation),
-                config.width,
-                config.norm,
-                config.dropout,
-            )
-            for n in range(config.layers)
-        ]
-        self.stack = Stack(blocks, config.width, final_norm=config.norm == "pre")
-
-    def begin(self) -> None:
-        """Before training: the words' embedding takes the vectors of the file that the configuration names, if it names one."""
-        if self.vectors and isinstance(self.embed, Embed):
-            table: Any = self.embed.tables[0]
-            begin_with(table.weight, self.words, self.vectors, self.deviation)
-
-    @staticmethod
-    def _positions(config: Encoder, encoding: Encoding) -> nn.Module:
-        if config.positions == "sinusoidal":
-            # Embeddings start with entries of about one, like the sines.
-            return Sinusoidal(config.width, encoding.grid.coords)
-        if config.positions == "learned":
-            return Learned(config.width, encoding.grid.extent or (config.longest,), encoding.grid.coords)
-        return nn.Identity()
-
-    @staticmethod
-    def _floater(config: Encoder, encoding: Encoding) -> Floater:
-        if encoding.grid.coords:
-            raise InputError(
-                f"the positions are floater and the vectors have {encoding.grid.coords} coordinates, "
-                "expected none: FLOATER goes along one order"
-            )
-        return Floater(config.width, config.layers)
-
-    @staticmethod
-    def _mixer(name: str, config: Encoder, encoding: Encoding) -> nn.Module:
-        sizes = MixerSizes(
-            config.width,
-            config.width,
-            config.heads,
-            attention_of(config.attention),
-            config.dropout,
-            rotation=Rotary(encoding.grid.coords) if config.positions == "rotary" else None,
-            mixing=Mixing(config.neighbors, config.bidirectional),
-        )
-        return make_mixer(name, sizes)
-
-    @property
-    def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one its hidden vector depends on."""
-        if isinstance(self.front, ClassVector):
-            return math.inf, math.inf
-        blocks: Any = self.stack.blocks
-        each = [block.mixer.context for block in blocks]
-        before, behind = sum(before for before, _ in each), sum(behind for _, behind in each)
-        run = 0 if self.ngrams is None else self.ngrams.longest - 1
-        return before * self.step + run, behind * self.step + self.step - 1
-
-    def forward(self, batch: Batch) -> VectorSets:
-        """Hidden vectors of `batch.inputs`; words' characters come as `batch.spelling`."""
-        sets: VectorSets = self.embed(batch.inputs)
-        if self.ngrams is not None:
-            sets = sets.with_values(sets.values + self.ngrams(batch.inputs))
-        if self.spell is not None and self.join is not None:
-            if batch.spelling is None:
-                raise InputError("the words come without characters, expected the data that the model was made for")
-            spelled = self.spell(batch.spelling.sequences).index_select(0, batch.spelling.index)
-            sets = sets.with_values(self.join(torch.cat([sets.values, spelled], dim=1)))
-        sets = self.front(self.position(self.stem(sets)))
-        positions = None if self.floater is None else self.floater(sets.layout, sets.values.shape[0])
-        return self.stack(sets.with_values(self.dropout(sets.values)), positions)
+        for n in range(options.layers)
+    ]
+    stack = Stack(blocks, width, final_norm=options.norm == "pre")
+    return Model(front, stack, positions, class_vector, options.front.dropout)

@@ -1,7 +1,7 @@
 """Topics of papers that cite one another."""
 
 from regard.data.graph import Planetoid
-from regard.models.configs import GraphAttentionNetwork
+from regard.models.graph import GraphNetwork
 from regard.tasks.configs import PerVectorLabel
 from regard.train import Experiment, Optimizer, Training
 
@@ -12,7 +12,7 @@ def citation() -> Experiment:
     """The topic of each paper, by attention along citations.
 
     `--sweep "model.attention=Attention(score=Separable(), pattern=Edges()),Attention(score=Dot(), pattern=Edges())"`
-    compares scores.
+    compares scores, and `--sweep model.mixer=pointwise,gcn,chebyshev,gat` what the layers are.
 
     Own data: `--data.path folder` with `nodes.csv` (columns id, label, perhaps split, and the features) and `edges.csv`
     (columns source and target).
@@ -20,7 +20,7 @@ def citation() -> Experiment:
     return Experiment(
         "citation",
         Planetoid(),
-        GraphAttentionNetwork(width=64, layers=2, heads=8, dropout=0.6, attention_dropout=0.6),
+        GraphNetwork(width=64, layers=2, heads=8, dropout=0.6, attention_dropout=0.6),
         PerVectorLabel(),
         Optimizer(
             learning_rate=5e-3, weight_decay=5e-4, decay="coupled", warm_up=0, schedule="constant", betas=(0.9, 0.999)

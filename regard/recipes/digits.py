@@ -1,7 +1,8 @@
 """Handwritten digits: the recipe that needs no download."""
 
 from regard.data.image import Digits
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.tasks.configs import PerSetLabel
 from regard.train import Experiment, Optimizer, Training
 
@@ -17,7 +18,7 @@ def digits() -> Experiment:
     return Experiment(
         "digits",
         Digits(patch=2, distort=0.07),
-        Encoder(width=64, layers=3, heads=4, feed_forward=128, positions="learned", dropout=0.1),
+        Encoder(width=64, layers=3, heads=4, feed_forward=128, positions=Positions("learned"), dropout=0.1),
         PerSetLabel(pool="mean", label_smoothing=0.1),
         Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=100),
         Training(epochs=100, batch_vectors=512, threads=1),

@@ -1,7 +1,8 @@
 """Whether somebody liked a film: of sentences, of reviews as words, and of reviews as bytes."""
 
 from regard.data.text import Texts
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Front, Positions
 from regard.tasks.configs import PerSetLabel
 from regard.train import Experiment, Optimizer, Training
 
@@ -22,11 +23,9 @@ def sentiment() -> Experiment:
             layers=1,
             heads=4,
             feed_forward=128,
-            positions="none",
             dropout=0.3,
-            input_dropout=0.4,
-            word_dropout=0.3,
-            embedding_deviation=0.02,
+            positions=Positions("none"),
+            front=Front(deviation=0.02, word_dropout=0.3, dropout=0.4),
         ),
         PerSetLabel(pool="mean", dropout=0.3),
         Optimizer(learning_rate=3e-3, weight_decay=0.05, warm_up=100),
@@ -44,7 +43,13 @@ def reviews() -> Experiment:
     return Experiment(
         "reviews",
         Texts(dataset="imdb", drop_tags=True, one_per_line=False, minimum_count=5, vocabulary=30000),
-        Encoder(width=64, layers=0, norm="post", positions="none", embedding_deviation=0.02, ngrams=3, buckets=1 << 19),
+        Encoder(
+            width=64,
+            layers=0,
+            norm="post",
+            positions=Positions("none"),
+            front=Front(ngrams=3, buckets=1 << 19, deviation=0.02),
+        ),
         PerSetLabel(pool="mean", dropout=0.3),
         Optimizer(learning_rate=3e-3, weight_decay=0.2, warm_up=200, decay_embeddings=True),
         Training(epochs=3, batch_vectors=8192, threads=1),
@@ -67,12 +72,9 @@ def reviews_bytes() -> Experiment:
             heads=4,
             feed_forward=128,
             attention="Attention(pattern=Window(32, 32), bias=T5())",
-            positions="none",
-            step=8,
             dropout=0.1,
-            word_dropout=0.2,
-            ngrams=6,
-            buckets=1 << 19,
+            positions=Positions("none"),
+            front=Front(ngrams=6, buckets=1 << 19, word_dropout=0.2, step=8),
         ),
         PerSetLabel(pool="mean", dropout=0.1),
         Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=200),

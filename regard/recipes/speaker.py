@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 from regard.data.speech import Sounds
-from regard.models.configs import Conformer, Encoder
+from regard.layers.registry import Mixing
+from regard.models.conformer import Conformer
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.tasks.configs import PerSetLabel
 from regard.train import Experiment, Optimizer, Training
 
@@ -19,7 +22,7 @@ def speaker_simple() -> Experiment:
     return Experiment(
         "speaker-simple",
         Sounds(train_crop=1.28, normalize="none"),
-        Encoder(width=80, layers=1, heads=2, feed_forward=256, positions="none", norm="post", dropout=0.1),
+        Encoder(width=80, layers=1, heads=2, feed_forward=256, positions=Positions("none"), norm="post", dropout=0.1),
         PerSetLabel(hidden=80),
         Optimizer(learning_rate=1e-3, weight_decay=0.01, betas=(0.9, 0.999), warm_up=1000),
         Training(epochs=286, batch_vectors=4096, validate_every=22, keep="last", checkpoint_every=0),
@@ -32,7 +35,7 @@ def speaker_medium() -> Experiment:
     Own data: `--data.path folder` with a folder of sounds for each label.
     """
     rung = speaker_simple()
-    model = Encoder(width=96, layers=3, heads=4, feed_forward=256, positions="none", dropout=0.1)
+    model = Encoder(width=96, layers=3, heads=4, feed_forward=256, positions=Positions("none"), dropout=0.1)
     return replace(rung, recipe="speaker-medium", model=model, task=PerSetLabel(hidden=96))
 
 
@@ -74,7 +77,13 @@ def speaker() -> Experiment:
         recipe="speaker",
         data=replace(rung.data, mels=80),
         model=Encoder(
-            width=160, layers=1, mixer="convolution", neighbors=3, feed_forward=256, positions="none", dropout=0.3
+            width=160,
+            layers=1,
+            mixer="convolution",
+            mixing=Mixing(neighbors=3),
+            feed_forward=256,
+            positions=Positions("none"),
+            dropout=0.3,
         ),
         task=PerSetLabel(pool="statistics", hidden=0),
         optimizer=replace(rung.optimizer, warm_up=200),

@@ -1,7 +1,8 @@
 """Parts of speech, learned from scratch."""
 
 from regard.data.text import Conllu
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Front, Positions
 from regard.tasks.configs import PerVectorLabel
 from regard.train import Experiment, Optimizer, Training
 
@@ -23,11 +24,9 @@ def tagging() -> Experiment:
             heads=4,
             feed_forward=256,
             attention="Attention(bias=Shaw(8))",
-            positions="none",
             dropout=0.2,
-            input_dropout=0.2,
-            word_dropout=0.25,
-            characters=128,
+            positions=Positions("none"),
+            front=Front(characters=128, word_dropout=0.25, dropout=0.2),
         ),
         PerVectorLabel(label_smoothing=0.05),
         Optimizer(learning_rate=2e-3, warm_up=200),

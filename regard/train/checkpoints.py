@@ -16,6 +16,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
 from regard.errors import InputError
+from regard.train.earlier import now_named
 from regard.train.folder import save
 from regard.train.learner import Learner
 
@@ -40,7 +41,7 @@ class AtomicCheckpoints(CheckpointIO):
             found = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict) or not found.keys() >= _PARTS:
             raise ValueError(f"{path} is no checkpoint")
-        return found
+        return found | {"state_dict": now_named(found["state_dict"])}
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)

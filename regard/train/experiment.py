@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from regard.data.reader import Reader
 from regard.errors import InputError, check_numbers, nearest
+from regard.train.earlier import with_moved_options
 from regard.train.kinds import KINDS, kind
 
-__all__ = ["Experiment", "Optimizer", "Training", "from_yaml", "nested", "to_yaml"]
+__all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "names_type", "nested", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Optimizer:
         schedule: after the warm-up the rate falls to 0 along half a cosine, or stays constant.
         betas: how much of the past the averages of gradients and of their squares keep per step.
         decay_embeddings: whether rows of embedding tables decay as well.
-        freeze: what keeps its weights: names of pieces joined by "+", such as embed+stack.blocks.0, those of the task after
+        freeze: what keeps its weights: names of pieces joined by "+", such as front.embed+stack.blocks.0, those of the task after
             "task."; a number n means the lowest n blocks and all that comes before them. Dropout stays on in frozen pieces
         layer_decay: of n blocks, block b = 0, ..., n - 1 learns at rate * layer_decay^(n - b), what comes before the blocks at
             rate * layer_decay^(n + 1), and what follows them at the full rate (Clark et al. 2020, ELECTRA; exponents of BEiT)
@@ -166,7 +167,7 @@ def _read_section(section: str, options: Any, source: str) -> Any:
         options = {}
     if not isinstance(options, Mapping):
         raise InputError(f"{source} has {section}: {_named(options)}, expected a mapping of options")
-    options = dict(options)
+    options = with_moved_options(section, options)
     if section in _ALWAYS:
         chosen = kind(section, section.capitalize())
     elif "type" in options:
@@ -178,6 +179,9 @@ def _read_section(section: str, options: Any, source: str) -> Any:
         if name not in known:
             raise InputError(f"{source} has no option {section}.{name}: {nearest(str(name), known)}")
     for each in fields(chosen):
+        # The name of a group's type stands for the group.
+        if names_type(each) and isinstance(options.get(each.name), str):
+            options[each.name] = {"type": options[each.name]}
         # A text that looks like a number, such as precision: 32, is still the text that the option takes.
         if isinstance(each.default, str) and isinstance(options.get(each.name), (int, float)):
             options[each.name] = str(options[each.name])
@@ -193,6 +197,24 @@ def nested(option: Field[Any]) -> type | None:
     """The type of an option that has options of its own; None for any other."""
     made: Any = option.default_factory
     return made if isinstance(made, type) and is_dataclass(made) else None
+
+
+def changed(options: Any, changes: Mapping[str, Any]) -> Any:
+    """Options with other values; a name such as `front.step` is an option of a group.
+
+    >>> changed(Optimizer(), {"warm_up": 7}).warm_up
+    7
+    """
+    for name, value in changes.items():
+        group, _, inner = name.partition(".")
+        options = replace(options, **{group: changed(getattr(options, group), {inner: value}) if inner else value})
+    return options
+
+
+def names_type(option: Field[Any]) -> bool:
+    """Whether an option is a group with a type, whose name alone may stand for it: `positions: rotary`."""
+    group = nested(option)
+    return group is not None and "type" in {entry.name for entry in fields(group)}
 
 
 def _options(value: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from regard.data.batching import BudgetSampler, loader
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed
 from regard.errors import InputError
+from regard.models.model import beginners
 from regard.tasks.base import Task
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
@@ -61,8 +62,10 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     parts = _Parts(experiment, encoding)
     model = build(experiment.model, encoding)
     # What a checkpoint holds has begun already; a killed run without one begins anew.
-    if getattr(model, "vectors", "") and not (begun and newest(folder / "checkpoints")[0]):
-        model.begin()
+    pieces = beginners(model)
+    if pieces and not (begun and newest(folder / "checkpoints")[0]):
+        for piece in pieces:
+            piece.begin()
     task = build(experiment.task, model.width, encoding)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     task.observe(targets_of(parts.train))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from regard.errors import InputError
 from regard.files import write_atomically
+from regard.train.earlier import now_named
 from regard.train.experiment import Experiment, from_yaml
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
     Raises:
         InputError: what `read_weights` refuses, or weights of another model.
     """
-    tensors = read_weights(folder, experiment)
+    tensors = now_named(read_weights(folder, experiment))
     own = _named(model, task)
     if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in tensors.items()}:
         raise InputError(f"{folder / WEIGHTS} holds weights of another model than {CONFIG} describes")

@@ -35,9 +35,9 @@ KINDS: dict[str, dict[str, Kind]] = {
         "Planetoid": Kind("regard.data.graph"),
     },
     "model": {
-        "Conformer": Kind("regard.models.configs", "regard.models.conformer:ConformerModel"),
-        "Encoder": Kind("regard.models.configs", "regard.models.encoder:EncoderModel"),
-        "GraphAttentionNetwork": Kind("regard.models.configs", "regard.models.gat:GraphAttentionModel"),
+        "Conformer": Kind("regard.models.conformer", "regard.models.conformer:make_conformer"),
+        "Encoder": Kind("regard.models.encoder", "regard.models.encoder:make_encoder"),
+        "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network"),
     },
     "task": {
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
@@ -68,7 +68,7 @@ def build(options: Any, *given: Any) -> Any:
     """The module that options make: a model as `build(options, encoding)`, a task as `build(options, width, encoding)`.
 
     >>> from regard.data.encoding import Encoding
-    >>> from regard.models.configs import Encoder
+    >>> from regard.models.encoder import Encoder
     >>> build(Encoder(width=8, heads=2), Encoding(width=3)).width
     8
     """

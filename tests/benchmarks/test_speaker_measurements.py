@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from benchmarks import identify, long_speech
-from regard.models.configs import Conformer, Encoder, attention_of
+from regard.models.conformer import Conformer
+from regard.models.encoder import Encoder
+from regard.models.pieces import attention_of
 from regard.recipes.speaker import speaker_boss
 
 

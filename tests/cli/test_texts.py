@@ -48,7 +48,7 @@ def test_a_table_is_learned_and_answers_come_for_every_source(letters, tmp_path,
     run = tmp_path / "run"
     options = ["--training.epochs", "20", "--optimizer.learning_rate", "0.02", "--optimizer.warm_up", "5"]
     options += [
-        f"--{name}=0" for name in ("model.dropout", "model.input_dropout", "model.word_dropout", "task.dropout")
+        f"--{name}=0" for name in ("model.dropout", "model.front.dropout", "model.front.word_dropout", "task.dropout")
     ]
     done(capsys, "train", "sentiment", *columns(letters), "--folder", run, *QUICK, *options)
     assert "accuracy" in done(capsys, "evaluate", run)
@@ -98,7 +98,7 @@ def test_bad_input_is_one_sentence(letters, tmp_path, capsys, piped):
 def test_each_kind_of_token_is_saved_with_the_run(letters, tmp_path, capsys, tokens):
     run = tmp_path / "run"
     size = ["--data.vocabulary", "60"] if tokens in ("bpe", "unigram") else []
-    stem = ["--model.step", "2", "--model.class_vector", "true", "--task.pool", "first"]
+    stem = ["--model.front.step", "2", "--model.front.class_vector", "true", "--task.pool", "first"]
     done(
         capsys, "train", "sentiment", *columns(letters), "--folder", run, *QUICK, "--data.tokens", tokens, *size, *stem
     )

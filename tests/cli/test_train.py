@@ -6,10 +6,13 @@ import pytest
 
 from regard.cli import main
 from regard.cli import train as command
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.recipes import RECIPES, recipe
 from regard.train import from_yaml
 
+PLACES = "expected one of none, sinusoidal, learned, rotary, floater: did you mean 'rotary'?"
+CHARACTERS = "did you mean '--model.front.characters'?"
 POOLS = "mean, max, statistics, attention, attentive_statistics, first"
 SUCH_AS = "expected an option and its values such as model.width=64,128"
 AN_ATTENTION = "expected such as 'Attention(pattern=Window(64, 16))'"
@@ -76,6 +79,7 @@ def test_a_section_becomes_another_type_and_keeps_what_both_have(trained):
         width=before.width,
         layers=before.layers,
         heads=before.heads,
+        mixer=before.mixer,
         attention=before.attention,
         dropout=before.dropout,
         feed_forward=32,
@@ -99,9 +103,20 @@ def test_a_sweep_makes_a_run_for_each_combination_and_seed(trained):
     assert alike == trained[0][1].training
 
 
+def test_a_group_goes_by_its_type_alone_and_by_its_options(trained):
+    arguments = ["--model.positions", "rotary", "--model.positions.longest=9", "--model.front.step", "2"]
+    assert main(["train", "tagging", *arguments]) == 0
+    assert main(["train", "tagging", "--sweep", "model.positions=none,learned", "--model.positions.longest", "9"]) == 0
+    models = [experiment.model for _, experiment, _ in trained]
+    assert [model.positions for model in models] == [Positions(name, 9) for name in ("rotary", "none", "learned")]
+    before = recipe("tagging").experiment().model.front
+    assert models[0].front == dataclasses.replace(before, step=2)
+    assert str(trained[1][0]).endswith("positions=none")
+
+
 def test_a_sweep_may_change_types(trained):
-    assert main(["train", "citation", "--sweep", "model.type=Encoder,GraphAttentionNetwork"]) == 0
-    assert [type(e.model).__name__ for _, e, _ in trained] == ["Encoder", "GraphAttentionNetwork"]
+    assert main(["train", "citation", "--sweep", "model.type=Encoder,GraphNetwork"]) == 0
+    assert [type(e.model).__name__ for _, e, _ in trained] == ["Encoder", "GraphNetwork"]
 
 
 def test_the_next_free_folder_is_taken(trained, tmp_path):
@@ -154,6 +169,13 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path
         (["digits", "--data.type", "Digit"], "data.type is 'Digit', which is not known: did you mean 'Digits'?"),
         (["digits", "--model.width", "0"], "model.width is 0, expected at least 1"),
         (["digits", "--model.dropout", "2"], "model.dropout is 2.0, expected at least 0 and less than 1"),
+        (["digits", "--model.longest", "9"], "--model.longest is now --model.positions.longest"),
+        (["tagging", "--model.characters", "9"], "--model.characters is now --model.front.characters"),
+        (["tagging", "--sweep", "model.neighbors=1,2"], "--model.neighbors is now --model.mixing.neighbors"),
+        (["citation", "--model.type", "GraphAttentionNetwork"], "model.type 'GraphAttentionNetwork' is now 'GraphNetwork'"),
+        (["tagging", "--model.positions", "rotry"], f"--model.positions.type is 'rotry', {PLACES}"),
+        (["tagging", "--model.front.charcters", "9"], f"train tagging has no option '--model.front.charcters': {CHARACTERS}"),
+        (["tagging", "--model.front.step", "0"], "model.front.step is 0, expected at least 1"),
         (["citation", "--model.layers", "0"], "model.layers is 0, expected at least 1"),
         (["digits", "--task.label_smoothing", "3"], "task.label_smoothing is 3.0, expected at least 0 and less than 1"),
         (["digits", "--training.seed", "-1"], "training.seed is -1, expected at least 0 and less than 4,294,967,296"),

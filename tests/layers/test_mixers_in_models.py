@@ -15,8 +15,8 @@ from regard.layers.gcn import GraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
-from regard.layers.registry import MIXERS, MixerSizes, make_mixer
-from regard.models.configs import Encoder
+from regard.layers.registry import MIXERS, MixerSizes, Mixing, make_mixer
+from regard.models.encoder import Encoder
 from regard.sets import VectorSets
 from regard.train.kinds import build
 
@@ -69,9 +69,9 @@ def test_mixers_joined_by_plus_take_turns() -> None:
 
 
 def test_a_recurrent_stack_looks_at_all_that_came_before_and_both_ways_at_everything() -> None:
-    assert built("lstm", bidirectional=False).context == (math.inf, 0.0)
+    assert built("lstm", mixing=Mixing(bidirectional=False)).context == (math.inf, 0.0)
     assert built("elman+convolution").context == (math.inf, math.inf)
-    assert built("convolution", layers=3, neighbors=2).context == (6.0, 6.0)
+    assert built("convolution", layers=3, mixing=Mixing(neighbors=2)).context == (6.0, 6.0)
 
 
 def test_unknown_mixers_are_refused_with_the_nearest_name() -> None:

@@ -8,16 +8,18 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from regard.data.batch import Batch
-from regard.data.encoding import Encoding
+from regard.data.encoding import Encoding, Grid
 from regard.errors import InputError
 from regard.layers.blocks import Block, Stack
 from regard.layers.floater import Floater
 from regard.layers.mixers import Pointwise
 from regard.layers.positions import Sinusoidal
-from regard.models.configs import Encoder
-from regard.models.encoder import EncoderModel
+from regard.models.encoder import Encoder
+from regard.models.model import Model
+from regard.models.pieces import Positions
 from regard.models.streaming import Stream
 from regard.sets import Layout, VectorSets
+from regard.train.kinds import build
 
 WIDTH, LAYERS = 6, 2
 
@@ -228,12 +230,14 @@ def test_each_mixer_reads_the_positions_of_its_block(norm: str) -> None:
     torch.testing.assert_close(stack(sets, added).values, x)
 
 
-def encoder(**options: object) -> EncoderModel:
+def encoder(**options: object) -> Model:
     torch.manual_seed(0)
-    config = Encoder(width=WIDTH, layers=LAYERS, heads=2, feed_forward=8, dropout=0.0, positions="floater", **options)  # type: ignore[arg-type]
-    model = EncoderModel(config, Encoding(width=3)).double().eval()
-    assert model.floater is not None
-    torch.nn.init.normal_(model.floater.out.weight)
+    config = Encoder(
+        width=WIDTH, layers=LAYERS, heads=2, feed_forward=8, dropout=0.0, positions=Positions("floater"), **options
+    )  # type: ignore[arg-type]
+    model: Model = build(config, Encoding(width=3)).double().eval()
+    assert model.positions.floater is not None
+    torch.nn.init.normal_(model.positions.floater.out.weight)
     return model
 
 
@@ -256,4 +260,4 @@ def test_a_stream_goes_on_with_the_positions() -> None:
 
 def test_an_encoder_of_pictures_refuses_it() -> None:
     with pytest.raises(InputError, match="have 2 coordinates, expected none: FLOATER goes along one order"):
-        EncoderModel(Encoder(width=8, heads=2, positions="floater"), Encoding(width=3, coords=2))
+        build(Encoder(width=8, heads=2, positions=Positions("floater")), Encoding(width=3, grid=Grid(2)))

@@ -14,10 +14,12 @@ from regard.data.batch import Batch, Spelling
 from regard.data.encoding import Encoding
 from regard.layers.attention import CrossAttention, SelfAttention
 from regard.layers.pooling import pooling
-from regard.models.configs import Encoder, GraphAttentionNetwork
-from regard.models.encoder import EncoderModel
-from regard.models.gat import GraphAttentionModel
+from regard.models.encoder import Encoder
+from regard.models.graph import GraphNetwork
+from regard.models.pieces import Positions
 from regard.sets import Layout, VectorSets
+from regard.train.experiment import changed
+from regard.train.kinds import build
 
 SIZES = ((3, 4), (5, 2, 7), (2, 2, 9, 0), (8,) * 5)
 POOLS = ("mean", "max", "statistics", "attention", "attentive_statistics", "first")
@@ -29,11 +31,10 @@ class Whole(nn.Module):
     def __init__(self, **options: object) -> None:
         super().__init__()
         encoding = Encoding(columns={"word": tuple("abcdef")}, characters=tuple("xyz"))
-        self.encoder = EncoderModel(
-            Encoder(width=16, layers=2, heads=2, feed_forward=32, characters=8, **options), encoding
-        )
-        if self.encoder.ngrams is not None:
-            nn.init.normal_(self.encoder.ngrams.table.weight)  # zeros would hide what runs bring
+        small = Encoder(width=16, layers=2, heads=2, feed_forward=32)
+        self.encoder = build(changed(small, {"front.characters": 8} | options), encoding)
+        if self.encoder.front.ngrams is not None:
+            nn.init.normal_(self.encoder.front.ngrams.table.weight)  # zeros would hide what runs bring
         self.pools = nn.ModuleList(pooling(name, 16) for name in POOLS)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -69,7 +70,8 @@ def test_an_encoder_is_one_graph_for_all_sizes(mixer, positions):
     if (mixer, positions) == ("window", "rotary"):
         pytest.skip("rotary turns queries and keys, which a window has not")
     attention = "Attention(pattern=Window(3, 2))"
-    model = Whole(mixer=mixer, positions=positions, attention=attention, dropout=0.1, ngrams=2, buckets=50)
+    runs = {"front.ngrams": 2, "front.buckets": 50}
+    model = Whole(mixer=mixer, attention=attention, dropout=0.1, **runs, **{"positions.type": positions})
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for sizes in SIZES:
@@ -84,7 +86,7 @@ def test_an_encoder_is_one_graph_for_all_sizes(mixer, positions):
 
 
 def test_a_graph_attention_network_is_one_graph_for_all_sizes():
-    model = GraphAttentionModel(GraphAttentionNetwork(width=16, heads=2), Encoding(width=5))
+    model = build(GraphNetwork(width=16, heads=2), Encoding(width=5))
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for sizes in ((4, 5), (7, 3, 8), (3,) * 6):
@@ -128,7 +130,7 @@ def test_layouts_that_already_derived_something_compile_nothing_anew():
 
 @pytest.mark.parametrize("positions", ["rotary", "floater"])
 def test_an_exported_encoder_runs_on_other_sizes(positions):
-    model = Whole(positions=positions).eval()
+    model = Whole(**{"positions.type": positions}).eval()
     others = torch.export.AdditionalInputs()
     for sizes in SIZES[:2]:
         others.add((words(sizes),))
@@ -165,7 +167,7 @@ def test_rows_of_sets_without_looking_at_offsets():
 @pytest.mark.unpoisoned
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, by torch
 def test_the_default_compiler_trains_an_encoder():
-    model = EncoderModel(Encoder(width=16, layers=1, heads=2, dropout=0.0, positions="rotary"), Encoding(width=5))
+    model = build(Encoder(width=16, layers=1, heads=2, dropout=0.0, positions=Positions("rotary")), Encoding(width=5))
     compiled = torch.compile(model, fullgraph=True, dynamic=True)
     for sizes in SIZES[:2]:
         batch = Batch(vectors(sizes, 5))

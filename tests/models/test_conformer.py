@@ -6,8 +6,8 @@ import torch
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.errors import InputError
-from regard.models.configs import Conformer
-from regard.models.conformer import ConformerBlock
+from regard.layers.conformer import ConformerBlock
+from regard.models.conformer import Conformer
 from regard.sets import VectorSets
 from regard.train.kinds import build
 
@@ -20,7 +20,8 @@ def sets_of(*lengths: int, width: int = 12) -> VectorSets:
 
 
 def test_the_block_is_the_formula_of_the_paper():
-    block = ConformerBlock(Conformer(**SMALL)).double().eval()
+    block = build(Conformer(**SMALL), Encoding(width=5)).stack.blocks[0].double().eval()
+    assert isinstance(block, ConformerBlock)
     sets = sets_of(6)
     n, x = block.norms, sets.values
     x = x + block.before(n[0](x)) / 2
@@ -47,7 +48,7 @@ def test_joining_all_blocks_ends_with_the_last_one():
     last = build(Conformer(**SMALL), Encoding(width=5)).double().eval()
     joined = build(Conformer(**SMALL, join="all"), Encoding(width=5)).double().eval()
     joined.load_state_dict(last.state_dict(), strict=False)
-    joined.norm = torch.nn.Identity()
+    joined.stack.norm = torch.nn.Identity()
     batch = Batch(sets_of(4, 9, width=5))
     torch.testing.assert_close(joined(batch).values[:, 12:], last(batch).values)
 
@@ -55,10 +56,10 @@ def test_joining_all_blocks_ends_with_the_last_one():
 def test_joining_the_stem_begins_with_what_enters_the_first_block():
     torch.manual_seed(0)
     model = build(Conformer(**SMALL, join="stem", step=2), Encoding(width=5)).double().eval()
-    model.norm = torch.nn.Identity()
+    model.stack.norm = torch.nn.Identity()
     batch = Batch(sets_of(4, 9, width=5))
-    entering = model.stem(batch.inputs)
-    inside = model.blocks[0](entering).values
+    entering = model.front.stem(batch.inputs)
+    inside = model.stack.blocks[0](entering).values
     torch.testing.assert_close(model(batch).values[:, :24], torch.cat([entering.values, inside], 1))
 
 

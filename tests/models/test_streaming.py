@@ -6,7 +6,10 @@ import torch
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.errors import InputError
-from regard.models.configs import Conformer, Encoder
+from regard.layers.registry import Mixing
+from regard.models.conformer import Conformer
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.models.streaming import Stream
 from regard.sets import VectorSets
 from regard.train.kinds import build
@@ -14,8 +17,8 @@ from regard.train.kinds import build
 WINDOW = "Attention(pattern=Window(5, 2), bias=Shaw(radius=4))"
 MODELS = {
     "encoder": Encoder(width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW),
-    "rotary": Encoder(width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW, positions="rotary"),
-    "window": Encoder(width=16, layers=3, heads=2, feed_forward=16, mixer="window", neighbors=2),
+    "rotary": Encoder(width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW, positions=Positions("rotary")),
+    "window": Encoder(width=16, layers=3, heads=2, feed_forward=16, mixer="window", mixing=Mixing(neighbors=2)),
     "conformer": Conformer(
         width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW, taps_left=3, taps_right=1, step=3
     ),

@@ -6,10 +6,11 @@ import torch
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.errors import InputError
-from regard.models.configs import Encoder
-from regard.models.encoder import EncoderModel
+from regard.models.encoder import Encoder
 from regard.models.streaming import Stream
 from regard.sets import VectorSets
+from regard.train.experiment import changed
+from regard.train.kinds import build
 
 BYTES = Encoding(columns={"token": tuple(str(n) for n in range(257))})
 FLOATS = Encoding(width=5)
@@ -18,9 +19,13 @@ WINDOW = "Attention(pattern=Window(2, 1), bias=Shaw(2))"
 
 def model(encoding=BYTES, **options):
     torch.manual_seed(0)
-    encoder = EncoderModel(Encoder(**({"width": 16, "layers": 2, "heads": 2, "feed_forward": 8} | options)), encoding)
-    if encoder.ngrams is not None:
-        torch.nn.init.normal_(encoder.ngrams.table.weight)  # zeros would hide what runs bring
+    pieces = {"positions": "positions.type"} | {
+        name: f"front.{name}" for name in ("step", "class_vector", "ngrams", "deviation")
+    }
+    small = Encoder(width=16, layers=2, heads=2, feed_forward=8)
+    encoder = build(changed(small, {pieces.get(name, name): value for name, value in options.items()}), encoding)
+    if encoder.front.ngrams is not None:
+        torch.nn.init.normal_(encoder.front.ngrams.table.weight)  # zeros would hide what runs bring
     return encoder.double().eval()
 
 
@@ -43,9 +48,9 @@ def test_a_text_has_the_same_vectors_alone_and_packed(options, positions):
 
 def test_a_joined_vector_is_a_linear_map_of_the_neighbors_embeddings():
     encoder, sets = model(step=4, layers=0, positions="none", norm="post"), texts(6)
-    rows = encoder.embed(sets).values
+    rows = encoder.front.embed(sets).values
     padded = torch.cat([rows, torch.zeros(2, 16, dtype=rows.dtype)])
-    expected = encoder.stem.linear(padded.view(2, 64))
+    expected = encoder.front.stem.linear(padded.view(2, 64))
     torch.testing.assert_close(encoder(Batch(sets)).values, expected)
 
 
@@ -75,7 +80,7 @@ def test_a_stream_of_joined_frames_gives_what_the_whole_gives():
 
 def test_small_embeddings_begin_small():
     torch.manual_seed(0)
-    large, small = (model(embedding_deviation=d).embed.tables[0].weight for d in (1.0, 0.02))
+    large, small = (model(deviation=d).front.embed.tables[0].weight for d in (1.0, 0.02))
     torch.testing.assert_close(small, 0.02 * large)
 
 

@@ -37,7 +37,7 @@ def test_it_says_what_it_learns_and_how_to_use_own_data(named):
 
 
 def test_its_attention_is_one(named):
-    from regard.models.configs import attention_of
+    from regard.models.pieces import attention_of
 
     attention_of(named.experiment().model.attention)
 

@@ -9,7 +9,10 @@ from processes import in_processes
 
 from regard.data.encoding import WORD, Encoding, Grid, Labels
 from regard.errors import InputError
-from regard.models.configs import Conformer, Encoder, GraphAttentionNetwork
+from regard.models.conformer import Conformer
+from regard.models.encoder import Encoder
+from regard.models.graph import GraphNetwork
+from regard.models.pieces import Front, Positions
 from regard.train import Optimizer, Run, fit
 from regard.train.card import read_facts
 from regard.train.checkpoints import newest
@@ -21,13 +24,13 @@ FRAMES = Encoding(Labels(("a", "b")), width=4)
 WORDS = Encoding(Labels(("a", "b")), {WORD: ("<unknown>", "x")}, characters=("<unknown>", "x"))
 PICTURE = Encoding(Labels(("a", "b")), width=4, grid=Grid(2, (2, 2)))
 MODELS = {
-    "words": (Encoder(8, 3, 2, 8, characters=4, ngrams=2, buckets=4, class_vector=True), WORDS),
-    "a picture": (Encoder(8, 3, 2, 8, positions="learned", step=2), PICTURE),
-    "floater": (Encoder(8, 3, 2, 8, positions="floater"), FRAMES),
+    "words": (Encoder(8, 3, 2, 8, front=Front(characters=4, ngrams=2, buckets=4, class_vector=True)), WORDS),
+    "a picture": (Encoder(8, 3, 2, 8, positions=Positions("learned"), front=Front(step=2)), PICTURE),
+    "floater": (Encoder(8, 3, 2, 8, positions=Positions("floater")), FRAMES),
     "post-norm": (Encoder(8, 3, 2, 8, norm="post", mixer="lstm+attention"), FRAMES),
     "no blocks": (Encoder(8, 0, 2, 8), FRAMES),
     "Conformer": (Conformer(8, 3, 2, 8, join="all"), FRAMES),
-    "graph": (GraphAttentionNetwork(8, 3, 2), FRAMES),
+    "graph": (GraphNetwork(8, 3, 2), FRAMES),
 }
 
 
@@ -45,10 +48,10 @@ def test_blocks_lie_between_what_comes_before_and_what_follows(name):
     assert set(depth) == {name for name, _ in model.named_parameters()}
     for parameter, distance in depth.items():
         numbers = [int(word) for word in parameter.split(".") if word.isdecimal()]
-        if parameter.startswith(("stack.blocks.", "blocks.", "layers.")):
+        if parameter.startswith(("stack.blocks.", "stack.layers.")):
             assert distance == blocks - numbers[0]
         else:
-            assert distance == (0 if parameter.startswith(("stack.norm", "norm.")) else blocks + 1)
+            assert distance == (0 if parameter.startswith("stack.norm") else blocks + 1)
 
 
 def rates(options, name="words"):
@@ -68,24 +71,24 @@ def test_rates_fall_by_one_factor_from_block_to_block():
         "stack.blocks.2.feed_forward.out.weight": 0.5,
         "stack.blocks.1.norm_mixer.bias": 0.25,
         "stack.blocks.0.mixer.project.weight": 0.125,
-        "embed.tables.0.weight": 0.0625,
-        "join.weight": 0.0625,
+        "front.embed.tables.0.weight": 0.0625,
+        "front.characters.join.weight": 0.0625,
     }.items():
         assert groups[name]["lr"] == rate, name
     assert groups["stack.blocks.0.mixer.project.weight"]["weight_decay"] == 0.1
     assert groups["stack.blocks.1.norm_mixer.bias"]["weight_decay"] == 0
-    assert groups["embed.tables.0.weight"]["weight_decay"] == 0
+    assert groups["front.embed.tables.0.weight"]["weight_decay"] == 0
     assert {group["lr"] for group in rates(Optimizer(learning_rate=0.3)).values()} == {0.3}
 
 
 @pytest.mark.parametrize(
     ("pieces", "frozen"),
     [
-        ("embed", ("embed.",)),
+        ("front.embed", ("front.embed.",)),
         ("stack.blocks.1 + task.head", ("stack.blocks.1.", "task.head.")),
         ("stack.norm.bias", ("stack.norm.bias",)),
-        ("0", ("embed.", "ngrams.", "spell.", "join.", "front.")),
-        ("2", ("embed.", "ngrams.", "spell.", "join.", "front.", "stack.blocks.0.", "stack.blocks.1.")),
+        ("0", ("front.", "class_vector.")),
+        ("2", ("front.", "class_vector.", "stack.blocks.0.", "stack.blocks.1.")),
         ("", ()),
     ],
 )
@@ -101,13 +104,13 @@ def test_names_and_numbers_of_blocks_freeze_what_they_name(pieces, frozen):
 @pytest.mark.parametrize(
     ("pieces", "sentence"),
     [
-        ("embedding", "freeze names 'embedding', which is no piece of the model: did you mean 'embed'"),
+        ("front.embedding", "names 'front.embedding', which is no piece of the model: did you mean 'front.embed'"),
         ("stack.block.0", r"names 'stack\.block\.0', .*: did you mean 'stack\.blocks\.0'"),
         ("stack.blocks.3", r"names 'stack\.blocks\.3', .*: did you mean 'stack\.blocks\.[012]'"),
         ("stack.blocks.0.mix", "names"),
-        ("xyz", r"known are embed, front, join, ngrams, spell, stack, task\.head$"),
+        ("xyz", r"known are class_vector, front, stack, task\.head$"),
         ("4", "freeze is 4, expected at most 3, the number of the model's blocks"),
-        ("embed+front+join+ngrams+spell+stack+task", "leaves nothing to train"),
+        ("front+class_vector+stack+task", "leaves nothing to train"),
     ],
 )
 def test_what_cannot_be_frozen_is_refused_in_one_sentence(pieces, sentence):
@@ -137,11 +140,16 @@ def begun_as(folder):
 
 
 def test_frozen_pieces_are_left_as_they_were(tmp_path):
-    frozen = experiment(freeze="embed+stack.norm", layer_decay=0.9)
+    frozen = experiment(freeze="front.embed+stack.norm", layer_decay=0.9)
     folder = fit(frozen, tmp_path / "run")
     before, after = begun_as(tmp_path), ended_as(folder)
     same = {name for name in before if torch.equal(before[name], after[name])}
-    assert same == {"embed.linear.weight", "embed.linear.bias", "stack.norm.weight", "stack.norm.bias"} & set(before)
+    assert same == {
+        "front.embed.linear.weight",
+        "front.embed.linear.bias",
+        "stack.norm.weight",
+        "stack.norm.bias",
+    } & set(before)
     _, state = newest(folder / "checkpoints")
     assert len(state["optimizer_states"][0]["state"]) == len(before) - len(same), "frozen weights have no moments"
     assert read_facts(folder)["frozen"] == sum(before[name].numel() for name in same)
@@ -155,5 +163,5 @@ def test_several_processes_freeze_alike(tmp_path):
     assert in_processes(2, several, tmp_path / "run") == [0, 0]
     before, after = begun_as(tmp_path), ended_as(tmp_path / "run")
     assert {name for name in before if torch.equal(before[name], after[name])} == {
-        name for name in before if name.startswith("embed.")
+        name for name in before if name.startswith("front.embed.")
     }

@@ -11,7 +11,8 @@ import tiny
 import torch
 
 from regard.errors import InputError
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.tasks.configs import PerVectorLabel
 from regard.train import Run, fit, from_yaml
 from regard.train.card import read_facts
@@ -193,7 +194,7 @@ def test_an_empty_part_is_refused(tmp_path, monkeypatch):
     [
         ({"task": PerVectorLabel()}, "the data needs another task"),
         ({"model": Encoder(width=8, heads=2, attention="Attention(pattern=Edges())")}, "the sets have no edges"),
-        ({"model": Encoder(width=8, heads=2, positions="learned", longest=6)}, "the learned positions end there"),
+        ({"model": Encoder(width=8, heads=2, positions=Positions("learned", 6))}, "the learned positions end there"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_before_a_run_is_begun(options, sentence, tmp_path):

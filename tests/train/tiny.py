@@ -13,7 +13,8 @@ import numpy as np
 from regard.data.encoding import Encoding, Labels, Numbers
 from regard.data.examples import Example, Listed
 from regard.errors import InputError
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Positions
 from regard.tasks.configs import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
 from regard.train import Experiment, Optimizer, Training
 from regard.train.kinds import KINDS, Kind
@@ -93,7 +94,7 @@ def experiment(target="set label", **training):
     return Experiment(
         "tiny",
         Tiny(target=target),
-        Encoder(width=8, layers=1, heads=2, feed_forward=8, dropout=0.2, positions="none"),
+        Encoder(width=8, layers=1, heads=2, feed_forward=8, dropout=0.2, positions=Positions("none")),
         TASKS[target],
         Optimizer(learning_rate=1e-2, warm_up=3),
         replace(Training(), **(options | training)),

@@ -137,8 +137,8 @@ def test_the_vectors_of_a_trained_model_are_taken_out_and_another_begins_with_th
     words = trained.encoding.words
     assert vectors.words == words[1:]
     assert {"good", "dull"} < set(words)
-    np.testing.assert_array_equal(vectors.matrix, trained.model.embed.tables[0].weight[1:].detach())
-    again = [*options, "--model.vectors", str(out), "--training.epochs", "2"]
+    np.testing.assert_array_equal(vectors.matrix, trained.model.front.embed.tables[0].weight[1:].detach())
+    again = [*options, "--model.front.vectors", str(out), "--training.epochs", "2"]
     assert main(["train", "sentiment", "--folder", str(tmp_path / "again"), *again]) == 0
     letters = [*options, "--data.tokens", "bytes"]
     assert main(["train", "sentiment", "--folder", str(tmp_path / "letters"), *letters]) == 0

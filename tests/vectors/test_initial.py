@@ -9,7 +9,8 @@ import torch
 from regard.cli import main
 from regard.data.encoding import Encoding, Labels
 from regard.errors import InputError
-from regard.models.configs import Encoder
+from regard.models.encoder import Encoder
+from regard.models.pieces import Front
 from regard.train.kinds import build
 from regard.train.runs import Run
 from regard.vectors.files import save
@@ -17,7 +18,7 @@ from regard.vectors.initial import begin_with
 from regard.vectors.words import WordVectors
 
 TAGS = {"I": "PRON", "saw": "VERB", "a": "DET", "cat": "NOUN"}
-SMALL = ["--model.width", "8", "--model.heads", "2", "--model.characters", "0", "--model.layers", "1"]
+SMALL = ["--model.width", "8", "--model.heads", "2", "--model.front.characters", "0", "--model.layers", "1"]
 TRAIN = ["train", "tagging", *SMALL, "--training.epochs", "2", "--training.progress", "false"]
 
 
@@ -53,12 +54,12 @@ def test_rows_are_the_vectors_scaled_by_one_number(vectors):
 
 def test_a_run_begins_with_them_and_does_without_their_file(tmp_path, sentences, vectors, capsys):
     folder = tmp_path / "run"
-    begin = [*TRAIN, "--data.path", sentences, "--model.vectors", vectors, "--optimizer.learning_rate", "1e-9"]
+    begin = [*TRAIN, "--data.path", sentences, "--model.front.vectors", vectors, "--optimizer.learning_rate", "1e-9"]
     assert main([*begin, "--folder", str(folder)]) == 0
     (tmp_path / "v.txt").unlink()
     run = Run.open(folder)
     row = run.encoding.words.index("cat")
-    learned = run.model.embed.tables[0].weight[row].detach().numpy()
+    learned = run.model.front.embed.tables[0].weight[row].detach().numpy()
     given = np.random.default_rng(0).normal(size=(3, 8))[0]
     assert np.corrcoef(learned, given)[0, 1] > 0.999
     capsys.readouterr()
@@ -71,14 +72,14 @@ def test_a_run_begins_with_them_and_does_without_their_file(tmp_path, sentences,
 def test_a_file_that_does_not_fit_is_refused_before_a_run_is_begun(tmp_path, sentences, vectors, capsys):
     cases = {
         ("--model.width", "12"): "has vectors of 8 numbers, expected the model's width of 12",
-        ("--model.vectors", str(tmp_path / "none.txt")): "cannot be read",
+        ("--model.front.vectors", str(tmp_path / "none.txt")): "cannot be read",
     }
     for options, sentence in cases.items():
-        given = [*TRAIN, "--data.path", sentences, "--model.vectors", vectors, *options]
+        given = [*TRAIN, "--data.path", sentences, "--model.front.vectors", vectors, *options]
         assert main([*given, "--folder", str(tmp_path / "run")]) == 2
         assert sentence in capsys.readouterr().err
         assert not (tmp_path / "run" / "config.yaml").exists()
     with pytest.raises(InputError, match="has a vector for none of the 1 words, such as 'dog'"):
         begin_with(torch.zeros(2, 8), ["<unknown>", "dog"], vectors)
     with pytest.raises(InputError, match="the data have no words"):
-        build(Encoder(vectors=vectors), Encoding(Labels(("a", "b")), width=3))
+        build(Encoder(front=Front(vectors=vectors)), Encoding(Labels(("a", "b")), width=3))

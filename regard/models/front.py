@@ -1,0 +1,133 @@
+"""Fronts: what makes vectors of the model's width out of what a reader gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from regard.data.batch import Batch, Spelling
+from regard.data.encoding import Encoding
+from regard.errors import InputError
+from regard.layers.convolution import Subsample
+from regard.layers.embed import Embed, FromCharacters, NGrams
+from regard.layers.mixers import Pointwise
+from regard.models.pieces import Front
+from regard.sets import VectorSets
+from regard.vectors.initial import begin_with
+
+__all__ = ["Characters", "ModelFront", "Words", "make_front"]
+
+
+class Words(Embed):
+    """An embedding of ids whose first column, of words, begins with the vectors of a file.
+
+    Args:
+        sizes, width, drop_ids, deviation: as in `Embed`.
+        words: what each id of the first column stands for.
+        path: the file, read when training begins; the rows of words without a vector there stay as they are.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        width: int,
+        drop_ids: float,
+        deviation: float,
+        words: Sequence[str],
+        path: str,
+    ) -> None:
+        super().__init__(sizes, width, drop_ids, deviation)
+        self.words, self.deviation, self.path = words, deviation, path
+
+    def begin(self) -> None:
+        """Takes the vectors of the file."""
+        table: Any = self.tables[0]
+        begin_with(table.weight, self.words, self.path, self.deviation)
+
+
+class Characters(nn.Module):
+    """W [x_i; c_i] + b, with c_i made from the characters of word i.
+
+    Args:
+        alphabet: how many characters there are. characters: width of c. width: of x and of the result.
+    """
+
+    def __init__(self, alphabet: int, characters: int, width: int) -> None:
+        super().__init__()
+        self.spell = FromCharacters(alphabet, characters)
+        self.join = nn.Linear(width + characters, width)
+
+    def forward(self, sets: VectorSets, spelling: Spelling | None) -> VectorSets:
+        if spelling is None:
+            raise InputError("the batch has no spelling, expected the characters of its words")
+        spelled = self.spell(spelling.sequences).index_select(0, spelling.index)
+        return sets.with_values(self.join(torch.cat([sets.values, spelled], dim=1)))
+
+
+class ModelFront(nn.Module):
+    """join(characters(embed(x) + ngrams(x))), each where it is there.
+
+    Args:
+        embed: from what the reader gives to vectors; None where they are taken as they are.
+        ngrams: vectors of runs of ids, added. characters: vectors of the words' characters, joined.
+        stem: makes one vector of several neighbors.
+    """
+
+    def __init__(
+        self,
+        embed: nn.Module | None = None,
+        ngrams: NGrams | None = None,
+        characters: Characters | None = None,
+        stem: Subsample | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed = embed or nn.Identity()
+        self.ngrams, self.characters = ngrams, characters
+        self.stem = stem or nn.Identity()
+        self.step = 1 if stem is None else stem.step
+        """So many vectors become one."""
+        self.before = 0 if ngrams is None else ngrams.longest - 1
+        """How many ids before those that become one vector it depends on."""
+
+    def forward(self, batch: Batch) -> VectorSets:
+        sets: VectorSets = self.embed(batch.inputs)
+        if self.ngrams is not None:
+            sets = sets.with_values(sets.values + self.ngrams(batch.inputs))
+        if self.characters is not None:
+            sets = self.characters(sets, batch.spelling)
+        joined: VectorSets = self.stem(sets)
+        return joined
+
+
+def make_front(options: Front, width: int, encoding: Encoding) -> ModelFront:
+    """The front of those options, for data of that encoding.
+
+    Raises:
+        InputError: an option that the data have nothing for.
+    """
+    # In this order, in which initial weights have been drawn from the beginning on.
+    embed = _embedding(options, width, encoding)
+    ngrams = None
+    if options.ngrams > 1:
+        if not encoding.columns:
+            found = f"model.front.ngrams is {options.ngrams} and the data have no ids"
+            raise InputError(f"{found}, expected words, pieces or bytes")
+        ngrams = NGrams(options.ngrams, options.buckets, width, options.word_dropout)
+    alphabet, characters = len(encoding.characters), None
+    if alphabet and options.characters:
+        characters = Characters(alphabet, options.characters, width)
+    stem = Subsample(width, width, options.step) if options.step > 1 else None
+    return ModelFront(embed, ngrams, characters, stem)
+
+
+def _embedding(options: Front, width: int, encoding: Encoding) -> nn.Module:
+    sizes = tuple(len(entries) for entries in encoding.columns.values())
+    if options.vectors:
+        if not encoding.words:
+            found = f"model.front.vectors is {options.vectors!r} and the data have no words"
+            raise InputError(f"{found}, expected data read as words")
+        return Words(sizes, width, options.word_dropout, options.deviation, encoding.words, options.vectors)
+    return Embed(sizes, width, options.word_dropout, options.deviation) if sizes else Pointwise(encoding.width, width)

@@ -1,0 +1,79 @@
+"""Networks on graphs: graph attention networks (Velickovic et al. 2018; Brody et al. 2022), and their layers with other mixers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from regard.errors import InputError, check_numbers
+from regard.layers.registry import MixerSizes, Mixing, make_mixer, mixer_names
+from regard.models.pieces import attention_of, check_heads
+
+if TYPE_CHECKING:
+    from regard.data.encoding import Encoding
+    from regard.models.model import Model
+
+__all__ = ["GraphNetwork", "make_graph_network"]
+
+
+@dataclass
+class GraphNetwork:
+    """Layers of one mixer with an ELU between two: a graph attention network where it is "gat".
+
+    Args:
+        width: of the vectors between the layers, all heads together.
+        layers: number of layers.
+        heads: of all layers but the last.
+        last_heads: of the last layer; those of "gat" are averaged there.
+        mixer: "gat" (the same projection makes query, key and value), "attention" (three projections), "gcn", "chebyshev" or
+            "pointwise" (each node alone); several joined by "+" take turns from layer to layer.
+        attention: text form; score `Separable()` is GAT, `Additive(activation='leaky_relu')` GATv2, `Dot()` a graph Transformer.
+        dropout: on the vectors that enter each layer, while training.
+        attention_dropout: on the weights, while training.
+        mixing: what only some mixers read.
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 8
+    last_heads: int = 1
+    mixer: str = "gat"
+    attention: str = "Attention(score=Separable(), pattern=Edges())"
+    dropout: float = 0.6
+    attention_dropout: float = 0.6
+    mixing: Mixing = field(default_factory=Mixing)
+
+    def __post_init__(self) -> None:
+        check_numbers("model", self, "width", "layers", "heads", "last_heads", least=1)
+        check_numbers("model", self, "dropout", "attention_dropout", least=0, below=1)
+        if {"attention", "gat"} & set(mixer_names(self.mixer)):
+            check_heads(self.width, self.heads, self.attention)
+
+
+def make_graph_network(options: GraphNetwork, encoding: Encoding) -> Model:
+    """The network of those options, for data of that encoding.
+
+    Raises:
+        InputError: nodes that carry ids.
+    """
+    from regard.layers.stacks import PlainStack
+    from regard.models.front import ModelFront
+    from regard.models.model import Model
+
+    if not encoding.width:
+        raise InputError("the nodes carry ids, expected vectors of numbers for a graph network")
+    names = mixer_names(options.mixer)
+    layers = []
+    for n in range(options.layers):
+        last = n + 1 == options.layers
+        sizes = MixerSizes(
+            options.width if n else encoding.width,
+            options.width,
+            options.last_heads if last else options.heads,
+            attention_of(options.attention),
+            options.attention_dropout,
+            average=last,
+            mixing=options.mixing,
+        )
+        layers.append(make_mixer(names[n % len(names)], sizes))
+    return Model(ModelFront(), PlainStack(layers, options.dropout))

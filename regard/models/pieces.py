@@ -1,0 +1,86 @@
+"""The options of the pieces that models are built from: plain values, without torch.
+
+    front -> positions -> stack
+
+A front makes vectors of the model's width out of what a reader gives, positions say where each vector stands, a stack of blocks
+mixes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from regard.attention.spec.attention import Attention
+from regard.attention.vocabulary import parse
+from regard.errors import InputError, check_numbers
+
+__all__ = ["Front", "Positions", "attention_of", "check_heads"]
+
+
+@dataclass(frozen=True)
+class Front:
+    """What makes vectors of the model's width out of ids or vectors of numbers.
+
+    Args:
+        characters: width of the vectors made from characters, where the data have some; 0 means none.
+        ngrams: each id also brings the vectors of the runs of 2, 3, up to so many ids that end in it; 1 for none.
+        buckets: how many vectors the runs share, by a hash.
+        vectors: file of word vectors, as `regard vectors train` writes, that the words' embedding begins with; a trained run does
+            without it. Empty for none.
+        deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn.
+        word_dropout: probability to take an id for the unknown one, while training.
+        step: so many neighboring vectors become one.
+        class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take.
+        dropout: on the vectors that enter the stack, while training.
+    """
+
+    characters: int = 0
+    ngrams: int = 1
+    buckets: int = 1 << 18
+    vectors: str = ""
+    deviation: float = 1.0
+    word_dropout: float = 0.0
+    step: int = 1
+    class_vector: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_numbers("model.front", self, "step", "ngrams", "buckets", least=1)
+        check_numbers("model.front", self, "characters", least=0)
+        check_numbers("model.front", self, "dropout", "word_dropout", least=0, below=1)
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How a model knows where each vector stands.
+
+    Args:
+        type: "none", "sinusoidal", "learned", "rotary" or "floater"; of the coordinates where the data have some (not floater).
+        longest: how many places learned positions have, where the data are no pictures.
+    """
+
+    type: Literal["none", "sinusoidal", "learned", "rotary", "floater"] = "sinusoidal"
+    longest: int = 1024
+
+    def __post_init__(self) -> None:
+        check_numbers("model.positions", self, "longest", least=1)
+
+
+def attention_of(text: str) -> Attention:
+    """The attention that a recipe's text names.
+
+    Raises:
+        InputError: text that is no attention.
+    """
+    attention = parse(text)
+    if not isinstance(attention, Attention):
+        raise InputError(f"the model's attention is {text!r}, expected such as 'Attention(pattern=Window(64, 16))'")
+    return attention
+
+
+def check_heads(width: int, heads: int, attention: str) -> None:
+    """Here, before anything is built, so that the last run of a sweep is refused before the first begins."""
+    attention_of(attention)
+    if width % heads:
+        raise InputError(f"model.width is {width}, expected a multiple of the {heads} heads")
