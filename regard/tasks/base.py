@@ -76,8 +76,8 @@ class Task(nn.Module, ABC):
 
         `base` is `regard.train.learner.Learner`: it is made with (model, task, experiment, total_steps), and validation,
         metrics and checkpoints go on as usual in a subclass. One with several optimizers overrides `training_step` and
-        `configure_optimizers`, sets `automatic_optimization = False`, and keeps in `seen` the loss and number of targets of each
-        step, as `scaled` does. It steps one optimizer through Lightning, as `self.optimizers()` gives
+        `configure_optimizers`, sets `automatic_optimization = False`, divides its loss by `scaled`, which records it, and clips
+        gradients itself. It steps one optimizer through Lightning, as `self.optimizers()` gives
         it, and the others as torch has them (`use_pl_optimizer=False`), so that a step remains one batch.
         """
         return base

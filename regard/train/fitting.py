@@ -73,7 +73,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
         _rehearse(model, task, parts, experiment.training)
     # Dropout differs between processes, the initial weights do not.
     _seed(seed + 1_000_003 * _rank())
-    learner = Learner(model, task, experiment, parts.steps)
+    learner: Learner = task.learner(Learner)(model, task, experiment, parts.steps)
     if _rank() == 0 and not begun:
         save(folder / CONFIG, to_yaml(experiment))
         encoding.save(folder)
@@ -159,14 +159,14 @@ def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple
         # The order of the epoch must be right before Lightning asks for its first batch.
         parts.order.set_epoch(state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     with _quiet(), _plain_errors(folder), _threads(options.threads):
-        trainer = _trainer(options, folder, callbacks)
+        trainer = _trainer(options, folder, callbacks, clips=learner.automatic_optimization)
         trainer.fit(learner, *parts.loaders, ckpt_path=checkpoint, weights_only=True)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return best, recorder
 
 
-def _trainer(options: Training, folder: Path, callbacks: list[Callback]) -> lightning.Trainer:
+def _trainer(options: Training, folder: Path, callbacks: list[Callback], clips: bool) -> lightning.Trainer:
     gpu = device_of(options).type == "cuda"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
@@ -175,7 +175,8 @@ def _trainer(options: Training, folder: Path, callbacks: list[Callback]) -> ligh
         num_nodes=_ranks() // local,
         strategy=DDPStrategy(process_group_backend="nccl" if gpu else "gloo") if _ranks() > 1 else "auto",
         max_epochs=options.epochs,
-        gradient_clip_val=options.clip or None,
+        # A learner that steps its optimizers itself clips their gradients itself.
+        gradient_clip_val=(options.clip or None) if clips else None,
         check_val_every_n_epoch=options.validate_every,
         callbacks=callbacks,
         plugins=[AtomicCheckpoints()],
