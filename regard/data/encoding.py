@@ -127,6 +127,8 @@ class Encoding:
         edge_width: the width of edge values.
         band_mean: for frames of sound, the mean of each band over the training part, where that is subtracted.
         tokenizer: what cuts texts into learned pieces, as its library writes it down; empty where nothing does.
+        ordered: whether it means something which vector of a set comes first; not so in graphs.
+        edges: whether edges join the vectors of a set.
 
     >>> Encoding(Labels(("cat", "dog")), width=3).labels
     ('cat', 'dog')
@@ -140,6 +142,8 @@ class Encoding:
     edge_width: int = 0
     band_mean: tuple[float, ...] = ()
     tokenizer: str = ""
+    ordered: bool = True
+    edges: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -183,6 +187,7 @@ class Encoding:
         statistics: dict[str, tuple[float, ...]] = {}
         if isinstance(self.targets, Numbers):
             statistics = {_MEAN: (self.targets.mean,), _DEVIATION: (self.targets.deviation,)}
+        graph = {"ordered": self.ordered, "edges": self.edges}
         return {
             "labels": self.labels,
             "vocabularies": dict(self.columns) | ({_CHARACTER: self.characters} if self.characters else {}),
@@ -193,6 +198,7 @@ class Encoding:
             "statistics": statistics | ({_BAND_MEAN: self.band_mean} if self.band_mean else {}),
             "tokenizer": self.tokenizer,
             "copies": self.targets.copies if isinstance(self.targets, Labels) else 1,
+            **(graph if self.edges or not self.ordered else {}),
         }
 
     @classmethod

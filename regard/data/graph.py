@@ -70,6 +70,8 @@ class Planetoid:
             targets,
             width=graph.features.shape[1],
             edge_width=0 if graph.edge_values is None else graph.edge_values.shape[1],
+            ordered=False,
+            edges=True,
         )
 
     def part(self, name: Part, encoding: Encoding) -> Listed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from regard.errors import check_numbers
-from regard.layers.registry import MixerSizes, Mixing, make_mixer, mixer_names
+from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names
 from regard.models.pieces import Front, Positions, attention_of, check_heads
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ class Encoder:
 
 
 def make_encoder(options: Encoder, encoding: Encoding) -> Model:
-    """The encoder of those options, for data of that encoding."""
+    """The encoder of those options, for data of that encoding.
+
+    Raises:
+        InputError: options that the data have nothing for: ids, words, an order, edges.
+    """
     from regard.layers.blocks import Block, FeedForward, Stack
     from regard.layers.pooling import ClassVector
     from regard.models.front import make_front
@@ -67,6 +71,7 @@ def make_encoder(options: Encoder, encoding: Encoding) -> Model:
     from regard.models.positions import make_positions
 
     width, names = options.width, mixer_names(options.mixer)
+    check_sets(names, encoding.ordered, encoding.edges)
     front = make_front(options.front, width, encoding)
     positions = make_positions(options.positions, width, options.layers, encoding)
     class_vector = ClassVector(width) if options.front.class_vector else None

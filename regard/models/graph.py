@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from regard.errors import InputError, check_numbers
-from regard.layers.registry import MixerSizes, Mixing, make_mixer, mixer_names
+from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names
 from regard.models.pieces import attention_of, check_heads
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding) -> Model:
     """The network of those options, for data of that encoding.
 
     Raises:
-        InputError: nodes that carry ids.
+        InputError: nodes that carry ids; mixers that need an order or edges where the data have none.
     """
     from regard.layers.stacks import PlainStack
     from regard.models.front import ModelFront
@@ -63,6 +63,7 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding) -> Model:
     if not encoding.width:
         raise InputError("the nodes carry ids, expected vectors of numbers for a graph network")
     names = mixer_names(options.mixer)
+    check_sets(names, encoding.ordered, encoding.edges)
     layers = []
     for n in range(options.layers):
         last = n + 1 == options.layers

@@ -72,4 +72,7 @@ def make_positions(options: Positions, width: int, layers: int, encoding: Encodi
     Raises:
         InputError: positions along an order where the data have none.
     """
+    if options.type != "none" and not encoding.ordered and not encoding.grid.coords:
+        found = f"model.positions is {options.type!r} and the vectors of the data have no order"
+        raise InputError(f"{found}, expected none: positions say which comes first")
     return _MADE[options.type](options, width, layers, encoding)

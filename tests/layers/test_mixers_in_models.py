@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from regard.data.batch import Batch
-from regard.data.encoding import Encoding
+from regard.data.encoding import Encoding, Grid
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.chebyshev import Chebyshev
@@ -17,6 +17,8 @@ from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.layers.registry import MIXERS, MixerSizes, Mixing, make_mixer
 from regard.models.encoder import Encoder
+from regard.models.graph import GraphNetwork
+from regard.models.pieces import Positions
 from regard.sets import VectorSets
 from regard.train.kinds import build
 
@@ -40,7 +42,7 @@ RING = [
 
 def built(mixer: str, **options: object) -> nn.Module:
     torch.manual_seed(0)
-    return build(Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options), Encoding(width=6))  # type: ignore[arg-type]
+    return build(Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options), Encoding(width=6, edges=True))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -83,3 +85,33 @@ def test_unknown_mixers_are_refused_with_the_nearest_name() -> None:
         Encoder(mixer="lstm+")
     with pytest.raises(InputError, match=r"model\.width is 9, expected a multiple of the 4 heads"):
         Encoder(mixer="lstm+attention", width=9)
+
+
+GRAPHS, PICTURES = Encoding(width=6, ordered=False, edges=True), Encoding(width=6, grid=Grid(2))
+
+
+@pytest.mark.parametrize("kind", [Encoder, GraphNetwork])
+def test_a_mixer_of_sequences_is_refused_on_graphs_and_one_of_graphs_without_edges(kind: type) -> None:
+    """On graphs all others go by one word."""
+    plain = {"positions": Positions("none")} if kind is Encoder else {}
+    for name, mixer in MIXERS.items():
+        options = kind(width=8, heads=2, mixer=name, **plain)
+        if mixer.needs == "order":
+            with pytest.raises(
+                InputError, match=f"model.mixer is '{name}' and the sets of the data have no order: they are"
+            ):
+                build(options, GRAPHS)
+        else:
+            sets = VectorSets.pack([torch.randn(n, 6) for n in (4, 0, 9, 2)], edges=RING)
+            assert build(options, GRAPHS)(Batch(sets)).values.shape == (15, 8)
+        if mixer.needs == "edges":
+            with pytest.raises(
+                InputError, match=f"model.mixer is '{name}' and the sets of the data have no edges, expected"
+            ):
+                build(options, PICTURES)
+    assert {"gcn", "chebyshev", "lstm", "window"} < {name for name, mixer in MIXERS.items() if mixer.needs}
+
+
+def test_positions_are_refused_where_no_vector_comes_first() -> None:
+    with pytest.raises(InputError, match=r"model\.positions is 'rotary' and the vectors of the data have no order"):
+        build(Encoder(width=8, heads=2, positions=Positions("rotary")), GRAPHS)

@@ -1,0 +1,40 @@
+"""Graphs of one's own through the commands, where one word swaps what runs along the edges."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from regard.cli import main
+from tests.cli.test_whole_way import SMALL, done, refused
+
+GRAPH = Path(__file__).parents[1] / "models" / "earlier" / "graph"
+TRAIN = ["train", "citation", "--data.path", GRAPH, *SMALL, "--model.layers", "2"]
+
+
+def test_one_word_swaps_the_mixer_of_a_graph_network(tmp_path, capsys):
+    names = ("gat", "attention", "gcn", "chebyshev", "pointwise", "gcn+gat")
+    done(capsys, *TRAIN, "--sweep", f"model.mixer={','.join(names)}", "--folder", tmp_path / "runs")
+    for name in names:
+        run = tmp_path / "runs" / f"mixer={name}"
+        assert "accuracy" in done(capsys, "evaluate", run)
+        (line,) = done(capsys, "predict", run, GRAPH).splitlines()
+        assert len(json.loads(line)["vectors"]) == 24
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model.mixer", "lstm"], "model.mixer is 'lstm' and the sets of the data have no order: they are graphs"),
+        (["--model.type", "Encoder", "--model.mixer", "gcn"], "model.positions is 'sinusoidal' and the vectors"),
+        (["--model.mixer", "gnc"], "there is no mixer 'gnc': did you mean 'gcn'?"),
+    ],
+)
+def test_what_a_graph_does_not_have_is_refused_before_a_run_is_begun(options, sentence, tmp_path, capsys):
+    assert sentence in refused(capsys, *TRAIN, *options, "--folder", tmp_path / "run")
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_graph_convolution_needs_edges(tmp_path, capsys):
+    assert main(["train", "digits", "--model.mixer", "gcn", "--folder", str(tmp_path / "run")]) == 2
+    assert "model.mixer is 'gcn' and the sets of the data have no edges" in capsys.readouterr().err
