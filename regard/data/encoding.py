@@ -24,6 +24,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _FILES = ("labels.json", "vocabulary.json", "encoding.json")
 # What the files call the parts that are attributes here.
 _CHARACTER, _MEAN, _DEVIATION, _BAND_MEAN = "character", "mean", "deviation", "band_mean"
+_CONTEXT, _TARGETS = "context", "targets"
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ class Encoding:
     """All that was learned from the training part: what is needed to read further inputs in the same way.
 
     Models and tasks ask its parts for what they build by. A vector is either some ids, one for each of `columns`, or `width`
-    numbers.
+    numbers. The other set of a pair, and a target that is a set of its own, have encodings of their own.
 
     Args:
-        targets: how labels become targets; None where nothing is labelled.
+        targets: how labels become targets, or what was learned of targets that are sets; None where nothing is labelled.
         columns: for each column of ids, in order, its name and what each id stands for; entry 0 is the unknown.
         characters: what each id of a spelling (`Example.inner`) stands for; empty where vectors are not spelled.
         width: the width of float values; 0 for ids.
@@ -129,12 +130,13 @@ class Encoding:
         tokenizer: what cuts texts into learned pieces, as its library writes it down; empty where nothing does.
         ordered: whether it means something which vector of a set comes first; not so in graphs.
         edges: whether edges join the vectors of a set.
+        context: what was learned of the other sets of pairs; None where examples are no pairs.
 
     >>> Encoding(Labels(("cat", "dog")), width=3).labels
     ('cat', 'dog')
     """
 
-    targets: Labels | Numbers | None = None
+    targets: Labels | Numbers | Encoding | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     characters: tuple[str, ...] = ()
     width: int = 0
@@ -144,6 +146,7 @@ class Encoding:
     tokenizer: str = ""
     ordered: bool = True
     edges: bool = False
+    context: Encoding | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -169,8 +172,8 @@ class Encoding:
         return self._targets().missing
 
     def _targets(self) -> Labels | Numbers:
-        if self.targets is None:
-            raise InputError("the encoding has no targets, expected that of a labelled training part")
+        if not isinstance(self.targets, (Labels, Numbers)):
+            raise InputError("the encoding has no labels or numbers, expected that of a labelled training part")
         return self.targets
 
     def save(self, folder: Path | str) -> None:
@@ -188,6 +191,8 @@ class Encoding:
         if isinstance(self.targets, Numbers):
             statistics = {_MEAN: (self.targets.mean,), _DEVIATION: (self.targets.deviation,)}
         graph = {"ordered": self.ordered, "edges": self.edges}
+        # Only encodings of pairs have these entries.
+        nested = {_CONTEXT: self.context, _TARGETS: self.targets if isinstance(self.targets, Encoding) else None}
         return {
             "labels": self.labels,
             "vocabularies": dict(self.columns) | ({_CHARACTER: self.characters} if self.characters else {}),
@@ -199,6 +204,7 @@ class Encoding:
             "tokenizer": self.tokenizer,
             "copies": self.targets.copies if isinstance(self.targets, Labels) else 1,
             **(graph if self.edges or not self.ordered else {}),
+            **{name: encoding._files() for name, encoding in nested.items() if encoding is not None},
         }
 
     @classmethod
@@ -213,8 +219,7 @@ class Encoding:
             checksum = rest.pop("checksum")
             if _checksum({"labels": labels, "vocabularies": vocabularies, **rest}) != checksum:
                 raise ValueError
-            # Runs from before tokenizers and copies lack both.
-            return cls._of_files(labels, vocabularies, **{"tokenizer": "", "copies": 1} | rest)
+            return cls._of_files(labels, vocabularies, **rest)
         except (AttributeError, KeyError, TypeError, ValueError):
             names = ", ".join(_FILES)
             raise InputError(
@@ -224,8 +229,11 @@ class Encoding:
     @classmethod
     def _of_files(cls, labels: list[str], vocabularies: dict[str, list[str]], **rest: Any) -> Encoding:
         statistics = {name: tuple(numbers) for name, numbers in rest.pop("statistics").items()}
-        copies, coords, extent = (rest.pop(name) for name in ("copies", "coords", "extent"))
-        targets: Labels | Numbers | None = Labels(tuple(labels), copies) if labels else None
+        coords, extent = rest.pop("coords"), rest.pop("extent")
+        # Runs from before voices at other speeds lack copies.
+        copies = rest.pop("copies", 1)
+        nested = {name: cls._of_files(**rest.pop(name)) for name in (_CONTEXT, _TARGETS) if name in rest}
+        targets: Labels | Numbers | Encoding | None = Labels(tuple(labels), copies) if labels else nested.get(_TARGETS)
         if _MEAN in statistics:
             targets = Numbers(statistics[_MEAN][0], statistics[_DEVIATION][0])
         columns = {name: tuple(entries) for name, entries in vocabularies.items()}
@@ -235,6 +243,7 @@ class Encoding:
             columns=columns,
             grid=Grid(coords, tuple(extent)),
             band_mean=statistics.get(_BAND_MEAN, ()),
+            context=nested.get(_CONTEXT),
             **rest,
         )
 

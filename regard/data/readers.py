@@ -1,4 +1,4 @@
-"""All readers of the package, each checked against the contract by mypy: one that misses a method does not pass."""
+"""The registry of readers, each checked against the contract by mypy: one that misses a method does not pass."""
 
 from __future__ import annotations
 
@@ -11,4 +11,5 @@ from regard.data.text import Conllu, Texts
 
 __all__ = ["READERS"]
 
+# `type:` in the section `data` of a configuration may name each of these.
 READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Planetoid, Sounds, Texts)

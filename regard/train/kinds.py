@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from regard.data.readers import READERS
 from regard.errors import InputError, nearest
 
 __all__ = ["KINDS", "Kind", "build", "kind"]
@@ -26,14 +27,7 @@ class Kind(NamedTuple):
 
 # One line each. Nothing else is ever imported because of what a file says.
 KINDS: dict[str, dict[str, Kind]] = {
-    "data": {
-        "Digits": Kind("regard.data.image"),
-        "Conllu": Kind("regard.data.text"),
-        "Texts": Kind("regard.data.text"),
-        "Sounds": Kind("regard.data.speech"),
-        "LogMelFolder": Kind("regard.data.homework"),
-        "Planetoid": Kind("regard.data.graph"),
-    },
+    "data": {reader.__name__: Kind(reader.__module__) for reader in READERS},
     "model": {
         "Conformer": Kind("regard.models.conformer", "regard.models.conformer:make_conformer"),
         "Encoder": Kind("regard.models.encoder", "regard.models.encoder:make_encoder"),

@@ -155,11 +155,24 @@ def test_the_files_of_earlier_runs_are_read_and_still_written(
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
+def test_encodings_of_pairs_hold_those_of_their_other_sets(tmp_path: Path) -> None:
+    pair = Encoding(
+        Encoding(columns={"word": ("?", "Haus")}), {"word": ("?", "house")}, context=Encoding(Labels(("a",)), width=3)
+    )
+    pair.save(tmp_path)
+    assert Encoding.load(tmp_path) == pair
+    assert pair.labels == ()
+    text = (tmp_path / "encoding.json").read_text("utf-8")
+    (tmp_path / "encoding.json").write_text(text.replace('"Haus"', '"House"'), "utf-8")
+    with pytest.raises(InputError, match="altered"):
+        Encoding.load(tmp_path)
+
+
 def test_the_words_are_those_of_a_first_column_of_words() -> None:
     assert Encoding(columns={"word": ("?", "a"), "prefix": ("?", "p")}).words == ("?", "a")
     assert Encoding(columns={"token": ("?", "a")}).words == Encoding(width=3).words == ()
 
 
 def test_an_encoding_without_targets_has_none_to_give() -> None:
-    with pytest.raises(InputError, match="the encoding has no targets"):
+    with pytest.raises(InputError, match="the encoding has no labels or numbers"):
         Encoding(width=3).target("a", "here")
