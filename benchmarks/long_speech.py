@@ -154,8 +154,8 @@ def errors(full: Path, trained_with: Path | None, window: str) -> list[dict[str,
     ways = {"full": whole, f"{window} after training": cut(whole, window)}
     if trained_with is not None:
         other = Voices.open(trained_with)
-        pattern = attention_of(other.run.experiment.model.attention).pattern
-        ways[f"{pattern} from the beginning"] = other
+        attention: Any = attention_of(other.run.experiment.model.attention)
+        ways[f"{attention.pattern} from the beginning"] = other
     rows = []
     for name, voices in ways.items():
         trials = voices.trials("unseen")

@@ -42,6 +42,7 @@ def maps(name: str, model: Speller, ids: Tensor) -> Maps:
     """
     encoder: Any = model.encoder
     attend: Attend = encoder.stack.blocks[0].mixer.attend
+    attention: Any = attend.attention
     seen: list[tuple[Tensor, Tensor, Tensor, Layout]] = []
     with torch.no_grad():
         hook = attend.register_forward_pre_hook(lambda _, given: seen.append(given))
@@ -49,7 +50,7 @@ def maps(name: str, model: Speller, ids: Tensor) -> Maps:
         hook.remove()
         ((q, k, _, layout),) = seen
         learned = dict(attend.learned)
-        weights = attention_weights(attend.attention, q, k, layout, parameters=learned)
+        weights = attention_weights(attention, q, k, layout, parameters=learned)
         length, sets = ids.shape[1], ids.shape[0]
         mean = torch.zeros(length, length, q.shape[1])
         mean.index_put_((weights.query % length, weights.key % length), weights.values / sets, accumulate=True)
@@ -59,7 +60,7 @@ def maps(name: str, model: Speller, ids: Tensor) -> Maps:
         if added is not None:
             added = normalize(added[:length], dim=1)
             says = added @ added.T
-        elif name == "rotary" or attend.attention.bias is not None:
+        elif name == "rotary" or attention.bias is not None:
             says = _said(attend, [q, k], layout, only_bias=name != "rotary")[..., head]
         else:
             says = torch.zeros(length, length)
@@ -78,7 +79,8 @@ def _added(model: Speller, layout: Layout) -> Tensor | None:
 
 def _said(attend: Attend, given: list[Tensor], layout: Layout, only_bias: bool) -> Tensor:
     """`[places, places, heads]`: the bias on the score, or the whole score, in the mean over the sets."""
-    attention, total = attend.attention, torch.zeros(())
+    attention: Any = attend.attention
+    total = torch.zeros(())
     length, (q, k) = int(layout.lengths[0]), (x.transpose(0, 1) for x in given)
     for b in range(layout.sets):
         rows = torch.arange(b * length, (b + 1) * length)

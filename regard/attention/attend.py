@@ -89,7 +89,7 @@ class Weights:
 
 
 def attention_weights(
-    attention: Attention,
+    attention: Attention | Adapter,
     q: Tensor,
     k: Tensor,
     layout: Layout,
@@ -103,12 +103,16 @@ def attention_weights(
     Time and memory grow with the allowed pairs of those rows, whatever executor trained the model.
 
     Raises:
-        InputError: as `attend`, or a row that is not there.
+        InputError: as `attend`, or a row that is not there; an adapter, whose calls have weights each.
 
     >>> x = torch.zeros(3, 1, 4)
     >>> attention_weights(Attention(), x, x, Layout.of_lengths([1, 2]), rows=[2]).values.tolist()
     [[0.5], [0.5]]
     """
+    if isinstance(attention, Adapter):
+        raise InputError(
+            f"weights of {attention.text} were asked for, expected an Attention: each call of it has its own"
+        )
     tensors = Tensors(q, k, k, parameters)
     problem = pose(attention, tensors, layout, key_layout, None)
     # The values' width is unknown here, and so is the shape of what is learned for them.

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.attend import attend, attention_weights
+from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Pairs
+from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.data.batch import Batch, collate
 from regard.errors import InputError
@@ -94,7 +97,7 @@ class _Call:
 
     @torch.no_grad()
     def explain(self, row: int, head: int, names: Sequence[str], key_names: Sequence[str]) -> Explanation:
-        """Row `row` of head `head` by numbers."""
+        """Row `row` of head `head` by numbers; names are those of the places in the set."""
         weights = attention_weights(
             self.attention, self.q, self.k, self.layout, self.key_layout, self.parameters, rows=[row]
         )
@@ -110,7 +113,7 @@ class _Call:
         heard = tuple(
             Heard(
                 int(self.key_layout.index[key]),
-                key_names[int(key)],
+                key_names[int(self.key_layout.index[key])],
                 tuple(k[p, head].tolist()),
                 float(scores[p, head]),
                 float(weights.values[p, head]),
@@ -123,7 +126,7 @@ class _Call:
         index = int(self.layout.index[row])
         query, model_output = self.q[row, head].tolist(), self.out[row, head].tolist()
         return Explanation(
-            repr(self.attention), index, names[row], tuple(query), heard, tuple(output.tolist()), tuple(model_output)
+            repr(self.attention), index, names[index], tuple(query), heard, tuple(output.tolist()), tuple(model_output)
         )
 
 
@@ -173,23 +176,41 @@ def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0
     call = calls[layer]
     if not 0 <= head < call.q.shape[1]:
         raise InputError(f"head {head} was asked for, expected 0 to {call.q.shape[1] - 1}")
-    if not 0 <= query < call.layout.total:
+    rows = (call.layout.index == query).nonzero()
+    if not len(rows):
         raise InputError(f"query {query} was asked for, expected 0 to {call.layout.total - 1}: the set's vectors")
+    places = 1 + max(int(x.index.max()) for x in (call.layout, call.key_layout) if x.total)
     names = example.tokens
-    if names is None or len(names) != call.key_layout.total:
+    if names is None or len(names) != places:
         # Vectors that were joined, or put in front, are no token's.
-        names = tuple(str(i) for i in range(call.key_layout.total))
-    return call.explain(query, head, names, names)
+        names = tuple(str(i) for i in range(places))
+    return call.explain(int(rows[0]), head, names, names)
 
 
 def _record(model: nn.Module, batch: Batch) -> list[_Call]:
-    """Every call of `attend` that the model makes for a batch, in order."""
+    """Every call of `attend` that the model makes for a batch, in order; an adapter makes several."""
     calls: list[_Call] = []
 
     def keep(module: nn.Module, given: tuple[Any, ...], out: Tensor) -> None:
         assert isinstance(module, Attend)
         q, k, v, layout, *rest = given
-        calls.append(_Call(module.attention, q, k, v, layout, rest[0] if rest else layout, dict(module.learned), out))
+        tensors, key_layout = Tensors(q, k, v, dict(module.learned)), rest[0] if rest else layout
+        if isinstance(module.attention, Adapter):
+            module.attention.attend(verb, tensors, layout, key_layout, None)
+        else:
+            calls.append(_Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out))
+
+    def verb(
+        attention: Attention,
+        tensors: Tensors,
+        layout: Layout,
+        key_layout: Layout | None = None,
+        dropout: Dropout | None = None,
+    ) -> Tensor:
+        q, k, v, learned = tensors.q, tensors.k, tensors.v, dict(tensors.parameters)
+        out = attend(attention, q, k, v, layout, key_layout, learned, dropout=dropout)
+        calls.append(_Call(attention, q, k, v, layout, layout if key_layout is None else key_layout, learned, out))
+        return out
 
     hooks = [module.register_forward_hook(keep) for module in model.modules() if isinstance(module, Attend)]
     try:

@@ -1,16 +1,22 @@
-"""Self- and cross-attention as layers: projections around the one verb."""
+"""Self- and cross-attention as layers: projections around the one verb, or around any module that has its call."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.remember import Remember
+from regard.attention.adapters.states import begin
 from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
+from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
+from regard.layers.states import LayerState
 from regard.sets import Layout, VectorSets
 
 __all__ = ["Attend", "CrossAttention", "SelfAttention"]
@@ -22,7 +28,7 @@ class Attend(nn.Module):
     """`attend` with its learned tensors; every attention of a model runs through one, so that a hook on it sees everything.
 
     Args:
-        attention: the specification.
+        attention: the specification, or an adapter.
         heads: of the queries.
         d: width of queries and keys.
         e: width of values, d where None.
@@ -32,7 +38,7 @@ class Attend(nn.Module):
 
     def __init__(
         self,
-        attention: Attention,
+        attention: Attention | Adapter,
         heads: int,
         d: int,
         e: int | None = None,
@@ -40,7 +46,7 @@ class Attend(nn.Module):
         executor: str | None = None,
     ) -> None:
         super().__init__()
-        self.attention = attention
+        self.attention, self.d, self.e = attention, d, e
         self.dropout = dropout
         self.executor = executor
         shapes = attention.parameters(heads, d, e)
@@ -49,11 +55,53 @@ class Attend(nn.Module):
             {name: nn.Parameter(torch.randn(shape) * 0.1) for name, shape in shapes.items()}
         )
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout, key_layout: Layout | None = None) -> Tensor:
-        """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`."""
+    @property
+    def extent(self) -> tuple[float, float]:
+        """How many places before a query, and after it, lies what it depends on."""
+        return self.attention.extent
+
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        layout: Layout,
+        key_layout: Layout | None = None,
+        state: LayerState | None = None,
+    ) -> Tensor:
+        """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; with a state, for the next vectors of sets that grow."""
         drop = Dropout.draw(self.dropout) if self.training and self.dropout else None
         learned = {name: tensor.to(q.dtype) for name, tensor in self.learned.items()}
+        if state is not None:
+            if drop is not None:
+                raise InputError("a layer in training, with dropout, was given a state, expected one that infers")
+            return state.attend(self._verb, Tensors(q, k, v, learned), layout)
         return attend(self.attention, q, k, v, layout, key_layout, learned, dropout=drop, executor=self.executor)
+
+    def _verb(
+        self,
+        attention: Attention,
+        tensors: Tensors,
+        layout: Layout,
+        key_layout: Layout | None = None,
+        dropout: Dropout | None = None,
+    ) -> Tensor:
+        q, k, v = tensors.q, tensors.k, tensors.v
+        return attend(
+            attention, q, k, v, layout, key_layout, tensors.parameters, dropout=dropout, executor=self.executor
+        )
+
+    def begin(self, sets: int, key_heads: int, like: Tensor) -> LayerState:
+        """The state of sets without any vector yet, whose vectors will be of the type and on the device of a tensor.
+
+        Raises:
+            InputError: an attention that looks at later vectors; see `Remember`.
+        """
+        attention = self.attention
+        if isinstance(attention, Adapter) and not isinstance(attention, Remember):
+            raise InputError(f"{attention.text} remembers nothing, expected an attention that looks back only")
+        remember = Remember(attention) if isinstance(attention, Attention) else attention
+        return LayerState(begin(remember, sets, key_heads, self.d, self.e, like.dtype, like.device), sets, like.device)
 
     def extra_repr(self) -> str:
         return f"{self.attention!r}, dropout={self.dropout}"
@@ -67,7 +115,8 @@ class SelfAttention(nn.Module):
     Args:
         width: of the vectors, in and out.
         heads: of the queries; a divisor of the width.
-        attention: the specification.
+        attention: what attends: a specification, an adapter, or a module with the call of `Attend`, whose dropout is
+            its own.
         key_heads: of keys and values, a divisor of `heads`; None means as many.
         rotation: what turns queries and keys by their positions (`Rotary`), or None.
         dropout: probability on the normalized weights while training.
@@ -86,7 +135,7 @@ class SelfAttention(nn.Module):
         self,
         width: int,
         heads: int,
-        attention: Attention | None = None,
+        attention: Attention | Adapter | nn.Module | None = None,
         key_heads: int | None = None,
         rotation: Rotation | None = None,
         dropout: float = 0.0,
@@ -98,23 +147,37 @@ class SelfAttention(nn.Module):
         self.d = _divide(width, heads, self.key_heads)
         self.rotation = rotation
         self.project = nn.Linear(width_in or width, (heads + 2 * self.key_heads) * self.d, bias=bias)
-        self.attend = Attend(attention or Attention(), heads, self.d, dropout=dropout)
+        self.attend = _attends(attention, heads, self.d, dropout)
         self.out = nn.Linear(width, width, bias=bias)
         _start(self.out, width)
         _start(self.project, heads * self.d, self.key_heads * self.d, self.key_heads * self.d)
 
     @property
     def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one it looks at."""
-        before, behind = zip(*(pattern.extent for pattern in self.attend.attention.patterns), strict=True)
-        return max(before), max(behind)
+        """How many vectors before and after one it looks at."""
+        extent: tuple[float, float] = getattr(self.attend, "extent", (math.inf, math.inf))
+        return extent
 
-    def forward(self, sets: VectorSets) -> VectorSets:
+    def begin(self, sets: int) -> LayerState:
+        """The state of sets without any vector yet, for `forward` to go on from.
+
+        Raises:
+            InputError: an attention that looks at later vectors, or a module that remembers nothing.
+        """
+        if not isinstance(self.attend, Attend):
+            raise InputError(
+                f"{type(self.attend).__name__} remembers nothing, expected an attention that looks back only"
+            )
+        return self.attend.begin(sets, self.key_heads, self.project.weight)
+
+    def forward(self, sets: VectorSets, state: LayerState | None = None) -> VectorSets:
+        """The same sets; with a state, the next vectors of sets that grow, which attend to those from before as well."""
         projected = self.project(sets.values).unflatten(-1, (-1, self.d))
         q, k, v = projected.split([self.heads, self.key_heads, self.key_heads], dim=1)
         if self.rotation is not None:
             q, k = self.rotation(q, sets.layout), self.rotation(k, sets.layout)
-        return sets.with_values(self.out(self.attend(q, k, v, sets.layout).flatten(1)))
+        out = self.attend(q, k, v, sets.layout) if state is None else self.attend(q, k, v, sets.layout, state=state)
+        return sets.with_values(self.out(out.flatten(1)))
 
 
 class CrossAttention(nn.Module):
@@ -132,7 +195,7 @@ class CrossAttention(nn.Module):
         width: int,
         heads: int,
         memory_width: int | None = None,
-        attention: Attention | None = None,
+        attention: Attention | Adapter | nn.Module | None = None,
         dropout: float = 0.0,
         bias: bool = True,
     ) -> None:
@@ -141,7 +204,7 @@ class CrossAttention(nn.Module):
         self.d = _divide(width, heads, heads)
         self.project_query = nn.Linear(width, width, bias=bias)
         self.project_memory = nn.Linear(memory_width or width, 2 * width, bias=bias)
-        self.attend = Attend(attention or Attention(), heads, self.d, dropout=dropout)
+        self.attend = _attends(attention, heads, self.d, dropout)
         self.out = nn.Linear(width, width, bias=bias)
         _start(self.out, width)
         _start(self.project_query, width)
@@ -151,6 +214,13 @@ class CrossAttention(nn.Module):
         q = self.project_query(sets.values).unflatten(-1, (self.heads, self.d))
         k, v = self.project_memory(memory.values).unflatten(-1, (-1, self.d)).chunk(2, dim=1)
         return sets.with_values(self.out(self.attend(q, k, v, sets.layout, memory.layout).flatten(1)))
+
+
+def _attends(attention: Attention | Adapter | nn.Module | None, heads: int, d: int, dropout: float) -> nn.Module:
+    """The module that attends."""
+    if isinstance(attention, nn.Module):
+        return attention
+    return Attend(Attention() if attention is None else attention, heads, d, dropout=dropout)
 
 
 def _divide(width: int, heads: int, key_heads: int) -> int:

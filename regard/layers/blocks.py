@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from regard.errors import InputError
+from regard.layers.attention import SelfAttention
 from regard.layers.dropout import Dropout
 from regard.layers.stacks import context_of
+from regard.layers.states import LayerState
 from regard.sets import VectorSets
 
 __all__ = ["Block", "FeedForward", "Stack"]
@@ -37,6 +40,8 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + feed_forward(norm(x)); or, post-norm, norm(x + mixer(x)), then norm(x + feed_forward(x)).
 
+    With `cross` the block is a decoder's: between the two, x + cross(norm(x), context), or norm(x + cross(x, context)).
+
     Post-norm is Vaswani et al. 2017 (section 3.1); pre-norm trains without warm-up (Xiong et al. 2020, table 1).
 
     Args:
@@ -44,7 +49,8 @@ class Block(nn.Module):
         feed_forward: from values to values.
         width: of the vectors.
         norm: "pre" or "post".
-        dropout: on what each of the two adds, while training.
+        dropout: on what each of them adds, while training.
+        cross: from `VectorSets` and a context to `VectorSets`, such as `CrossAttention`; None for an encoder's block.
     """
 
     def __init__(
@@ -54,28 +60,61 @@ class Block(nn.Module):
         width: int,
         norm: Literal["pre", "post"] = "pre",
         dropout: float = 0.0,
+        cross: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.width, self.pre = width, norm == "pre"
         self.mixer, self.feed_forward = mixer, feed_forward
         self.norm_mixer, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
+        self.cross = cross
+        if cross is not None:
+            self.norm_cross = nn.LayerNorm(width)
 
     @property
     def context(self) -> tuple[float, float]:
         """How many vectors before and behind one it looks at."""
         return context_of([self.mixer])
 
-    def forward(self, sets: VectorSets, position: Tensor | None = None) -> VectorSets:
-        """The same sets; the mixer reads each vector plus its `position [t, width]`, where there are some."""
+    def begin(self, sets: int) -> LayerState:
+        """The state of sets without any vector yet, for `forward` to go on from; as `SelfAttention.begin`."""
+        if not isinstance(self.mixer, SelfAttention):
+            raise InputError(f"{type(self.mixer).__name__} remembers nothing, expected attention that looks back only")
+        return self.mixer.begin(sets)
+
+    def forward(
+        self,
+        sets: VectorSets,
+        position: Tensor | None = None,
+        context: VectorSets | None = None,
+        state: LayerState | None = None,
+    ) -> VectorSets:
+        """The same sets.
+
+        Args:
+            position: `[t, width]`, which the mixer reads added to each vector, or None.
+            context: the sets that `cross` attends to, set b to set b.
+            state: from which the mixer goes on, with the next vectors of sets that grow.
+
+        Raises:
+            InputError: a context without `cross`, or the other way round.
+        """
+        if (context is None) != (self.cross is None):
+            found = "a context but no cross-attention" if self.cross is None else "cross-attention but no context"
+            raise InputError(f"the block has {found}, expected both or neither")
         x = sets.values
         seen = self.norm_mixer(x) if self.pre else x
-        mixed = self.mixer(sets.with_values(seen if position is None else seen + position.to(seen.dtype))).values
+        read = sets.with_values(seen if position is None else seen + position.to(seen.dtype))
+        mixed = (self.mixer(read) if state is None else self.mixer(read, state)).values
         if self.pre:
             x = x + self.dropout(mixed)
+            if self.cross is not None:
+                x = x + self.dropout(self.cross(sets.with_values(self.norm_cross(x)), context).values)
             x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         else:
             x = self.norm_mixer(x + self.dropout(mixed))
+            if self.cross is not None:
+                x = self.norm_cross(x + self.dropout(self.cross(sets.with_values(x), context).values))
             x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x)))
         return sets.with_values(x)
 
@@ -84,7 +123,7 @@ class Stack(nn.Module):
     """Blocks one after another, and a layer norm at the end where the blocks are pre-norm.
 
     Args:
-        blocks: at least none. width: of the vectors. final_norm: whether a layer norm ends the stack.
+        blocks: any number, possibly none. width: of the vectors. final_norm: whether a layer norm ends the stack.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], width: int, final_norm: bool = True) -> None:
@@ -98,8 +137,31 @@ class Stack(nn.Module):
         """How many vectors before and behind one it looks at."""
         return context_of(self.blocks)
 
-    def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:
-        """The same sets; `positions [blocks, t, width]`, such as `Floater`'s, go to the mixers of the blocks."""
+    def begin(self, sets: int) -> list[LayerState]:
+        """For each block the state of sets without any vector yet; as `SelfAttention.begin`."""
+        blocks: Iterable[Any] = self.blocks
+        return [block.begin(sets) for block in blocks]
+
+    def forward(
+        self,
+        sets: VectorSets,
+        positions: Tensor | None = None,
+        context: VectorSets | None = None,
+        states: Sequence[LayerState] | None = None,
+    ) -> VectorSets:
+        """The same sets.
+
+        Args:
+            positions: `[blocks, t, width]`, such as `Floater`'s, for the mixers of the blocks.
+            context: for the cross-attention of every block.
+            states: one for each block, as `begin` gives them, to go on from.
+        """
+        if states is not None and len(states) != len(self.blocks):
+            raise InputError(f"there are {len(states)} states, expected {len(self.blocks)}: one for each block")
         for n, block in enumerate(self.blocks):
-            sets = block(sets) if positions is None else block(sets, positions[n])
+            # Blocks of other kinds take no more than what they need.
+            given: dict[str, Any] = {} if context is None else {"context": context}
+            if states is not None:
+                given["state"] = states[n]
+            sets = block(sets, **given) if positions is None else block(sets, positions[n], **given)
         return sets.with_values(self.norm(sets.values))

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.layers.attention import Attend
@@ -32,7 +33,7 @@ class GraphAttentionLayer(nn.Module):
         width_in: int,
         width: int,
         heads: int,
-        attention: Attention,
+        attention: Attention | Adapter,
         dropout: float = 0.0,
         average: bool = False,
     ) -> None:

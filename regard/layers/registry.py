@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError, check_numbers, nearest
 
@@ -50,7 +51,7 @@ class MixerSizes:
     width_in: int
     width: int
     heads: int = 1
-    attention: Attention = field(default_factory=Attention)
+    attention: Attention | Adapter = field(default_factory=Attention)
     dropout: float = 0.0
     rotation: Any = None
     average: bool = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from regard.attention.adapters.base import Adapter
 from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.errors import InputError, check_numbers
@@ -67,14 +68,14 @@ class Positions:
         check_numbers("model.positions", self, "longest", least=1)
 
 
-def attention_of(text: str) -> Attention:
-    """The attention that a recipe's text names.
+def attention_of(text: str) -> Attention | Adapter:
+    """The attention, or the adapter around one, that a recipe's text names.
 
     Raises:
         InputError: text that is no attention.
     """
     attention = parse(text)
-    if not isinstance(attention, Attention):
+    if not isinstance(attention, Attention | Adapter):
         raise InputError(f"the model's attention is {text!r}, expected such as 'Attention(pattern=Window(64, 16))'")
     return attention
 

@@ -1,0 +1,72 @@
+"""`LayerState`: what a layer remembers of sets that grow, such as sentences that are being written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from regard.attention.adapters.base import Attends, State
+from regard.attention.problem import Tensors
+from regard.errors import InputError
+from regard.sets import Layout
+from regard.sets.layout import offsets_of
+
+__all__ = ["LayerState"]
+
+
+class LayerState:
+    """The state of one layer: each forward pass that is given it goes on from it, and leaves the new vectors in it.
+
+    Args:
+        value: what the layer's attention remembers; it never changes and is replaced. sets: how many there are.
+
+    >>> from regard.layers.attention import SelfAttention
+    >>> from regard.attention import Attention, Causal
+    >>> from regard.sets import VectorSets
+    >>> layer = SelfAttention(8, 2, Attention(pattern=Causal()))
+    >>> state = layer.begin(sets=2)
+    >>> _ = layer(VectorSets(torch.ones(5, 8), state.following([2, 3])), state)
+    >>> layer(VectorSets(torch.ones(1, 8), state.following([1, 0])), state)
+    VectorSets(values [1, 8] float32, 2 sets)
+    >>> state.places.tolist()
+    [3, 3]
+    """
+
+    def __init__(self, value: State, sets: int, device: torch.device | str | None = None) -> None:
+        self.value = value
+        self.places = torch.zeros(sets, dtype=torch.int64, device=device)
+        """`[s]` the place of each set's next vector."""
+
+    def following(self, number: int | Sequence[int] | Tensor = 1) -> Layout:
+        """The layout of the next vectors: so many of every set, or of each."""
+        lengths = torch.as_tensor(number, dtype=torch.int64, device=self.places.device).expand(self.places.shape)
+        return Layout(offsets_of(lengths), starts=self.places)
+
+    def attend(self, verb: Attends, tensors: Tensors, layout: Layout) -> Tensor:
+        """`[t, h, e]` for the next vectors, which are then remembered.
+
+        Raises:
+            InputError: vectors that do not come right after those that are remembered.
+        """
+        starts = torch.zeros_like(self.places) if layout.starts is None else layout.starts
+        if layout.sets != len(self.places) or not torch.equal(starts, self.places):
+            raise InputError(
+                f"the sets go on at places {starts.tolist()}, expected {self.places.tolist()}: "
+                "the layout that `following` gives"
+            )
+        out, self.value = self.value.attend(verb, tensors, layout)
+        self.places = self.places + layout.lengths
+        return out
+
+    def select(self, sets: Sequence[int] | Tensor) -> None:
+        """Keep these sets alone, in this order; one may come several times, as hypotheses of a beam do.
+
+        Raises:
+            InputError: a set that is not there.
+        """
+        chosen = torch.as_tensor(sets, dtype=torch.int64, device=self.places.device)
+        if ((chosen < 0) | (chosen >= len(self.places))).any():
+            raise InputError(f"sets {chosen.tolist()} were selected, expected numbers from 0 to {len(self.places) - 1}")
+        self.value, self.places = self.value.select(chosen), self.places[chosen]
