@@ -1,8 +1,11 @@
 """What holds for all tests: one thread per process, poisoned memory, repeatable examples, the folder of data sets."""
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +14,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import torch
+from filelock import FileLock
+from numba.core.dispatcher import Dispatcher
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+_compile = Dispatcher.compile
+
+
+def _compile_once(kernel: Dispatcher, signature: Any) -> Any:
+    """Of the processes that share the tests, one compiles a kernel while the others wait, and then read what it has cached."""
+    place = f"{kernel.py_func.__code__.co_filename} {kernel.py_func.__qualname__} {signature}"
+    name = f"regard-{hashlib.sha256(place.encode()).hexdigest()}.lock"
+    with FileLock(Path(tempfile.gettempdir()) / name):
+        return _compile(kernel, signature)
+
+
+Dispatcher.compile = _compile_once
 
 
 @pytest.fixture(autouse=True)

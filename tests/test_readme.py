@@ -49,7 +49,6 @@ def own_files(tmp_path, monkeypatch):
         csv.writer(edges).writerows([["source", "target"], *([n, (n + 1) % 40] for n in range(40))])
 
 
-@pytest.mark.slow
 @pytest.mark.unpoisoned
 def test_the_commands_of_the_readme_work(own_files, capsys):
     for words in commands("README.md"):

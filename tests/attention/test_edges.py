@@ -76,7 +76,7 @@ def test_any_heads_and_widths(score, heads, d, e):
     checks.close(checks.results(run, attention, x), checks.results(gathered, attention, x), 1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("score", [Dot(), Separable(), Additive("leaky_relu")], ids=repr)
 def test_equals_plain_operators_on_a_million_edges(score):
     attention = Attention(score=score, pattern=Edges())

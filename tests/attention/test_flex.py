@@ -50,7 +50,7 @@ def test_the_unfused_forward_pass_equals_the_meaning(case, sizes, monkeypatch):
     assert distance(found, truth(case, sizes)["out"]) <= budget(case, sizes, torch.float32)["out"]
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.unpoisoned
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, by torch
 def test_one_compiled_kernel_serves_patterns_and_batches():

@@ -71,7 +71,7 @@ def test_one_thread_and_two_agree(two_threads):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_where_no_cache_can_be_written(tmp_path: Path):
     """Every folder that Numba would take for its cache is a file."""
     code = """

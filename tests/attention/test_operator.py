@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_refused_in_the_same_words():
         assert str(traced.value) == str(eager.value)
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.unpoisoned
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, by torch
 def test_the_default_compiler_gives_the_same():

@@ -97,7 +97,7 @@ def test_pairs_are_taken_where_the_processor_has_them():
     assert bool(binding.get_host_cpu_features().get("avx512bf16")) == vectors.PAIRS
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.skipif(not vectors.PAIRS, reason="this processor has no products of pairs")
 def test_other_processors_compute_in_float32(tmp_path: Path):
     """Compiled as for the same processor without such products: weights are not rounded, so that the bound halves."""

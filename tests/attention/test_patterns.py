@@ -356,7 +356,7 @@ print(time.process_time() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_
     assert megabytes < 100
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("pattern", [Dilated(16, 16, 4), Stride(256)], ids=repr)
 def test_long_sets_with_a_key_here_and_there(pattern):
     """As many intervals as keys: 100,000 rows of 33 and of 391 keys."""

@@ -56,7 +56,7 @@ def test_what_is_asked_for_and_not_there(capsys, monkeypatch):
         gpu.main(["--device", "cpu", "--only", "fast"])
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_whole_command_on_a_cpu(capsys):
     assert gpu.main(["--device", "cpu", "--quick", "--only", "compiled,encoder"]) == 0
     printed = capsys.readouterr().out

@@ -296,7 +296,6 @@ def test_what_goes_wrong_is_told_in_a_sentence(trained, tmp_path, capsys):
     (trained / "run" / "calibration.json").unlink()
 
 
-@pytest.mark.slow
 def test_the_three_commands_of_the_documentation(tmp_path):
     """From a folder of recordings by person to a name, as the page says; the training made short."""
     page = (Path(__file__).parents[2] / "docs" / "speech.md").read_text()

@@ -214,7 +214,7 @@ sys.exit(status)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_long_sounds_take_bounded_memory(trained, tmp_path):
     """Half an hour has 58 MB of samples, 29 of features, and attention over all its pairs would have 130 GB of weights."""
     peaks = []

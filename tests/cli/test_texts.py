@@ -120,7 +120,6 @@ def test_numbers_are_learned_from_texts(tmp_path, capsys):
     assert isinstance(found["number"], float)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["sentiment", "tagging"])
 def test_a_pipe_is_answered_line_by_line(recipe, letters, sentences, tmp_path, capsys):
     """The answer to a line comes before the next line is written."""

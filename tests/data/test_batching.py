@@ -297,7 +297,7 @@ def epoch_of(batches: Any, sampler: BudgetSampler, epoch: int) -> list[list[str]
     return [batch.names for batch in batches]
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.rare)])
 def test_a_loader_resumes_in_the_middle_and_at_the_ends(workers: int) -> None:
     dataset = Changing([Example(np.zeros((n, 1), np.float32), None, "") for n in range(1, 30)])
 

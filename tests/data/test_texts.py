@@ -310,7 +310,7 @@ def test_the_published_sentences() -> None:
 
 
 @published
-@pytest.mark.slow
+@pytest.mark.rare
 def test_the_published_reviews() -> None:
     reader = Texts(dataset="imdb", tokens="bytes", longest=4096)
     encoding = reader.fit()

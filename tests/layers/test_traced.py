@@ -163,7 +163,7 @@ def test_rows_of_sets_without_looking_at_offsets():
         assert found.tolist() == eager.tolist() == expected.tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.unpoisoned
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, by torch
 def test_the_default_compiler_trains_an_encoder():

@@ -111,7 +111,6 @@ def test_two_killed_processes_go_on_with_the_same_losses(tmp_path):
     assert (killed / "metrics.csv").read_text() == (calm / "metrics.csv").read_text()
 
 
-@pytest.mark.slow
 def test_torchrun_trains(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", tiny.__file__]
     done = subprocess.run([*command, tmp_path / "run"], capture_output=True, text=True, check=False)

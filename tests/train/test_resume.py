@@ -130,7 +130,7 @@ def test_an_unreadable_checkpoint_is_passed_over(damage, undisturbed, tmp_path):
     assert left(folder) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.rare
 def test_a_training_with_a_worker_goes_on_with_the_same_losses(undisturbed, tmp_path):
     folder = tmp_path / "run"
     assert run_script(folder, "workers=1", until=lambda: len(read_metrics(folder)) > 12) == -signal.SIGKILL
