@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from regard.models.graph import GraphNetwork
+from regard.models.pieces import Front, Positions
+from regard.train.folder import read_config
 from regard.train.runs import Run
 
 EARLIER = Path(__file__).parent / "earlier"
@@ -17,6 +20,17 @@ INPUTS = {
     "conformer": str(EARLIER / "picture.png"),
     "citation": str(EARLIER / "graph"),
 }
+
+
+def test_options_of_then_are_read_into_the_pieces_of_now() -> None:
+    model = read_config(EARLIER / "tagging").model
+    assert model.positions == Positions("learned", 16)
+    assert model.front == Front(characters=4, ngrams=2, buckets=8, word_dropout=0.25, dropout=0.2)
+    assert (model.mixer, model.width, model.attention) == ("lstm+attention", 8, "Attention(bias=Shaw(2))")
+    model = read_config(EARLIER / "sentiment").model
+    assert model.positions.type == "floater"
+    assert model.front == Front(deviation=0.02, word_dropout=0.3, step=2, class_vector=True, dropout=0.4)
+    assert isinstance(read_config(EARLIER / "citation").model, GraphNetwork)
 
 
 @pytest.mark.parametrize("name", INPUTS)
