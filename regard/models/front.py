@@ -42,7 +42,7 @@ class Words(Embed):
         super().__init__(sizes, width, drop_ids, deviation)
         self.words, self.deviation, self.path = words, deviation, path
 
-    def begin(self) -> None:
+    def begin_training(self) -> None:
         """Takes the vectors of the file."""
         table: Any = self.tables[0]
         begin_with(table.weight, self.words, self.path, self.deviation)

@@ -72,5 +72,5 @@ class Model(nn.Module):
 
 
 def beginners(model: nn.Module) -> list[Any]:
-    """The pieces of a model that want to begin with something, such as word vectors: `begin()` is called before training."""
-    return [piece for piece in model.modules() if hasattr(piece, "begin")]
+    """The pieces of a model that training begins with something in, such as word vectors, by their `begin_training()`."""
+    return [piece for piece in model.modules() if hasattr(piece, "begin_training")]

@@ -65,7 +65,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     pieces = beginners(model)
     if pieces and not (begun and newest(folder / "checkpoints")[0]):
         for piece in pieces:
-            piece.begin()
+            piece.begin_training()
     task = build(experiment.task, model.width, encoding)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     task.observe(targets_of(parts.train))
