@@ -23,6 +23,7 @@ __all__ = [
     "TargetKind",
     "VectorSet",
     "check_part",
+    "divided",
     "split",
 ]
 
@@ -185,6 +186,16 @@ def split(
         for i in ordered[held[1] : sum(held)]:
             parts[i] = "validation"
     return parts
+
+
+def divided(names: Sequence[str], labels: Sequence[str], parts: Sequence[str | None]) -> list[str]:
+    """The part of each example: what its folder says, or, where some are in none, what `split` says of all.
+
+    >>> divided(["a", "b"], ["x", "x"], ["test", "train"])
+    ['test', 'train']
+    """
+    named = [part for part in parts if part is not None]
+    return named if len(named) == len(parts) else [*split(names, labels)]
 
 
 def check_part(name: str) -> Part:

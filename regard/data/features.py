@@ -135,8 +135,8 @@ def voiced_log_mel(sound: Sound, mels: int, rule: VoiceActivity, least: int = 0)
     """
     frames = _with_energy(sound, mels)
     if least and (voiced := int(rule.voiced(frames[:, 0]).sum())) < least:
-        found = f"{sound} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
-        raise InputError(f"{found}, expected at least {least / FRAMES_PER_SECOND:.1f} s above data.voice.threshold")
+        length = f"{sound} has {voiced / FRAMES_PER_SECOND:.2f} s of voice"
+        raise InputError(f"{length}, expected at least {least / FRAMES_PER_SECOND:.1f} s above data.voice.threshold")
     return np.ascontiguousarray(frames[_mask(sound, frames[:, 0], rule), 1:])
 
 
@@ -153,12 +153,12 @@ def voiced_frames(sound: Sound, rule: VoiceActivity) -> Array:
 def _mask(sound: Sound, energies: Array, rule: VoiceActivity) -> Array:
     if not rule.detect:
         return np.ones(len(energies), bool)
-    found = rule.voiced(energies)
-    if not found.any():
+    voiced = rule.voiced(energies)
+    if not voiced.any():
         raise InputError(
             f"{sound} has no voice in its {len(energies)} frames, expected some above data.voice.threshold"
         )
-    return found
+    return voiced
 
 
 def _with_energy(sound: Sound, mels: int) -> Array:
@@ -188,7 +188,7 @@ def within_chosen(values: Array, chosen: Array, speed: float) -> Array:
 
 
 def frames_of(samples: int) -> int:
-    """How many frames so many samples at 16 kHz give."""
+    """The number of frames of this many samples at 16 kHz."""
     return (samples + SHIFT // 2) // SHIFT
 
 

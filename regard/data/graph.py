@@ -114,13 +114,13 @@ class Planetoid:
 
     def _example(self, graph: Graph, encoding: Encoding, target: Array | None) -> Example:
         width, edge_width = graph.features.shape[1], 0 if graph.edge_values is None else graph.edge_values.shape[1]
-        for found, expected, what in (
+        for size, expected, what in (
             (width, encoding.width, "features"),
             (edge_width, encoding.edge_width, "numbers"),
         ):
-            if found != expected:
+            if size != expected:
                 whose = "per node" if what == "features" else "per edge"
-                raise InputError(f"{graph.where} has {found} {what} {whose}, expected {expected} as in training")
+                raise InputError(f"{graph.where} has {size} {what} {whose}, expected {expected} as in training")
         values = graph.features
         if self.normalize:
             total = np.abs(values).sum(1, keepdims=True)
@@ -178,8 +178,8 @@ def _graph_of(value: Mapping[str, Any], name: str) -> Graph:
     if len(np.unique(edges, axis=1).T) < edges.shape[1]:
         raise InputError(f"{name} repeats an edge, expected each once")
     if edge_values is not None and (edge_values.ndim != 2 or len(edge_values) != edges.shape[1]):
-        found = f"{name} has edge_values {list(edge_values.shape)}"
-        raise InputError(f"{found}, expected [{edges.shape[1]}, numbers], one row for each edge")
+        shape = f"{name} has edge_values {list(edge_values.shape)}"
+        raise InputError(f"{shape}, expected [{edges.shape[1]}, numbers], one row for each edge")
     names = tuple(map(str, range(n) if value.get("names") is None else value["names"]))
     if len(names) != n:
         raise InputError(f"{name} has {len(names)} names for {n} nodes, expected one each")
@@ -199,7 +199,7 @@ def _read_tables(folder: Path) -> Graph:
     columns = {name: header.index(name) for name in ("id", "label", "split") if name in header}
     wide = [(i, name) for i, name in enumerate(header) if name not in columns]
     if not wide:
-        raise InputError(f"{path} has no column beside {', '.join(columns)}, expected at least one feature")
+        raise InputError(f"{path} has no column other than {', '.join(columns)}, expected at least one feature")
     features = np.empty((len(rows), len(wide)), np.float32)
     by_name: dict[str, int] = {}
     labels, parts = [], []

@@ -111,7 +111,7 @@ class LogMelFolder:
             content = _read(listed)
             _check_width(listed, content, encoding.width)
             utterances = _member(listed, content, "utterances", list)
-            entries += [_entry(listed, each, f"utterance {n}") for n, each in enumerate(utterances, 1)]
+            entries += [_entry(listed, utterance, f"utterance {n}") for n, utterance in enumerate(utterances, 1)]
         names = [entry.name for entry in entries]
         return Frames(_features(entries, encoding.width), self._framing(encoding), names)
 
@@ -159,21 +159,22 @@ class LogMelFolder:
         path = self._root / "metadata.json"
         content, known = _read(path), set(self._speakers())
         width = _member(path, content, "n_mels", int)
-        found = []
+        labeled = []
         for speaker, utterances in _member(path, content, "speakers", dict).items():
             if speaker not in known:
-                raise InputError(f"{path} has the speaker {speaker!r}, which mapping.json beside it does not have")
+                raise InputError(f"{path} has the speaker {speaker!r}, which mapping.json does not have")
             if not isinstance(utterances, list):
                 raise InputError(f"{path} has no list of utterances for {speaker!r}, expected one")
-            found += [
-                (_entry(path, each, f"utterance {n} of {speaker}"), speaker) for n, each in enumerate(utterances, 1)
+            labeled += [
+                (_entry(path, utterance, f"utterance {n} of {speaker}"), speaker)
+                for n, utterance in enumerate(utterances, 1)
             ]
-        return width, found
+        return width, labeled
 
     def _divided(self) -> list[tuple[_Entry, str, Part]]:
-        _, found = self._labeled()
-        parts = split([entry.name for entry, _ in found], [speaker for _, speaker in found])
-        return [(entry, speaker, part) for (entry, speaker), part in zip(found, parts, strict=True)]
+        _, labeled = self._labeled()
+        parts = split([entry.name for entry, _ in labeled], [speaker for _, speaker in labeled])
+        return [(entry, speaker, part) for (entry, speaker), part in zip(labeled, parts, strict=True)]
 
 
 def _features(entries: Sequence[_Entry], width: int) -> Arrays:
@@ -237,8 +238,8 @@ def _load(path: Path, width: int) -> Array:
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(f"{path} cannot be read as a tensor: {reason}") from None
     if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.is_floating_point() or not len(tensor):
-        found = list(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-        raise InputError(f"{path} holds {found}, expected a float tensor [frames, {width}]")
+        content = list(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise InputError(f"{path} holds {content}, expected a float tensor [frames, {width}]")
     if tensor.shape[1] != width:
         raise InputError(f"{path} holds {list(tensor.shape)}, expected {width} bands as the training part had")
     values: Array = tensor.detach().float().numpy()
@@ -281,7 +282,7 @@ def write_log_mel_folder(
         ("mapping.json", mapping),
     ):
         write_atomically(root / name, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
-    return [each["feature_path"] for each in utterances]
+    return [utterance["feature_path"] for utterance in utterances]
 
 
 def _write(root: Path, values: Array, width: int, which: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from regard.data.encoding import Encoding, Grid, Labels
-from regard.data.examples import Array, Example, Listed, Part, check_part, split
+from regard.data.examples import Array, Example, Listed, Part, check_part, divided, split
 from regard.data.reader import STREAM, refused_value
 from regard.errors import InputError, check_numbers
 from regard.files import labeled_files
@@ -137,9 +137,8 @@ class Digits:
         root = Path(self.path)
         files = labeled_files(root, _SUFFIXES)
         names, labels = [path.relative_to(root).as_posix() for path, _, _ in files], [label for _, label, _ in files]
-        given = [part for _, _, part in files]
-        parts = split(names, labels) if None in given else given
-        return [(name, label, str(part)) for name, label, part in zip(names, labels, parts, strict=True)]
+        parts = divided(names, labels, [part for _, _, part in files])
+        return [(name, label, part) for name, label, part in zip(names, labels, parts, strict=True)]
 
     def _pixels(self, key: str) -> Array:
         if self.path is not None:

@@ -77,10 +77,10 @@ def sound_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected one with sounds")
     suffixes = sound_suffixes()
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    if not found:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if not files:
         raise InputError(f"{folder} has no sound file, expected at least one")
-    return found
+    return files
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Resampler:
 def read_blocks(source: Sound, least: int = LEAST) -> Iterator[Array]:
     """The samples of `read_sound`, piece by piece: memory does not grow with the length of the sound.
 
-    What is wrong with the whole is told after the last piece.
+    What is wrong with the whole is reported after the last piece.
     """
     if isinstance(source, Samples):
         yield from _whole([source.values], Header(RATE, len(source.values), 1), str(source), least)
@@ -227,7 +227,7 @@ def _blocks(file: Any) -> Iterator[Array]:
 def _whole(blocks: Iterable[Array], header: Header, where: str, least: int) -> Iterator[Array]:
     """The blocks of a sound as samples at 16 kHz, and what is wrong with it."""
     resampler = Resampler(header.rate, header.channels, where)
-    taken = given = 0
+    taken = resampled = 0
     level: float | None = None
     silent = True
     for block in blocks:
@@ -236,16 +236,16 @@ def _whole(blocks: Iterable[Array], header: Header, where: str, least: int) -> I
         if level is None and len(block):
             level = float(block.flat[0])
         silent = silent and bool((block == level).all())
-        given += len(samples)
+        resampled += len(samples)
         yield samples
     if not taken:
         raise InputError(f"{where} has no samples, expected at least 5 ms of sound")
     if taken < header.samples and header.known:
         raise InputError(f"{where} breaks off after {taken} of {header.samples} samples, expected a whole file")
     rest = resampler.finish()
-    given += len(rest)
-    if given < least:
-        raise InputError(f"{where} has {given} samples at 16 kHz, expected at least {least}: half a frame")
+    resampled += len(rest)
+    if resampled < least:
+        raise InputError(f"{where} has {resampled} samples at 16 kHz, expected at least {least}: half a frame")
     if silent:
         raise InputError(f"{where} is silent: all its {taken} samples are {level:g}, expected sound")
     yield rest
@@ -276,7 +276,7 @@ def read_span(path: Path, start: float, samples: int) -> Array:
             start = 0
         block = file.read(needed, dtype="float32", always_2d=True)
         resampler = Resampler(header.rate, header.channels, str(path))
-        found = np.concatenate([resampler.accept(block), resampler.finish()])
-    if not len(found):
+        piece = np.concatenate([resampler.accept(block), resampler.finish()])
+    if not len(piece):
         raise InputError(f"{path} has no samples, expected sound")
-    return np.resize(np.roll(found, -int(start * len(found))), samples)
+    return np.resize(np.roll(piece, -int(start * len(piece))), samples)

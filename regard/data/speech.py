@@ -12,7 +12,7 @@ import numpy as np
 from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Held
 from regard.data.encoding import Encoding, learn_targets, parse_number
-from regard.data.examples import PARTS, Array, Example, Part, check_part, split
+from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, split
 from regard.data.features import LogMelStream, voiced_log_mel
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
 from regard.data.reader import STREAM, refused_value
@@ -94,16 +94,16 @@ class Sounds:
         check_crop("train_crop", self.train_crop)
         chosen = self._part("train")
         if self.numbers:
-            for each in chosen:
-                parse_number(each.label, f"{each.where}, column {self.column},")
-        targets = learn_targets([each.label for each in chosen], self.numbers, self.speed.copies)
+            for sound in chosen:
+                parse_number(sound.label, f"{sound.where}, column {self.column},")
+        targets = learn_targets([sound.label for sound in chosen], self.numbers, self.speed.copies)
         if self.numbers and self.speed.voices:
             raise InputError(
                 "data.speed.voices is asked for with data.numbers, expected labels to make further ones of"
             )
         mean: tuple[float, ...] = ()
         if self.normalize == "global":
-            features = self._framing().features([each.path for each in chosen], self.cache)
+            features = self._framing().features([sound.path for sound in chosen], self.cache)
             mean = band_mean(features[i] for i in range(len(features)))
         return Encoding(targets, width=self.mels, band_mean=mean)
 
@@ -148,12 +148,12 @@ class Sounds:
         Raises:
             InputError: there are none.
         """
-        chosen = [each for each in self._listed() if each.label in self.hidden]
+        chosen = [sound for sound in self._listed() if sound.label in self.hidden]
         if not chosen:
             raise InputError(f"no sound has one of the unseen labels {list(self.hidden)}, expected some to test with")
         framing = self._framing(encoding)
-        features = framing.features([each.path for each in chosen], self.cache)
-        names, labels = [each.name for each in chosen], [each.label for each in chosen]
+        features = framing.features([sound.path for sound in chosen], self.cache)
+        names, labels = [sound.name for sound in chosen], [sound.label for sound in chosen]
         return Frames(features, framing, names), labels
 
     def listing(self, part: Part | Literal["unseen"] | None = None) -> list[tuple[str, str]]:
@@ -163,14 +163,14 @@ class Sounds:
             InputError: there are none.
         """
         if part is None or part == "unseen":
-            chosen = [each for each in self._listed() if part is None or each.label in self.hidden]
+            chosen = [sound for sound in self._listed() if part is None or sound.label in self.hidden]
             if not chosen:
                 raise InputError(
                     f"no sound in {self.root} has a label of data.unseen, {list(self.hidden)}, expected some"
                 )
         else:
             chosen = self._part(check_part(part))
-        return [(each.name, each.label) for each in chosen]
+        return [(sound.name, sound.label) for sound in chosen]
 
     def inputs(self, sources: Sequence[str], encoding: Encoding, least: int = 0) -> Frames:
         """Sound files, and all sounds below folders; nothing is put into the cache.
@@ -240,7 +240,7 @@ class Sounds:
         return self._table(table) if table.exists() else _folder(self.root)
 
     def _part(self, name: Part) -> list[_Listed]:
-        chosen = [each for each in self._listed() if each.part == name and each.label not in self.hidden]
+        chosen = [sound for sound in self._listed() if sound.part == name and sound.label not in self.hidden]
         if not chosen:
             way = "" if (self.root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
             raise InputError(f"{self.root} has no sound in the {name} part, expected at least one{way}")
@@ -255,11 +255,11 @@ class Sounds:
             if not label:
                 raise InputError(f"{where} has an empty {self.column}, expected a label")
         if "split" in header:
-            given = [row[header.index("split")] for _, row in rows]
-            for part, where in zip(given, lines, strict=True):
+            parts = [row[header.index("split")] for _, row in rows]
+            for part, where in zip(parts, lines, strict=True):
                 if part not in PART_NAMES:
                     raise InputError(f"{where} has the split {part!r}, expected {', '.join(PARTS)}")
-            parts = [PART_NAMES[part] for part in given]
+            parts = [PART_NAMES[part] for part in parts]
         else:
             # Numbers are hardly ever equal: dividing within each would put all of them into the training part.
             parts = [str(part) for part in split(names, None if self.numbers else labels)]
@@ -270,10 +270,9 @@ class Sounds:
 def _folder(root: Path) -> list[_Listed]:
     files = labeled_files(root, sound_suffixes())
     names, labels = [path.relative_to(root).as_posix() for path, _, _ in files], [label for _, label, _ in files]
-    given = [part for _, _, part in files]
-    parts = split(names, labels) if None in given else given
+    parts = divided(names, labels, [part for _, _, part in files])
     return [
-        _Listed(path, name, label, str(part), str(path))
+        _Listed(path, name, label, part, str(path))
         for (path, _, _), name, label, part in zip(files, names, labels, parts, strict=True)
     ]
 

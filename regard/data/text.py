@@ -100,7 +100,7 @@ class Conllu:
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Sentences]:
         """Sentences as they arrive, one on each line, or the `text` of a JSON object on each line."""
         for group in streamed(file, Columns()):
-            sentences = [plain_sentence(each.text, each.name, each.where) for each in group]
+            sentences = [plain_sentence(line.text, line.name, line.where) for line in group]
             yield Sentences(sentences, encoding, self.lowercase)
 
     def _sentences(self, part: Part) -> list[Sentence]:
@@ -108,7 +108,7 @@ class Conllu:
         if not place.is_dir():
             sentences = read_conllu(place, self.column)
             parts = split([sentence.name for sentence in sentences])
-            chosen = [sentence for sentence, its in zip(sentences, parts, strict=True) if its == part]
+            chosen = [sentence for sentence, assigned in zip(sentences, parts, strict=True) if assigned == part]
             if not chosen:
                 raise InputError(
                     f"{place} has too few sentences, {len(sentences)}, expected at least 3 to divide into three parts"
@@ -202,7 +202,7 @@ class Texts:
         tokens: what a text is cut into; "bpe" and "unigram" are pieces learned from the training part.
         vocabulary: how many entries the vocabulary has at most; 0 is all words or characters, and 8,000 pieces.
         minimum_count: how often the training part must show a word, a character, or a character of a piece.
-        prefix: a word has a second id, that of its first so many characters; 0 for none.
+        prefix: a word has a second id, that of its beginning, this many characters; 0 for none.
         lowercase: whether texts are lower-cased.
         drop_tags: whether HTML tags such as `<br />` are taken for white space.
         longest: how many tokens of a text are read; 0 reads all.
@@ -256,15 +256,15 @@ class Texts:
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
         """Texts from tables, JSON lines, text files and folders of those; several words are a text themselves."""
-        found: list[Document] = []
+        documents: list[Document] = []
         for source in sources:
             if not source.strip():
                 raise InputError(f"a source is {source!r}, expected a text, a file, or - for standard input")
-            before = len(found)
-            found += to_read(source, self._columns, self.one_per_line)
-            if len(found) == before:
+            before = len(documents)
+            documents += to_read(source, self._columns, self.one_per_line)
+            if len(documents) == before:
                 raise InputError(f"{source} is empty, expected a text")
-        return self._encoded(found, encoding)
+        return self._encoded(documents, encoding)
 
     def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
         """A text in memory.
@@ -288,14 +288,14 @@ class Texts:
 
     def _documents(self, part: Part) -> list[Document]:
         place = Path(self.path) if self.path is not None else locate(self.dataset)
-        found = [
+        documents = [
             document
             for document in read_documents(place, self._columns, self.target == "label")
             if document.part == part
         ]
-        if not found:
+        if not documents:
             raise InputError(f"{place} has too few texts for a {part} part, expected at least 3 of a label")
-        return found
+        return documents
 
     def cleaned(self, text: str) -> str:
         """A text as its tokens are cut from."""

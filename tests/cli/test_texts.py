@@ -66,6 +66,8 @@ def test_a_table_is_learned_and_answers_come_for_every_source(letters, tmp_path,
     assert direct["label"] == "praise"
     assert done(capsys, "predict", run, "--csv", "bad and dull").splitlines() == ["Id,Category", "bad and dull,blame"]
     assert "'love'" in done(capsys, "explain", run, "I love it", "--query", 1)
+    piped(b"bad film\nI love it\n")
+    assert "'love'" in done(capsys, "explain", run, "-", "--set", 1, "--query", 1)
 
 
 def test_bad_input_is_one_sentence(letters, tmp_path, capsys, piped):

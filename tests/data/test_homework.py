@@ -160,7 +160,7 @@ def test_bad_tensors_are_named(folder: Path, content: object, sentence: str) -> 
     [
         ("mapping.json", {"speaker2id": {}}, r"mapping\.json has no speaker2id"),
         ("mapping.json", {"speaker2id": {"a": 0, "b": 2}}, r"other ids in speaker2id than 0 to 1"),
-        ("mapping.json", {"speaker2id": {"id00464": 0}}, r"speaker 'id09001', which mapping\.json beside it"),
+        ("mapping.json", {"speaker2id": {"id00464": 0}}, r"speaker 'id09001', which mapping\.json does not have"),
         ("metadata.json", {"n_mels": "8"}, r"metadata\.json has no n_mels, expected a number"),
         ("metadata.json", {"speakers": []}, r"metadata\.json has no speakers, expected an object"),
         ("metadata.json", {"speakers": {"id00464": 3}}, r"no list of utterances for 'id00464'"),

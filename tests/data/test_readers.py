@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,7 +23,7 @@ from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
 from regard.train.kinds import KINDS
-from regard.train.scoring import in_order
+from regard.train.scoring import in_order, targets_of
 
 PARTS: Any = ("train", "validation", "test")
 
@@ -93,6 +94,20 @@ def test_parts_are_as_recorded_and_targets_are_known_without_reading(tmp_path: P
     np.testing.assert_array_equal(training.targets, recorded.targets)
 
 
+def test_targets_are_counted_without_reading_a_sound(tmp_path: Path) -> None:
+    root = sounds(tmp_path)
+    reader = Sounds(str(root), mels=8, cache=False, speed=Speed((0.9, 1.0), voices=True))
+    encoding = reader.fit()
+    parts = reader.part("train", encoding), reader.training(encoding)
+    for path in root.rglob("*.wav"):
+        path.unlink()
+    for part in parts:
+        with pytest.raises(InputError, match="is not there"):
+            part[0]
+        targets = targets_of(part).target_values("set")
+        assert torch.bincount(targets).tolist() == [8, 8]
+
+
 def wave(tmp_path: Path) -> bytes:
     hertz = np.linspace(300, 3000, 24_000)
     return write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / 16_000)).read_bytes()
@@ -123,8 +138,6 @@ def file(tmp_path: Path, content: bytes) -> str:
 
 
 def tensor(tmp_path: Path) -> np.ndarray:
-    import torch
-
     values = np.random.default_rng(1).normal(size=(30, 8)).astype(np.float32)
     torch.save(torch.from_numpy(values), tmp_path / "a.pt")
     return values
