@@ -91,7 +91,7 @@ class Attend(nn.Module):
             attention, q, k, v, layout, key_layout, tensors.parameters, dropout=dropout, executor=self.executor
         )
 
-    def begin(self, sets: int, key_heads: int, like: Tensor) -> LayerState:
+    def new_state(self, sets: int, key_heads: int, like: Tensor) -> LayerState:
         """The state of sets without any vector yet, whose vectors will be of the type and on the device of a tensor.
 
         Raises:
@@ -158,7 +158,7 @@ class SelfAttention(nn.Module):
         extent: tuple[float, float] = getattr(self.attend, "extent", (math.inf, math.inf))
         return extent
 
-    def begin(self, sets: int) -> LayerState:
+    def new_state(self, sets: int) -> LayerState:
         """The state of sets without any vector yet, for `forward` to go on from.
 
         Raises:
@@ -168,7 +168,7 @@ class SelfAttention(nn.Module):
             raise InputError(
                 f"{type(self.attend).__name__} remembers nothing, expected an attention that looks back only"
             )
-        return self.attend.begin(sets, self.key_heads, self.project.weight)
+        return self.attend.new_state(sets, self.key_heads, self.project.weight)
 
     def forward(self, sets: VectorSets, state: LayerState | None = None) -> VectorSets:
         """The same sets; with a state, the next vectors of sets that grow, which attend to those from before as well."""

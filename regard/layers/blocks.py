@@ -76,11 +76,11 @@ class Block(nn.Module):
         """How many vectors before and behind one it looks at."""
         return context_of([self.mixer])
 
-    def begin(self, sets: int) -> LayerState:
-        """The state of sets without any vector yet, for `forward` to go on from; as `SelfAttention.begin`."""
+    def new_state(self, sets: int) -> LayerState:
+        """The state of sets without any vector yet, for `forward` to go on from; as `SelfAttention.new_state`."""
         if not isinstance(self.mixer, SelfAttention):
             raise InputError(f"{type(self.mixer).__name__} remembers nothing, expected attention that looks back only")
-        return self.mixer.begin(sets)
+        return self.mixer.new_state(sets)
 
     def forward(
         self,
@@ -137,10 +137,10 @@ class Stack(nn.Module):
         """How many vectors before and behind one it looks at."""
         return context_of(self.blocks)
 
-    def begin(self, sets: int) -> list[LayerState]:
-        """For each block the state of sets without any vector yet; as `SelfAttention.begin`."""
+    def new_states(self, sets: int) -> list[LayerState]:
+        """For each block the state of sets without any vector yet; as `SelfAttention.new_state`."""
         blocks: Iterable[Any] = self.blocks
-        return [block.begin(sets) for block in blocks]
+        return [block.new_state(sets) for block in blocks]
 
     def forward(
         self,
@@ -154,7 +154,7 @@ class Stack(nn.Module):
         Args:
             positions: `[blocks, t, width]`, such as `Floater`'s, for the mixers of the blocks.
             context: for the cross-attention of every block.
-            states: one for each block, as `begin` gives them, to go on from.
+            states: one for each block, as `new_states` gives them, to go on from.
         """
         if states is not None and len(states) != len(self.blocks):
             raise InputError(f"there are {len(states)} states, expected {len(self.blocks)}: one for each block")

@@ -26,7 +26,7 @@ class LayerState:
     >>> from regard.attention import Attention, Causal
     >>> from regard.sets import VectorSets
     >>> layer = SelfAttention(8, 2, Attention(pattern=Causal()))
-    >>> state = layer.begin(sets=2)
+    >>> state = layer.new_state(sets=2)
     >>> _ = layer(VectorSets(torch.ones(5, 8), state.following([2, 3])), state)
     >>> layer(VectorSets(torch.ones(1, 8), state.following([1, 0])), state)
     VectorSets(values [1, 8] float32, 2 sets)

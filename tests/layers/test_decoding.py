@@ -142,7 +142,7 @@ def test_a_stack_goes_on_from_its_states(attention):
     whole = VectorSets(torch.randn(sum(LENGTHS), WIDTH, dtype=torch.float64), Layout.of_lengths(LENGTHS))
     context = VectorSets(torch.randn(11, WIDTH, dtype=torch.float64), Layout.of_lengths(CONTEXT_LENGTHS))
     expected = stack(positions(whole), context=context).values
-    states, found = stack.begin(sets=3), torch.zeros_like(expected)
+    states, found = stack.new_states(sets=3), torch.zeros_like(expected)
     for step in ([2, 0, 3], [1, 1, 1], [0, 0, 1], [2, 0, 2]):
         layout = states[0].following(step)
         rows = rows_at(whole.layout, layout)
@@ -155,7 +155,7 @@ def test_a_stack_goes_on_from_its_states(attention):
 def test_finished_sets_leave_and_hypotheses_branch():
     stack = stack_of(Attention(pattern=Causal()))
     x = torch.randn(6, WIDTH, dtype=torch.float64)
-    states = stack.begin(sets=2)
+    states = stack.new_states(sets=2)
     stack(VectorSets(x[:4], states[0].following([1, 3])), states=states)
     for state in states:
         state.select([1, 1])
@@ -170,21 +170,21 @@ def test_finished_sets_leave_and_hypotheses_branch():
 def test_what_cannot_go_on_is_refused():
     sets = VectorSets.pack([torch.ones(2, WIDTH).double()])
     stack = stack_of(Attention(pattern=Causal()))
-    states = stack.begin(sets=1)
+    states = stack.new_states(sets=1)
     stack(sets, states=states)
     for call, sentence in (
         (lambda: stack(sets, states=states), r"the sets go on at places \[0\], expected \[2\]"),
         (lambda: stack(sets, states=states[:1]), "there are 1 states, expected 2: one for each block"),
-        (lambda: SelfAttention(WIDTH, HEADS).begin(1), "which looks at later vectors"),
-        (lambda: SelfAttention(WIDTH, HEADS, Axes()).begin(1), r"Axes\(\) remembers nothing"),
-        (lambda: SelfAttention(WIDTH, HEADS, Backwards()).begin(1), "Backwards remembers nothing"),
-        (lambda: Block(Pointwise(WIDTH, WIDTH), nn.Identity(), WIDTH).begin(1), "Pointwise remembers nothing"),
+        (lambda: SelfAttention(WIDTH, HEADS).new_state(1), "which looks at later vectors"),
+        (lambda: SelfAttention(WIDTH, HEADS, Axes()).new_state(1), r"Axes\(\) remembers nothing"),
+        (lambda: SelfAttention(WIDTH, HEADS, Backwards()).new_state(1), "Backwards remembers nothing"),
+        (lambda: Block(Pointwise(WIDTH, WIDTH), nn.Identity(), WIDTH).new_state(1), "Pointwise remembers nothing"),
     ):
         with pytest.raises(InputError, match=sentence):
             call()
     training = SelfAttention(WIDTH, HEADS, Attention(pattern=Causal()), dropout=0.5)
     with pytest.raises(InputError, match="was given a state, expected one that infers"):
-        training(VectorSets.pack([torch.ones(2, WIDTH)]), training.begin(1))
+        training(VectorSets.pack([torch.ones(2, WIDTH)]), training.new_state(1))
 
 
 class Backwards(nn.Module):
