@@ -10,7 +10,9 @@ from regard.cli.folders import expand
 from regard.cli.options import parse, parser
 from regard.cli.table import print_table
 from regard.errors import InputError
-from regard.inspector.compare import Graded, Outcome, Verdict, grade, holm, interval, mean, paired
+from regard.inspector.compare import CorpusOutcome, Outcome, Verdict, holm, interval, mean, paired
+from regard.inspector.grading import Graded, grade
+from regard.tasks.corpus import CorpusMetric, corpus_metrics
 from regard.train.card import read_facts
 from regard.train.folder import read_config
 
@@ -26,15 +28,15 @@ class _Row:
 
     Args:
         name: what to call them.
-        each: the metric of each run.
+        values: the metric of each run.
         outcome: of the run, or the mean of the runs.
         parameters: of the model.
         seconds: the mean time of a training.
     """
 
     name: str
-    each: Sequence[float]
-    outcome: Outcome
+    values: Sequence[float]
+    outcome: Outcome | CorpusOutcome
     parameters: int
     seconds: float
 
@@ -45,13 +47,23 @@ def run(arguments: Sequence[str]) -> int:
         "runs", nargs="+", metavar="RUN", help="a run folder, or a folder of them; the first is compared with"
     )
     folders = expand(parse(options, arguments).runs)
-    graded = [grade(folder / "predictions-test.jsonl") for folder in folders]
+    graded = [grade(folder / "predictions-test.jsonl", _corpus_metrics(folder)) for folder in folders]
     for folder, other in zip(folders, graded, strict=True):
         _check_same_test(folders[0], graded[0], folder, other)
-    rows = _rows(folders, graded)
-    verdicts = [paired(row.outcome, rows[0].outcome) for row in rows[1:]]
-    _print(rows, verdicts, graded[0])
+    shared = [metric for metric in graded[0].outcomes if all(metric in other.outcomes for other in graded)]
+    if not shared:
+        raise InputError(f"the runs share no metric with {folders[0]}, expected runs of one task")
+    for metric in shared:
+        rows = _rows(folders, graded, metric)
+        _print(metric, rows, [paired(row.outcome, rows[0].outcome) for row in rows[1:]], graded[0])
+        if metric != shared[-1]:
+            print()
     return 0
+
+
+def _corpus_metrics(folder: Path) -> Sequence[CorpusMetric]:
+    # A folder without predictions is refused for that, whatever else it lacks.
+    return corpus_metrics(read_config(folder).task) if (folder / "predictions-test.jsonl").is_file() else ()
 
 
 def _check_same_test(first: Path, graded: Graded, folder: Path, other: Graded) -> None:
@@ -67,24 +79,27 @@ def _check_same_test(first: Path, graded: Graded, folder: Path, other: Graded) -
     )
 
 
-def _rows(folders: Sequence[Path], graded: Sequence[Graded]) -> list[_Row]:
+def _rows(folders: Sequence[Path], graded: Sequence[Graded], metric: str) -> list[_Row]:
     """One row for each experiment, in the order in which they are named first."""
     groups: dict[str, list[int]] = {}
     for n, folder in enumerate(folders):
         experiment = read_config(folder)
         alike = repr(replace(experiment, training=replace(experiment.training, seed=0)))
         groups.setdefault(alike, []).append(n)
-    return [_row([folders[n] for n in members], [graded[n] for n in members]) for members in groups.values()]
+    return [
+        _row([folders[n] for n in members], [graded[n].outcomes[metric] for n in members])
+        for members in groups.values()
+    ]
 
 
-def _row(folders: Sequence[Path], graded: Sequence[Graded]) -> _Row:
+def _row(folders: Sequence[Path], outcomes: Sequence[Outcome | CorpusOutcome]) -> _Row:
     facts = [read_facts(folder) for folder in folders]
     return _Row(
         name=_name(folders),
-        each=[each.outcome.metric for each in graded],
-        outcome=mean([each.outcome for each in graded]),
+        values=[outcome.metric for outcome in outcomes],
+        outcome=mean(outcomes),
         parameters=facts[0]["parameters"],
-        seconds=statistics.fmean(each["seconds"] for each in facts),
+        seconds=statistics.fmean(fact["seconds"] for fact in facts),
     )
 
 
@@ -96,18 +111,18 @@ def _name(folders: Sequence[Path]) -> str:
     return str(folders[0].parent / shared) if shared != folders[0].name else f"{folders[0]} and {len(folders) - 1} more"
 
 
-def _print(rows: Sequence[_Row], verdicts: Sequence[Verdict], first: Graded) -> None:
-    columns = ["run", "seeds", "accuracy" if first.outcome.labels else "mse", "95 % interval"]
+def _print(metric: str, rows: Sequence[_Row], verdicts: Sequence[Verdict], first: Graded) -> None:
+    columns = ["run", "seeds", metric, "95 % interval"]
     columns += ["minus first", "95 % interval", "p"] if verdicts else []
     columns += ["parameters", "seconds"]
     adjusted = holm([verdict.p for verdict in verdicts])
     cells = []
     for n, row in enumerate(rows):
-        spread = f" ± {statistics.stdev(row.each):.4f}" if len(row.each) > 1 else ""
+        spread = f" ± {statistics.stdev(row.values):.4f}" if len(row.values) > 1 else ""
         line = [
             row.name,
-            str(len(row.each)),
-            f"{statistics.fmean(row.each):.4f}{spread}",
+            str(len(row.values)),
+            f"{statistics.fmean(row.values):.4f}{spread}",
             _span(*interval(row.outcome)),
         ]
         if verdicts and n == 0:
@@ -122,7 +137,7 @@ def _print(rows: Sequence[_Row], verdicts: Sequence[Verdict], first: Graded) -> 
 
 def _notes(rows: Sequence[_Row], verdicts: Sequence[Verdict], first: Graded) -> list[str]:
     """How the numbers came about."""
-    units = f"{len(first.outcome.sums):,} test {first.unit}s"
+    units = f"{rows[0].outcome.units:,} test {first.unit}s"
     kinds = {"Wilson's" if row.outcome.binary else f"bootstrap over the {units}" for row in rows}
     notes = [f"Intervals: {', '.join(sorted(kinds))}."]
     if verdicts:
@@ -133,7 +148,7 @@ def _notes(rows: Sequence[_Row], verdicts: Sequence[Verdict], first: Graded) -> 
         notes.append(
             "The test part is one set, so its targets are taken as independent, which neighbors are not quite."
         )
-    if any(len(row.each) > 1 for row in rows):
+    if any(len(row.values) > 1 for row in rows):
         notes.append("± is the standard deviation over seeds; intervals and test are about these trained models.")
     return notes
 

@@ -6,23 +6,20 @@ whole test part is one set, as in a graph, it is the target.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.errors import InputError
+from regard.tasks.corpus import CorpusMetric
 
 __all__ = [
-    "Graded",
+    "CorpusOutcome",
     "Outcome",
     "Verdict",
-    "grade",
     "holm",
     "interval",
     "mcnemar",
@@ -33,6 +30,7 @@ __all__ = [
 ]
 
 _RESAMPLES = 10_000
+_CORPUS_RESAMPLES = 1_000  # each of them computes the metric anew
 _CHUNK = 2**22  # entries of one block of resamples
 _Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 
@@ -61,24 +59,44 @@ class Outcome:
         return float(self.sums.sum() / self.counts.sum())
 
     @property
+    def units(self) -> int:
+        """How many."""
+        return len(self.sums)
+
+    @property
     def binary(self) -> bool:
         """Whether each unit is simply right or wrong: one label each, of one run."""
         return self.labels and self.seeds == 1 and bool((self.counts == 1).all())
 
 
 @dataclass(frozen=True)
-class Graded:
-    """The predictions of a run on a test part, and what they answer.
+class CorpusOutcome:
+    """What a metric of whole parts is computed from, for one run, or for several seeds whose values are averaged.
 
     Args:
-        outcome: how it did on each unit.
-        test: the name of each set with its targets, in order: what runs must share to be compared.
-        unit: what a unit is, "set" or "target".
+        measure: the metric.
+        records: of each run, that of each example, in the same order.
     """
 
-    outcome: Outcome
-    test: tuple[tuple[str, tuple[Any, ...]], ...]
-    unit: str
+    measure: CorpusMetric
+    records: tuple[Sequence[Any], ...]
+
+    binary: ClassVar[bool] = False
+
+    @property
+    def units(self) -> int:
+        """How many examples."""
+        return len(self.records[0])
+
+    @property
+    def metric(self) -> float:
+        """Of all examples."""
+        return self.resampled(range(len(self.records[0])))
+
+    def resampled(self, examples: Iterable[int]) -> float:
+        """Of some examples, any of them several times; the mean over seeds."""
+        drawn = list(examples)
+        return math.fsum(self.measure.value([run[i] for i in drawn]) for run in self.records) / len(self.records)
 
 
 @dataclass(frozen=True)
@@ -100,74 +118,43 @@ class Verdict:
     method: str
 
 
-def grade(path: Path) -> Graded:
-    """Read the predictions that evaluation wrote: a JSON object per set.
-
-    Raises:
-        InputError: a missing file, a line that is no prediction, or a file without any target.
-    """
-    sets = []
-    sums, counts, kinds = [], [], set()
-    for name, pairs in _answers(path):
-        if not pairs:
-            continue
-        sets.append((name, tuple(target for _, target in pairs)))
-        kinds |= {isinstance(target, str) for _, target in pairs}
-        scores = [float(a == b) if isinstance(b, str) else (a - b) ** 2 for a, b in pairs]
-        sums.append(scores)
-        counts.append(len(scores))
-    if len(kinds) != 1:
-        raise InputError(f"{path} holds {'labels and numbers' if kinds else 'no target'}, expected targets of one kind")
-    unit = "set" if len(sets) > 1 else "target"
-    if unit == "target":
-        columns = np.array(sums[0]), np.ones(counts[0])
-    else:
-        columns = np.array([sum(scores) for scores in sums]), np.array(counts, float)
-    return Graded(Outcome(*columns, labels=kinds.pop()), tuple(sets), unit)
+def mean(outcomes: Sequence[Outcome | CorpusOutcome]) -> Outcome | CorpusOutcome:
+    """Several seeds as one: the mean unit by unit, or the mean of what a metric of whole parts gives for each."""
+    single = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+    if single:
+        sums = np.mean([outcome.sums for outcome in single], axis=0)
+        return replace(single[0], sums=sums, seeds=len(single))
+    corpora = [outcome for outcome in outcomes if isinstance(outcome, CorpusOutcome)]
+    return replace(corpora[0], records=tuple(run for outcome in corpora for run in outcome.records))
 
 
-def _answers(path: Path) -> Iterator[tuple[str, list[tuple[Any, Any]]]]:
-    """Each set's name, with (answer, target) of each of its targets."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        raise InputError(f"{path} is missing or cannot be read: `regard evaluate {path.parent}` writes it") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            whole = json.loads(line)
-            written = [each for each in whole.get("vectors", [whole]) if "target" in each]
-            yield (
-                whole["name"],
-                [(each["label"] if "label" in each else each["number"], each["target"]) for each in written],
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path}, line {number}, is no prediction, expected what evaluation wrote") from None
-
-
-def mean(outcomes: Sequence[Outcome]) -> Outcome:
-    """The mean of several seeds, unit by unit."""
-    sums = np.mean([outcome.sums for outcome in outcomes], axis=0)
-    return replace(outcomes[0], sums=sums, seeds=len(outcomes))
-
-
-def interval(outcome: Outcome, seed: int = 0) -> tuple[float, float]:
+def interval(outcome: Outcome | CorpusOutcome, seed: int = 0) -> tuple[float, float]:
     """The 95 % interval of the metric over the choice of test units.
 
     Units that are right or wrong get Wilson's interval, which stays honest where all are right; others the percentiles
-    of a bootstrap: units drawn with replacement, sum of `sums` / sum of `counts` of each draw.
+    of a bootstrap: units drawn with replacement, sum of `sums` / sum of `counts` of each draw, or the metric of whole parts of it.
     """
+    if isinstance(outcome, CorpusOutcome):
+        return _percentiles(np.array([outcome.resampled(drawn) for drawn in _examples(outcome, seed)]))
     if outcome.binary:
         return wilson(int(outcome.sums.sum()), len(outcome.sums))
     return _percentiles(_bootstrap((outcome.sums, outcome.counts), seed))
 
 
-def paired(first: Outcome, second: Outcome, seed: int = 0) -> Verdict:
+def paired(first: Outcome | CorpusOutcome, second: Outcome | CorpusOutcome, seed: int = 0) -> Verdict:
     """The paired comparison of two runs over the same units in the same order.
 
     Units that are right or wrong: McNemar's exact test. Otherwise a permutation test that swaps the two runs' results
     unit by unit. The interval of the difference is a bootstrap that draws the same units for both runs. Where a side is
     the mean of several seeds the question is about these trained models, not about seeds that were never tried.
+
+    A metric of whole parts is no sum over units. There p is how often the difference changes its sign among the draws of that
+    bootstrap, twice (Koehn 2004), the observed one counted in.
     """
+    if isinstance(first, CorpusOutcome) and isinstance(second, CorpusOutcome):
+        return _paired_bootstrap(first, second, seed)
+    assert isinstance(first, Outcome)
+    assert isinstance(second, Outcome)
     differences = first.sums - second.sums
     low, high = _percentiles(_bootstrap((differences, first.counts), seed))
     if first.binary and second.binary:
@@ -175,6 +162,21 @@ def paired(first: Outcome, second: Outcome, seed: int = 0) -> Verdict:
     else:
         p, method = sign_flips(differences, seed), f"permutation, {_RESAMPLES:,} sign flips"
     return Verdict(first.metric - second.metric, low, high, p, method)
+
+
+def _paired_bootstrap(first: CorpusOutcome, second: CorpusOutcome, seed: int) -> Verdict:
+    draws = _examples(first, seed)
+    differences = np.array([first.resampled(drawn) - second.resampled(drawn) for drawn in draws])
+    low, high = _percentiles(differences)
+    tail = 1 + min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    p = min(1.0, 2 * tail / (1 + len(draws)))
+    return Verdict(first.metric - second.metric, low, high, p, f"paired bootstrap, {len(draws):,} draws")
+
+
+def _examples(outcome: CorpusOutcome, seed: int) -> list[list[int]]:
+    """The examples of each draw with replacement: the same for every run of a test part."""
+    count = len(outcome.records[0])
+    return np.random.default_rng(seed).integers(0, count, (_CORPUS_RESAMPLES, count)).tolist()
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -240,11 +242,11 @@ def _bootstrap(columns: tuple[Floats, Floats], seed: int) -> Floats:
     """`[r]` the ratio of sums of two columns over units drawn with replacement."""
     above, below = columns
     generator = np.random.default_rng(seed)
-    found = []
+    ratios = []
     for draws in _chunks(len(above)):
         drawn = generator.integers(0, len(above), (draws, len(above)))
-        found.append(above[drawn].sum(axis=1) / below[drawn].sum(axis=1))
-    return np.concatenate(found)
+        ratios.append(above[drawn].sum(axis=1) / below[drawn].sum(axis=1))
+    return np.concatenate(ratios)
 
 
 def _percentiles(draws: Floats) -> tuple[float, float]:

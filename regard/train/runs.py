@@ -16,6 +16,7 @@ from torch import nn
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Part, check_part
 from regard.tasks.base import Task
+from regard.tasks.corpus import corpus_metrics
 from regard.train.card import add_evaluation
 from regard.train.experiment import Experiment
 from regard.train.folder import load_weights, read_config, save
@@ -77,17 +78,24 @@ class Run:
         data = self.experiment.data.part(check_part(part), self.encoding)
         targets = targets_of(data)
         metrics = self.task.metrics()
-        total, count, vectors, lines = 0.0, 0, 0, []
+        total, count, vectors = 0.0, 0, 0
+        corpus = corpus_metrics(self.experiment.task)
+        predictions: list[dict[str, Any]] = []
+        guesses: list[dict[str, Any]] = []
         for batch, output in run(self.model, self.task, data, self.experiment.training):
             self.task.score(metrics, output, batch)
             loss, number = self.task.loss(output, batch)
             total, count, vectors = total + float(loss), count + int(number), vectors + len(batch.inputs.values)
-            lines += [json.dumps(each, ensure_ascii=False) for each in self.task.predictions(output, batch)]
-        found = {"loss": total / max(count, 1)} | defined(metrics.compute())
+            predictions += self.task.predictions(output, batch)
+            if corpus:
+                guesses += self.task.predictions(self.task.trivial(batch), batch)
+        computed = {"loss": total / max(count, 1)} | defined(metrics.compute())
+        computed |= defined({metric.name: metric.of(predictions) for metric in corpus})
         trivial = trivial_metrics(self.task, targets)
+        trivial |= defined({metric.name: metric.of(guesses) for metric in corpus})
         evaluation = {
             "part": part,
-            "metrics": found,
+            "metrics": computed,
             "baseline": trivial,
             "monitor": list(self.task.monitor),
             "sets": len(data),
@@ -97,9 +105,10 @@ class Run:
             "seconds": round(time.monotonic() - began, 3),
         }
         name = "evaluation.json" if part == "test" else f"evaluation-{part}.json"
-        save(self.folder / f"predictions-{part}.jsonl", "".join(f"{line}\n" for line in lines))
+        lines = "".join(f"{json.dumps(prediction, ensure_ascii=False)}\n" for prediction in predictions)
+        save(self.folder / f"predictions-{part}.jsonl", lines)
         save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
-        add_evaluation(self.folder, part, found, trivial)
+        add_evaluation(self.folder, part, computed, trivial)
         return evaluation
 
     def predict(self, sources: Sequence[str]) -> Iterator[dict[str, Any]]:

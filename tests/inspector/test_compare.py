@@ -1,5 +1,6 @@
 """Intervals cover, tests keep their level, and what cannot be compared is refused."""
 
+import itertools
 import json
 import math
 
@@ -8,7 +9,9 @@ import pytest
 
 from regard import InputError
 from regard.inspector import compare
-from regard.inspector.compare import Outcome
+from regard.inspector.compare import CorpusOutcome, Outcome
+from regard.inspector.grading import grade
+from regard.tasks.corpus import CorpusMetric
 
 
 def labels(right, counts=None):
@@ -24,27 +27,27 @@ def write(path, lines):
 def test_grade_counts_right_labels_of_each_set(tmp_path):
     vectors = [{"label": "a", "target": "a"}, {"label": "a", "target": "b"}, {"label": "a"}]
     lines = [{"name": "one", "vectors": vectors}, {"name": "two", "vectors": [{"label": "b", "target": "b"}]}]
-    graded = compare.grade(write(tmp_path / "p.jsonl", [*lines, {"name": "empty", "vectors": []}]))
-    assert graded.outcome.sums.tolist() == [1, 1]
-    assert graded.outcome.counts.tolist() == [2, 1]
-    assert graded.outcome.metric == 2 / 3
+    graded = grade(write(tmp_path / "p.jsonl", [*lines, {"name": "empty", "vectors": []}]))
+    assert graded.outcomes["accuracy"].sums.tolist() == [1, 1]
+    assert graded.outcomes["accuracy"].counts.tolist() == [2, 1]
+    assert graded.outcomes["accuracy"].metric == 2 / 3
     assert graded.test == (("one", ("a", "b")), ("two", ("b",)))
     assert graded.unit == "set"
 
 
 def test_grade_takes_the_targets_of_one_set_as_units(tmp_path):
     vectors = [{"label": "a", "target": "a"}, {"label": "b"}, {"label": "a", "target": "b"}]
-    graded = compare.grade(write(tmp_path / "p.jsonl", [{"name": "graph", "vectors": vectors}]))
+    graded = grade(write(tmp_path / "p.jsonl", [{"name": "graph", "vectors": vectors}]))
     assert graded.unit == "target"
-    assert graded.outcome.sums.tolist() == [1, 0]
-    assert graded.outcome.binary
+    assert graded.outcomes["accuracy"].sums.tolist() == [1, 0]
+    assert graded.outcomes["accuracy"].binary
 
 
 def test_grade_squares_errors_of_numbers(tmp_path):
     lines = [{"name": "a", "number": 3.0, "target": 1.0}, {"name": "b", "number": 1.0, "target": 1.5}]
-    graded = compare.grade(write(tmp_path / "p.jsonl", lines))
-    assert graded.outcome.sums.tolist() == [4.0, 0.25]
-    assert not graded.outcome.labels
+    graded = grade(write(tmp_path / "p.jsonl", lines))
+    assert graded.outcomes["mse"].sums.tolist() == [4.0, 0.25]
+    assert not graded.outcomes["mse"].labels
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_grade_refuses_what_evaluation_did_not_write(tmp_path, text, sentence):
     path = tmp_path / "p.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=sentence):
-        compare.grade(path)
+        grade(path)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -130,3 +133,56 @@ def test_results_are_the_same_each_time():
     other = labels(generator.binomial(9, 0.5, 30), np.full(30, 9))
     assert compare.interval(outcome) == compare.interval(outcome)
     assert compare.paired(outcome, other) == compare.paired(outcome, other)
+
+
+def f1(records):
+    right, count = (sum(column) for column in zip(*records, strict=True))
+    return 2 * right / count if count else 0.0
+
+
+F1 = CorpusMetric("f1", lambda prediction: prediction.get("found"), f1)
+FIRST, SECOND = [(3, 8), (1, 5), (0, 2), (4, 9)], [(2, 9), (1, 4), (1, 3), (0, 7)]
+
+
+def test_a_metric_of_whole_parts_agrees_with_all_resamples_there_are():
+    """Four examples have 4^4 samples with replacement, each as likely as any other."""
+    samples = list(itertools.product(range(4), repeat=4))
+    exact = np.array([[f1([run[i] for i in sample]) for sample in samples] for run in (FIRST, SECOND)])
+    first, second = (CorpusOutcome(F1, (run,)) for run in (FIRST, SECOND))
+    assert first.metric == 2 * 8 / 24, "no mean over examples"
+    assert compare.interval(first) == pytest.approx(np.percentile(exact[0], [2.5, 97.5]), abs=0.02)
+    verdict = compare.paired(first, second)
+    differences = exact[0] - exact[1]
+    assert verdict.difference == first.metric - second.metric
+    assert (verdict.low, verdict.high) == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=0.02)
+    assert verdict.p == pytest.approx(2 * min((differences <= 0).mean(), (differences >= 0).mean()), abs=0.03)
+    assert compare.paired(first, first).p == 1
+    assert compare.paired(second, first).p == verdict.p
+
+
+def test_seeds_of_a_metric_of_whole_parts_are_averaged():
+    both = compare.mean([CorpusOutcome(F1, (FIRST,)), CorpusOutcome(F1, (SECOND,))])
+    assert both.metric == pytest.approx((f1(FIRST) + f1(SECOND)) / 2)
+    assert both.resampled([0, 0]) == pytest.approx((f1(FIRST[:1]) + f1(SECOND[:1])) / 2)
+    assert both.units == 4
+
+
+def test_grade_leaves_targets_that_are_no_labels_to_metrics_of_whole_parts(tmp_path):
+    lines = [
+        {"name": "a", "found": [1, 2], "target": [[0, 1]]},
+        {"name": "b", "found": [0, 3], "target": []},
+        {"name": "c"},
+    ]
+    path = write(tmp_path / "p.jsonl", lines)
+    graded = grade(path, [F1])
+    assert list(graded.outcomes) == ["f1"]
+    assert graded.outcomes["f1"].metric == 2 / 5
+    assert graded.test == (("a", ("[[0, 1]]",)), ("b", ("[]",)))
+    with pytest.raises(InputError, match="line 1, is no prediction"):
+        grade(path)
+    vectors = [{"label": "x", "target": "x"}, {"label": "y", "target": "x"}]
+    labeled = write(tmp_path / "q.jsonl", [{"name": name, "vectors": vectors, "found": [1, 2]} for name in "ab"])
+    graded = grade(labeled, [F1])
+    assert {name: outcome.metric for name, outcome in graded.outcomes.items()} == {"accuracy": 0.5, "f1": 1.0}
+    with pytest.raises(InputError, match="holds no target"):
+        grade(write(tmp_path / "r.jsonl", [{"name": "a"}]), [F1])

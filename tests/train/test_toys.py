@@ -1,6 +1,7 @@
 """Targets that are sets, pairs of sets and a learner of a task's own go all the way: fit, resume, evaluate, predict."""
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -9,6 +10,7 @@ import toys
 from processes import in_process, kill_when
 from test_resume import left
 
+from regard.cli import main
 from regard.train import Run, fit, from_yaml, to_yaml
 from regard.train.checkpoints import newest
 from regard.train.recorder import Recorder, read_metrics
@@ -22,11 +24,16 @@ def train(folder, target, resume=False, killed=None):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of each task, undisturbed."""
-    folders = {target: tmp_path_factory.mktemp(target) / "run" for target in toys.TASKS}
-    for target, folder in folders.items():
-        assert in_process(train, folder, target) == 0
-    return folders
+    """The folder of an undisturbed run of each task, trained when it is first asked for."""
+
+    class Runs(dict):
+        def __missing__(self, target):
+            folder = tmp_path_factory.mktemp(target) / "run"
+            assert in_process(train, folder, target) == 0
+            self[target] = folder
+            return folder
+
+    return Runs()
 
 
 @pytest.mark.parametrize("target", toys.TASKS)
@@ -50,6 +57,24 @@ def test_a_run_is_evaluated_beside_the_baseline(target, metric, runs):
     lines = [json.loads(line) for line in (runs[target] / "predictions-test.jsonl").read_text().splitlines()]
     assert [line["name"] for line in lines] == [f"test-{i}" for i in range(20)]
     assert all("target" in line for line in lines)
+
+
+def test_a_metric_of_whole_parts_is_evaluated_and_compared(runs, tmp_path, capsys):
+    evaluation = Run.open(runs["ends"]).evaluate()
+    path = runs["ends"] / "predictions-test.jsonl"
+    predictions = [json.loads(line) for line in path.read_text().splitlines()]
+    assert evaluation["metrics"]["f1"] == toys.f1([toys.hits(prediction) for prediction in predictions])
+    assert 0 <= evaluation["baseline"]["f1"] < evaluation["metrics"]["f1"]
+    other = shutil.copytree(runs["ends"], tmp_path / "other")
+    (other / "config.yaml").write_text((other / "config.yaml").read_text().replace("recipe: toys", "recipe: far"))
+    far = [prediction | {"places": [[9.0, 9.0]] * 2} for prediction in predictions]
+    (other / path.name).write_text("".join(json.dumps(prediction) + "\n" for prediction in far))
+    assert main(["compare", str(runs["ends"]), str(other)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.split()[:3] == ["run", "seeds", "f1"]
+    assert f"{-evaluation['metrics']['f1']:+.4f}" in printed
+    assert "bootstrap over the 20 test sets" in printed
+    assert "paired bootstrap, 1,000 draws" in printed
 
 
 def test_places_are_predicted_for_new_sets(runs):

@@ -1,7 +1,8 @@
 """Tasks that are neither a label nor a number, small enough to be trained within seconds."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from regard.models.pieces import Positions
 from regard.sets import Layout, VectorSets
 from regard.tasks.base import Task
 from regard.tasks.configs import PerSetLabel, PerSetNumber
+from regard.tasks.corpus import CorpusMetric
 from regard.tasks.label import SetLabelTask
 from regard.tasks.number import SetNumberTask
 from regard.train import Experiment, Optimizer, Training
@@ -69,6 +71,18 @@ class Toys:
             yield self.inputs([line.decode().strip()], encoding)
 
 
+def hits(prediction):
+    """How many targets have a place within a distance of 1, and how many targets and places there are."""
+    if "target" not in prediction:
+        return None
+    targets, places = prediction["target"], prediction["places"]
+    return sum(any(math.dist(t, p) < 1 for p in places) for t in targets), len(targets) + len(places)
+
+
+def f1(records):
+    return 2 * sum(near for near, _ in records) / sum(every for _, every in records)
+
+
 @dataclass(frozen=True)
 class Slots:
     """For each set some places, of which each target should have one nearby.
@@ -78,6 +92,8 @@ class Slots:
     """
 
     count: int = 2
+
+    corpus_metrics: ClassVar = (CorpusMetric("f1", hits, f1),)
 
 
 class SlotsTask(Task):
