@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
 from regard.sets.whole import repeated
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Num
 
 __all__ = ["Layout", "keep", "offsets_of"]
 
@@ -30,8 +33,8 @@ class Layout:
     Args:
         offsets: `[s + 1]` int64; set `b` owns rows `offsets[b]:offsets[b + 1]`. Empty sets are legal.
         coords: `[t, n]` or None; where each vector lies beyond its place in the order, such as (row, column).
-        edges: `[2, e]` int64 or None; (query row, key row), inside a set, without repeats.
-        edge_values: `[e, m]` or None; what each edge carries.
+        edges: `[2, edges]` int64 or None; (query row, key row), inside a set, without repeats.
+        edge_values: `[edges, m]` or None; what each edge carries.
         starts: `[s]` int64 or None; the index of each set's first row in its own set (0 where None), for queries that
             continue a set whose first keys came before.
         places: `[t]` int64 or None; the place of each vector in its set, counted from 0 and distinct within a set, where the
@@ -48,16 +51,16 @@ class Layout:
 
     FIELDS = ("offsets", "coords", "edges", "edge_values", "starts", "places")
     # For layouts that were stored before there were places.
-    places: Tensor | None = None
+    places: Int[Tensor, " t"] | None = None
 
     def __init__(
         self,
-        offsets: Tensor,
-        coords: Tensor | None = None,
-        edges: Tensor | None = None,
-        edge_values: Tensor | None = None,
-        starts: Tensor | None = None,
-        places: Tensor | None = None,
+        offsets: Int[Tensor, " bounds"],
+        coords: Num[Tensor, "t n"] | None = None,
+        edges: Int[Tensor, "2 edges"] | None = None,
+        edge_values: Num[Tensor, "edges m"] | None = None,
+        starts: Int[Tensor, " bounds-1"] | None = None,
+        places: Int[Tensor, " t"] | None = None,
     ) -> None:
         self.offsets = offsets
         self.coords = coords
@@ -76,7 +79,7 @@ class Layout:
         return layout
 
     @classmethod
-    def of_lengths(cls, lengths: Sequence[int] | Tensor) -> Layout:
+    def of_lengths(cls, lengths: Sequence[int] | Int[Tensor, " s"]) -> Layout:
         """The layout of sets with these numbers of vectors, and nothing else.
 
         >>> Layout.of_lengths([2, 0, 3]).offsets.tolist()
@@ -180,7 +183,7 @@ class Layout:
         return int(self.offsets[-1])
 
     @cached_property
-    def lengths(self) -> Tensor:
+    def lengths(self) -> Int[Tensor, " s"]:
         """`[s]` the number of vectors of each set."""
         return self.offsets.diff()
 
@@ -190,12 +193,12 @@ class Layout:
         return int(self.lengths.max()) if self.sets else 0
 
     @cached_property
-    def set_of_row(self) -> Tensor:
+    def set_of_row(self) -> Int[Tensor, " t"]:
         """`[t]` the set that owns each row."""
         return repeated(torch.arange(self.sets, device=self.device), self.lengths)
 
     @cached_property
-    def index(self) -> Tensor:
+    def index(self) -> Int[Tensor, " t"]:
         """`[t]` each row's index in its own set, counted from the set's start: its place, where there are places."""
         if self.places is not None:
             return self.places
@@ -204,13 +207,13 @@ class Layout:
             first = self.offsets[:-1] if self.starts is None else self.offsets[:-1] - self.starts
             return torch.arange(self.total, device=self.device) - first[self.set_of_row]
 
-    def owners(self, rows: int) -> Tensor:
+    def owners(self, rows: int) -> Int[Tensor, " {rows}"]:
         """`set_of_row`, for the number of rows, which code that torch traces cannot read off the offsets."""
         if not torch.compiler.is_compiling():
             return self.set_of_row
         return torch.searchsorted(self.offsets[1:].contiguous(), torch.arange(rows, device=self.device), right=True)
 
-    def order(self, rows: int) -> Tensor:
+    def order(self, rows: int) -> Int[Tensor, " {rows}"]:
         """`index`, for the number of rows, which code that torch traces cannot read off the offsets."""
         if self.places is not None or not torch.compiler.is_compiling():
             return self.index
@@ -218,7 +221,7 @@ class Layout:
         return torch.arange(rows, device=self.device) - first[self.owners(rows)]
 
     @cached_property
-    def places_of_sets(self) -> tuple[Tensor, Tensor]:
+    def places_of_sets(self) -> tuple[Int[Tensor, " s"], Int[Tensor, " s"]]:
         """`[s]` the first place of each set, and `[s]` the number of places from there to its last one."""
         first = torch.zeros_like(self.lengths) if self.starts is None else self.starts
         if self.places is None:
@@ -229,7 +232,7 @@ class Layout:
         return ends[0], torch.where(self.lengths > 0, ends[1] - ends[0] + 1, 0)
 
     @cached_property
-    def row_order(self) -> Tensor | None:
+    def row_order(self) -> Int[Tensor, " t"] | None:
         """`[t]` the rows of each set in order of their places; None where they are in order already."""
         if self.places is None:
             return None
@@ -238,7 +241,7 @@ class Layout:
             return None if torch.equal(order, torch.arange(self.total, device=self.device)) else order
 
     @cached_property
-    def ranks(self) -> Tensor:
+    def ranks(self) -> Int[Tensor, " t"]:
         """`[t]` the row that each vector has where those of each set lie in order of their places."""
         with torch.inference_mode(False):
             rows = torch.arange(self.total, device=self.device)
@@ -273,13 +276,13 @@ class Layout:
         return rows if self.row_order is None else rows.index_select(0, self.row_order)
 
     @cached_property
-    def edge_codes(self) -> Tensor:
-        """`[e]` query row * t + key row of every edge, in increasing order."""
+    def edge_codes(self) -> Int[Tensor, " edges"]:
+        """`[edges]` query row * t + key row of every edge, in increasing order."""
         return self._sorted_edges[0]
 
     @cached_property
-    def edge_order(self) -> Tensor:
-        """`[e]` the place in `edges` of each entry of `edge_codes`."""
+    def edge_order(self) -> Int[Tensor, " edges"]:
+        """`[edges]` the place in `edges` of each entry of `edge_codes`."""
         return self._sorted_edges[1]
 
     @cached_property
@@ -305,7 +308,7 @@ class Layout:
         # The very same object where nothing moved, with all it has derived.
         return self if fields[0] is self.offsets else self._trusted(fields)
 
-    def __getstate__(self) -> dict[str, Tensor | None]:
+    def __getstate__(self) -> dict[str, Num[Tensor, " ..."] | None]:
         # What was derived is quicker to derive again than to send to another process.
         return dict(zip(self.FIELDS, self._fields(), strict=True))
 
@@ -335,7 +338,7 @@ def keep(derived: dict[Any, Any], key: object, make: Callable[[], T]) -> T:
     return found
 
 
-def offsets_of(lengths: Tensor) -> Tensor:
+def offsets_of(lengths: Int[Tensor, " s"]) -> Int[Tensor, " s+1"]:
     """`[0, l0, l0 + l1, ...]`"""
     return torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
 

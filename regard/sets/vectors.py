@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch.utils import _pytree as pytree
 from regard.errors import InputError
 from regard.sets.layout import Layout, offsets_of
 from regard.sets.whole import repeated
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Num, Shaped
 
 __all__ = ["VectorSets"]
 
@@ -33,7 +36,7 @@ class VectorSets:
     [(2, 3), (0, 3), (1, 3)]
     """
 
-    def __init__(self, values: Tensor, layout: Layout) -> None:
+    def __init__(self, values: Float[Tensor, "t d"] | Int[Tensor, " t *f"], layout: Layout) -> None:
         if values.dim() not in (1, 2) or (values.dim() == 1 and values.is_floating_point()):
             raise InputError(
                 f"values have shape {list(values.shape)} and type {values.dtype}, expected [t, d] floats or ids"
@@ -46,19 +49,19 @@ class VectorSets:
         self.layout = layout
 
     @property
-    def offsets(self) -> Tensor:
+    def offsets(self) -> Int[Tensor, " bounds"]:
         return self.layout.offsets
 
     @property
-    def coords(self) -> Tensor | None:
+    def coords(self) -> Num[Tensor, "t n"] | None:
         return self.layout.coords
 
     @property
-    def edges(self) -> Tensor | None:
+    def edges(self) -> Int[Tensor, "2 edges"] | None:
         return self.layout.edges
 
     @property
-    def edge_values(self) -> Tensor | None:
+    def edge_values(self) -> Num[Tensor, "edges m"] | None:
         return self.layout.edge_values
 
     @property
@@ -84,11 +87,11 @@ class VectorSets:
     @classmethod
     def pack(
         cls,
-        values: Sequence[Tensor],
-        coords: Sequence[Tensor] | None = None,
-        edges: Sequence[Tensor] | None = None,
-        edge_values: Sequence[Tensor] | None = None,
-        places: Sequence[Tensor] | None = None,
+        values: Sequence[Shaped[Tensor, " _ *d"]],
+        coords: Sequence[Num[Tensor, "_ n"]] | None = None,
+        edges: Sequence[Int[Tensor, "2 _"]] | None = None,
+        edge_values: Sequence[Num[Tensor, "_ m"]] | None = None,
+        places: Sequence[Int[Tensor, " _"]] | None = None,
     ) -> VectorSets:
         """One batch from a list of sets; rows named by `edges[b]` count from the first vector of set `b`.
 
@@ -111,8 +114,8 @@ class VectorSets:
         return cls(joined, layout)
 
     @classmethod
-    def from_padded(cls, values: Tensor, mask: Tensor) -> VectorSets:
-        """Sets from `values [s, n, ...]` and `mask [s, n]`, True where a vector is real.
+    def from_padded(cls, values: Shaped[Tensor, "s longest *d"], mask: Bool[Tensor, "s longest"]) -> VectorSets:
+        """Sets from rectangles, with the mask True where a vector is real.
 
         >>> sets = VectorSets.from_padded(torch.ones(2, 3, 4), torch.tensor([[True, False, False], [True, True, True]]))
         >>> sets.offsets.tolist()
@@ -123,15 +126,15 @@ class VectorSets:
             raise InputError(f"the mask has shape {found}, expected {list(values.shape[:2])} of bool, True where real")
         return cls(values[mask], Layout(offsets_of(mask.sum(1))))
 
-    def to_padded(self, fill: float = 0) -> tuple[Tensor, Tensor]:
-        """`values [s, n, ...]` with `fill` behind the shorter sets, and `mask [s, n]`, True where a vector is real."""
+    def to_padded(self, fill: float = 0) -> tuple[Shaped[Tensor, "s longest *d"], Bool[Tensor, "s longest"]]:
+        """The values with `fill` after the shorter sets, and the mask, True where a vector is real."""
         layout = self.layout
         mask = torch.arange(layout.longest, device=self.device) < layout.lengths[:, None]
         values = self.values.new_full((*mask.shape, *self.values.shape[1:]), fill)
         values[mask] = self.values
         return values, mask
 
-    def unpack(self) -> list[Tensor]:
+    def unpack(self) -> list[Shaped[Tensor, " _ *d"]]:
         """The values of each set."""
         return list(torch.split(self.values, self.layout.lengths.tolist()))
 
@@ -142,13 +145,13 @@ class VectorSets:
         sets.values, sets.layout = values, layout
         return sets
 
-    def with_values(self, values: Tensor) -> VectorSets:
+    def with_values(self, values: Shaped[Tensor, " t *d"]) -> VectorSets:
         """Other values, of any width, for the same layout (the very same object, with all it has derived)."""
         if values.shape[0] != self.values.shape[0]:
             raise InputError(f"there are {values.shape[0]} vectors, expected {self.values.shape[0]}: the layout's")
         return self._trusted(values, self.layout)
 
-    def select(self, indices: Sequence[int] | Tensor) -> VectorSets:
+    def select(self, indices: Sequence[int] | Shaped[Tensor, " chosen"]) -> VectorSets:
         """The sets with these indices, in this order, with their coordinates, edges and edge values."""
         layout, chosen = self.layout, torch.as_tensor(indices, device=self.device)
         if chosen.numel() == 0:

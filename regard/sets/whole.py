@@ -6,14 +6,19 @@ where other programs use the processor too, a thousand times as long.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
 __all__ = ["insertions", "repeated"]
 
 
-def repeated(values: Tensor, counts: Tensor) -> Tensor:
+def repeated(values: Shaped[Tensor, " values"], counts: Int[Tensor, " values"]) -> Shaped[Tensor, " total"]:
     """Each value as often as its count says, one after another.
 
     >>> repeated(torch.tensor([7, 8, 9]), torch.tensor([2, 0, 1])).tolist()
@@ -24,7 +29,7 @@ def repeated(values: Tensor, counts: Tensor) -> Tensor:
     return torch.from_numpy(np.repeat(values.numpy(), counts.numpy()))
 
 
-def insertions(line: Tensor, values: Tensor, right: bool = False) -> Tensor:
+def insertions(line: Shaped[Tensor, " line"], values: Shaped[Tensor, "*b"], right: bool = False) -> Int[Tensor, "*b"]:
     """Before which place of an increasing line each value would be inserted; with `right`, behind its equals.
 
     >>> insertions(torch.tensor([1, 3, 3]), torch.tensor([0, 3, 9])).tolist()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.base import Part
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Adapter", "Attends", "Call", "State"]
 
 
+@runtime_checkable
 class Attends(Protocol):
     """The verb: `[t, h, e]`, as `attend`."""
 
@@ -49,6 +50,7 @@ class Call(NamedTuple):
     key_layout: Layout
 
 
+@runtime_checkable
 class State(Protocol):
     """What a growing set remembers, for all sets of a batch; it never changes, each call gives a new one."""
 

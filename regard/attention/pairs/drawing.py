@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ _AHEAD = (0, 1, 5)
 _EMPTY, _FILLED = "#eef0f3", "#2f6db5"
 
 
+@runtime_checkable
 class Pattern(Protocol):
     """What a picture asks a `regard.attention.spec.patterns.Pattern`."""
 

@@ -8,7 +8,7 @@ A row with no allowed key has maximum 0, sum 1 and count 1, so its weights come 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from regard.attention.spec.base import Part
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Normalizer", "Relu", "RowReducer", "Sigmoid", "Softmax", "Sum"]
 
 
+@runtime_checkable
 class RowReducer(Protocol):
     """Reductions over each row's allowed keys."""
 
