@@ -6,13 +6,13 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, glu, pad, silu
+from torch.nn.functional import conv1d, gelu, glu, pad, silu
 
 from regard.kernels import available
 from regard.layers.dropout import Dropout
 from regard.sets import Layout, VectorSets
 
-__all__ = ["ConvolutionModule", "Depthwise", "Subsample"]
+__all__ = ["ConvolutionModule", "ConvolutionalStem", "Depthwise", "Subsample"]
 
 
 class Depthwise(nn.Module):
@@ -77,31 +77,49 @@ class ConvolutionModule(nn.Module):
 
 
 class Subsample(nn.Module):
-    """z_n = W [x_{step n}; ...; x_{step n + step - 1}] + b: `step` frames become one, zeros fill up the last ones of a set.
+    """z_n = W [x_{step n - reach}; ...; x_{step n + step - 1 + reach}] + b: `step` frames become one, with zeros beyond the ends.
 
     Args:
         width_in: of the vectors. width: of the result. step: how many vectors become one.
+        reach: how many neighbors on each side of those are joined as well.
     """
 
-    def __init__(self, width_in: int, width: int, step: int) -> None:
+    def __init__(self, width_in: int, width: int, step: int, reach: int = 0) -> None:
         super().__init__()
-        self.width, self.step = width, step
-        self.linear = nn.Linear(step * width_in, width)
+        self.width, self.step, self.reach = width, step, reach
+        self.linear = nn.Linear((step + 2 * reach) * width_in, width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
-        layout, step = sets.layout, self.step
-        fewer, rows = layout.kept(("subsample", step), lambda: _neighboring(layout, step))
+        layout, step, reach = sets.layout, self.step, self.reach
+        fewer, rows = layout.kept(("subsample", step, reach), lambda: _neighboring(layout, step, reach))
         values = torch.cat([sets.values, sets.values.new_zeros(1, sets.values.shape[1])])
-        joined = values.index_select(0, rows.flatten()).view(fewer.total, step * sets.values.shape[1])
+        joined = values.index_select(0, rows.flatten()).view(fewer.total, self.linear.in_features)
         return VectorSets(self.linear(joined), fewer)
 
 
-def _neighboring(layout: Layout, step: int) -> tuple[Layout, Tensor]:
-    """The layout of a vector for each `step` of a set's, and `[t, step]` their rows, one past the last where there is none."""
+class ConvolutionalStem(Subsample):
+    """z_n = gelu(W [x_{step n - reach}; ...; x_{step n + step - 1 + reach}] + b): a convolution whose windows overlap.
+
+    It is a convolution of step + 2 reach taps that moves by `step`; with a reach of 0 they are patches.
+
+    Args:
+        width_in, width, step, reach: as in `Subsample`.
+
+    >>> stem = ConvolutionalStem(8, 4, step=2, reach=1)
+    >>> stem(VectorSets.pack([torch.ones(3, 8), torch.ones(0, 8)]))
+    VectorSets(values [2, 4] float32, 2 sets)
+    """
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        joined = super().forward(sets)
+        return joined.with_values(gelu(joined.values))
+
+
+def _neighboring(layout: Layout, step: int, reach: int) -> tuple[Layout, Tensor]:
+    """The layout of a vector per `step` of a set, and `[t, step + 2 reach]` their rows, one past the last where there is none."""
     fewer = Layout.of_lengths((layout.lengths + step - 1) // step)
-    first = layout.offsets[fewer.set_of_row] + fewer.index * step
-    rows = first[:, None] + torch.arange(step, device=layout.device)
-    end = layout.offsets[fewer.set_of_row + 1][:, None]
+    first, end = layout.offsets[fewer.set_of_row][:, None], layout.offsets[fewer.set_of_row + 1][:, None]
+    rows = first + fewer.index[:, None] * step + torch.arange(-reach, step + reach, device=layout.device)
     if layout.starts is not None:
         fewer = Layout(fewer.offsets, starts=layout.starts // step)
-    return fewer, torch.where(rows < end, rows, layout.total)
+    return fewer, torch.where((rows >= first) & (rows < end), rows, layout.total)

@@ -11,7 +11,7 @@ from torch import nn
 from regard.data.batch import Batch, Spelling
 from regard.data.encoding import Encoding
 from regard.errors import InputError
-from regard.layers.convolution import Subsample
+from regard.layers.convolution import ConvolutionalStem, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.mixers import Pointwise
 from regard.models.pieces import Front
@@ -89,8 +89,9 @@ class ModelFront(nn.Module):
         self.stem = stem or nn.Identity()
         self.step = 1 if stem is None else stem.step
         """So many vectors become one."""
-        self.before = 0 if ngrams is None else ngrams.longest - 1
-        """How many ids before those that become one vector it depends on."""
+        reach = 0 if stem is None else stem.reach
+        self.context = reach + (0 if ngrams is None else ngrams.longest - 1), reach
+        """How many inputs before and after those that become one vector it depends on."""
 
     def forward(self, batch: Batch) -> VectorSets:
         sets: VectorSets = self.embed(batch.inputs)
@@ -119,8 +120,13 @@ def make_front(options: Front, width: int, encoding: Encoding) -> ModelFront:
     alphabet, characters = len(encoding.characters), None
     if alphabet and options.characters:
         characters = Characters(alphabet, options.characters, width)
-    stem = Subsample(width, width, options.step) if options.step > 1 else None
-    return ModelFront(embed, ngrams, characters, stem)
+    return ModelFront(embed, ngrams, characters, _stem(options, width))
+
+
+def _stem(options: Front, width: int) -> Subsample | None:
+    if options.stem == "convolution":
+        return ConvolutionalStem(width, width, options.step, options.reach)
+    return Subsample(width, width, options.step) if options.step > 1 else None
 
 
 def _embedding(options: Front, width: int, encoding: Encoding) -> nn.Module:

@@ -61,7 +61,8 @@ class Model(nn.Module):
             return math.inf, math.inf
         reach: Any = self.stack.context
         before, behind = reach
-        return before * self.step + self.front.before, behind * self.step + self.step - 1
+        first, last = self.front.context
+        return before * self.step + first, behind * self.step + self.step - 1 + last
 
     def forward(self, batch: Batch) -> VectorSets:
         """Hidden vectors of `batch.inputs`."""

@@ -32,6 +32,8 @@ class Front:
         deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn.
         word_dropout: probability to take an id for the unknown one, while training.
         step: so many neighboring vectors become one.
+        stem: how they do: "joined", by one matrix, or "convolution", by one whose windows overlap, and GELU.
+        reach: how many vectors on each side of those a convolution reads.
         class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take.
         dropout: on the vectors that enter the stack, while training.
     """
@@ -43,12 +45,14 @@ class Front:
     deviation: float = 1.0
     word_dropout: float = 0.0
     step: int = 1
+    stem: Literal["joined", "convolution"] = "joined"
+    reach: int = 1
     class_vector: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers("model.front", self, "step", "ngrams", "buckets", least=1)
-        check_numbers("model.front", self, "characters", least=0)
+        check_numbers("model.front", self, "characters", "reach", least=0)
         check_numbers("model.front", self, "dropout", "word_dropout", least=0, below=1)
 
 

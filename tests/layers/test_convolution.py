@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv1d, glu, pad, silu
 
-from regard.layers.convolution import ConvolutionModule, Depthwise, Subsample, _with_gaps
+from regard.layers.convolution import ConvolutionalStem, ConvolutionModule, Depthwise, Subsample, _with_gaps
 from regard.layers.depthwise import depthwise
 from regard.sets import Layout, VectorSets
 
@@ -85,3 +85,19 @@ def test_subsampling_joins_frames_and_fills_the_last_with_zeros():
     x = torch.cat([sets[0].values, torch.zeros(3, 2, dtype=torch.float64)])
     torch.testing.assert_close(out[0].values, layer.linear(x.view(3, 8)))
     torch.testing.assert_close(out[2].values, layer.linear(sets[2].values.view(1, 8)))
+
+
+@pytest.mark.parametrize(("step", "reach"), [(1, 1), (2, 1), (3, 0), (2, 3)])
+def test_a_convolutional_stem_is_torchs_convolution_with_a_step(step, reach):
+    stem = ConvolutionalStem(2, 3, step, reach).double()
+    torch.manual_seed(0)
+    parts = [torch.randn(n, 2, dtype=torch.float64) for n in (5, 0, 1, 8)]
+    sets = stem(VectorSets.pack(parts))
+    taps = stem.linear.weight.view(3, step + 2 * reach, 2).transpose(1, 2)
+    for values, found in zip(parts, sets.unpack(), strict=True):
+        fill = -len(values) % step
+        line = torch.nn.functional.pad(values.T, (reach, reach + fill))[None]
+        if len(values):
+            expected = torch.nn.functional.conv1d(line, taps, stem.linear.bias, stride=step)[0].T
+            torch.testing.assert_close(found, torch.nn.functional.gelu(expected))
+        assert len(found) == -(-len(values) // step)

@@ -9,7 +9,7 @@ from regard.errors import InputError
 from regard.layers.registry import Mixing
 from regard.models.conformer import Conformer
 from regard.models.encoder import Encoder
-from regard.models.pieces import Positions
+from regard.models.pieces import Front, Positions
 from regard.models.streaming import Stream
 from regard.sets import VectorSets
 from regard.train.kinds import build
@@ -18,6 +18,7 @@ WINDOW = "Attention(pattern=Window(5, 2), bias=Shaw(radius=4))"
 MODELS = {
     "encoder": Encoder(width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW),
     "rotary": Encoder(width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW, positions=Positions("rotary")),
+    "stem": Encoder(16, 2, 2, 16, attention=WINDOW, front=Front(step=2, stem="convolution", reach=2)),
     "window": Encoder(width=16, layers=3, heads=2, feed_forward=16, mixer="window", mixing=Mixing(neighbors=2)),
     "conformer": Conformer(
         width=16, layers=2, heads=2, feed_forward=16, attention=WINDOW, taps_left=3, taps_right=1, step=3
