@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from regard.cli import main
+from regard.recipes import recipe
+from regard.train import to_yaml
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--training.epochs=1", "--training.progress=false", "--model.layers=1"]
@@ -60,7 +62,11 @@ def test_the_commands_of_the_readme_work(own_files, capsys):
 @pytest.mark.parametrize(
     "path", ["docs/training.md", "docs/data.md", "docs/speech.md", "docs/cli.md", "docs/performance.md", "docs/map.md"]
 )
-def test_commands_in_the_docs_are_understood(path, capsys):
+def test_commands_in_the_docs_are_understood(path, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # What --training.start names: a run of the recipe tagging.
+    Path("runs/tagger").mkdir(parents=True)
+    Path("runs/tagger/config.yaml").write_text(to_yaml(recipe("tagging").experiment()))
     checked = 0
     for words in commands(path):
         if words[0] == "train" and not {"RECIPE", "--resume", "--config"} & set(words):

@@ -5,7 +5,7 @@ import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
 from regard.train.earlier import refuse_moved
 from regard.train.experiment import names_type, nested
-from regard.train.folder import read_config
+from regard.train.folder import read_config, read_start
 from regard.train.kinds import KINDS, kind
 
 __all__ = ["run"]
@@ -114,6 +114,8 @@ def _common(command: str) -> jsonargparse.ArgumentParser:
 def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsonargparse.Namespace]:
     """The base experiment with the arguments' changes, and the other options."""
     _, given = _scan(arguments)
+    if "--training.start" in given and "--config" not in given:
+        base = replace(base, model=_model_of(given["--training.start"]))
     options = _common(f"train {base.recipe}")
     types = {}
     for section, known in KINDS.items():
@@ -167,6 +169,16 @@ def _whole_names(arguments: Sequence[str], types: Mapping[str, type]) -> list[st
             refuse_moved(section, types[section].__name__, option)
         whole.append(f"{name}.type{equals}{value}" if name in short else argument)
     return whole
+
+
+def _model_of(run: str) -> Any:
+    """The model of the run that training begins with, which a recipe's gives way to; only other options can change it.
+
+    Word vectors that the run began with are in its weights.
+    """
+    model = read_start(run).model
+    front = getattr(model, "front", None)
+    return replace(model, front=replace(front, vectors="")) if front else model
 
 
 def _made(kind: type, values: Mapping[str, Any]) -> Any:

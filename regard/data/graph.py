@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class Planetoid:
         normalize: whether each node's features are divided by the sum of their magnitudes.
         numbers: whether the labels of `nodes.csv` are numbers to predict, not names of classes.
     """
+
+    input_options: ClassVar[tuple[str, ...]] = ("normalize",)
 
     path: str | None = None
     name: str = "cora"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class LogMelFolder:
         seed: of everything that is drawn for training utterances.
         mask: what of the training utterances is covered
     """
+
+    input_options: ClassVar[tuple[str, ...]] = ("normalize",)
 
     path: str | None = None
     normalize: Normalize = "none"

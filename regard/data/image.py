@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class Digits:
             anew in each epoch; 0 leaves pictures as they are.
         seed: of the distortions, which are a function of (seed, epoch, picture).
     """
+
+    input_options: ClassVar[tuple[str, ...]] = ("patch",)
 
     path: str | None = None
     patch: int = 1

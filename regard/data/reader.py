@@ -23,6 +23,9 @@ class Reader(Protocol):
     depend on whether they are trained on: variation is what `training` adds, for training alone.
 
     A reader that gives pairs, or targets that are sets of their own, gives them as fields of its examples.
+
+    A reader may have `input_options`, the names of those of its options without which the same ids or numbers would mean something
+    else: a training that begins with a run is refused where the readers of both have such an option and its values differ.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -70,6 +70,8 @@ class Sounds:
         noise: how noise is added to training sounds; 3.
         mask: what of the training sounds' features is covered; 4.
     """
+
+    input_options: ClassVar[tuple[str, ...]] = ("mels", "normalize")
 
     path: str | None = None
     column: str = "speaker"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Conllu:
         lowercase: whether words are lower-cased before they get their id; characters keep their case.
         characters: whether each word also comes as its characters' ids.
     """
+
+    input_options: ClassVar[tuple[str, ...]] = ("lowercase",)
 
     path: str | None = None
     column: Literal["upos", "xpos", "deprel"] = "upos"
@@ -208,6 +210,8 @@ class Texts:
         longest: how many tokens of a text are read; 0 reads all.
         keep: which tokens of a longer text those are, "begin" or "end".
     """
+
+    input_options: ClassVar[tuple[str, ...]] = ("tokens", "prefix", "lowercase")
 
     path: str | None = None
     dataset: Literal["sst2", "imdb"] = "sst2"

@@ -73,5 +73,5 @@ class Model(nn.Module):
 
 
 def beginners(model: nn.Module) -> list[Any]:
-    """The pieces of a model that training begins with something in, such as word vectors, by their `begin_training()`."""
+    """The pieces of a model that have something to do before training, such as reading word vectors, in `begin_training()`."""
     return [piece for piece in model.modules() if hasattr(piece, "begin_training")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def write_card(
     trained: dict[str, Any],
     found: dict[str, float],
     trivial: dict[str, float],
+    beginning: Sequence[str] = (),
 ) -> None:
     """Writes `card.md`.
 
@@ -33,6 +35,7 @@ def write_card(
         trained: facts of the training, as they stand in the head of the card: parameters, seconds, ...
         found: what validation found at the best epoch.
         trivial: what the best model that never looks scores there.
+        beginning: what was taken from the run that the training began with.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -54,6 +57,11 @@ def write_card(
         f"# {experiment.recipe}",
         f"{head['model']} for {head['task']}: {trained['parameters']:,} parameters, "
         f"trained in {trained['seconds']:.0f} s on {trained['device']}, the weights of epoch {trained['epoch']}.",
+        *(
+            [f"## Begun with {experiment.training.start}\n\n" + "\n".join(f"- {line}" for line in beginning)]
+            if beginning
+            else []
+        ),
         f"## Data\n\n{_data(experiment)}",
         f"## Validation part\n\n{table(found, trivial)}",
         f"## Configuration\n\n```yaml\n{to_yaml(experiment)}```",

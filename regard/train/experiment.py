@@ -71,6 +71,8 @@ class Training:
         threads: of the processor while training; 0 takes all that torch finds. One is quicker where every step is small.
         device: where to compute; "auto" takes a GPU where there is one.
         progress: whether to show a progress bar.
+        start: folder of a run whose weights, and whose encoding of inputs, training begins with; the new run does without it once
+            it is trained. Empty for none
     """
 
     epochs: int = 20
@@ -87,6 +89,7 @@ class Training:
     threads: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     progress: bool = True
+    start: str = ""
 
     def __post_init__(self) -> None:
         check_numbers("training", self, "epochs", "batch_vectors", "log_every", "validate_every", least=1)

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import random
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from regard.data.examples import Dataset, Listed
 from regard.errors import InputError
 from regard.models.model import beginners
 from regard.tasks.base import Task
+from regard.train.begin import Beginning, Start
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
@@ -58,16 +60,21 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     seed = experiment.training.seed
     _seed(seed)
     begun = resume and _is_begun(folder)
+    # What a checkpoint holds has begun already; a killed run without one begins anew.
+    fresh = not (begun and newest(folder / "checkpoints")[0])
+    start = Start.open(experiment, folder) if fresh and experiment.training.start else None
     encoding = Encoding.load(folder) if begun else experiment.data.fit()
+    if start and not begun:
+        encoding = start.extended(encoding)
     parts = _Parts(experiment, encoding)
     model = build(experiment.model, encoding)
-    # What a checkpoint holds has begun already; a killed run without one begins anew.
-    pieces = beginners(model)
-    if pieces and not (begun and newest(folder / "checkpoints")[0]):
-        for piece in pieces:
-            piece.begin_training()
+    for piece in beginners(model) if fresh else ():
+        piece.begin_training()
     task = build(experiment.task, model.width, encoding)
     frozen = freeze(model, task, experiment.optimizer.freeze)
+    beginning = start.give(model, task, encoding) if start else None
+    if beginning and begun:
+        beginning.check_same(folder)
     task.observe(targets_of(parts.train))
     if _rank() == 0:
         _rehearse(model, task, parts, experiment.training)
@@ -75,8 +82,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     _seed(seed + 1_000_003 * _rank())
     learner: Learner = task.learner(Learner)(model, task, experiment, parts.steps)
     if _rank() == 0 and not begun:
-        save(folder / CONFIG, to_yaml(experiment))
-        encoding.save(folder)
+        _describe(experiment, encoding, beginning, folder)
     best, recorder = _train(learner, parts, folder, resume)
     if _rank() == 0:
         trivial = trivial_metrics(task.cpu(), targets_of(parts.validation))
@@ -90,8 +96,18 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
             "device": f"{learner.device.type} x {_ranks()}",
             "threads": experiment.training.threads or torch.get_num_threads(),
         }
-        write_card(folder, experiment, trained, best.found, trivial)
+        lines = Beginning.load(folder).lines() if experiment.training.start else []
+        write_card(folder, experiment, trained, best.found, trivial, lines)
     return folder
+
+
+def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning | None, folder: Path) -> None:
+    """Write what a run is before it is trained; the encoding's last file says that it has begun."""
+    save(folder / CONFIG, to_yaml(experiment))
+    if beginning:
+        print(f"The training begins with {beginning.run}", *beginning.lines(), sep="\n  ", file=sys.stderr)
+        beginning.save(folder)
+    encoding.save(folder)
 
 
 class _Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ __all__ = [
     "CONFIG",
     "ENCODING",
     "WEIGHTS",
+    "digest_of",
     "load_weights",
     "read_config",
+    "read_start",
     "read_weights",
     "save",
     "save_weights",
@@ -61,12 +64,24 @@ def read_config(folder: Path) -> Experiment:
     return from_yaml(text, str(path))
 
 
+def read_start(name: str) -> Experiment:
+    """The experiment of the run that `training.start` names.
+
+    Raises:
+        InputError: no run directory, or a configuration that was altered into none.
+    """
+    try:
+        return read_config(Path(name))
+    except InputError as error:
+        raise InputError(f"training.start is {name!r}, and {error}") from None
+
+
 def save_weights(folder: Path, experiment: Experiment, model: nn.Module, task: nn.Module) -> None:
     """Writes a copy of all weights, with checksums of them and of the files that give them their meaning."""
     from safetensors.torch import save as serialize
 
     tensors = {name: each.detach().cpu().contiguous().clone() for name, each in _named(model, task).items()}
-    metadata = _meaning(folder) | {WEIGHTS: _digest_of(tensors)}
+    metadata = _meaning(folder) | {WEIGHTS: digest_of(tensors)}
     save(folder / WEIGHTS, serialize(tensors, metadata))
 
 
@@ -104,7 +119,7 @@ def read_weights(folder: Path, experiment: Experiment) -> dict[str, Any]:
     for name, digest in _meaning(folder).items():
         if metadata.get(name) != digest:
             raise InputError(f"{folder / name} does not belong to {WEIGHTS}, expected it as training wrote it")
-    if metadata.get(WEIGHTS) != _digest_of(tensors):
+    if metadata.get(WEIGHTS) != digest_of(tensors):
         raise InputError(f"{path} holds other weights than training wrote, as its own checksum says")
     return tensors
 
@@ -131,7 +146,8 @@ def _meaning(folder: Path) -> dict[str, str]:
     }
 
 
-def _digest_of(tensors: dict[str, Any]) -> str:
+def digest_of(tensors: Mapping[str, Any]) -> str:
+    """A checksum over names, types, shapes and numbers of tensors."""
     import torch
 
     digest = hashlib.sha256()

@@ -7,9 +7,9 @@ import pytest
 from regard.cli import main
 from regard.cli import train as command
 from regard.models.encoder import Encoder
-from regard.models.pieces import Positions
+from regard.models.pieces import Front, Positions
 from regard.recipes import RECIPES, recipe
-from regard.train import from_yaml
+from regard.train import from_yaml, to_yaml
 
 PLACES = "expected one of none, sinusoidal, learned, rotary, floater: did you mean 'rotary'?"
 CHARACTERS = "did you mean '--model.front.characters'?"
@@ -141,6 +141,34 @@ def test_resume_takes_the_experiment_of_the_run(trained, tmp_path, capsys):
     capsys.readouterr()
     for more in (["tagging"], ["--model.layers", "4"], ["--seeds=2"]):
         assert "no other option" in refused(capsys, "--resume", "mine", *more)
+
+
+def test_a_training_that_begins_with_a_run_has_its_model(trained, tmp_path, capsys):
+    tagger = dataclasses.replace(
+        recipe("tagging").experiment(), model=Encoder(width=8, heads=2, layers=1, front=Front(vectors="words.bin"))
+    )
+    (tmp_path / "tagger").mkdir()
+    (tmp_path / "tagger" / "config.yaml").write_text(to_yaml(tagger))
+    start = ["--training.start", "tagger"]
+    assert main(["train", "sentiment", *start, "--model.dropout", "0.5"]) == 0
+    experiment = trained[0][1]
+    # The vectors that the run began with are in its weights.
+    assert experiment.model == dataclasses.replace(tagger.model, dropout=0.5, front=Front())
+    assert experiment.data == recipe("sentiment").experiment().data
+    assert experiment.training.start == "tagger"
+    # A configuration says its model itself.
+    capsys.readouterr()
+    (tmp_path / "mine.yaml").write_text(printed(capsys, "sentiment", "--model.width", "16"))
+    assert main(["train", "--config", "mine.yaml", *start]) == 0
+    assert trained[1][1].model.width == 16
+    capsys.readouterr()
+    (tmp_path / "mine.yaml").write_text(printed(capsys, "sentiment", *start, "--model.layers", "3"))
+    assert main(["train", "--config", "mine.yaml"]) == 0
+    assert trained[2][1].model == dataclasses.replace(tagger.model, layers=3, front=Front())
+    capsys.readouterr()
+    assert "training.start is 'nowhere', and nowhere/config.yaml is missing" in refused(
+        capsys, "sentiment", "--training.start", "nowhere"
+    )
 
 
 def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path):
