@@ -78,6 +78,7 @@ class Example:
     Raises:
         InputError: a target that is not of its kind.
 
+    >>> import numpy as np
     >>> Example(np.zeros((3, 2)), np.array([1, 0]), "a", "vector")
     Traceback (most recent call last):
     regard.errors.InputError: the example 'a' has targets of shape [2], expected one for each of its 3 vectors
