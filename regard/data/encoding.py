@@ -158,6 +158,12 @@ class Encoding:
         """The word that each id of the first column stands for; none where it holds no words."""
         return next(iter(self.columns.values())) if next(iter(self.columns), "") == WORD else ()
 
+    @property
+    def described_targets(self) -> str:
+        """What the targets are, in a word: labels, numbers, sets or missing."""
+        kinds = {Labels: "labels", Numbers: "numbers", Encoding: "sets"}
+        return kinds.get(type(self.targets), "missing")
+
     def target(self, text: str, where: str) -> Array:
         """The target of one label or number; `where` begins the sentence of an error.
 

@@ -58,6 +58,8 @@ class Planetoid:
     normalize: bool = True
     numbers: bool = False
 
+    published = "planetoid"
+
     def fit(self) -> Encoding:
         """The labels of the training nodes and the width of the features."""
         graph = self._read(self.path)
@@ -146,7 +148,7 @@ class Planetoid:
         return np.stack([unique // n, unique % n]), np.concatenate(values)[first] if values else None
 
     def _read(self, source: str | None) -> Graph:
-        folder = Path(source) if source is not None else locate("planetoid")
+        folder = Path(source) if source is not None else locate(self.published)
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder, expected one with nodes.csv and edges.csv, or Planetoid files")
         if (folder / "nodes.csv").exists():

@@ -68,6 +68,8 @@ class LogMelFolder:
     seed: int = 0
     mask: SpecAugment = field(default_factory=SpecAugment)
 
+    published = ""
+
     def fit(self) -> Encoding:
         """The speakers in the order of `mapping.json`, and the number of bands."""
         check_crop("crop", self.crop)

@@ -60,6 +60,8 @@ class Digits:
     distort: float = 0.0
     seed: int = 0
 
+    published = "digits"
+
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches."""
         check_numbers("data", self, "size", least=1)

@@ -32,7 +32,12 @@ class Reader(Protocol):
 
     @property
     def path(self) -> str | None:
-        """The user's own data; None is the published data set, found by `regard.data.registry.locate`."""
+        """The user's own data; None is the published data set, which `regard.data.registry.locate` finds."""
+        ...
+
+    @property
+    def published(self) -> str:
+        """What `regard.data.registry` calls that published data set; empty where there is none."""
         ...
 
     def fit(self) -> Encoding:

@@ -89,6 +89,8 @@ class Sounds:
     noise: Noise = field(default_factory=Noise)
     mask: SpecAugment = field(default_factory=SpecAugment)
 
+    published = "speechocean762-adults"
+
     def fit(self) -> Encoding:
         """The labels of the training part; its sounds are read only where the mean over them is to be subtracted."""
         check_numbers("data", self, "mels", least=1)
@@ -235,7 +237,7 @@ class Sounds:
     @property
     def root(self) -> Path:
         """The folder that the names of sounds are relative to."""
-        return Path(self.path) if self.path is not None else locate("speechocean762-adults")
+        return Path(self.path) if self.path is not None else locate(self.published)
 
     def _listed(self) -> list[_Listed]:
         table = self.root / "utterances.csv"

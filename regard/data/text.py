@@ -47,6 +47,8 @@ class Conllu:
     lowercase: bool = True
     characters: bool = True
 
+    published = "ud-english-ewt"
+
     def fit(self) -> Encoding:
         """The labels, words and characters of the training part."""
         if self.minimum_count < 1:
@@ -106,7 +108,7 @@ class Conllu:
             yield Sentences(sentences, encoding, self.lowercase)
 
     def _sentences(self, part: Part) -> list[Sentence]:
-        place = Path(self.path) if self.path is not None else locate("ud-english-ewt")
+        place = Path(self.path) if self.path is not None else locate(self.published)
         if not place.is_dir():
             sentences = read_conllu(place, self.column)
             parts = split([sentence.name for sentence in sentences])
@@ -233,6 +235,11 @@ class Texts:
         check_numbers("data", self, "vocabulary", "longest", "prefix", least=0)
         check_numbers("data", self, "minimum_count", least=1)
 
+    @property
+    def published(self) -> str:
+        """The data set that is meant where there is no path."""
+        return self.dataset
+
     def fit(self) -> Encoding:
         """The labels and the vocabulary of the training part, and the pieces that it is cut into."""
         documents = self._documents("train")
@@ -291,7 +298,7 @@ class Texts:
         return Columns(self.text_column, self.label_column, self.split_column)
 
     def _documents(self, part: Part) -> list[Document]:
-        place = Path(self.path) if self.path is not None else locate(self.dataset)
+        place = Path(self.path) if self.path is not None else locate(self.published)
         documents = [
             document
             for document in read_documents(place, self._columns, self.target == "label")

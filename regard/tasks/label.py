@@ -39,7 +39,8 @@ class LabelTask(HeadTask):
         self, config: PerVectorLabel | PerSetLabel, width: int, encoding: Encoding, pool: PoolName | None = None
     ) -> None:
         if not isinstance(encoding.targets, Labels):
-            raise InputError("the task is about labels, but the targets are numbers: the data needs another task")
+            described = encoding.described_targets
+            raise InputError(f"the task is about labels, but the targets are {described}: the data needs another task")
         labels = encoding.targets.names
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")

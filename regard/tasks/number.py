@@ -41,7 +41,8 @@ class NumberTask(HeadTask):
     ) -> None:
         targets = encoding.targets
         if not isinstance(targets, Numbers):
-            raise InputError("the task is about numbers, but the targets are labels: the data needs another task")
+            described = encoding.described_targets
+            raise InputError(f"the task is about numbers, but the targets are {described}: the data needs another task")
         super().__init__(width, 1, config.dropout, pool)
         self.config = config
         self.mean, self.deviation = targets.mean, targets.deviation

@@ -17,7 +17,6 @@ from regard.train.folder import save
 __all__ = ["CARD", "add_evaluation", "read_facts", "table", "write_card"]
 
 CARD = "card.md"
-_READ_BY = {"Digits": "digits", "Conllu": "ud-english-ewt", "Sounds": "speechocean762-adults", "Planetoid": "planetoid"}
 _SHOWN = ("torch", "lightning", "torchmetrics", "numpy", "safetensors")
 
 
@@ -111,7 +110,7 @@ def _data(experiment: Experiment) -> str:
     reader, path = type(experiment.data).__name__, experiment.data.path
     if path is not None:
         return f"The user's own, read from `{path}` by `{reader}`; its licence is for the user to state."
-    published = DATASETS.get(getattr(experiment.data, "dataset", _READ_BY.get(reader, "")))
+    published = DATASETS.get(experiment.data.published)
     if published is None:
         return f"Read by `{reader}`."
     lines = [f"{published.title}.", "", f"- source: <{published.source}>", f"- licence: {published.licence}"]

@@ -35,6 +35,8 @@ class Retold:
 
     path: str | None = None
 
+    published = ""
+
     def fit(self) -> Encoding:
         lines = self._lines("train")
         words, told, answer = (

@@ -176,3 +176,5 @@ def test_the_words_are_those_of_a_first_column_of_words() -> None:
 def test_an_encoding_without_targets_has_none_to_give() -> None:
     with pytest.raises(InputError, match="the encoding has no labels or numbers"):
         Encoding(width=3).target("a", "here")
+    made = (Encoding(Labels(("a",))), Encoding(Numbers(0.0, 1.0)), Encoding(Encoding(width=3)), Encoding(width=3))
+    assert [encoding.described_targets for encoding in made] == ["labels", "numbers", "sets", "missing"]

@@ -19,6 +19,7 @@ from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
 from regard.data.reader import Reader
 from regard.data.readers import READERS
+from regard.data.registry import DATASETS
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
@@ -74,6 +75,11 @@ MADE: dict[str, Any] = {
 def test_every_reader_of_the_registry_is_checked_and_tested() -> None:
     ours = {name for name, kind in KINDS["data"].items() if kind.module.startswith("regard.")}
     assert {reader.__name__ for reader in READERS} == ours == set(MADE)
+
+
+def test_what_is_published_is_in_the_registry() -> None:
+    assert {reader().published for reader in READERS if reader is not LogMelFolder} <= set(DATASETS)  # type: ignore[call-arg]
+    assert LogMelFolder.published == ""
 
 
 @pytest.mark.parametrize("name", MADE)

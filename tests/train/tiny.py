@@ -38,6 +38,8 @@ class Tiny:
     seed: int = 0
     examples: int = 0
 
+    published = ""
+
     def fit(self):
         if "number" in self.target:
             return Encoding(width=3, targets=Numbers(10.0, 2.0))

@@ -38,6 +38,8 @@ class Toys:
     path: str | None = None
     target: Literal["ends", "higher", "sum"] = "ends"
 
+    published = ""
+
     def fit(self):
         targets = {"ends": None, "higher": Labels(("lower", "higher")), "sum": Numbers(0.0, 1.0)}
         return Encoding(width=3, targets=targets[self.target])
