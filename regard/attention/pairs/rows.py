@@ -1,12 +1,19 @@
-"""Reductions along each row's allowed keys, for the two shapes in which executors hold scores."""
+"""Reductions along each row's allowed keys, for the two shapes in which executors hold scores, and rows of tables for pairs."""
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding
 
-__all__ = ["Along", "ByRow"]
+__all__ = ["Along", "ByRow", "looked_up"]
+
+# Gradients of so many rows are added up in float64 at once.
+_PART = 1 << 14
 
 
 class Along:
@@ -54,3 +61,29 @@ class ByRow:
     def sum(self, x: Tensor) -> Tensor:
         total = x.new_zeros(self.rows, x.shape[1]).index_add(0, self.row, x)
         return total.masked_fill(self._number == 0, 1).index_select(0, self.row)
+
+
+def looked_up(table: Tensor, place: Tensor) -> Tensor:
+    """`table[place]`, `[..., m]` for a table `[n, m]`.
+
+    Unlike an index, its gradient is summed in one fixed order, and in float64, since a place may have any number of pairs.
+    """
+    return _LookedUp.apply(table, place)
+
+
+class _LookedUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        ctx.rows = table.shape[0]
+        return embedding(place, table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (place,) = ctx.saved_tensors
+        total = gradient.new_zeros(ctx.rows, gradient.shape[-1], dtype=torch.float64)
+        parts = gradient.flatten(0, -2).split(_PART), place.flatten().split(_PART)
+        for part, rows in zip(*parts, strict=True):
+            total += torch.ops.aten.embedding_dense_backward(part.double(), rows, ctx.rows, -1, False)
+        return total.to(gradient.dtype), None

@@ -239,10 +239,10 @@ class Synthesized(Score):
 
 
 def _rows(table: Tensor, place: Any) -> Tensor:
-    """`table[place]`; unlike an index, its gradient is summed in one fixed order."""
-    from torch.nn.functional import embedding
+    """`table[place]`."""
+    from regard.attention.pairs.rows import looked_up
 
-    return embedding(place, table.flatten(1)).unflatten(-1, table.shape[1:])
+    return looked_up(table.flatten(1), place).unflatten(-1, table.shape[1:])
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:

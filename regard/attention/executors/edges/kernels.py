@@ -99,29 +99,33 @@ def _products(to, row, at, table, columns, begin, n, width, heads):
 
 
 @as_written
-def _add_weighted(to, at, weights, table, columns, begin, n, width, heads):
-    """to[x, h] += sum_p weights[p, h] table[columns[begin + p], x, h], in registers for up to 128 numbers."""
-    x = 0
+def _add_weighted(to, at, weights, first, table, columns, begin, n, width, heads):
+    """to[x, h] += sum_p weights[first + p, h] table[columns[begin + p], x, h], in registers for up to 128 numbers.
+
+    The sum of many pairs is that of sums of few: callers take `_CHUNK` pairs at a time, or rounding would grow with their number.
+    """
+    x, first = 0, first * heads
+    nothing = fill(to, 0.0)
     while x + 128 <= width:
-        y = load128(to, at + x)
+        y = tile128(nothing)
         for p in range(n):
             other = np.int64(columns[begin + p]) * width + x
-            y = fma(tile128(spread(load(weights, p * heads), heads)), load128(table, other), y)
-        store(to, at + x, y)
+            y = fma(tile128(spread(load(weights, first + p * heads), heads)), load128(table, other), y)
+        store(to, at + x, load128(to, at + x) + y)
         x += 128
     while x + 64 <= width:
-        y = load64(to, at + x)
+        y = tile64(nothing)
         for p in range(n):
             other = np.int64(columns[begin + p]) * width + x
-            y = fma(tile64(spread(load(weights, p * heads), heads)), load64(table, other), y)
-        store(to, at + x, y)
+            y = fma(tile64(spread(load(weights, first + p * heads), heads)), load64(table, other), y)
+        store(to, at + x, load64(to, at + x) + y)
         x += 64
     while x < width:
-        y = load(to, at + x)
+        y = nothing
         for p in range(n):
             other = np.int64(columns[begin + p]) * width + x
-            y = fma(spread(load(weights, p * heads), heads), load(table, other), y)
-        store(to, at + x, y)
+            y = fma(spread(load(weights, first + p * heads), heads), load(table, other), y)
+        store(to, at + x, load(to, at + x) + y)
         x += 16
 
 
@@ -233,7 +237,8 @@ def forward(begin, end, form, offsets, columns, q, k, v, w, bias, seeds, out, st
         if weights.size:
             for x in range(numbers):
                 weights[first * heads + x] = s[x]
-        _add_weighted(out, row * e, s, v, columns, first, n, e, heads)
+        for now in range(0, n, _CHUNK):
+            _add_weighted(out, row * e, s, now, v, columns, first + now, min(_CHUNK, n - now), e, heads)
 
 
 @as_written
@@ -307,7 +312,7 @@ def backward(
     queries, keys = np.empty(room, np.int32), np.empty(room, np.int32)
     additive = form.score == LEAKY or form.score == TANH
     act = np.empty(_CHUNK * d if additive else 0, a.dtype)
-    w_row, w_here = np.empty(d if additive else 0, a.dtype), np.empty(d if additive else 0, a.dtype)
+    w_row = np.empty(d if additive else 0, a.dtype)
     own = np.arange(_CHUNK).astype(np.int32)
     zero, one, slope = fill(a, 0.0), fill(a, 1.0), fill(a, form.slope)
     part = 0
@@ -371,9 +376,9 @@ def backward(
                 for x in range(numbers):
                     d_bias[now * heads + x] = s[x]
             if transposed:
-                _add_weighted(d_above, row * e, da, b_above, columns, now, n, e, heads)
+                _add_weighted(d_above, row * e, da, 0, b_above, columns, now, n, e, heads)
             if form.score == DOT:
-                _add_weighted(d_a, row * d, s, b, columns, now, n, d, heads)
+                _add_weighted(d_a, row * d, s, 0, b, columns, now, n, d, heads)
             elif form.score == SEPARABLE:
                 store(s, numbers, zero)
                 for x in range(0, numbers, 16):
@@ -385,12 +390,7 @@ def backward(
                         for x in range(0, d, 16):
                             store(act, p * d + x, _leaky(load(a, row * d + x) + load(b, other + x), slope))
                 if d_w.size:
-                    # The sum of many numbers is that of sums of few, lest rounding grows with their number.
-                    for x in range(0, d, 16):
-                        store(w_here, x, zero)
-                    _add_weighted(w_here, 0, s, act, own, 0, n, d, heads)
-                    for x in range(0, d, 16):
-                        store(w_row, x, load(w_row, x) + load(w_here, x))
+                    _add_weighted(w_row, 0, s, 0, act, own, 0, n, d, heads)
                 for p in range(n):
                     other = np.int64(columns[now + p]) * d
                     for x in range(0, d, 16):
@@ -400,7 +400,7 @@ def backward(
                         else:
                             f = pick(load(a, row * d + x) + load(b, other + x), one, one + slope, slope)
                         store(act, p * d + x, f)
-                _add_weighted(d_a, row * d, s, act, own, 0, n, d, heads)
+                _add_weighted(d_a, row * d, s, 0, act, own, 0, n, d, heads)
         if form.score == SEPARABLE:
             store_low(d_a, row * heads, sum_heads(summed, heads), heads)
         elif additive:
