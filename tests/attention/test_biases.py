@@ -10,7 +10,7 @@ from regard.attention.spec.biases import T5, ALiBi, TransformerXL
 from regard.attention.spec.patterns import Window
 from regard.sets import Layout
 
-from .catalogue import BIASES, MIXED, Case
+from .catalogue import BIASES, SHORT, Case
 from .checks import executor, the_meaning
 
 BY_DISTANCE = [bias for bias in BIASES if bias is not None and bias.of_distance]
@@ -107,7 +107,7 @@ def test_transformer_xl_is_the_four_terms_of_the_paper():
 def test_far_pairs_cost_nothing_where_a_window_hides_them(bias):
     """What is computed by distance ends with the window; pairs beyond it, which tiles hold too, say nothing."""
     case = Case(Attention(pattern=Window(2, 1), bias=bias))
-    x = case.inputs(MIXED)
+    x = case.inputs(SHORT)
     problem = plan(case.attention, x.layout, heads=case.heads, d=case.d).problem
     assert problem.reach == 2
     prepared = case.attention.prepare(x.parameters, lambda: problem.reach)

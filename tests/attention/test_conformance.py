@@ -7,10 +7,11 @@ import torch
 
 from regard.attention.attend import attention_weights
 from regard.attention.pairs.pairs import Pairs
+from regard.attention.problem import USUAL
 from regard.attention.spec.normalizers import Softmax
 
 from . import checks
-from .catalogue import CATALOGUE, MIXED, SIZES, Case, computed
+from .catalogue import BRIEF, CATALOGUE, MIXED, SHORT, SMALL, TINY, Case, computed
 
 # One case for each sum whose order threads could change; two threads on a busy machine take their time.
 SHARED = list({(type(c.attention.score), c.attention.bias): c for c in CATALOGUE}.values())
@@ -29,45 +30,60 @@ def by_executor(pairs: list[tuple[str, Case]]) -> pytest.MarkDecorator:
 each_executor = by_executor(COMPUTED)
 
 
+def in_tiles(name: str) -> list[checks.Run]:
+    """An executor as it is, and in tiles so small that short sets cross them."""
+    return [checks.executor(name, tiles) for tiles in (USUAL, SMALL)]
+
+
 @each_executor
 def test_equals_the_meaning(case, name):
-    for sizes in SIZES:
-        checks.equals_the_meaning(checks.executor(name), case, sizes)
+    for run in in_tiles(name):
+        checks.equals_the_meaning(run, case, MIXED)
+    for sizes, tiles in TINY:
+        run = checks.executor(name, tiles)
+        checks.close(checks.results(run, case.attention, case.inputs(sizes)), checks.truth(case, sizes))
 
 
 @each_executor
 def test_equals_the_meaning_in_bfloat16(case, name):
-    checks.equals_the_meaning(checks.executor(name), case, MIXED, torch.bfloat16)
+    for run in in_tiles(name):
+        checks.equals_the_meaning(run, case, MIXED, torch.bfloat16)
 
 
 @each_executor
 def test_packed_equals_alone(case, name):
-    checks.packed_equals_alone(checks.executor(name), case)
+    for run, sizes in zip(in_tiles(name), (SHORT, BRIEF), strict=True):
+        checks.packed_equals_alone(run, case, sizes)
 
 
 @each_executor
 def test_forbidden_keys_change_nothing(case, name):
-    checks.forbidden_keys_change_nothing(checks.executor(name), case)
+    for run, sizes in zip(in_tiles(name), (SHORT, BRIEF), strict=True):
+        checks.forbidden_keys_change_nothing(run, case, sizes)
 
 
 @each_executor
 def test_spoils_only_its_own_set(case, name):
-    checks.spoils_only_its_own_set(checks.executor(name), case)
+    for run, sizes in zip(in_tiles(name), (SHORT, BRIEF), strict=True):
+        checks.spoils_only_its_own_set(run, case, sizes)
 
 
 @each_executor
 def test_empty_rows_are_zero(case, name):
-    checks.empty_rows_are_zero(checks.executor(name), case)
+    for run, sizes in zip(in_tiles(name), (SHORT, BRIEF), strict=True):
+        checks.empty_rows_are_zero(run, case, sizes)
 
 
 @by_executor(COMPUTED_WITH_DROPOUT)
 def test_drops_like_the_meaning(case, name):
-    checks.drops_like_the_meaning(checks.executor(name), case)
+    for run in in_tiles(name):
+        checks.drops_like_the_meaning(run, case)
 
 
 @by_executor(computed(ORDERLESS))
 def test_permuting_vectors_permutes_the_output(case, name):
-    checks.permuting_vectors_permutes_the_output(checks.executor(name), case)
+    for run, sizes in zip(in_tiles(name), (SHORT, BRIEF), strict=True):
+        checks.permuting_vectors_permutes_the_output(run, case, sizes)
 
 
 @each_executor
@@ -78,12 +94,13 @@ def test_gradients_are_those_of_the_output(case, name):
 @pytest.mark.unpoisoned
 @by_executor(computed(SHARED, dropout=0.1))
 def test_repeats_itself(case, name, two_threads):
-    checks.repeats_itself(checks.executor(name), case)
+    for run in in_tiles(name):
+        checks.repeats_itself(run, case)
 
 
 @each_case
 def test_weights_reproduce_the_output(case):
-    x = case.inputs(MIXED)
+    x = case.inputs(SHORT)
     arguments = (case.attention, x.q, x.k, x.layout, x.key_layout, x.parameters)
     weights = attention_weights(*arguments)
     a = weights.dense()
@@ -97,7 +114,7 @@ def test_weights_reproduce_the_output(case):
         out = out + torch.einsum(
             "htu,tuhe->the", a, bias.value_bias(every, x.parameters).expand(-1, -1, case.heads, -1)
         )
-    checks.close({"out": out.detach()}, {"out": checks.truth(case, MIXED)["out"]})
+    checks.close({"out": out.detach()}, {"out": checks.truth(case, SHORT)["out"]})
     if isinstance(case.attention.normalizer, Softmax):
         sums, some = a.sum(-1).T, allowed.any(1)
         torch.testing.assert_close(sums, some.double())
@@ -130,5 +147,5 @@ def test_what_is_not_refused_is_enough():
 def test_the_catalogue_is_what_it_says():
     assert len(set(CATALOGUE)) == len(CATALOGUE)
     assert len(ORDERLESS) >= 10
-    empty = [case for case in CATALOGUE if not checks.allowed_pairs(case, case.inputs(MIXED)).any(1).all()]
+    empty = [case for case in CATALOGUE if not checks.allowed_pairs(case, case.inputs(SHORT)).any(1).all()]
     assert len(empty) >= 10, "hardly any row is without keys"

@@ -22,7 +22,7 @@ from regard.errors import InputError
 from regard.sets import Layout
 
 from . import checks
-from .catalogue import EDGE_WIDTH, MIXED, Case, Inputs, computed
+from .catalogue import EDGE_WIDTH, SHORT, Case, Inputs, computed
 
 CASES = [
     Case(Attention(), key_heads=2, e=5),
@@ -64,7 +64,7 @@ def forgotten() -> None:
     ids=str,
 )
 def test_an_operator_gives_what_attend_gives(name, case, dropout):
-    x = case.inputs(MIXED, torch.float32)
+    x = case.inputs(SHORT, torch.float32)
     eager, traced = (
         checks.results(run(name), case.attention, x, dropout) for run in (checks.executor, through_the_operator)
     )
@@ -102,7 +102,7 @@ def test_the_operators_keep_the_rules_of_torch(case):
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_every_executor_runs_in_compiled_code(name):
     for dropout, case in product((DROPOUT, None), CASES):
-        x = case.inputs(MIXED, torch.float32)
+        x = case.inputs(SHORT, torch.float32)
         try:
             expected = checks.results(checks.executor(name), case.attention, x, dropout)
         except InputError:
@@ -135,7 +135,7 @@ def test_sizes_change_and_nothing_is_compiled_again(case):
 
 def test_gradients_reach_what_edges_and_coordinates_carry():
     case = CASES[4]
-    x = case.inputs(MIXED)
+    x = case.inputs(SHORT)
     found = []
     for run in (checks.executor("edges"), through_the_operator("edges")):
         values = x.layout.edge_values.clone().requires_grad_()
@@ -147,7 +147,7 @@ def test_gradients_reach_what_edges_and_coordinates_carry():
 
 
 def test_layers_share_what_was_derived():
-    x = CASES[1].inputs(MIXED, torch.float32)
+    x = CASES[1].inputs(SHORT, torch.float32)
     for _ in range(3):
         checks.results(through_the_operator("edges"), CASES[1].attention, x)
     assert len(operator._layouts.kept) == 1

@@ -8,14 +8,17 @@ from torch import Tensor
 
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
+from regard.attention.executors.edges import executor as edges
+from regard.attention.plan import EXECUTORS
+from regard.attention.problem import USUAL
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import Shaw
 from regard.attention.spec.patterns import Causal, Edges, Window
-from regard.attention.spec.scores import Additive
+from regard.attention.spec.scores import Additive, Dot
 from regard.sets import Layout
 
 from . import checks
-from .catalogue import MIXED, Case, Inputs
+from .catalogue import CATALOGUE, MIXED, SMALL, Case, Inputs, computed
 
 right = checks.executor("dense")
 
@@ -119,7 +122,33 @@ def meaning(run: checks.Run, case: Case) -> None:
     checks.equals_the_meaning(run, case, MIXED)
 
 
+def at_old_sizes(run: checks.Run, case: Case) -> None:
+    for sizes in ((0,), (1,), (2,), (7,), (63,), (7, 0, 63, 1, 2, 7, 6)):
+        checks.equals_the_meaning(run, case, sizes)
+
+
+def drops_the_last_tile(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+    """Of sets with full tiles of 64 keys, forgets the keys after the last of them."""
+    length = x.key_layout.lengths[x.key_layout.set_of_row]
+    lost = (length >= 64) & (x.key_layout.index >= length // 64 * 64)
+    allowed = checks.allowed_pairs(Case(attention), x) & ~lost[:, None]
+    return dense_softmax(scores_of(x), x, allowed, dim=1)
+
+
+def loses_a_neighbor_between_tiles(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+    """The first row of a tile does not see the last key of the tile before."""
+    i, j = x.layout.index[:, None], x.key_layout.index
+    lost = (i % 64 == 0) & (j == i - 1)
+    return dense_softmax(scores_of(x), x, checks.allowed_pairs(Case(attention), x) & ~lost[..., None], dim=1)
+
+
+def scales_a_small_gradient(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+    """By 2e-5, where the gradient of queries is a thousandth of that of the values."""
+    return right(attention, replace(x, q=x.q * (1 + 2e-5) - (x.q * 2e-5).detach()), dropout)
+
+
 PLAIN = Case(Attention())
+FAINT = Case(Attention(score=Dot(scale=1e-3)))
 WINDOW = Case(Attention(pattern=Window(2, 0)))
 BROKEN = [
     (across_sets, PLAIN, [meaning, checks.packed_equals_alone, checks.spoils_only_its_own_set]),
@@ -139,6 +168,9 @@ BROKEN = [
     (is_never_the_same, PLAIN, [checks.repeats_itself]),
     (ignores_value_biases, Case(Attention(bias=Shaw(radius=2))), [meaning]),
     (rounds, PLAIN, [meaning]),
+    (drops_the_last_tile, PLAIN, [meaning]),
+    (loses_a_neighbor_between_tiles, WINDOW, [meaning]),
+    (scales_a_small_gradient, FAINT, [meaning]),
 ]
 
 
@@ -151,6 +183,39 @@ def test_a_broken_executor_is_caught(broken, case, check):
     check(right, case)
     with pytest.raises(AssertionError):
         check(broken, case)
+
+
+@pytest.mark.parametrize(("broken", "case"), [(drops_the_last_tile, PLAIN), (loses_a_neighbor_between_tiles, WINDOW)])
+def test_short_sets_do_not_show_what_is_wrong_between_tiles(broken, case):
+    at_old_sizes(broken, case)
+
+
+def test_the_largest_number_of_all_hides_a_small_gradient():
+    found = checks.results(scales_a_small_gradient, FAINT.attention, FAINT.inputs(MIXED, torch.float32))
+    true = checks.truth(FAINT, MIXED)
+    largest = max(float(x.abs().max()) for x in true.values())
+    rounding = 2 * torch.finfo(torch.float32).eps * largest
+    for name in true:
+        assert (
+            checks.distance(found[name], true[name])
+            <= checks.budget(FAINT, MIXED, torch.float32)[name].largest + rounding
+        )
+
+
+@pytest.mark.parametrize("name", ["blocks", "additive", "fused", "kernelized", "edges"])
+def test_small_tiles_are_smaller(name):
+    """Asked for small tiles, an executor cuts its work into more pieces."""
+    case = next(case for other, case in computed(CATALOGUE) if other == name)
+    counted = ("chunks", "steps", "units", "pieces")
+    usual, small = (EXECUTORS[name].work(case.problem(MIXED, tiles=tiles)) for tiles in (USUAL, SMALL))
+    if name == "edges":
+        parts = [
+            edges._compressed(case.problem(MIXED, tiles=t), case.attention.patterns[0]).bounds(64)
+            for t in (USUAL, SMALL)
+        ]
+        assert len(parts[1]) > 2 * len(parts[0])
+        return
+    assert sum(small.get(key, 0) for key in counted) > sum(usual.get(key, 0) for key in counted)
 
 
 def test_padding_that_is_not_masked_is_caught(monkeypatch):
