@@ -17,7 +17,7 @@ from regard.attention.spec.patterns import Causal, Edges, Everyone, First, Near,
 from regard.attention.spec.scores import Additive, Dot
 
 from . import checks
-from .catalogue import EDGE_WIDTH, Case
+from .catalogue import EDGE_WIDTH, Case, Inputs
 
 SIZES = (300, 5, 260, 0, 260)
 PATTERNS = (
@@ -120,9 +120,9 @@ def test_products_that_overflow_spoil_no_row_that_does_not_see_them(bias):
     k[200] = torch.finfo(torch.float32).max
     blind = ((torch.arange(400) - 200).abs() > 20)[:, None].expand(-1, 2)
     before, after = (checks.results(run, case.attention, each, only=blind) for each in (x, x.but(k=k)))
-    most = max(checks.budget(case, (400,), torch.float32).values())
-    assert checks.distance(before["out"][blind], after["out"][blind]) <= most
-    assert checks.distance(before["d q"][blind], after["d q"][blind]) <= most
+    most = checks.budget(case, (400,), torch.float32)
+    for name in ("out", "d q"):
+        assert checks.distance(before[name][blind], after[name][blind]) <= 2 * most[name].largest
 
 
 def test_one_long_set_beside_a_thousand_short_ones():
@@ -130,18 +130,24 @@ def test_one_long_set_beside_a_thousand_short_ones():
     layout, generator = Layout.of_lengths(lengths), torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(layout.total, 1, 4, generator=generator).requires_grad_() for _ in range(3))
     attention = Attention(pattern=Window(40, 2))
-    found, expected = [], []
-    for name, results in (("blocks", found), ("edges", expected)):
-        out = attend(attention, q, k, v, layout, executor=name)
-        results += [out, *torch.autograd.grad(out, (q, k, v), checks.upstream(out))]
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    out = attend(attention, q, k, v, layout, executor="blocks")
+    above = checks.upstream(out)
+    found = [out, *torch.autograd.grad(out, (q, k, v), above)]
+    # The meaning of some rows with their neighbors: all but the outermost of 300 rows, and what falls on their keys.
+    for begin in (1400, 100_000, 201_400):
+        rows, lengths = slice(begin, begin + 300), layout.set_of_row[begin : begin + 300].bincount()
+        part = Layout.of_lengths(lengths[lengths > 0].tolist())
+        leaves = [x.detach()[rows].double().requires_grad_() for x in (q, k, v)]
+        true = checks.the_meaning(attention, Inputs(part, part, *leaves, {}), None)
+        expected = [true, *torch.autograd.grad(true, leaves, above[rows].double())]
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours[rows][85:-85].double(), theirs[85:-85], rtol=1e-4, atol=1e-5)
 
 
 def test_windows_wider_than_the_set_see_everyone():
     x = Case(Attention(), heads=2, key_heads=2).inputs(SIZES)
     wide = Attention(pattern=Window(10_000, 10_000))
-    checks.close(checks.results(run, wide, x), checks.results(run, Attention(), x), 1e-12)
+    checks.close(checks.results(run, wide, x), checks.results(checks.the_meaning, Attention(), x))
 
 
 def test_where_all_pairs_are_forbidden_nothing_happens():
@@ -177,9 +183,9 @@ def test_learned_edge_values_have_gradients():
     layout = Layout(torch.tensor([0, 4]), edges=torch.tensor([[0, 1, 1], [1, 0, 3]]), edge_values=values)
     x, weight = torch.ones(4, 2, 2, dtype=torch.float64), {"bias_edges": torch.ones(2, 2, dtype=torch.float64)}
     v = torch.arange(16, dtype=torch.float64).view(4, 2, 2)
-    gradients = []
-    for name in ("blocks", "dense"):
-        out = attend(Attention(bias=EdgeBias(2)), x, x, v, layout, None, weight, executor=name)
+    gradients, given = [], Inputs(layout, layout, x, x, v, weight)
+    for each in (run, checks.the_meaning):
+        out = each(Attention(bias=EdgeBias(2)), given, None)
         gradients.append(torch.autograd.grad(out.square().sum(), values)[0])
     assert gradients[0].abs().max() > 0
     torch.testing.assert_close(*gradients)

@@ -7,7 +7,7 @@ from torch.nn.attention import flex_attention as torch_flex
 from regard.attention.call import pose
 from regard.attention.executors import flex
 from regard.attention.plan import plan
-from regard.attention.problem import Problem, Tensors, TileSizes
+from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import T5, ALiBi
 from regard.attention.spec.patterns import Blocks, Causal, Dilated, Everyone, First, Stride, Window
@@ -15,10 +15,9 @@ from regard.attention.spec.scores import Additive
 from regard.errors import InputError
 from regard.sets import Layout
 
-from .catalogue import MIXED, Case, Inputs
-from .checks import allowed_pairs, budget, distance, truth
+from .catalogue import MIXED, SMALL, Case, Inputs
+from .checks import allowed_pairs, budget, distances, truth
 
-BLOCK = TileSizes().block
 SIZES = ((130, 0, 300), MIXED, (128,), (0, 0))
 CASES = [
     Case(Attention(), key_heads=2, e=5),
@@ -30,24 +29,26 @@ CASES = [
 ]
 
 
-def posed(case: Case, x: Inputs) -> tuple[Problem, Tensors]:
+def posed(case: Case, x: Inputs, tiles: TileSizes = USUAL) -> tuple[Problem, Tensors]:
     tensors = Tensors(x.q, x.k, x.v, x.parameters)
-    problem = pose(case.attention, tensors, x.layout, x.key_layout, None)
+    problem = pose(case.attention, tensors, x.layout, x.key_layout, None, tiles)
     prepared = case.attention.prepare(x.parameters, lambda: problem.reach)
     return problem, Tensors(x.q, x.k, x.v, prepared)
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(
+    ("sizes", "tiles"), [*((sizes, USUAL) for sizes in SIZES), (MIXED, SMALL)], ids=["", "", "", "", "small"]
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_unfused_forward_pass_equals_the_meaning(case, sizes, monkeypatch):
+def test_the_unfused_forward_pass_equals_the_meaning(case, sizes, tiles, monkeypatch):
     monkeypatch.setattr(torch_flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
-    problem, tensors = posed(case, case.inputs(sizes, torch.float32))
+    problem, tensors = posed(case, case.inputs(sizes, torch.float32), tiles)
     assert flex._unlike(problem) is None
     with torch.no_grad():
         detached = Tensors(*(x.detach() for x in (tensors.q, tensors.k, tensors.v)), tensors.parameters)
         found = flex.run_with(torch_flex.flex_attention, problem, detached)
     assert found.dtype == torch.float32
-    assert distance(found, truth(case, sizes)["out"]) <= budget(case, sizes, torch.float32)["out"]
+    assert distances(found, truth(case, sizes)["out"]).within(budget(case, sizes, torch.float32)["out"])
 
 
 @pytest.mark.rare
@@ -63,22 +64,24 @@ def test_one_compiled_kernel_serves_patterns_and_batches():
             # What was compiled for the first two batches must do for all.
             with torch.no_grad(), torch.compiler.set_stance("fail_on_recompile" if number > 1 else "default"):
                 found = flex.run(problem, tensors)
-            assert distance(found, truth(case, sizes)["out"]) <= budget(case, sizes, torch.float32)["out"]
+            assert distances(found, truth(case, sizes)["out"]).within(budget(case, sizes, torch.float32)["out"])
 
 
-@pytest.mark.parametrize("sizes", SIZES[:3], ids=str)
+@pytest.mark.parametrize(
+    ("sizes", "tiles"), [*((sizes, USUAL) for sizes in SIZES[:3]), (MIXED, SMALL)], ids=["", "", "", "small"]
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_blocks_and_mask_are_those_of_the_pattern(case, sizes):
+def test_blocks_and_mask_are_those_of_the_pattern(case, sizes, tiles):
     x = case.inputs(sizes, torch.float32)
-    problem, _ = posed(case, x)
+    (problem, _), block = posed(case, x, tiles), tiles.block
     ready, (ours, theirs) = flex.prepared(problem), (flex._line(problem, each) for each in (x.layout, x.key_layout))
     mask = ready.mask
     allowed = torch.zeros(case.heads, ours.rows, theirs.rows, dtype=torch.bool)
     allowed[:, ours.place[:, None], theirs.place] = allowed_pairs(case, x).movedim(-1, 0)
     h, q, k = torch.arange(case.heads)[:, None, None], torch.arange(ours.rows)[:, None], torch.arange(theirs.rows)
     assert torch.equal(mask.mask_mod(None, h, q, k), allowed)
-    parts = allowed.unflatten(1, (-1, BLOCK)).unflatten(3, (-1, BLOCK))
-    real = torch.zeros(ours.rows, dtype=torch.bool).index_fill(0, ours.place, True).view(1, -1, BLOCK, 1, 1)
+    parts = allowed.unflatten(1, (-1, block)).unflatten(3, (-1, block))
+    real = torch.zeros(ours.rows, dtype=torch.bool).index_fill(0, ours.place, True).view(1, -1, block, 1, 1)
     some, full = parts.any(4).any(2), (parts | ~real).all(4).all(2)
     numbers, indices = mask.full_kv_num_blocks, mask.full_kv_indices
     assert torch.equal(numbers.expand(1, case.heads, -1)[0], full.sum(-1).int())
@@ -92,7 +95,7 @@ def test_blocks_and_mask_are_those_of_the_pattern(case, sizes):
 def test_no_block_holds_two_sets():
     problem, _ = posed(CASES[0], CASES[0].inputs((130, 0, 300), torch.float32))
     line = flex._line(problem, problem.layout)
-    owner = torch.full((line.rows,), -1).index_copy(0, line.place, problem.layout.set_of_row).view(-1, BLOCK)
+    owner = torch.full((line.rows,), -1).index_copy(0, line.place, problem.layout.set_of_row).view(-1, USUAL.block)
     assert all(len(set(block.tolist()) - {-1}) == 1 for block in owner)
     assert line.rows == 256 + 384
 

@@ -19,6 +19,9 @@ from regard.attention.spec.scores import Additive
 from regard.errors import InputError
 from regard.sets import Layout
 
+from . import checks
+from .catalogue import Inputs
+
 PATTERNS = (
     Everyone(),
     Causal(),
@@ -39,20 +42,15 @@ def leaves(
     return [torch.randn(total, *shape, generator=generator, dtype=dtype).requires_grad_() for shape in shapes]
 
 
-def both(
+def means_the_same(
     attention: Attention, lengths: Sequence[int], given: list[Tensor], learned: dict[str, Tensor] | None = None,
     dropout: Dropout | None = None,
 ) -> None:  # fmt: skip
-    """Output and gradients are those of `blocks`, another executor that the suite holds to the meaning."""
-    learned = learned or {}
-    found = []
-    for name in ("fused", "blocks"):
-        layout = Layout.of_lengths(lengths)
-        out = attend(attention, *given, layout, parameters=learned, dropout=dropout, executor=name)
-        above = torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=out.dtype)
-        found.append([out, *torch.autograd.grad(out, [*given, *learned.values()], above)])
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    """Output and gradients are those of the reference."""
+    layout = Layout.of_lengths(lengths)
+    x = Inputs(layout, layout, *given, learned or {})
+    found, true = (checks.results(run, attention, x, dropout) for run in (checks.executor("fused"), checks.the_meaning))
+    checks.close(found, true, 1e-10)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
@@ -60,7 +58,7 @@ def both(
 def test_long_sets(pattern: Pattern, normalizer, two_threads):
     """One head and two threads: the units share a set, and gather gradients of keys in parts."""
     lengths = [450, 3, 70]
-    both(
+    means_the_same(
         Attention(pattern=pattern, normalizer=normalizer),
         lengths,
         leaves(lengths, 1, 1, 20, 12),
@@ -71,8 +69,8 @@ def test_long_sets(pattern: Pattern, normalizer, two_threads):
 @pytest.mark.parametrize("d", [1, 7, 64, 200])
 def test_widths(d):
     lengths = [40, 0, 1, 130]
-    both(Attention(pattern=Window(30, 10)), lengths, leaves(lengths, 2, 2, d, d))
-    both(Attention(pattern=Causal()), lengths, leaves(lengths, 4, 2, d, 9))
+    means_the_same(Attention(pattern=Window(30, 10)), lengths, leaves(lengths, 2, 2, d, d))
+    means_the_same(Attention(pattern=Causal()), lengths, leaves(lengths, 4, 2, d, 9))
 
 
 @pytest.mark.parametrize("bias", [ALiBi(), T5(), T5(bidirectional=False)], ids=repr)
@@ -81,13 +79,13 @@ def test_biases_of_the_distance(bias: Bias, pattern, two_threads):
     lengths = [300, 5]
     shapes = bias.parameters(2, 8, 8)
     learned = {name: torch.randn(shape, dtype=torch.float64).requires_grad_() for name, shape in shapes.items()}
-    both(Attention(pattern=pattern, bias=bias), lengths, leaves(lengths, 2, 2, 8, 8), learned)
+    means_the_same(Attention(pattern=pattern, bias=bias), lengths, leaves(lengths, 2, 2, 8, 8), learned)
 
 
 def test_a_pattern_for_each_head(two_threads):
     lengths = [200, 30]
     attention = Attention(pattern=(Causal(), Everyone(), Window(20, 0), Causal()))
-    both(attention, lengths, leaves(lengths, 4, 2, 16, 16))
+    means_the_same(attention, lengths, leaves(lengths, 4, 2, 16, 16))
 
 
 def test_vectors_that_are_not_contiguous():
@@ -112,8 +110,9 @@ def test_one_large_set_beside_many_small_ones():
     out = attend(Attention(pattern=Window(8, 8)), *given, Layout.of_lengths(lengths), executor="fused")
     out.sum().backward()
     assert all(bool(x.grad.isfinite().all()) for x in given)
-    small = [x.detach()[:3000] for x in given]
-    torch.testing.assert_close(out[:3000], attend(Attention(), *small, Layout.of_lengths([3] * 1000), executor="dense"))
+    layout = Layout.of_lengths([3] * 1000)
+    small = Inputs(layout, layout, *(x.detach()[:3000].double() for x in given), {})
+    torch.testing.assert_close(out[:3000].double(), checks.the_meaning(Attention(), small, None), rtol=1e-5, atol=1e-6)
 
 
 def test_what_it_refuses():

@@ -15,7 +15,7 @@ from regard.attention.spec.patterns import Causal, Everyone, Window
 from regard.attention.spec.scores import Dot, Kernel
 
 from . import checks
-from .catalogue import Case
+from .catalogue import Case, Inputs
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +105,7 @@ def test_features_far_from_zero_keep_their_digits(dtype, shift):
     layout = Layout.of_lengths([150])
     q, k, v = (torch.randn(150, 2, 6, dtype=torch.float64).to(dtype) for _ in range(3))
     q, k = q + shift / 4, k + shift
-    truth = attend(LINEAR, q.double(), k.double(), v.double(), layout, executor="edges")
+    truth = checks.the_meaning(LINEAR, Inputs(layout, layout, q.double(), k.double(), v.double(), {}), None)
     found = attend(LINEAR, q, k, v, layout, executor="kernelized")
     assert (found - truth).abs().max() < 30 * torch.finfo(dtype).eps * truth.abs().max()
 
