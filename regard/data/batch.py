@@ -167,7 +167,8 @@ def collate_targets(examples: Sequence[Example]) -> Batch:
     layout = Layout.of_lengths([len(example.values) for example in examples])
     inputs = VectorSets(torch.zeros(layout.total, 0), layout)
     kind = None if examples[0].target is None else examples[0].target_kind
-    return Batch(inputs, _joined_targets(examples, names), names=names, target_kind=kind)
+    tokens = tuple(example.tokens for example in examples)
+    return Batch(inputs, _joined_targets(examples, names), names=names, tokens=tokens, target_kind=kind)
 
 
 def _named(examples: Sequence[Example]) -> tuple[str, ...]:

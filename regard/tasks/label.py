@@ -72,6 +72,9 @@ class LabelTask(HeadTask):
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         targets = self._checked(batch, output.shape[:-1])
         smoothing, weights = self.config.label_smoothing, self.class_weights
+        if weights is not None:
+            # What is evaluated has left the device that the task is on.
+            weights = weights.to(output.device)
         copies = output.shape[1] // len(self.labels)
         if copies == 1:
             targets = self._label(targets)

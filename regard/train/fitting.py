@@ -43,14 +43,14 @@ __all__ = ["fit"]
 
 
 def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Path:
-    """Trains, and leaves all that a run is in a folder: configuration, encoding, best weights, metrics, curves, card.
+    """Train an experiment and write a run directory: configuration, encoding, best weights, metrics, curves, model card.
 
-    Under torchrun every process calls it alike; the first one writes.
+    Under torchrun every process calls it with the same arguments, and only the first one writes.
 
     Args:
-        folder: of the run; new or empty, unless a killed run goes on in it.
-        resume: go on from the newest checkpoint of the folder, or begin where there is none; the losses are those of a
-            training that was never killed.
+        folder: of the run; new or empty, unless `resume`.
+        resume: continue from the newest checkpoint of the folder, or start over where there is none; the losses are those of a
+            training that was never interrupted.
 
     Raises:
         InputError: a folder that holds something else, data that cannot be read, a full disk, a loss that is not finite.
@@ -88,7 +88,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
         trivial = trivial_metrics(task.cpu(), targets_of(parts.validation))
         draw_curves(folder, task.monitor[0], trivial)
         trained = {
-            "parameters": sum(each.numel() for each in learner.parameters()),
+            "parameters": sum(parameter.numel() for parameter in learner.parameters()),
             "frozen": frozen,
             "steps": learner.global_step,
             "epoch": best.epoch,
@@ -111,7 +111,7 @@ def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning |
 
 
 class _Parts:
-    """The training and the validation part, and how they come in batches."""
+    """The training and the validation part, with their batches."""
 
     def __init__(self, experiment: Experiment, encoding: Encoding) -> None:
         options = experiment.training
@@ -128,7 +128,7 @@ class _Parts:
 
 
 def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) -> None:
-    """The longest example of each part goes through once, so that what does not fit is refused before a run is begun."""
+    """Run the longest example of each part once: a mismatch of data, model and task is reported before anything is written."""
     for part in (parts.train, parts.validation):
         lengths = part.lengths
         longest = Listed([part[max(range(len(part)), key=lengths.__getitem__)]])
@@ -140,7 +140,7 @@ def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) ->
 
 def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
     if not resume:
-        # Under torchrun another process may have begun to write already.
+        # Under torchrun another process may have started to write.
         if _rank() == 0 and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(
                 f"{folder} is there already, expected a new folder, or --resume to go on with the run in it"
@@ -172,7 +172,7 @@ def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple
     if options.progress:
         callbacks.insert(0, Bar())
     if state:
-        # The order of the epoch must be right before Lightning asks for its first batch.
+        # The sampler must know the epoch before Lightning asks for the first batch.
         parts.order.set_epoch(state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     with _quiet(), _plain_errors(folder), _threads(options.threads):
         trainer = _trainer(options, folder, callbacks, clips=learner.automatic_optimization)
@@ -207,7 +207,7 @@ def _trainer(options: Training, folder: Path, callbacks: list[Callback], clips: 
 
 
 class _Epochs(Callback):
-    """Tells the sampler which epoch begins, and Lightning whether it ends with a validation."""
+    """Tell the sampler which epoch starts, and Lightning whether to validate at its end."""
 
     def __init__(self, order: BudgetSampler, options: Training) -> None:
         self.order, self.options = order, options
@@ -217,7 +217,7 @@ class _Epochs(Callback):
         self._validate(trainer)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        # A training that goes on within an epoch does not begin it again.
+        # A training resumed in the middle of an epoch gets no `on_train_epoch_start`.
         self._validate(trainer)
 
     def _validate(self, trainer: lightning.Trainer) -> None:
@@ -227,7 +227,7 @@ class _Epochs(Callback):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's advice, and without the metrics' complaint about a process that had no example."""
+    """Silence Lightning's advice, and the warning of metrics in a process that had no example."""
     logs = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [log.level for log in logs]
     for log in logs:
@@ -245,9 +245,9 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _plain_errors(folder: Path) -> Iterator[None]:
-    """A disk that fills up while events are written is the user's to mend, like one that fills up elsewhere.
+    """Report a disk that fills up while events are written as an `InputError`, as `save` does.
 
-    Lightning turns an interrupt into an exit; what called `fit` should see the interrupt.
+    Lightning turns an interrupt into an exit; the caller of `fit` gets the interrupt.
     """
     try:
         yield

@@ -24,8 +24,8 @@ __all__ = ["Learner", "parameter_groups", "rate"]
 class Learner(lightning.LightningModule):
     """A model and a task, trained together.
 
-    The loss of a step is the sum over the targets of all processes, divided by their number: a process with half as
-    many targets counts half as much, and one without any adds nothing.
+    The loss of a step is the sum over the targets of all processes divided by their number, so a process weighs as much as
+    it has targets.
 
     Args:
         total_steps: of the whole training; the cosine ends there.
@@ -48,7 +48,7 @@ class Learner(lightning.LightningModule):
         self.seen = torch.zeros(2)
         """`[2]` the last step's loss and number of targets, summed over all processes."""
         self.found: dict[str, float] = {}
-        """What the validation of this epoch found: `loss`, and the task's metrics; nothing where it has none."""
+        """The validation metrics of this epoch, `loss` among them; empty before its validation."""
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         # Lightning would walk through every name and token in search of tensors.
@@ -68,8 +68,10 @@ class Learner(lightning.LightningModule):
         if len(batch):
             _, total, count = self.run(batch)
         else:
-            # A process without an example still takes part: the others wait for the gradient of every parameter.
-            total = torch.stack([each.sum() for each in self.parameters() if each.requires_grad]).sum() * 0
+            # A process without an example still needs gradients: the others wait for that of every parameter.
+            total = (
+                torch.stack([parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum() * 0
+            )
             count = total.new_zeros(())
         return self.scaled(total, count)
 
@@ -79,7 +81,7 @@ class Learner(lightning.LightningModule):
         processes = self.trainer.world_size
         if processes > 1:
             torch.distributed.all_reduce(self.seen)
-        # Lightning's processes average their gradients; this makes it a sum.
+        # Lightning averages gradients over processes; the factor makes that a sum.
         return total * (processes / self.seen[1].clamp(min=1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -94,9 +96,9 @@ class Learner(lightning.LightningModule):
         if not targets:
             raise InputError("the validation part has no target, expected at least 1")
         self.found = {"loss": float(self.loss_sum.compute()) / targets}
-        self.found |= {name: float(each) for name, each in self.metrics.compute().items()}
-        for each in (self.metrics, self.loss_sum, self.target_count):
-            each.reset()
+        self.found |= {name: float(value) for name, value in self.metrics.compute().items()}
+        for metric in (self.metrics, self.loss_sum, self.target_count):
+            metric.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         options = self.experiment.optimizer
@@ -107,12 +109,16 @@ class Learner(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def learning_rate(self, step: int) -> float:
-        """That of a step, counted from 1."""
+        """The learning rate of a step, counted from 1."""
         options = self.experiment.optimizer
         return options.learning_rate * rate(options, step - 1, self.total_steps)
 
     def check_finite(self, loss: float) -> None:
-        """Raises: InputError: the training has failed."""
+        """Refuse to continue after a loss that is not finite.
+
+        Raises:
+            InputError: the loss is infinite or NaN.
+        """
         if not math.isfinite(loss):
             found = f"the loss is {loss} by step {self.global_step}"
             raise InputError(f"{found}, expected a finite number: a lower optimizer.learning_rate may help")

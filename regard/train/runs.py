@@ -61,11 +61,11 @@ class Run:
 
     @property
     def parameters(self) -> int:
-        """How many numbers training has chosen."""
-        return sum(each.numel() for module in (self.model, self.task) for each in module.parameters())
+        """The number of trained numbers."""
+        return sum(parameter.numel() for module in (self.model, self.task) for parameter in module.parameters())
 
     def evaluate(self, part: Part = "test") -> dict[str, Any]:
-        """Metrics on a part of the data, beside those of the best model that never looks.
+        """Metrics on a part of the data, and those of the best model that never looks at its input.
 
         Writes `evaluation.json` (what is returned) and `predictions-PART.jsonl`, one line for each set, in order; for
         another part than test the first is `evaluation-PART.json`.
@@ -81,18 +81,17 @@ class Run:
         total, count, vectors = 0.0, 0, 0
         corpus = corpus_metrics(self.experiment.task)
         predictions: list[dict[str, Any]] = []
-        guesses: list[dict[str, Any]] = []
         for batch, output in run(self.model, self.task, data, self.experiment.training):
             self.task.score(metrics, output, batch)
             loss, number = self.task.loss(output, batch)
             total, count, vectors = total + float(loss), count + int(number), vectors + len(batch.inputs.values)
             predictions += self.task.predictions(output, batch)
-            if corpus:
-                guesses += self.task.predictions(self.task.trivial(batch), batch)
         computed = {"loss": total / max(count, 1)} | defined(metrics.compute())
         computed |= defined({metric.name: metric.of(predictions) for metric in corpus})
         trivial = trivial_metrics(self.task, targets)
-        trivial |= defined({metric.name: metric.of(guesses) for metric in corpus})
+        if corpus:
+            guesses = self.task.predictions(self.task.trivial(targets), targets)
+            trivial |= defined({metric.name: metric.of(guesses) for metric in corpus})
         evaluation = {
             "part": part,
             "metrics": computed,

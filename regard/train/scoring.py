@@ -1,4 +1,4 @@
-"""Metrics of a model on a part of the data, beside those of the best model that never looks."""
+"""The output of a model on a part of the data, and the metrics of the best model that never looks at its input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_met
 
 
 def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
-    """The examples in their own order, as many at a time as hold `budget` vectors, and at least one.
+    """Consecutive examples that together hold at most `budget` vectors, or one that holds more.
 
     >>> list(in_order([3, 3, 9, 1], 6))
     [range(0, 2), range(2, 3), range(3, 4)]
@@ -38,10 +38,10 @@ def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
 
 
 def device_of(options: Training) -> torch.device:
-    """Where to compute: a GPU where there is one, unless the options say otherwise.
+    """The device to compute on: a GPU if there is one, unless the options say otherwise.
 
     Raises:
-        InputError: they ask for a GPU where there is none.
+        InputError: the options ask for a GPU and there is none.
     """
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InputError("training.device is 'cuda', but torch finds no GPU here")
