@@ -1,4 +1,4 @@
-"""Spectral filters on graphs: polynomials of the graph's Laplacian, which reach as many edges far as their degree says."""
+"""Spectral filters on graphs: polynomials of the graph's Laplacian. A polynomial of degree n reaches n edges."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ class ConformerBlock(nn.Module):
 
     @property
     def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one it looks at."""
-        (before, behind), taps = self.attention.context, self.convolution.depthwise
-        return before + taps.left, behind + taps.right
+        """How many vectors before and after one it looks at."""
+        (before, after), taps = self.attention.context, self.convolution.depthwise
+        return before + taps.left, after + taps.right
 
     def forward(self, sets: VectorSets) -> VectorSets:
         x = sets.values

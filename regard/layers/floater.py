@@ -144,6 +144,7 @@ def _floater(
         return solved.positions()[place].transpose(0, 1).contiguous().to(start.dtype)
 
 
+# As many parameters as the formula has tensors and numbers: the schema of an operator is flat.
 @torch.library.custom_op("regard::floater_backward", mutates_args=())
 def _floater_backward(
     gradient: Tensor,

@@ -16,9 +16,9 @@ __all__ = ["JoinedStack", "PlainStack", "context_of"]
 
 
 def context_of(layers: Iterable[Any]) -> tuple[float, float]:
-    """How many vectors before and behind one a row of layers looks at, each of which has a `context`."""
+    """How many vectors before and after one a row of layers looks at, each of which has a `context`."""
     contexts = [layer.context for layer in layers]
-    return sum(before for before, _ in contexts), sum(behind for _, behind in contexts)
+    return sum(before for before, _ in contexts), sum(after for _, after in contexts)
 
 
 class JoinedStack(nn.Module):
@@ -39,7 +39,7 @@ class JoinedStack(nn.Module):
 
     @property
     def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one it looks at."""
+        """How many vectors before and after one it looks at."""
         return context_of(self.blocks)
 
     def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:
@@ -66,7 +66,7 @@ class PlainStack(nn.Module):
 
     @property
     def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one it looks at."""
+        """How many vectors before and after one it looks at."""
         return context_of(self.layers)
 
     def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:

@@ -27,11 +27,11 @@ class Conformer:
         layers: number of blocks.
         heads: of the attention.
         feed_forward: hidden width of the feed-forward networks.
-        dropout: while training, on weights, on hidden vectors and on what each layer adds.
+        dropout: while training, on weights, on hidden vectors and on what every layer adds.
         attention: text form of the attention; its bias brings relative positions.
         taps_left: neighbors before that the convolution reads.
-        taps_right: neighbors behind that the convolution reads; what a stream must wait for.
-        step: so many frames become one vector at the beginning.
+        taps_right: neighbors after that the convolution reads, which a stream must wait for.
+        step: the number of frames that become one vector.
         join: "last" gives the last block's vectors; "all" joins those of all blocks, "stem" also what enters the first.
     """
 

@@ -25,7 +25,7 @@ class Encoder:
         layers: number of blocks.
         heads: of the attention.
         feed_forward: hidden width of the feed-forward networks.
-        dropout: while training, on weights, on hidden vectors and on what each layer adds.
+        dropout: while training, on weights, on hidden vectors and on what every layer adds.
         mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution", "elman", "jordan",
             "lstm", and along edges "gat", "gcn" or "chebyshev"; several joined by "+", as in "lstm+attention", take turns from
             block to block.

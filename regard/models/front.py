@@ -68,7 +68,7 @@ class Characters(nn.Module):
 
 
 class ModelFront(nn.Module):
-    """join(characters(embed(x) + ngrams(x))), each where it is there.
+    """join(characters(embed(x) + ngrams(x))), without the pieces that are None.
 
     Args:
         embed: from what the reader gives to vectors; None where they are taken as they are.
@@ -88,7 +88,7 @@ class ModelFront(nn.Module):
         self.ngrams, self.characters = ngrams, characters
         self.stem = stem or nn.Identity()
         self.step = 1 if stem is None else stem.step
-        """So many vectors become one."""
+        """The number of vectors that become one."""
         reach = 0 if stem is None else stem.reach
         self.context = reach + (0 if ngrams is None else ngrams.longest - 1), reach
         """How many inputs before and after those that become one vector it depends on."""

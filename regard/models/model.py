@@ -51,18 +51,18 @@ class Model(nn.Module):
 
     @property
     def step(self) -> int:
-        """So many vectors of a set become one."""
+        """The number of vectors of a set that become one."""
         return self.front.step
 
     @property
     def context(self) -> tuple[float, float]:
-        """How many vectors before and behind one its hidden vector depends on."""
+        """How many vectors before and after one its hidden vector depends on."""
         if isinstance(self.class_vector, ClassVector):
             return math.inf, math.inf
         reach: Any = self.stack.context
-        before, behind = reach
+        before, after = reach
         first, last = self.front.context
-        return before * self.step + first, behind * self.step + self.step - 1 + last
+        return before * self.step + first, after * self.step + self.step - 1 + last
 
     def forward(self, batch: Batch) -> VectorSets:
         """Hidden vectors of `batch.inputs`."""

@@ -25,13 +25,13 @@ class Front:
 
     Args:
         characters: width of the vectors made from characters, where the data have some; 0 means none.
-        ngrams: each id also brings the vectors of the runs of 2, 3, up to so many ids that end in it; 1 for none.
+        ngrams: each id also adds the vectors of the runs of 2, 3, ... up to this many ids that end in it; 1 for none.
         buckets: how many vectors the runs share, by a hash.
         vectors: file of word vectors, as `regard vectors train` writes, that the words' embedding begins with; a trained run does
             without it. Empty for none.
         deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn.
         word_dropout: probability to take an id for the unknown one, while training.
-        step: so many neighboring vectors become one.
+        step: the number of neighboring vectors that become one.
         stem: how they do: "joined", by one matrix, or "convolution", by one whose windows overlap, and GELU.
         reach: how many vectors on each side of those a convolution reads.
         class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take.

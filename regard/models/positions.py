@@ -1,4 +1,4 @@
-"""Positions of a model: added to its vectors, to what each block's mixer reads, or turning queries and keys."""
+"""Positions of a model: added to its vectors, added to what the mixer of every block reads, or turning queries and keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ModelPositions(nn.Module):
 
     Args:
         added: to the vectors, before the first block.
-        floater: what each block's mixer reads beside its vectors.
+        floater: what the mixer of every block adds to its vectors.
         rotation: what turns queries and keys; mixers that attend take it from here.
     """
 
@@ -38,7 +38,7 @@ class ModelPositions(nn.Module):
         return placed
 
     def per_block(self, sets: VectorSets) -> Tensor | None:
-        """`[blocks, t, width]` what each block's mixer reads beside the vectors, or None."""
+        """`[blocks, t, width]` what the mixer of every block adds to its vectors, or None."""
         if self.floater is None:
             return None
         positions: Tensor = self.floater(sets.layout, sets.values.shape[0])

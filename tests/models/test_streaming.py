@@ -64,7 +64,7 @@ def test_the_past_is_bounded():
     stream = Stream(model)
     for _ in range(30):
         stream.accept(torch.randn(25, 6, dtype=torch.float64))
-        assert len(stream._kept) <= sum(model.context) + 1
+        assert len(stream._cached) <= sum(model.context) + 1
     assert stream.latency == 4
 
 
