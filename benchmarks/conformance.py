@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 STAMP = ROOT / "build" / "conformance"
 # The suite's other checks are about single properties; these three compare every number.
 SELECTION = "test_equals_the_meaning or test_drops_like_the_meaning"
-SOURCES = ("regard/attention/**/*.py", "regard/kernels/*.py", "regard/sets/*.py", "tests/attention/*.py")
+SOURCES = ("regard/attention/**/*.py", "regard/kernels/**/*.py", "regard/sets/*.py", "tests/attention/*.py")
 
 
 def fingerprint(root: Path = ROOT) -> str:

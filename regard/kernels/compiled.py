@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["AS_WRITTEN", "as_written", "compiled"]
+__all__ = ["AS_WRITTEN", "as_written", "compiled", "inlined"]
 
 # What of "fast" arithmetic leaves NaN and infinity their meaning.
 FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -38,9 +38,9 @@ _HERE = Path(__file__).parent
 
 @cache
 def _digest(folder: Path) -> str:
-    """Of the contents of all Python files in a folder."""
+    """Of the contents of all Python files in a folder and those below it."""
     sources = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         sources.update(path.read_bytes())
     return sources.hexdigest()
 
@@ -48,6 +48,12 @@ def _digest(folder: Path) -> str:
 # Explicit, because Numba otherwise inherits `fastmath` from the kernel. Parts of kernels make no arrays and need not count
 # references to those that they read: threads that count the same ones wait for each other.
 AS_WRITTEN: Any = {"nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False}
+
+
+def inlined(function: Callable[..., Any], fast: bool = False) -> Callable[..., Any]:
+    """A part of kernels that LLVM copies into its callers; where `fast`, with their arithmetic, else not reordered."""
+    options: dict[str, Any] = {} if fast else {"fastmath": False}
+    return njit(nogil=True, error_model="numpy", forceinline=True, **options)(function)
 
 
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:

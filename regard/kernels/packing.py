@@ -6,27 +6,25 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from regard.kernels import vectors as vec
 from regard.kernels.compiled import AS_WRITTEN, as_written
+from regard.kernels.simd.emit import INT32, address
+from regard.kernels.simd.processor import PAIRS, ROWS
+from regard.kernels.simd.rows import apart, at, transpose
 
 __all__ = [
     "add_rows", "clear", "fill", "load", "pack_across", "pack_along", "pack_columns", "pack_rows", "per_product", "save",
     "write_rows",
 ]  # fmt: skip
 
-ROWS, at = vec.ROWS, vec.at
-
 
 @intrinsic
 def load(context: Any, array: Any, index: Any) -> Any:
     wide = types.float32 if isinstance(array.dtype, types.Integer) else array.dtype
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, given[0]).data
-        x = builder.load(builder.gep(data, [given[1]]))
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        x = builder.load(address(context, builder, array, *args))
         if wide is array.dtype:
             return x
         int32 = ir.IntType(32)
@@ -39,9 +37,8 @@ def load(context: Any, array: Any, index: Any) -> Any:
 def save(context: Any, array: Any, index: Any, value: Any) -> Any:
     wide = types.float32 if isinstance(array.dtype, types.Integer) else array.dtype
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, given[0]).data
-        x = given[2]
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        *place, x = args
         if wide is not array.dtype:
             # To the nearest, ties to even; NaN stays NaN.
             int32, int16 = ir.IntType(32), ir.IntType(16)
@@ -50,7 +47,7 @@ def save(context: Any, array: Any, index: Any, value: Any) -> Any:
             near = builder.add(builder.add(bits, odd), ir.Constant(int32, 0x7FFF))
             near = builder.select(builder.fcmp_unordered("uno", x, x), ir.Constant(int32, 0x7FC00000), near)
             x = builder.trunc(builder.lshr(near, ir.Constant(int32, 16)), int16)
-        builder.store(x, builder.gep(data, [given[1]]))
+        builder.store(x, address(context, builder, array, *place))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, wide), make
@@ -59,7 +56,7 @@ def save(context: Any, array: Any, index: Any, value: Any) -> Any:
 @as_written
 def pack_rows(w, to, width, x, base, row_step, step, rows, filled, columns, factor):
     """Rows of x, times a factor, as rows of so many numbers; zeros behind the columns, and in rows up to `filled`."""
-    vec.apart()
+    apart()
     for r in range(rows):
         here, there = to + r * width, base + r * row_step
         if step == 1:
@@ -78,11 +75,13 @@ def pack_rows(w, to, width, x, base, row_step, step, rows, filled, columns, fact
 def _save_pair(context: Any, array: Any, index: Any, x: Any, low: Any, high: Any) -> Any:
     """Two numbers of 16 bits as one of 32, the first the lower one."""
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        to, of = (cgutils.create_struct_proxy(signature.args[n])(context, builder, given[n]).data for n in (0, 2))
-        low, high = (builder.zext(builder.load(builder.gep(of, [each])), vec.INT32) for each in given[3:])
-        both = builder.or_(low, builder.shl(high, ir.Constant(vec.INT32, 16)))
-        builder.store(both, builder.bitcast(builder.gep(to, [given[1]]), vec.INT32.as_pointer()))
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        to, at, numbers, *places = args
+        low, high = (
+            builder.zext(builder.load(address(context, builder, x, numbers, place)), INT32) for place in places
+        )
+        both = builder.or_(low, builder.shl(high, ir.Constant(INT32, 16)))
+        builder.store(both, builder.bitcast(address(context, builder, array, to, at), INT32.as_pointer()))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, x, types.intp, types.intp), make
@@ -92,10 +91,10 @@ def _save_pair(context: Any, array: Any, index: Any, x: Any, low: Any, high: Any
 def _save_one(context: Any, array: Any, index: Any, x: Any, low: Any) -> Any:
     """A number of 16 bits as the lower half of one of 32, beside 0."""
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        to, of = (cgutils.create_struct_proxy(signature.args[n])(context, builder, given[n]).data for n in (0, 2))
-        low = builder.zext(builder.load(builder.gep(of, [given[3]])), vec.INT32)
-        builder.store(low, builder.bitcast(builder.gep(to, [given[1]]), vec.INT32.as_pointer()))
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        to, at, numbers, place = args
+        low = builder.zext(builder.load(address(context, builder, x, numbers, place)), INT32)
+        builder.store(low, builder.bitcast(address(context, builder, array, to, at), INT32.as_pointer()))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, x, types.intp), make
@@ -103,7 +102,7 @@ def _save_one(context: Any, array: Any, index: Any, x: Any, low: Any) -> Any:
 
 def _paired(x: Any) -> bool:
     """Whether products take the numbers of x as pairs of bfloat16."""
-    return vec.PAIRS and isinstance(x.dtype, types.Integer)
+    return PAIRS and isinstance(x.dtype, types.Integer)
 
 
 def per_product(x):
@@ -119,7 +118,7 @@ def _per_product(x):
 
 @as_written
 def _pack_pairs_of_columns(w, to, width, x, base, row_step, step, rows, filled, columns):
-    vec.apart()
+    apart()
     pairs = columns // 2
     for r in range(rows):
         here, there = to + r * width, base + r * row_step
@@ -139,7 +138,7 @@ def _pack_pairs_of_columns(w, to, width, x, base, row_step, step, rows, filled, 
 
 @as_written
 def _pack_pairs_of_rows(w, to, width, x, base, row_step, step, rows, columns):
-    vec.apart()
+    apart()
     for r in range(0, rows, 2):
         here, there = to + r // 2 * width, base + r * row_step
         if r + 1 == rows:
@@ -190,17 +189,17 @@ def _pack_across(w, to, width, x, base, row_step, step, rows, columns):
 @as_written
 def pack_columns(w, to, lanes, from_, width, panels):
     """Packed rows, so many numbers wide, as columns: panels of `lanes` rows side by side, each column by column."""
-    vec.apart()
+    apart()
     for panel in range(panels):
         here, there = to + panel * lanes * width, from_ + panel * lanes * width
         for c in range(0, width, lanes):
-            vec.transpose(at(w, here + c * lanes), at(w, there + c), width)
+            transpose(at(w, here + c * lanes), at(w, there + c), width)
 
 
 @as_written
 def write_rows(x, there, row_step, w, from_, width, rows, columns, factor):
     """Rows of so many columns into x, times a factor."""
-    vec.apart()
+    apart()
     for r in range(rows):
         for c in range(columns):
             save(x, there + r * row_step + c, load(w, from_ + r * width + c) * factor)
@@ -209,7 +208,7 @@ def write_rows(x, there, row_step, w, from_, width, rows, columns, factor):
 @as_written
 def add_rows(x, there, row_step, w, from_, width, rows, columns, factor):
     """Rows of so many columns added to those of x, times a factor."""
-    vec.apart()
+    apart()
     for r in range(rows):
         for c in range(columns):
             place = there + r * row_step + c
@@ -218,7 +217,7 @@ def add_rows(x, there, row_step, w, from_, width, rows, columns, factor):
 
 @as_written
 def fill(w, begin, end, x):
-    vec.apart()
+    apart()
     for place in range(begin, end):
         save(w, place, x)
 
@@ -226,7 +225,7 @@ def fill(w, begin, end, x):
 @as_written
 def clear(w, rows_at, stretch, begin, end, used):
     """Zeros in a register tile's rows, from 0 to begin and from end to `used`."""
-    vec.apart()
+    apart()
     nothing = w.dtype.type(0)
     if begin > 0 or end < used:
         for r in range(ROWS):

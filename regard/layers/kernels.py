@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from regard.kernels.compiled import as_written, compiled
-from regard.kernels.lanes import fill, keep, load, of_number, store
+from regard.kernels.simd.lanes import fill, keep, load, of_number, store
 
 __all__ = ["depthwise", "depthwise_taps", "dropped"]
 

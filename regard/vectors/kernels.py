@@ -7,13 +7,12 @@ lock (Hogwild, Niu et al. 2011): few rows are shared, and a lost update is one o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from regard.kernels.compiled import compiled
-from regard.kernels.lanes import exp, fill, fma, load, store, sum_heads
+from regard.kernels.compiled import compiled, inlined
+from regard.kernels.simd.lanes import exp, fill, fma, load, store, sum_heads
 
 __all__ = ["COLUMNS", "ROUNDS", "Sums", "cbow", "skip_gram"]
 
@@ -21,11 +20,6 @@ COLUMNS = 16
 """Rows of the matrices are padded to a multiple of so many numbers."""
 ROUNDS = 64
 """The loss is measured on every so many words."""
-
-
-def _part(function: Any) -> Any:
-    # Said, lest "fast" arithmetic is inherited: `lanes` asks for arithmetic as it is written.
-    return njit(nogil=True, fastmath=False, error_model="numpy", forceinline=True)(function)
 
 
 class Sums(NamedTuple):
@@ -38,7 +32,7 @@ class Sums(NamedTuple):
     """How many words stayed."""
 
 
-@_part
+@inlined
 def _mixed(state):
     """Bits from a counter: the finalizer of SplitMix64 (Steele et al. 2014)."""
     z = state
@@ -50,19 +44,19 @@ def _mixed(state):
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
-@_part
+@inlined
 def _below(bits, size):
     """A whole number below `size` from the upper 32 bits."""
     return np.int64(((bits >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32))
 
 
-@_part
+@inlined
 def _unit(bits):
     """A number from 0 up to 1 from the lower 24 bits."""
     return np.float32(bits & np.uint64(0xFFFFFF)) * np.float32(2.0**-24)
 
 
-@_part
+@inlined
 def _kept(ids, begin, end, keep, out, state):
     """The next stretch between two breaks, subsampled into `out`: how many words stayed, where it ends, the generator's state."""
     n = 0
@@ -79,7 +73,7 @@ def _kept(ids, begin, end, keep, out, state):
     return n, at, state
 
 
-@_part
+@inlined
 def _draw(targets, wanted, word, share, alias, state):
     """targets = the word and negatives drawn by the alias method (Walker 1977), without those that are the word itself."""
     targets[0] = word
@@ -96,7 +90,7 @@ def _draw(targets, wanted, word, share, alias, state):
     return n, state
 
 
-@_part
+@inlined
 def _scores(h, h_at, outputs, targets, n, width, scores):
     """scores_j = h . u_j"""
     for j in range(n):
@@ -107,7 +101,7 @@ def _scores(h, h_at, outputs, targets, n, width, scores):
         store(scores, j, sum_heads(total, 1))
 
 
-@_part
+@inlined
 def _steps(scores, n, rate):
     """scores_j = rate (label_j - sigmoid(scores_j)), where the first label is 1 and the others are 0."""
     one = fill(scores, 1.0)
@@ -117,13 +111,13 @@ def _steps(scores, n, rate):
     scores[0] += rate
 
 
-@_part
+@inlined
 def _softplus(x):
     """log(1 + e^x), also where e^x is too large."""
     return max(x, 0.0) + np.log1p(np.exp(-abs(x)))
 
 
-@_part
+@inlined
 def _loss(scores, n):
     """-log sigmoid(s_0) - sum_j log sigmoid(-s_j), from the scores."""
     total = _softplus(-np.float64(scores[0]))
@@ -132,7 +126,7 @@ def _loss(scores, n):
     return total
 
 
-@_part
+@inlined
 def _update(h, h_at, stays, to, to_at, outputs, targets, n, width, scores):
     """to = stays h + sum_j scores_j u_j, and then u_j = u_j + scores_j h."""
     for c in range(0, width, 16):

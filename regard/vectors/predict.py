@@ -142,11 +142,8 @@ def train(
                 )
             if progress is not None:
                 progress(epochs[-1])
-    return Trained(
-        np.ascontiguousarray(inputs[:, : options.width]),
-        np.ascontiguousarray(outputs[:, : options.width]),
-        tuple(epochs),
-    )
+    inputs, outputs = (np.ascontiguousarray(x[:, : options.width]) for x in (inputs, outputs))
+    return Trained(inputs, outputs, tuple(epochs))
 
 
 def _start(words: int, options: Prediction, columns: int) -> tuple[Array, Array]:

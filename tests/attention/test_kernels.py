@@ -14,7 +14,7 @@ from torch import Tensor
 from regard.attention.attend import attend
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
-from regard.kernels import vectors
+from regard.kernels.simd import processor
 from regard.sets import Layout
 
 SIZES = (200, 3, 40)
@@ -96,8 +96,8 @@ print(type(fused.forward._cache).__name__, x.grad.isfinite().all().item())
 
 
 def test_a_vector_has_lanes_for_whole_register_tiles():
-    assert vectors.ROWS in (4, 8)
-    assert vectors.lanes(32) == 2 * vectors.lanes(64)
+    assert processor.ROWS in (4, 8)
+    assert processor.lanes(32) == 2 * processor.lanes(64)
 
 
 def test_compiled_code_is_cached_until_a_file_beside_it_changes(tmp_path: Path):

@@ -21,7 +21,7 @@ from regard.attention.spec.biases import ALiBi
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.spec.patterns import Causal, Everyone, Window
 from regard.attention.spec.scores import Dot
-from regard.kernels import vectors
+from regard.kernels.simd import processor
 from regard.sets import Layout
 
 LENGTHS = (301, 0, 1, 2, 47)
@@ -94,24 +94,24 @@ def test_the_gradients_go_with_the_output():
 
 
 def test_pairs_are_taken_where_the_processor_has_them():
-    assert bool(binding.get_host_cpu_features().get("avx512bf16")) == vectors.PAIRS
+    assert bool(binding.get_host_cpu_features().get("avx512bf16")) == processor.PAIRS
 
 
 @pytest.mark.rare
-@pytest.mark.skipif(not vectors.PAIRS, reason="this processor has no products of pairs")
+@pytest.mark.skipif(not processor.PAIRS, reason="this processor has no products of pairs")
 def test_other_processors_compute_in_float32(tmp_path: Path):
     """Compiled as for the same processor without such products: weights are not rounded, so that the bound halves."""
     code = """
 import torch
 from regard.attention.attend import attend
-from regard.kernels import vectors
+from regard.kernels.simd import processor
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 x = [torch.randn(61, 2, 13, generator=torch.Generator().manual_seed(n)).bfloat16() for n in range(3)]
 layout = Layout.of_lengths([60, 1])
 out = attend(Attention(), *x, layout, executor="fused").double()
 true = attend(Attention(), *(each.double() for each in x), layout, executor="blocks")
-print(vectors.PAIRS, bool(((out - true).abs() <= 2**-8 * true.abs() + 1e-6).all()))
+print(processor.PAIRS, bool(((out - true).abs() <= 2**-8 * true.abs() + 1e-6).all()))
 """
     features = binding.get_host_cpu_features()
     features["avx512bf16"] = False

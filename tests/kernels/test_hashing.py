@@ -7,7 +7,8 @@ import torch
 from numba import njit
 
 from regard.attention.dropout import Dropout
-from regard.kernels import hashing, lanes
+from regard.kernels import hashing
+from regard.kernels.simd import lanes
 
 WORD = 0xFFFFFFFF
 NUMBERS = [0, 1, 2, 0x7FFFFFFF, 0x80000000, 0x846CA68B, WORD, *range(100, 109)]

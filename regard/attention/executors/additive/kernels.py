@@ -20,56 +20,49 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import binding, ir
-from numba import njit, types
+from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
-from regard.kernels.compiled import compiled
-from regard.kernels.lanes import LANES, fill, fma, load, pick, store, store_low, sum_heads, tanh
+from regard.kernels.compiled import compiled, inlined
+from regard.kernels.simd.emit import permuted
+from regard.kernels.simd.lanes import LANES, fill, fma, load, pick, store, store_low, sum_heads, tanh
+from regard.kernels.simd.processor import APPROXIMATES
 
 __all__ = ["backward", "forward", "mend", "mend_back"]
 
 # Keys whose vectors stay in the nearest cache while the rows of a tile pass by.
 _KEYS = 128
-_APPROXIMATES = bool(binding.get_host_cpu_features().get("avx512f"))
 intrinsic: Any = _intrinsic
 
 
 def _part(function: Any) -> Any:
-    return njit(nogil=True, error_model="numpy", forceinline=True)(function)
-
-
-def _call(builder: Any, name: str, result: Any, *given: Any) -> Any:
-    signature = ir.FunctionType(result, [x.type for x in given])
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), given)
+    return inlined(function, fast=True)
 
 
 @intrinsic
 def _tanh(typingctx: Any, a: Any, low_a: Any, b: Any, low_b: Any) -> Any:
     """tanh of exponentials; for float32 its quotient is an approximation of 14 bits and a step of Newton, where there is one."""
+    kind = a.kind
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         x, low_x, y, low_y = args
-        kind, single = x.type, a.scalar == types.float32
-        fused = f"llvm.fma.v{kind.count}f{32 if single else 64}"
-
-        def constant(value: float) -> Any:
-            return ir.Constant(kind, [value] * kind.count)
 
         def at_most(z: Any) -> Any:
-            # Beside it, two is nothing. NaN is not larger, and stays.
-            return builder.select(builder.fcmp_ordered(">", z, constant(2.0**125)), constant(2.0**125), z)
+            # Compared to this, two is nothing. NaN is not larger, and stays.
+            return builder.select(builder.fcmp_ordered(">", z, kind.constant(2.0**125)), kind.constant(2.0**125), z)
 
-        more = _call(builder, fused, kind, x, y, constant(-1.0))
-        m = at_most(_call(builder, fused, kind, at_most(builder.fmul(x, y)), builder.fadd(low_x, low_y), more))
-        t = builder.fadd(m, constant(2.0))
-        if not (_APPROXIMATES and single):
+        more = kind.fma(builder, x, y, kind.constant(-1.0))
+        m = at_most(kind.fma(builder, at_most(builder.fmul(x, y)), builder.fadd(low_x, low_y), more))
+        t = builder.fadd(m, kind.constant(2.0))
+        if not (APPROXIMATES and a.scalar == types.float32):
             return builder.fdiv(m, t)
-        all_lanes = ir.Constant(ir.IntType(16), 0xFFFF)
-        r = _call(builder, "llvm.x86.avx512.rcp14.ps.512", kind, t, constant(0.0), all_lanes)
-        rest = _call(builder, fused, kind, builder.fneg(t), r, constant(1.0))
-        return builder.fmul(m, _call(builder, fused, kind, rest, r, r))
+        signature = ir.FunctionType(kind.vector, [kind.vector, kind.vector, ir.IntType(16)])
+        approximate = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.avx512.rcp14.ps.512")
+        r = builder.call(approximate, [t, kind.constant(0.0), ir.Constant(ir.IntType(16), 0xFFFF)])
+        rest = kind.fma(builder, builder.fneg(t), r, kind.constant(1.0))
+        return builder.fmul(m, kind.fma(builder, rest, r, r))
 
     return a(a, a, a, a), codegen
 
@@ -79,9 +72,8 @@ def _complement(typingctx: Any, f: Any) -> Any:
     """1 - f^2, rounded once."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = args[0].type
-        fused = f"llvm.fma.v{kind.count}f{32 if f.scalar == types.float32 else 64}"
-        return _call(builder, fused, kind, builder.fneg(args[0]), args[0], ir.Constant(kind, [1.0] * kind.count))
+        (x,) = args
+        return f.kind.fma(builder, builder.fneg(x), x, f.kind.constant(1.0))
 
     return f(f), codegen
 
@@ -91,15 +83,14 @@ def _four_sums(typingctx: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
     """The sums of four vectors, in the first four lanes."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b, c, d = args
+
         def halves(x: Any, y: Any, width: int) -> Any:
             """Runs of 2 width lanes, of x and then of y, become runs of width lanes, the sums of their halves."""
             low = [run + lane for run in range(0, 2 * LANES, 2 * width) for lane in range(width)]
-            kind = ir.VectorType(ir.IntType(32), LANES)
-            parts = [builder.shuffle_vector(x, y, ir.Constant(kind, [n + more for n in low])) for more in (0, width)]
-            return builder.fadd(*parts)
+            return builder.fadd(*(permuted(builder, x, [n + more for n in low], y) for more in (0, width)))
 
-        pairs = halves(args[0], args[1], 8), halves(args[2], args[3], 8)
-        sums = halves(*pairs, 4)
+        sums = halves(halves(a, b, 8), halves(c, d, 8), 4)
         for width in (2, 1):
             sums = halves(sums, sums, width)
         return sums

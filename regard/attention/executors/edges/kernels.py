@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regard.kernels.compiled import as_written, compiled
-from regard.kernels.lanes import (
+from regard.kernels.simd.lanes import (
     exp,
     fill,
     fma,

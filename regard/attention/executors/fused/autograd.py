@@ -26,8 +26,8 @@ from regard.attention.executors.fused.units import (
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.kernels.records import Records, Stride, record
+from regard.kernels.simd.processor import ROWS, lanes
 from regard.kernels.threads import memory_of, send_waiting_threads_home, share
-from regard.kernels.vectors import ROWS, lanes
 
 __all__ = ["attend", "memory"]
 

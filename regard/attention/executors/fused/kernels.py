@@ -20,15 +20,13 @@ import numpy as np
 
 from regard.attention.executors.fused import weights
 from regard.kernels import packing
-from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled
-from regard.kernels.lanes import of_number, of_row
 from regard.kernels.records import Stride
+from regard.kernels.simd.lanes import of_number, of_row
+from regard.kernels.simd.processor import ROWS
+from regard.kernels.simd.rows import apart, at, dot, operand, plus, product
 
 __all__ = ["Numbers", "Tile", "Unit", "backward", "forward", "touched"]
-
-ROWS = vec.ROWS
-at, operand, product = vec.at, vec.operand, vec.product
 
 
 class Numbers(NamedTuple):
@@ -95,7 +93,7 @@ class Unit(NamedTuple):
 @as_written
 def _next_key(cursor, finish, starts, rows, done):
     """The first key from `done` on that is left to any of the rows, -1 where none is."""
-    vec.apart()
+    apart()
     found = -1
     for r in range(rows):
         if cursor[r] < finish[r]:
@@ -111,7 +109,7 @@ def _span(cursor, finish, starts, stops, first, last, low, high, row_low, row_hi
 
     `row_low` and `row_high` take each row's own bounds, a `row_high` of -1 where keys between them are forbidden.
     """
-    vec.apart()
+    apart()
     begin, end = high - low, 0
     for r in range(first, last):
         i, stop = cursor[r], finish[r]
@@ -131,7 +129,7 @@ def _span(cursor, finish, starts, stops, first, last, low, high, row_low, row_hi
 @as_written
 def _forbid(w, row, i, finish, starts, stops, low, begin, end):
     """-inf where a row of scores, from `begin` to `end` behind key `low`, is in none of the row's intervals."""
-    vec.apart()
+    apart()
     nothing = w.dtype.type(-np.inf)
     place = begin
     while i < finish and starts[i] < low + end:
@@ -145,7 +143,7 @@ def _forbid(w, row, i, finish, starts, stops, low, begin, end):
 
 @as_written
 def _advance(cursor, finish, stops, rows, high):
-    vec.apart()
+    apart()
     for r in range(rows):
         while cursor[r] < finish[r] and stops[cursor[r]] <= high:
             cursor[r] += 1
@@ -153,7 +151,7 @@ def _advance(cursor, finish, stops, rows, high):
 
 @as_written
 def _number(i, finish, starts, stops):
-    vec.apart()
+    apart()
     total = 0
     while i < finish:
         total += stops[i] - starts[i]
@@ -176,7 +174,7 @@ def _weigh(
 
     `begin` and `width`: the first key behind `low`, and the number of vectors. `distance`: of that key and the first row.
     """
-    vec.apart()
+    apart()
     lanes, stretch, normalizer, dropping, least = (
         sizes.lanes,
         sizes.stretch,
@@ -189,7 +187,7 @@ def _weigh(
         row = w_s + (r - first) * stretch
         s = at(w, row + begin)
         if sizes.table > 0:
-            vec.plus(s, at(table, table_at + distance - (r - first)), width, one)
+            plus(s, at(table, table_at + distance - (r - first)), width, one)
         some, most = row_low[r] - begin, row_high[r] - begin
         if row_high[r] < 0:
             _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
@@ -216,7 +214,7 @@ def _unweigh(
 
     Rows that fill up the register tile become zeros.
     """
-    vec.apart()
+    apart()
     lanes, stretch, normalizer, dropping, least = (
         sizes.lanes,
         sizes.stretch,
@@ -229,7 +227,7 @@ def _unweigh(
         row = w_p + r * stretch
         s, t = at(w, row + begin), at(w, w_t + r * stretch + begin)
         if sizes.table > 0:
-            vec.plus(s, at(table, table_at + distance - (r - first)), width, one)
+            plus(s, at(table, table_at + distance - (r - first)), width, one)
         some, most = row_low[r] - begin, row_high[r] - begin
         if row_high[r] < 0:
             _forbid(w, row, cursor[r], finish[r], starts, stops, low, begin, begin + width * lanes)
@@ -238,7 +236,7 @@ def _unweigh(
             normalizer, dropping, s, t, width, some, most, stats[stats_at + r], delta[r], hashes[r], low + begin, least, keep
         )  # fmt: skip
         if len(d_table) > 1:
-            vec.plus(at(d_table, d_table_at + distance - (r - first)), t, width, one)
+            plus(at(d_table, d_table_at + distance - (r - first)), t, width, one)
     for r in range(last, first + ROWS):
         for place in range(r * stretch + begin, r * stretch + begin + width * lanes):
             packing.save(w, w_p + place, nothing)
@@ -392,7 +390,7 @@ def forward(
 @as_written
 def _flush(w, w_d_k, d_k, d_v, part_k, part_v, unit, parted, low, rows, d_wide, e_wide, sizes, factor):
     """Add the gradients that gathered in a slot, whose first key is row `low`, to those of the keys and values, or to a part."""
-    vec.apart()
+    apart()
     heads, d, e, stretch = sizes.heads, sizes.d, sizes.e, sizes.stretch
     w_d_v = w_d_k + stretch * d_wide
     if parted:
@@ -485,7 +483,7 @@ def backward(
             packing.fill(w, w_d_q, w_d_q + groups * ROWS * d_wide, zero)
             for r in range(rows):
                 cursor[r], finish[r] = row_pointer[pattern + begin + r], row_pointer[pattern + begin + r + 1]
-                delta[r] = vec.dot(at(w, w_a + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
+                delta[r] = dot(at(w, w_a + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
                 if dropping:
                     hashes[r] = of_row(head_hash, begin + r)
             high = first_key

@@ -13,7 +13,7 @@ from regard.attention.executors.fused import kernels
 from regard.attention.executors.fused.kernels import Tile, Unit
 from regard.attention.problem import Problem
 from regard.kernels.records import Records, kind_of
-from regard.kernels.vectors import ROWS, lanes
+from regard.kernels.simd.processor import ROWS, lanes
 from regard.sets.whole import repeated
 
 __all__ = ["THREE", "Cut", "Whole", "cut_of", "margin_of", "of_backward", "rows_of_tile", "touched", "type_of_sums"]

@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 
 from regard.kernels.compiled import as_written
 from regard.kernels.hashing import emit_mix
-from regard.kernels.vectors import INT32, INT64, PAIRS, Kind, loop, place_of
+from regard.kernels.simd.emit import INT32, INT64, Kind, loop, place_of
+from regard.kernels.simd.processor import PAIRS
 
 __all__ = ["drop", "gradients", "paired", "relu_step", "sigmoid_step", "softmax_step"]
 
@@ -29,7 +30,7 @@ def _along(
 
     Vectors that lie inside as a whole, which most do, have a loop without any comparison.
     """
-    bounds = [kind.spread(builder, builder.trunc(x, INT32), kind.hash) for x in (low, high)]
+    bounds = [kind.fill(builder, builder.trunc(x, INT32), kind.hash) for x in (low, high)]
     lanes = ir.Constant(kind.hash, list(range(kind.lanes)))
     wide, zero = ir.Constant(INT64, kind.lanes.bit_length() - 1), ir.Constant(INT64, 0)
 
@@ -41,20 +42,20 @@ def _along(
     last = between(builder.ashr(high, wide), first, vectors)
     for begin, end, whole in ((zero, first, False), (first, last, True), (last, vectors, False)):
 
-        def each(i: Any, kept: list[Any], begin: Any = begin, whole: bool = whole) -> list[Any]:
+        def each(i: Any, carried: list[Any], begin: Any = begin, whole: bool = whole) -> list[Any]:
             i = builder.add(i, begin)
 
             def keep(x: Any) -> Any:
                 if whole:
                     return x
                 at = builder.trunc(builder.shl(i, wide), INT32)
-                place = builder.add(kind.spread(builder, at, kind.hash), lanes)
+                place = builder.add(kind.fill(builder, at, kind.hash), lanes)
                 behind, before = (
                     builder.icmp_signed(sign, place, bound) for sign, bound in zip((">=", "<"), bounds, strict=True)
                 )
                 return builder.select(builder.and_(behind, before), x, kind.constant(-math.inf))
 
-            return body(i, kept, keep)
+            return body(i, carried, keep)
 
         carried = loop(builder, builder.sub(end, begin), carried, each)
     return carried
@@ -71,39 +72,39 @@ def softmax_step(
     """
     kind = Kind(row.dtype)
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        row, vectors, low, high, top_at, total_at, out, out_vectors = given
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        row, vectors, low, high, top_at, total_at, out, out_vectors = args
 
         def larger(a: Any, b: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+            return kind.larger(builder, a, b)
 
-        def find(i: Any, kept: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
+        def find(i: Any, carried: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
             # NaN is passed over here, and stays NaN below.
-            return [larger(keep(kind.load(builder, place_of(builder, kind, row, i))), kept[0])]
+            return [larger(keep(kind.load(builder, place_of(builder, kind, row, i))), carried[0])]
 
         (found,) = _along(kind, builder, vectors, low, high, [kind.constant(-math.inf)], find)
         old = builder.load(top_at)
         new = larger(kind.reduce(builder, found, larger), old)
         with builder.if_then(builder.fcmp_ordered(">", new, old)):
-            fade = kind.exp2(builder, kind.spread(builder, builder.fsub(old, new)), capped=False)
+            fade = kind.exp(builder, kind.fill(builder, builder.fsub(old, new)), base=2, large=False)
             first = builder.extract_element(fade, ir.Constant(INT32, 0))
             builder.store(builder.fmul(builder.load(total_at), first), total_at)
             builder.store(new, top_at)
 
-            def weaken(i: Any, kept: list[Any]) -> list[Any]:
+            def weaken(i: Any, carried: list[Any]) -> list[Any]:
                 place = place_of(builder, kind, out, i)
                 kind.store(builder, builder.fmul(kind.load(builder, place), fade), place)
                 return []
 
             loop(builder, out_vectors, [], weaken)
         nothing = builder.fcmp_ordered("==", new, ir.Constant(kind.scalar, -math.inf))
-        new = kind.spread(builder, builder.select(nothing, ir.Constant(kind.scalar, 0.0), new))
+        new = kind.fill(builder, builder.select(nothing, ir.Constant(kind.scalar, 0.0), new))
 
-        def change(i: Any, kept: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
+        def change(i: Any, carried: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
             place = place_of(builder, kind, row, i)
-            p = kind.exp2(builder, builder.fsub(keep(kind.load(builder, place)), new), capped=False)
+            p = kind.exp(builder, builder.fsub(keep(kind.load(builder, place)), new), base=2, large=False)
             kind.store(builder, p, place)
-            return [builder.fadd(kept[0], p)]
+            return [builder.fadd(carried[0], p)]
 
         (sums,) = _along(kind, builder, vectors, low, high, [kind.constant(0.0)], change)
         more = kind.reduce(builder, sums, builder.fadd)
@@ -118,12 +119,13 @@ def softmax_step(
 def _paired(context: Any, row: Any, vectors: Any, like: Any) -> Any:
     kind = Kind(row.dtype)
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        row, vectors, _ = args
         half = ir.VectorType(ir.IntType(16), 2 * kind.lanes)
         rounding = ir.FunctionType(half, [kind.vector, kind.vector])
         rounded = cgutils.get_or_insert_function(builder.module, rounding, "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
 
-        def body(i: Any, kept: list[Any]) -> list[Any]:
+        def body(i: Any, carried: list[Any]) -> list[Any]:
             # The first of the pairs of vectors is written where it was read; behind an odd number, what is read is never used.
             low = builder.mul(i, ir.Constant(INT64, 2))
             each = [
@@ -134,8 +136,7 @@ def _paired(context: Any, row: Any, vectors: Any, like: Any) -> Any:
             kind.store(builder, both, place_of(builder, kind, row, i))
             return []
 
-        row = given[0]
-        number = builder.ashr(builder.add(given[1], ir.Constant(INT64, 1)), ir.Constant(INT64, 1))
+        number = builder.ashr(builder.add(vectors, ir.Constant(INT64, 1)), ir.Constant(INT64, 1))
         if PAIRS and isinstance(like.dtype, types.Integer):
             loop(builder, number, [], body)
         return context.get_dummy_value()
@@ -157,7 +158,7 @@ def _relu(kind: Kind, builder: ir.IRBuilder, x: Any, factor: Any) -> Any:
 
 def _sigmoid(kind: Kind, builder: ir.IRBuilder, x: Any, shift: Any) -> Any:
     one = kind.constant(1.0)
-    a = builder.fdiv(one, builder.fadd(one, kind.exp2(builder, builder.fsub(shift, x))))
+    a = builder.fdiv(one, builder.fadd(one, kind.exp(builder, builder.fsub(shift, x), base=2)))
     forbidden = builder.fcmp_ordered("==", x, kind.constant(-math.inf))
     return builder.select(forbidden, kind.constant(0.0), a)
 
@@ -169,15 +170,16 @@ def _pointwise(weight: Callable[..., Any]) -> Any:
     def change(context: Any, row: Any, vectors: Any, low: Any, high: Any, number: Any) -> Any:
         kind = Kind(row.dtype)
 
-        def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-            number = kind.spread(builder, given[4])
+        def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            row, vectors, low, high, number = args
+            number = kind.fill(builder, number)
 
-            def body(i: Any, kept: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
-                place = place_of(builder, kind, given[0], i)
+            def body(i: Any, carried: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
+                place = place_of(builder, kind, row, i)
                 kind.store(builder, weight(kind, builder, keep(kind.load(builder, place)), number), place)
                 return []
 
-            _along(kind, builder, given[1], given[2], given[3], [], body)
+            _along(kind, builder, vectors, low, high, [], body)
             return context.get_dummy_value()
 
         return types.void(row, types.intp, types.intp, types.intp, row.dtype), make
@@ -192,13 +194,13 @@ def _factors(
     kind: Kind, builder: ir.IRBuilder, hashed_row: Any, key: Any, threshold: Any, keep: Any
 ) -> Callable[[Any], Any]:
     """What the weights of vector i are multiplied with: `keep` or 0, as the hash of the key says (`of_key` from the row's hash)."""
-    row, least = (kind.spread(builder, builder.trunc(x, INT32), kind.hash) for x in (hashed_row, threshold))
-    first, keep = kind.spread(builder, builder.trunc(key, INT32), kind.hash), kind.spread(builder, keep)
+    row, least = (kind.fill(builder, builder.trunc(x, INT32), kind.hash) for x in (hashed_row, threshold))
+    first, keep = kind.fill(builder, builder.trunc(key, INT32), kind.hash), kind.fill(builder, keep)
     first = builder.add(first, ir.Constant(kind.hash, list(range(kind.lanes))))
 
     def factor(i: Any) -> Any:
         at = builder.trunc(builder.mul(i, ir.Constant(INT64, kind.lanes)), INT32)
-        keys = builder.add(first, kind.spread(builder, at, kind.hash))
+        keys = builder.add(first, kind.fill(builder, at, kind.hash))
         x = emit_mix(builder, builder.xor(row, keys))
         return builder.select(builder.icmp_signed(">=", x, least), keep, kind.constant(0.0))
 
@@ -209,15 +211,16 @@ def _factors(
 def _drop(context: Any, row: Any, vectors: Any, hashed_row: Any, key: Any, threshold: Any, keep: Any) -> Any:
     kind = Kind(row.dtype)
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        factor = _factors(kind, builder, *given[2:])
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        row, vectors, *hashed = args
+        factor = _factors(kind, builder, *hashed)
 
-        def body(i: Any, kept: list[Any]) -> list[Any]:
-            place = place_of(builder, kind, given[0], i)
+        def body(i: Any, carried: list[Any]) -> list[Any]:
+            place = place_of(builder, kind, row, i)
             kind.store(builder, builder.fmul(kind.load(builder, place), factor(i)), place)
             return []
 
-        loop(builder, given[1], [], body)
+        loop(builder, vectors, [], body)
         return context.get_dummy_value()
 
     whole = types.int64
@@ -240,20 +243,21 @@ def _gradients(normalizer: str, dropping: bool) -> Any:
     ) -> Any:  # fmt: skip
         kind = Kind(row.dtype)
 
-        def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-            a, b = (kind.spread(builder, x) for x in given[5:7])
-            factor = _factors(kind, builder, *given[7:]) if dropping else None
+        def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            row, above, vectors, low, high, a, b, *hashed = args
+            a, b = (kind.fill(builder, x) for x in (a, b))
+            factor = _factors(kind, builder, *hashed) if dropping else None
             zero, one = kind.constant(0.0), kind.constant(1.0)
 
-            def body(i: Any, kept: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
-                places = [place_of(builder, kind, pointer, i) for pointer in given[:2]]
+            def body(i: Any, carried: list[Any], keep: Callable[[Any], Any]) -> list[Any]:
+                places = [place_of(builder, kind, pointer, i) for pointer in (row, above)]
                 s, g = (kind.load(builder, place) for place in places)
                 s = keep(s)
                 f = None if factor is None else factor(i)
                 if f is not None:
                     g = builder.fmul(g, f)
                 if normalizer == "softmax":
-                    p = kind.exp2(builder, builder.fsub(s, a))
+                    p = kind.exp(builder, builder.fsub(s, a), base=2)
                     g = builder.fmul(p, builder.fsub(g, b))
                 elif normalizer == "relu":
                     p = _relu(kind, builder, s, a)
@@ -267,7 +271,7 @@ def _gradients(normalizer: str, dropping: bool) -> Any:
                     kind.store(builder, x, place)
                 return []
 
-            _along(kind, builder, given[2], given[3], given[4], [], body)
+            _along(kind, builder, vectors, low, high, [], body)
             return context.get_dummy_value()
 
         n, whole = row.dtype, types.int64

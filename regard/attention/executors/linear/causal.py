@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from regard.attention.executors.linear.kernels import (
-    ROWS,
     TILE,
     added,
     divided,
@@ -22,12 +21,11 @@ from regard.attention.executors.linear.kernels import (
     whole,
 )
 from regard.kernels import packing
-from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled
+from regard.kernels.simd.processor import ROWS
+from regard.kernels.simd.rows import at, dot, plus, product
 
 __all__ = ["keys_back", "outputs", "queries_back"]
-
-at, product = vec.at, vec.product
 
 
 @as_written
@@ -113,8 +111,8 @@ def outputs(first_part, last_part, parts, q, k, v, out, divisor, sums, totals, n
                     times(w, w_o, e_wide, w_q, d_wide, sums, s, rows, d, lanes)
                     _below(w, w_o, e_wide, w_a, w_v, rows, lanes, 1)
                     for r in range(rows):
-                        total = vec.dot(at(w, w_q + r * d_wide), at(totals, z), d_wide // lanes)
-                        total += vec.dot(at(w, w_a + r * TILE), at(w, w_ones), (rows + lanes - 1) // lanes)
+                        total = dot(at(w, w_q + r * d_wide), at(totals, z), d_wide // lanes)
+                        total += dot(at(w, w_a + r * TILE), at(w, w_ones), (rows + lanes - 1) // lanes)
                         if total == zero:
                             total = kind(np.inf)
                         place = (begin + r) * heads + head
@@ -164,8 +162,8 @@ def queries_back(
                     _below(w, w_dq, d_wide, w_a, w_k, rows, lanes, 1)
                     outer(d_sums, ds, e_wide, w, w_q, d_wide, w_g, e_wide, rows, d, lanes)
                     for r in range(rows):
-                        vec.plus(at(w, w_dq + r * d_wide), at(totals, z), d_wide // lanes, w[w_t + r])
-                        vec.plus(at(d_totals, z), at(w, w_q + r * d_wide), d_wide // lanes, w[w_t + r])
+                        plus(at(w, w_dq + r * d_wide), at(totals, z), d_wide // lanes, w[w_t + r])
+                        plus(at(d_totals, z), at(w, w_q + r * d_wide), d_wide // lanes, w[w_t + r])
                     slope(at(w, w_dq), at(w, w_q), rows * d_wide // lanes)
                     packing.write_rows(d_q, first * d, heads * d, w, w_dq, d_wide, rows, d, one)
                 outer(turned, s, d_wide, w, w_v, e_wide, w_k, d_wide, rows, e, lanes)
@@ -208,7 +206,7 @@ def keys_back(first_part, last_part, parts, q, k, v, above, out, divisor, d_sums
                 times(w, w_dk, d_wide, w_v, e_wide, turned, s_turned, rows, e, lanes)
                 times(w, w_dv, e_wide, w_k, d_wide, d_sums, s, rows, d, lanes)
                 for r in range(rows):
-                    vec.plus(at(w, w_dk + r * d_wide), at(d_totals, z), d_wide // lanes, one)
+                    plus(at(w, w_dk + r * d_wide), at(d_totals, z), d_wide // lanes, one)
                 for head in range(key_head * key_times, (key_head + 1) * key_times):
                     phi(w, w_q, d_wide, q, sizes.q, begin, head, rows, d, lanes)
                     gradients_of_sums(
@@ -221,7 +219,7 @@ def keys_back(first_part, last_part, parts, q, k, v, above, out, divisor, d_sums
                     outer(d_sums, s, e_wide, w, w_q, d_wide, w_g, e_wide, rows, d, lanes)
                     outer(turned, s_turned, d_wide, w, w_g, e_wide, w_q, d_wide, rows, e, lanes)
                     for r in range(rows):
-                        vec.plus(at(d_totals, z), at(w, w_q + r * d_wide), d_wide // lanes, w[w_t + r])
+                        plus(at(d_totals, z), at(w, w_q + r * d_wide), d_wide // lanes, w[w_t + r])
                 slope(at(w, w_dk), at(w, w_k), rows * d_wide // lanes)
                 packing.write_rows(d_k, place * d, key_heads * d, w, w_dk, d_wide, rows, d, one)
                 packing.write_rows(d_v, place * e, key_heads * e, w, w_dv, e_wide, rows, e, one)

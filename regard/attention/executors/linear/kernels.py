@@ -18,18 +18,17 @@ from numba import types
 from numba.extending import intrinsic
 
 from regard.kernels import packing
-from regard.kernels import vectors as vec
 from regard.kernels.compiled import as_written, compiled
 from regard.kernels.records import Stride
-from regard.kernels.vectors import Kind, loop, place_of
+from regard.kernels.simd.emit import Kind, loop, place_of
+from regard.kernels.simd.processor import ROWS
+from regard.kernels.simd.rows import apart, at, dot, plus, product
 
 __all__ = [
     "ROWS", "TILE", "Numbers", "Part", "added", "divided", "gradients_of_sums", "keys_back", "outer", "outputs", "phi",
     "queries_back", "slope", "sums_of_keys", "tile_rows", "times", "whole",
 ]  # fmt: skip
 
-ROWS = vec.ROWS
-at, product = vec.at, vec.product
 # Rows that are computed at once: their features, values and products stay in the first cache, or near to it.
 TILE = 64
 
@@ -76,11 +75,12 @@ def _features(context: Any, row: Any, vectors: Any) -> Any:
     kind = Kind(row.dtype)
     near, rest = _LOG2E[kind.bits]
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        row, vectors = args
         zero, one = kind.constant(0.0), kind.constant(1.0)
 
-        def body(i: Any, kept: list[Any]) -> list[Any]:
-            place = place_of(builder, kind, given[0], i)
+        def body(i: Any, carried: list[Any]) -> list[Any]:
+            place = place_of(builder, kind, row, i)
             x = kind.load(builder, place)
             above = builder.fcmp_ordered(">", x, zero)
             below = builder.select(above, zero, x)
@@ -90,12 +90,12 @@ def _features(context: Any, row: Any, vectors: Any) -> Any:
             lost = kind.fma(builder, below, kind.constant(rest), lost)
             # -inf loses nothing, and has no difference from itself.
             lost = builder.select(builder.fcmp_ordered("==", lost, lost), lost, zero)
-            value = kind.exp2(builder, power, capped=False)
+            value = kind.exp(builder, power, base=2, large=False)
             value = kind.fma(builder, builder.fmul(value, kind.constant(math.log(2))), lost, value)
             kind.store(builder, builder.select(above, builder.fadd(x, one), value), place)
             return []
 
-        loop(builder, given[1], [], body)
+        loop(builder, vectors, [], body)
         return context.get_dummy_value()
 
     return types.void(row, types.intp), make
@@ -105,17 +105,18 @@ def _features(context: Any, row: Any, vectors: Any) -> Any:
 def slope(context: Any, row: Any, phi: Any, vectors: Any) -> Any:
     kind = Kind(row.dtype)
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        row, features, vectors = args
         one = kind.constant(1.0)
 
-        def body(i: Any, kept: list[Any]) -> list[Any]:
-            place = place_of(builder, kind, given[0], i)
-            phi = kind.load(builder, place_of(builder, kind, given[1], i))
+        def body(i: Any, carried: list[Any]) -> list[Any]:
+            place = place_of(builder, kind, row, i)
+            phi = kind.load(builder, place_of(builder, kind, features, i))
             slope = builder.select(builder.fcmp_ordered(">", phi, one), one, phi)
             kind.store(builder, builder.fmul(kind.load(builder, place), slope), place)
             return []
 
-        loop(builder, given[2], [], body)
+        loop(builder, vectors, [], body)
         return context.get_dummy_value()
 
     return types.void(row, phi, types.intp), make
@@ -131,7 +132,7 @@ def tile_rows(w, to, width, x, stride, first, head, rows, columns):
 @as_written
 def phi(w, to, width, x, stride, first, head, rows, columns, lanes):
     """The same as features, elu(x) + 1: x + 1 above zero, exp(x) below. What fills them up to `width` is 1."""
-    vec.apart()
+    apart()
     tile_rows(w, to, width, x, stride, first, head, rows, columns)
     _features(at(w, to), rows * width // lanes)
 
@@ -179,7 +180,7 @@ def gradients_of_sums(w, w_g, w_o, w_t, e_wide, above, stride, out, divisor, beg
     packing.pack_rows(w, w_o, e_wide, out, first * e, heads * e, 1, rows, rows, e, w.dtype.type(1))
     for r in range(rows):
         _divide(w, w_g + r * e_wide, e_wide, divisor[first + r * heads])
-        total = vec.dot(at(w, w_g + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
+        total = dot(at(w, w_g + r * e_wide), at(w, w_o + r * e_wide), e_wide // lanes)
         packing.save(w, w_t + r, -total)
 
 
@@ -187,7 +188,7 @@ def gradients_of_sums(w, w_g, w_o, w_t, e_wide, above, stride, out, divisor, beg
 def added(totals, z, w, w_x, width, rows, lanes):
     """A tile's rows, added to a row of totals."""
     for r in range(rows):
-        vec.plus(at(totals, z), at(w, w_x + r * width), width // lanes, w.dtype.type(1))
+        plus(at(totals, z), at(w, w_x + r * width), width // lanes, w.dtype.type(1))
 
 
 @compiled
@@ -232,7 +233,7 @@ def outputs(first_part, last_part, parts, q, out, divisor, sums, totals, numbers
                 phi(w, w_x, d_wide, q, sizes.q, begin, head, rows, d, lanes)
                 times(w, w_y, e_wide, w_x, d_wide, sums, state * d_rows * e_wide, rows, d, lanes)
                 for r in range(rows):
-                    total = vec.dot(at(w, w_x + r * d_wide), at(totals, state * d_wide), d_wide // lanes)
+                    total = dot(at(w, w_x + r * d_wide), at(totals, state * d_wide), d_wide // lanes)
                     if total == kind(0):
                         # Divided by infinity, zeros are zeros, and so are their gradients.
                         total = kind(np.inf)
@@ -268,8 +269,8 @@ def queries_back(first_part, last_part, parts, q, above, out, divisor, turned, t
                 times(w, w_dx, d_wide, w_y, e_wide, turned, state * e_rows * d_wide, rows, e, lanes)
                 outer(d_sums, ours * d_rows * e_wide, e_wide, w, w_x, d_wide, w_y, e_wide, rows, d, lanes)
                 for r in range(rows):
-                    vec.plus(at(d_totals, ours * d_wide), at(w, w_x + r * d_wide), d_wide // lanes, w[w_t + r])
-                    vec.plus(at(w, w_dx + r * d_wide), at(totals, state * d_wide), d_wide // lanes, w[w_t + r])
+                    plus(at(d_totals, ours * d_wide), at(w, w_x + r * d_wide), d_wide // lanes, w[w_t + r])
+                    plus(at(w, w_dx + r * d_wide), at(totals, state * d_wide), d_wide // lanes, w[w_t + r])
                 slope(at(w, w_dx), at(w, w_x), rows * d_wide // lanes)
                 packing.write_rows(d_q, (begin * heads + head) * d, heads * d, w, w_dx, d_wide, rows, d, one)
 
@@ -295,7 +296,7 @@ def keys_back(first_part, last_part, parts, k, v, d_sums, turned, d_totals, d_k,
                 times(w, w_dx, d_wide, w_y, e_wide, turned, state * e_rows * d_wide, rows, e, lanes)
                 times(w, w_dy, e_wide, w_x, d_wide, d_sums, state * d_rows * e_wide, rows, d, lanes)
                 for r in range(rows):
-                    vec.plus(at(w, w_dx + r * d_wide), at(d_totals, state * d_wide), d_wide // lanes, one)
+                    plus(at(w, w_dx + r * d_wide), at(d_totals, state * d_wide), d_wide // lanes, one)
                 slope(at(w, w_dx), at(w, w_x), rows * d_wide // lanes)
                 packing.write_rows(d_k, place * d, key_heads * d, w, w_dx, d_wide, rows, d, one)
                 packing.write_rows(d_v, place * e, key_heads * e, w, w_dy, e_wide, rows, e, one)

@@ -16,8 +16,8 @@ from regard.attention.executors.linear import causal, kernels
 from regard.attention.problem import Problem
 from regard.attention.spec.patterns import Causal
 from regard.kernels.records import Records, Stride, kind_of, record
+from regard.kernels.simd.processor import ROWS, lanes
 from regard.kernels.threads import memory_of, send_waiting_threads_home, share
-from regard.kernels.vectors import ROWS, lanes
 from regard.sets import Layout
 from regard.sets.whole import repeated
 
