@@ -2,7 +2,7 @@
 
 Heads lie innermost: a table holds `[rows, width / heads, heads]`, flat, `width` a multiple of 16, with 16 numbers behind the end.
 A dot product for all heads is then one run of multiplications without any sum across lanes but the last, and a weight meets its
-values by one repetition of lanes; see `lanes`. The number of heads is 1, 2, 4, 8 or 16.
+values by one repetition of lanes; see `regard.kernels.simd.lanes`. The number of heads is 1, 2, 4, 8 or 16.
 
     forward     per row: scores into scratch, the normalizer over them, the weighted sum of values
     backward    per row, in chunks of pairs: scores and gradients of weights anew, from both the gradients of scores, and their sums
@@ -10,6 +10,9 @@ values by one repetition of lanes; see `lanes`. The number of heads is 1, 2, 4, 
 The backward pass of the keys is that of the queries over the transposed rows, with the parts of (query, gradient above) and
 (key, value) exchanged. `statistics [rows, 3, heads]` keep what the normalizer knew of a row: its shift, its factor and, for the
 backward pass, delta = sum_j a_j da_j.
+
+Both kernels are longer than other functions here, and the file with them: scores, normalizers, dropout and biases are run-time
+choices outside of the inner loops, around scratch memory that each part would take as arguments.
 """
 # mypy: disable-error-code="no-untyped-def"
 
