@@ -1,7 +1,9 @@
 """What users hand in: each executor that does not refuse computes the meaning of it, and refusals are one sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +29,8 @@ KINDS = [
     Attention(score=Kernel(), normalizer=Sum(), pattern=Causal()),
 ]
 LAYOUT = Layout.of_lengths([5, 0, 1, 40])
+CROWD = Layout.of_lengths([3] * 500 + [200_000] + [3] * 500)
+EDGES = torch.tensor([[0, 1, 7, 30], [4, 1, 8, 12]])
 SERVED = [(kind, name) for kind in KINDS for name in EXECUTORS if name not in plan(kind, LAYOUT, heads=2).refusals]
 each = pytest.mark.parametrize(("attention", "name"), SERVED, ids=str)
 
@@ -61,6 +65,26 @@ def means_the_same(name: str, attention: Attention, layout: Layout, given: tuple
     exact = run(None, attention, layout, tuple(x.double() for x in given))
     for found, expected in zip(run(name, attention, layout, given), exact, strict=True):
         torch.testing.assert_close(found.double(), expected, **about)
+
+
+def refused(asked: Iterable[tuple[Attention, str]], layout: Layout = LAYOUT, **about: Any) -> int:
+    """How many executors refuse what a test asks them for, so that it is left out."""
+    return sum(name in plan(attention, layout, **{"heads": 2, "d": 4, **about}).refusals for attention, name in asked)
+
+
+def test_what_is_left_out_is_little():
+    everything = list(product(AUTOCAST, EXECUTORS))
+    assert len(SERVED) >= 26
+    assert (
+        refused(everything, Layout(LAYOUT.offsets, edges=EDGES, edge_values=torch.zeros(4, 2))) <= len(everything) // 2
+    )
+    assert refused([(replace(kind, pattern=~Everyone()), name) for kind, name in SERVED]) <= 2
+    assert refused(SERVED, dtype=torch.float16) <= 3
+    assert refused([(Attention(pattern=Window(100, 100)), name) for name in EXECUTORS]) <= 3
+    assert refused([(Attention(pattern=Window(2, 1)), name) for name in EXECUTORS], CROWD, d=2) <= 4
+    for score in (Attention().score, Additive(), Separable()):
+        asked = [(Attention(score, Edges()), name) for name in EXECUTORS]
+        assert refused(asked, Layout(LAYOUT.offsets, edges=EDGES)) <= 4
 
 
 @each
@@ -142,8 +166,7 @@ AUTOCAST = [
 @pytest.mark.parametrize("attention", AUTOCAST, ids=repr)
 def test_autocast_changes_nothing(attention, name):
     """Neither numbers nor types, whether what is learned has the type of the vectors or not."""
-    edges = torch.tensor([[0, 1, 7, 30], [4, 1, 8, 12]])
-    layout = Layout(LAYOUT.offsets, edges=edges, edge_values=torch.tensor([[0.5, 1], [-1, 2], [0, 1], [3, -1]]))
+    layout = Layout(LAYOUT.offsets, edges=EDGES, edge_values=torch.tensor([[0.5, 1], [-1, 2], [0, 1], [3, -1]]))
     if name in plan(attention, layout, heads=2, d=4).refusals:
         pytest.skip("refused")
     given = tensors(attention, layout)
@@ -188,7 +211,7 @@ def test_one_thread_and_two(attention, name, two_threads):
 @pytest.mark.parametrize(("attention", "name"), [*((KINDS[2], name) for name in EXECUTORS), (KINDS[6], None)], ids=str)
 def test_one_large_set_among_a_thousand_of_three(attention, name):
     """Nothing is padded to the length of the largest, and no matrix of it is built."""
-    layout = Layout.of_lengths([3] * 500 + [200_000] + [3] * 500)
+    layout = CROWD
     refusals = plan(attention, layout, d=2).refusals
     assert "dense" in refusals
     if name in refusals:

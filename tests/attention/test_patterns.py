@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.attention.pairs.pairs import AT_ONCE, Intervals, Pairs, Rows
+from regard.attention.pairs.tiles import tiles
 from regard.attention.plan import plan
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import (
@@ -26,8 +27,11 @@ from regard.attention.spec.patterns import (
     Stride,
     Window,
 )
+from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.sets import Layout
+
+from .counting import Counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -330,12 +334,27 @@ LONG = {
 }
 
 
+@pytest.mark.parametrize("text", LONG.values(), ids=list(LONG))
+def test_intervals_and_tiles_of_long_sets_grow_with_the_rows(text):
+    """Ten times as many vectors take about ten times as many numbers, two thousand for each at most."""
+
+    def numbers(n: int) -> int:
+        layout = Layout.of_lengths([n])
+        with Counted() as counted:
+            tiles(layout, parse(text).keys(asked(layout)), 64)
+        return counted.numbers
+
+    few, many = numbers(10_000), numbers(100_000)
+    assert few < many < 12 * few
+    assert many < 2200 * 100_000
+
+
 @pytest.mark.unpoisoned
 @pytest.mark.parametrize("text", LONG.values(), ids=list(LONG))
-def test_long_sets_are_derived_in_little_time_and_memory(text):
-    """Intervals and tiles of 100,000 vectors in under a second and 100 MB, in a process of its own, whose peak is its own."""
+def test_long_sets_are_derived_in_little_memory(text):
+    """Intervals and tiles of 100,000 vectors in 100 MB, in a process of its own, whose peak is its own."""
     script = f"""
-import resource, time, torch
+import resource, torch
 from regard import Layout
 from regard.attention.pairs.pairs import Rows
 from regard.attention.vocabulary import parse
@@ -346,14 +365,12 @@ def derive(n):
     tiles(layout, parse({text!r}).keys(Rows(torch.arange(n), layout, layout)), 64)
 
 derive(1000)
-before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 derive(100_000)
-print(time.process_time() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    seconds, megabytes = map(float, done.stdout.split())
-    assert seconds < 1
-    assert megabytes < 100
+    assert float(done.stdout) < 100
 
 
 @pytest.mark.rare
