@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +67,13 @@ def _title(prediction: dict[str, Any]) -> str:
 
 
 def _answer(prediction: dict[str, Any]) -> str:
-    answer = prediction["label"] if "label" in prediction else f"{prediction['number']:.4g}"
     target = prediction.get("target")
+    if "label" not in prediction and "number" not in prediction:
+        # What other tasks write, as it is.
+        written = {name: value for name, value in prediction.items() if name not in ("name", "token", "target")}
+        answer = json.dumps(written, ensure_ascii=False)
+        return answer if target is None else f"{answer} for {json.dumps(target, ensure_ascii=False)}"
+    answer = prediction["label"] if "label" in prediction else f"{prediction['number']:.4g}"
     if target is None:
         return str(answer)
     if isinstance(target, str):

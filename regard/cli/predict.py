@@ -49,7 +49,8 @@ def run(arguments: Sequence[str]) -> int:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0
     if chosen.csv and opened.task.target_kind != "set":
-        raise InputError("the run predicts one label per vector, expected one per set for --csv")
+        predicted = "one label per vector" if opened.task.target_kind == "vector" else "sets"
+        raise InputError(f"the run predicts {predicted}, expected one per set for --csv")
     predictions = _counted(opened.predict(chosen.inputs or ["-"]))
     if chosen.csv:
         _print_table(list(predictions))

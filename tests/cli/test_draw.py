@@ -42,6 +42,12 @@ def test_numbers_and_sets_without_target_are_told():
     assert draw(example, {"name": "x", "label": "a"}, 9) == "x: a"
 
 
+def test_predictions_of_other_tasks_are_shown_as_they_are_written():
+    example = Example(np.ones((1, 1), np.float32), None, "x")
+    assert draw(example, {"name": "x", "places": [[1.0, 2.0]]}, 9) == 'x: {"places": [[1.0, 2.0]]}'
+    assert draw(example, {"name": "x", "text": "é", "target": "e"}, 9) == 'x: {"text": "é"} for "e"'
+
+
 def test_of_many_vectors_those_with_targets_are_shown():
     vectors = [{"token": f"t{n}", "label": "a", "probability": 0.5} for n in range(9)]
     for each in vectors[4:]:

@@ -36,7 +36,9 @@ def runs(tmp_path_factory):
     return Runs()
 
 
-@pytest.mark.parametrize("target", toys.TASKS)
+@pytest.mark.parametrize(
+    "target", ["sum", *(pytest.param(target, marks=pytest.mark.rare) for target in ("ends", "higher"))]
+)
 def test_a_killed_training_goes_on_with_the_same_losses(target, runs, tmp_path):
     # In the second of three epochs, after its first checkpoint.
     assert in_process(train, tmp_path, target, False, (Recorder, "on_train_batch_end", 14)) == -signal.SIGKILL
@@ -82,6 +84,15 @@ def test_places_are_predicted_for_new_sets(runs):
     assert prediction["name"] == "0.5,1,-1"
     assert len(prediction["places"]) == 2
     assert "target" not in prediction
+
+
+def test_sets_are_predicted_and_shown_by_the_command_line(runs, capsys):
+    assert main(["predict", str(runs["ends"]), "0.5,1,-1"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["places"]) == 2
+    assert main(["predict", str(runs["ends"]), "--show", "2"]) == 0
+    assert capsys.readouterr().out.startswith('test-0: {"places": [[')
+    assert main(["predict", str(runs["ends"]), "0.5,1,-1", "--csv"]) == 2
+    assert "the run predicts sets, expected one per set for --csv" in capsys.readouterr().err
 
 
 def test_the_context_decides_a_pair(runs):
