@@ -31,7 +31,7 @@ from regard.train.card import read_facts
 from regard.train.experiment import changed
 from regard.train.scoring import run as outputs
 
-__all__ = ["CASES", "FROM_REVIEWS", "Case", "changed", "train_one"]
+__all__ = ["CASES", "FROM_REVIEWS", "Case", "train_one", "with_options"]
 
 # For each variant, the options that differ from the recipe's: the model's by their names, `epochs`, others such as `task.pool`.
 Variants = dict[str, dict[str, Any]]

@@ -20,7 +20,7 @@ def test_a_question_stands_so_far_behind_its_clue_and_nothing_else_tells(distanc
 
 
 def test_a_small_model_hears_a_clue_within_its_window_and_guesses_beyond() -> None:
-    window = {"mixer": "window", "neighbors": 2}
+    window = {"mixer": "window", "mixing.neighbors": 2}
     assert mixers._answered(window, 2, steps=120, sets=32, width=16) > 0.9
     assert mixers._answered(window, 3, steps=20, sets=32, width=16) < 0.25
 
