@@ -225,7 +225,7 @@ class Start:
             notes.append(f"vocabulary of {name}: {len(before):,} entries of {self.run}, {more:,} of the new data alone")
         if report.taken["task.head"]:
             return [*notes, "the head is taken: the targets are the same"]
-        reason = "it has another shape" if self._same_head(encoding) else "the targets or the task are others"
+        reason = "it has another shape" if self._same_head(encoding) else "the targets or the task differ"
         return [*notes, f"the head is new: {reason}"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from regard.errors import InputError, nearest
+from regard.errors import InputError, closest, nearest
 
 __all__ = ["depths", "freeze", "named_parameters"]
 
@@ -86,8 +86,10 @@ def _under(piece: str, parameters: dict[str, nn.Parameter]) -> set[str]:
 
 
 def _suggestion(piece: str, known: set[str]) -> str:
-    """The nearest names of all depths, or, where none is near, the highest pieces."""
-    clause = nearest(piece, known)
-    if clause.startswith("did you mean"):
-        return clause
+    """The nearest name, or the highest one whose last word is nearest; where none is near, the highest pieces."""
+    deepest_first = sorted(known, key=lambda name: (-name.count("."), name))
+    ends = {name.rpartition(".")[2]: name for name in deepest_first}
+    near = closest(piece, known) or ends.get(closest(piece.rpartition(".")[2], ends) or "")
+    if near:
+        return f"did you mean {near!r}?"
     return nearest(piece, {name for name in known if name.count(".") == name.startswith("task.")} - {"task"})

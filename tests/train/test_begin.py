@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +22,12 @@ from regard.tasks.configs import PerSetLabel, PerVectorLabel
 from regard.train import Experiment, Optimizer, Run, Training, fit
 from regard.train.begin import START, Beginning
 from regard.train.checkpoints import Checkpoints
+from regard.train.folder import read_config
 from regard.train.learner import Learner
 from regard.train.pieces import named_parameters
 from regard.train.recorder import read_metrics
 
+EARLIER = Path(__file__).parent.parent / "models" / "earlier" / "tagging"
 KINDS = {"ADJ": "good", "NOUN": "film", "VERB": "bad"}
 MODEL = Encoder(width=16, layers=1, heads=2, feed_forward=16, dropout=0.0, positions=Positions("none"))
 OPTIONS = Training(
@@ -148,6 +151,18 @@ def test_what_a_model_has_more_or_less_of_is_told(own_data, tagger, tmp_path):
     assert report.misfits["stack.blocks.0"] == 16 * 8 + 8 + 8 * 16 + 16
     assert report.unused == {"stack.norm": 32}
     assert {"model.layers is 2 here and 1 there", "model.norm is 'post' here and 'pre' there"} <= set(report.notes)
+
+
+def test_a_run_of_an_earlier_version_can_be_begun_with(own_data, tmp_path):
+    earlier = read_config(EARLIER)
+    data = replace(earlier.data, path=str(own_data / "tags.conllu"))
+    training = replace(OPTIONS, epochs=1, start=str(EARLIER))
+    report = Beginning.load(fit(replace(earlier, data=data, training=training), tmp_path / "run"))
+    assert report.unused.total() == 0
+    assert set(report.misfits) == {"task.head"}
+    words = Encoding.load(tmp_path / "run").columns[WORD]
+    assert words[:5] == Encoding.load(EARLIER).columns[WORD]
+    assert report.new["front.embed.tables.0"] == 8 * (len(words) - 5)
 
 
 def test_at_most_ten_pieces_are_listed():
