@@ -12,6 +12,9 @@ from itertools import combinations, product
 import torch
 from torch import Tensor
 
+from regard.attention.adapters.axes import Axes
+from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.remember import Remember
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
@@ -90,7 +93,7 @@ class Case:
     `cross` gives the keys sets of their own, some of them empty; `continued` lets each set's queries come after three keys.
     """
 
-    attention: Attention
+    attention: Attention | Adapter
     heads: int = 4
     key_heads: int = 4
     d: int = 8
@@ -253,6 +256,39 @@ CATALOGUE = [
     *_beyond_the_axes(),
     *_of_their_own(),
 ]  # fmt: skip
+
+
+# What looks back only, over keys of any kind.
+BACK = [
+    Attention(pattern=Causal()),
+    Attention(score=Dot(scale=1.0), pattern=Causal(), bias=T5(buckets=8, max_distance=20)),
+    Attention(pattern=Window(4, 0), bias=ALiBi()),
+    Attention(pattern=(Causal(), Window(2, 0), Window(0, 0), First(1) & Causal()), bias=Shaw(3)),
+    Attention(pattern=Stride(3) & Causal(), normalizer=Sigmoid()),
+    Attention(score=Additive(), pattern=Dilated(3, 0, 2)),
+    Attention(score=Separable(), pattern=Blocks(5) & Causal(), normalizer=Relu(), bias=TransformerXL(width=6)),
+    Attention(score=Synthesized(200), pattern=Causal()),
+    Attention(Kernel(), Causal(), Sum()),
+    Attention(Kernel(Favor(12, seed=3)), Causal(), Sum()),
+    Attention(Kernel(Elu()), Window(6, 0), Sum()),
+]
+
+AXES = [
+    Axes(),
+    Axes(combine="stack"),
+    Axes(Attention(pattern=Causal(), bias=ALiBi()), combine="stack"),
+    Axes(Attention(pattern=Window(9, 2) | First(2), bias=Shaw(3))),
+    Axes(Attention(score=Additive(), pattern=(Causal(), Everyone(), Window(3, 0), Dilated(2, 2, 2))), combine="stack"),
+    Axes(Attention(normalizer=Sigmoid(), bias=Shaw(2, coordinates=2))),
+    Axes(Attention(pattern=Near(2.0), bias=T5(buckets=8, max_distance=20), normalizer=Relu())),
+    Axes(Attention(Kernel(), Causal(), Sum())),
+    Axes(Attention(Synthesized(200, "factorized"), bias=TransformerXL(width=6)), combine="stack"),
+]
+
+ADAPTED = [
+    *(Case(adapter, coords=2, d=4, e=5, key_heads=2 if n % 2 else 4) for n, adapter in enumerate(AXES)),
+    *(Case(Remember(attention), e=5) for attention in BACK),
+]
 
 
 def computed(cases: Iterable[Case], dropout: float = 0.0) -> list[tuple[str, Case]]:

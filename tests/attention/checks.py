@@ -4,12 +4,16 @@ A `Run` computes `attend` for inputs, in its own way.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from regard.attention.adapters.axes import Axes
+from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.remember import Remember
 from regard.attention.attend import attend
 from regard.attention.call import compute
 from regard.attention.dropout import Dropout
@@ -44,8 +48,27 @@ def executor(name: str, tiles: TileSizes = USUAL) -> Run:
     return run if tiles == USUAL else in_tiles
 
 
-def the_meaning(attention: Attention, x: Inputs, dropout: Dropout | None) -> Tensor:
+def the_meaning(attention: Attention | Adapter, x: Inputs, dropout: Dropout | None = None) -> Tensor:
+    """By the reference; adapters by what it says of whole sets."""
+    if isinstance(attention, Axes):
+        return _along_axes(attention, x)
+    if isinstance(attention, Remember):
+        attention = attention.attention
     return reference(attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout)
+
+
+def _along_axes(adapter: Axes, x: Inputs) -> Tensor:
+    """One attention of whole sets for each axis, added up, or one after another."""
+    layout = x.layout
+    if adapter.combine == "sum":
+        return sum(
+            reference(adapter.along(axis), x.q, x.k, x.v, layout, layout, x.parameters) for axis in range(adapter.axes)
+        )
+    k, v = x.k, x.v
+    for axis in range(adapter.axes):
+        v = reference(adapter.along(axis), x.q, k, v, layout, layout, x.parameters)
+        k = k.repeat_interleave(v.shape[1] // k.shape[1], 1)
+    return v
 
 
 def upstream(out: Tensor) -> Tensor:
@@ -127,7 +150,19 @@ def close(found: Results, expected: Results, most: float = EXACT) -> None:
 
 
 def allowed_pairs(case: Case, x: Inputs) -> Tensor:
-    """`[t, u, h]` by the meaning: the pattern, and the same set."""
+    """`[t, u, h]` by the meaning: the pattern, and the same set; what an adapter's output depends on."""
+    if isinstance(case.attention, Remember):
+        return allowed_pairs(replace(case, attention=case.attention.attention), x)
+    if isinstance(case.attention, Axes):
+        every = [
+            allowed_pairs(replace(case, attention=case.attention.along(axis)), x) for axis in range(case.attention.axes)
+        ]
+        found = every[0]
+        for then in every[1:]:
+            # One after another, a row depends on its own keys and on all that these depend on.
+            by_way = torch.einsum("ijh,jkh->ikh", then.double(), found.double()) > 0
+            found = (by_way if case.attention.combine == "stack" else found) | then
+        return found
     queries, keys = torch.arange(x.layout.total)[:, None], torch.arange(x.key_layout.total)
     same = x.layout.set_of_row[:, None] == x.key_layout.set_of_row
     allowed = case.attention.for_heads(case.heads).allows(Pairs(x.layout, x.key_layout, queries, keys))
@@ -183,8 +218,11 @@ def alone(layout: Layout, b: int) -> Layout:
     return Layout(torch.tensor([0, end - begin]), coords, edges, edge_values, starts)
 
 
-def forbidden_keys_change_nothing(run: Run, case: Case, sizes: Sequence[int] = SHORT) -> None:
-    """Whatever finite value a key and its value take, rows that may not see it keep output and gradients, bit by bit."""
+def forbidden_keys_change_nothing(run: Run, case: Case, sizes: Sequence[int] = SHORT, overflowing: bool = True) -> None:
+    """Whatever finite value a key and its value take, rows that may not see it keep output and gradients, bit by bit.
+
+    Not `overflowing`: where sums of values are values again, those of the largest numbers are infinite, which may spoil their set.
+    """
     x = case.inputs(sizes, torch.float32)
     allowed = allowed_pairs(case, x)
     changed = torch.arange(x.key_layout.total) % 3 == 1
@@ -198,6 +236,8 @@ def forbidden_keys_change_nothing(run: Run, case: Case, sizes: Sequence[int] = S
         _same_where_blind(before, after, blind, far)
     # Products of the largest numbers overflow: rows that see them are lost, the others are not. An executor may compute
     # such a batch in another way, whose sums round differently.
+    if not overflowing:
+        return
     largest = torch.finfo(torch.float32).max
     most = {name: 2 * error.largest for name, error in budget(case, sizes, torch.float32).items()}
     for unseen in (changed, ~allowed.any(0).any(1)):

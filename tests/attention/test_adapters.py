@@ -21,67 +21,76 @@ from regard.attention.adapters.states import begin
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
 from regard.attention.reference import reference
-from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
-from regard.attention.spec.feature_maps import Elu, Favor
-from regard.attention.spec.normalizers import Relu, Sigmoid, Sum
+from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.patterns import (
-    Blocks,
     Causal,
     Dilated,
     Edges,
     Everyone,
-    First,
     Near,
     RandomBlocks,
-    Stride,
     Window,
 )
-from regard.attention.spec.scores import Additive, Dot, Kernel, Separable, Synthesized
 from regard.attention.vocabulary import parse
 from regard.layers.positions import Rotary
 
-from .catalogue import MIXED, Case, Inputs
-from .checks import EXACT, close, results, the_meaning
+from . import checks
+from .catalogue import ADAPTED, BACK, MIXED, Case, Inputs
+from .checks import EXACT, Run, close, results, the_meaning
 
-AXES = [
-    Axes(),
-    Axes(combine="stack"),
-    Axes(Attention(pattern=Causal(), bias=ALiBi()), combine="stack"),
-    Axes(Attention(pattern=Window(9, 2) | First(2), bias=Shaw(3))),
-    Axes(Attention(score=Additive(), pattern=(Causal(), Everyone(), Window(3, 0), Dilated(2, 2, 2))), combine="stack"),
-    Axes(Attention(normalizer=Sigmoid(), bias=Shaw(2, coordinates=2))),
-    Axes(Attention(pattern=Near(2.0), bias=T5(buckets=8, max_distance=20), normalizer=Relu())),
-    Axes(Attention(Kernel(), Causal(), Sum())),
-    Axes(Attention(Synthesized(100, "factorized"), bias=TransformerXL(width=6)), combine="stack"),
-]
-CASES = [Case(adapter, coords=2, d=4, e=5, key_heads=2 if n % 2 else 4) for n, adapter in enumerate(AXES)]
+CASES = [case for case in ADAPTED if isinstance(case.attention, Axes)]
+AXES = [case.attention for case in CASES]
 
 
-def twin(adapter: Axes, x: Inputs, dropout: Dropout | None = None) -> torch.Tensor:
-    """By the reference, over whole sets, one attention for each axis."""
-    k, v, total = x.k, x.v, 0
-    for axis in range(adapter.axes):
-        out = reference(adapter.along(axis), x.q, k, v, x.layout, x.layout, x.parameters, dropout)
-        k, v = k.repeat_interleave(x.q.shape[1] // k.shape[1], 1), out
-        total = out if adapter.combine == "stack" else total + out
-        k, v = (k, v) if adapter.combine == "stack" else (x.k, x.v)
-    return total
+def adapted(executor: str | None = None) -> Run:
+    """As users call it."""
 
-
-def adapted(executor: str | None = None):
-    def run(adapter: Axes, x: Inputs, dropout: Dropout | None) -> torch.Tensor:
+    def run(adapter, x, dropout):
         return attend(adapter, x.q, x.k, x.v, x.layout, None, x.parameters, dropout=dropout, executor=executor)
 
     return run
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("sizes", [MIXED, (0,), (1,), (36,)], ids=str)
-def test_axes_are_attention_along_each_axis(case, sizes):
-    x = case.inputs(sizes)
-    expected = results(twin, case.attention, x)
-    close(results(adapted(), case.attention, x), expected)
-    close(results(adapted("blocks"), case.attention, x), expected)
+each_case = pytest.mark.parametrize("case", ADAPTED, ids=str)
+
+
+@each_case
+def test_equals_the_meaning(case):
+    for sizes in ((0,), (1,), (36,), MIXED):
+        checks.equals_the_meaning(adapted(), case, sizes)
+    close(results(adapted("blocks"), case.attention, case.inputs(MIXED)), checks.truth(case, MIXED))
+
+
+@each_case
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.packed_equals_alone,
+        checks.spoils_only_its_own_set,
+        checks.empty_rows_are_zero,
+        checks.gradients_are_those_of_the_output,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_passes_what_executors_pass(case, check):
+    check(adapted(), case)
+
+
+@each_case
+def test_forbidden_keys_change_nothing(case):
+    stacked = isinstance(case.attention, Axes) and case.attention.combine == "stack"
+    checks.forbidden_keys_change_nothing(adapted(), case, overflowing=not stacked)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[1]], ids=str)
+def test_permuting_vectors_permutes_the_output(case):
+    checks.permuting_vectors_permutes_the_output(adapted(), case)
+
+
+@pytest.mark.unpoisoned
+@pytest.mark.parametrize("case", CASES[:3], ids=str)
+def test_repeats_itself(case, two_threads):
+    checks.repeats_itself(adapted(), case)
 
 
 def test_a_coordinate_that_is_no_number_leaves_a_vector_out():
@@ -91,7 +100,7 @@ def test_a_coordinate_that_is_no_number_leaves_a_vector_out():
     coords[3, 0], coords[7, 1] = math.nan, math.nan
     layout = Layout(x.layout.offsets, coords)
     x = Inputs(layout, layout, x.q, x.k, x.v, x.parameters)
-    close(results(adapted(), case.attention, x), results(twin, case.attention, x))
+    close(results(adapted(), case.attention, x), results(the_meaning, case.attention, x))
 
 
 def test_axes_of_rows_in_another_order():
@@ -100,7 +109,7 @@ def test_axes_of_rows_in_another_order():
     order = torch.cat([torch.randperm(20), 20 + torch.randperm(5)])
     layout = Layout(x.layout.offsets, x.layout.coords[order], places=x.layout.index[order])
     moved = Inputs(layout, layout, x.q[order], x.k[order], x.v[order], x.parameters)
-    expected = twin(case.attention, x)[order]
+    expected = the_meaning(case.attention, x, None)[order]
     assert torch.allclose(adapted()(case.attention, moved, None), expected, atol=EXACT)
 
 
@@ -108,11 +117,11 @@ def test_gradients_reach_coordinates():
     adapter = Axes(Attention(bias=ALiBi(coordinates=True)))
     x = Case(adapter, coords=2).inputs((10,))
     both = []
-    for run in (twin, lambda adapter, x: adapted()(adapter, x, None)):
+    for run in (the_meaning, adapted()):
         coords = x.layout.coords.clone().requires_grad_()
         layout = Layout(x.layout.offsets, coords)
         for _ in range(2):
-            out = run(adapter, Inputs(layout, layout, x.q, x.k, x.v, x.parameters))
+            out = run(adapter, Inputs(layout, layout, x.q, x.k, x.v, x.parameters), None)
             (gradient,) = torch.autograd.grad(out.square().sum(), coords)
         both.append(gradient)
     assert both[0].abs().max() > 0
@@ -209,23 +218,7 @@ def test_compiled_code_computes_adapters(case):
         return compiled(adapter, x.q, x.k, x.v, x.layout, None, x.parameters)
 
     plain = Inputs(x.layout, x.layout, *(leaf.detach() for leaf in (x.q, x.k, x.v)), x.parameters)
-    close(results(run, case.attention, plain), results(twin, case.attention, x))
-
-
-# What looks back only, over keys of any kind.
-BACK = [
-    Attention(pattern=Causal()),
-    Attention(score=Dot(scale=1.0), pattern=Causal(), bias=T5(buckets=8, max_distance=20)),
-    Attention(pattern=Window(4, 0), bias=ALiBi()),
-    Attention(pattern=(Causal(), Window(2, 0), Window(0, 0), First(1) & Causal()), bias=Shaw(3)),
-    Attention(pattern=Stride(3) & Causal(), normalizer=Sigmoid()),
-    Attention(score=Additive(), pattern=Dilated(3, 0, 2)),
-    Attention(score=Separable(), pattern=Blocks(5) & Causal(), normalizer=Relu(), bias=TransformerXL(width=6)),
-    Attention(score=Synthesized(100), pattern=Causal()),
-    Attention(Kernel(), Causal(), Sum()),
-    Attention(Kernel(Favor(12, seed=3)), Causal(), Sum()),
-    Attention(Kernel(Elu()), Window(6, 0), Sum()),
-]
+    close(results(run, case.attention, plain), results(the_meaning, case.attention, x))
 
 
 def grown(attention: Attention, x: Inputs, steps: Sequence[Sequence[int]], executor: str | None = None):

@@ -83,7 +83,7 @@ def test_places_may_have_gaps(case):
     key_layout = layout if plain.key_layout is plain.layout else with_gaps(plain.key_layout)
     attention = case.attention
     if case.attention.score.placed:
-        attention = replace(attention, score=replace(attention.score, places=200))
+        attention = replace(attention, score=replace(attention.score, places=300))
         case = replace(case, attention=attention)
         plain = case.inputs(MIXED)
     straight = Inputs(layout, key_layout, plain.q, plain.k, plain.v, plain.parameters)
