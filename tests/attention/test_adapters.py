@@ -57,8 +57,21 @@ each_case = pytest.mark.parametrize("case", ADAPTED, ids=str)
 @each_case
 def test_equals_the_meaning(case):
     for sizes in ((0,), (1,), (36,), MIXED):
-        checks.equals_the_meaning(adapted(), case, sizes)
+        close(results(adapted(), case.attention, case.inputs(sizes)), checks.truth(case, sizes))
     close(results(adapted("blocks"), case.attention, case.inputs(MIXED)), checks.truth(case, MIXED))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_axes_equal_the_meaning_in_float32(case):
+    for sizes in ((0,), (1,), (36,), MIXED):
+        checks.equals_the_meaning(adapted(), case, sizes)
+
+
+@pytest.mark.parametrize("attention", BACK, ids=repr)
+def test_what_can_be_remembered_is_computed_as_without(attention):
+    x = Case(attention, e=5).inputs(MIXED, torch.float32)
+    both = [results(adapted(), each, x) for each in (Remember(attention), attention)]
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
 
 
 @each_case
