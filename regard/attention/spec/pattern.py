@@ -73,6 +73,7 @@ class Pattern(Part):
     def extent(self) -> tuple[float, float]:
         """How many places before a query its first key can lie, and behind it its last; infinite where the set decides.
 
+        >>> from regard.attention import Dilated, Window
         >>> (Window(4, 2) | Dilated(3, 0, step=2)).extent
         (6, 2)
         """
@@ -87,6 +88,7 @@ class Pattern(Part):
     def draw(self, layout: Layout | int = 16) -> str:
         """The pattern as text, on the first set of a layout or on n vectors; `regard.attention.pairs.drawing` has pictures.
 
+        >>> from regard.attention import Window
         >>> print(Window(1, 0).draw(4))
         ██······
         ████····
