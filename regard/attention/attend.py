@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from regard.attention.torch_op import traced_attend
 from regard.errors import InputError
 from regard.sets import Layout
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
 __all__ = ["Weights", "attend", "attention_weights"]
 
 _NONE: Mapping[str, Tensor] = {}
@@ -27,16 +31,16 @@ _NONE: Mapping[str, Tensor] = {}
 
 def attend(
     attention: Attention | Adapter,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Float[Tensor, "t h d"],
+    k: Float[Tensor, "u g d"],
+    v: Float[Tensor, "u g e"],
     layout: Layout,
     key_layout: Layout | None = None,
-    parameters: Mapping[str, Tensor] = _NONE,
+    parameters: Mapping[str, Float[Tensor, " ..."]] = _NONE,
     *,
     dropout: Dropout | None = None,
     executor: str | None = None,
-) -> Tensor:
+) -> Float[Tensor, "t h e"]:
     """Each query's weighted sum of the values of the keys it may attend to.
 
         s_ij = score(q_i, k_j) + bias(q_i, i, j)        for the pairs that the pattern allows
@@ -77,12 +81,12 @@ def attend(
 class Weights:
     """Attention weights on the pattern's support: packed row `query[p]` attends to `key[p]`, per head with `values[p]`."""
 
-    query: Tensor
-    key: Tensor
-    values: Tensor
+    query: Int[Tensor, " pairs"]
+    key: Int[Tensor, " pairs"]
+    values: Float[Tensor, "pairs h"]
     shape: tuple[int, int]
 
-    def dense(self) -> Tensor:
+    def dense(self) -> Float[Tensor, "h t u"]:
         """`[h, t, u]`, zero where nothing attends."""
         out = self.values.new_zeros(*self.shape, self.values.shape[1])
         return out.index_put((self.query, self.key), self.values).movedim(-1, 0)
@@ -90,13 +94,13 @@ class Weights:
 
 def attention_weights(
     attention: Attention | Adapter,
-    q: Tensor,
-    k: Tensor,
+    q: Float[Tensor, "t h d"],
+    k: Float[Tensor, "u g d"],
     layout: Layout,
     key_layout: Layout | None = None,
-    parameters: Mapping[str, Tensor] = _NONE,
+    parameters: Mapping[str, Float[Tensor, " ..."]] = _NONE,
     *,
-    rows: Sequence[int] | Tensor | None = None,
+    rows: Sequence[int] | Int[Tensor, " rows"] | None = None,
 ) -> Weights:
     """The weights a_ij of `attend`, exact, for the query rows asked for (packed rows; None means all), without dropout.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from regard.attention.spec.attention import Attention
 from regard.attention.spec.scores import Shapes
 from regard.errors import InputError
 from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["ANY", "check_parameters", "compute", "in_one_type", "in_order", "pose"]
 
@@ -32,7 +36,7 @@ def compute(
     dropout: Dropout | None,
     executor: str | None,
     tiles: TileSizes = USUAL,
-) -> Tensor:
+) -> Float[Tensor, "t h e"]:
     """`[t, h, e]`; see `attend`, which takes the usual tiles. Rows out of the order of their places are sorted and put back."""
     if isinstance(attention, Adapter):
         return _adapted(attention, tensors, layout, key_layout, dropout, executor, tiles)
@@ -56,7 +60,7 @@ def _adapted(
     dropout: Dropout | None,
     executor: str | None,
     tiles: TileSizes,
-) -> Tensor:
+) -> Float[Tensor, "t h e"]:
     """`[t, h, e]` by an adapter, whose calls come back to `compute`."""
     problem = pose(adapter.attention, tensors, layout, key_layout, dropout, tiles)
     check_parameters(adapter, tensors.parameters, adapter.parameters(problem.heads, problem.d, problem.e))
@@ -69,7 +73,7 @@ def _adapted(
         layout: Layout,
         key_layout: Layout | None = None,
         dropout: Dropout | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, "t h e"]:
         return compute(attention, tensors, layout, key_layout, dropout, executor, tiles)
 
     return adapter.attend(verb, tensors, layout, keys, problem.dropout)
@@ -144,7 +148,9 @@ def pose(
     return Problem(attention.for_heads(heads), ours, theirs, heads, key_heads, d, e, q.dtype, drop, tiles)
 
 
-def check_parameters(attention: Attention | Adapter, parameters: Mapping[str, Tensor], expected: Shapes) -> None:
+def check_parameters(
+    attention: Attention | Adapter, parameters: Mapping[str, Float[Tensor, " ..."]], expected: Shapes
+) -> None:
     """Whether the learned tensors are those expected.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,19 +14,22 @@ from regard.attention.pairs.rows import Along
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 __all__ = ["reference"]
 
 
 def reference(
     attention: Attention,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    q: Float[Tensor, "t h d"],
+    k: Float[Tensor, "u g d"],
+    v: Float[Tensor, "u g e"],
     layout: Layout,
     key_layout: Layout,
-    parameters: Mapping[str, Tensor],
+    parameters: Mapping[str, Float[Tensor, " ..."]],
     dropout: Dropout | None = None,
-) -> Tensor:
+) -> Float[Tensor, "t h e"]:
     """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; see `attend`."""
     heads = q.shape[1]
     attention = attention.for_heads(heads)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from regard.attention.pairs.pairs import Pairs
 from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 __all__ = ["example", "grid", "matrix", "on_grid", "plot", "text"]
 
@@ -53,14 +56,14 @@ def example(pattern: Pattern, n: int) -> Layout:
     return Layout(torch.tensor([0, n]), coords, edges)
 
 
-def grid(n: int, coordinates: int) -> Tensor:
+def grid(n: int, coordinates: int) -> Float[Tensor, "{n} axes"]:
     """`[n, coordinates]` places on a grid as square as can be, row by row; at least two coordinates."""
     axes = max(2, coordinates)
     side = next(side for side in range(1, n + 2) if side**axes >= n)
     return torch.stack([torch.arange(n) // side**axis % side for axis in reversed(range(axes))], 1).double()
 
 
-def matrix(pattern: Pattern, layout: Layout | int, cells: int | None = None) -> Tensor:
+def matrix(pattern: Pattern, layout: Layout | int, cells: int | None = None) -> Float[Tensor, "cells cells"]:
     """`[m, m]` how much of each cell the pattern allows, from 0 to 1, on the first set of a layout or on an `example` of n vectors.
 
     Args:
@@ -93,7 +96,7 @@ def text(pattern: Pattern, layout: Layout | int) -> str:
     return "\n".join("".join(_SHADES[shade] * 2 for shade in row) for row in shades.tolist()) or "(no vectors)"
 
 
-def on_grid(pattern: Pattern, rows: int, columns: int, query: tuple[int, int]) -> Tensor:
+def on_grid(pattern: Pattern, rows: int, columns: int, query: tuple[int, int]) -> Bool[Tensor, "{rows} {columns}"]:
     """`[rows, columns]` which pixels of a picture the query at (row, column) may attend to, pixels counted row by row.
 
     >>> from regard.attention.spec.patterns import Near

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch.nn.functional import embedding
 
 from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Num, Shaped
 
 __all__ = ["AT_ONCE", "Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
 
@@ -26,44 +29,46 @@ Allows = Callable[[Any, Any, "Pairs"], Any]
 class Pairs:
     """Query rows against key rows of the same sets: int64 tensors of packed rows that broadcast against each other."""
 
-    def __init__(self, layout: Layout, key_layout: Layout, query_rows: Tensor, key_rows: Tensor) -> None:
+    def __init__(
+        self, layout: Layout, key_layout: Layout, query_rows: Int[Tensor, "*#b"], key_rows: Int[Tensor, "*#b"]
+    ) -> None:
         self.layout = layout
         self.key_layout = key_layout
         self.query_rows = query_rows
         self.key_rows = key_rows
 
     @cached_property
-    def i(self) -> Tensor:
+    def i(self) -> Int[Tensor, "*b"]:
         """Each query's index in its own set."""
         return self.layout.index[self.query_rows]
 
     @cached_property
-    def j(self) -> Tensor:
+    def j(self) -> Int[Tensor, "*b"]:
         """Each key's index in its own set."""
         return self.key_layout.index[self.key_rows]
 
     @cached_property
-    def start(self) -> Tensor:
+    def start(self) -> Int[Tensor, "*b"]:
         """The first place of a key of each query's set."""
         return self.key_layout.places_of_sets[0][self.layout.set_of_row[self.query_rows]]
 
     @cached_property
-    def places(self) -> Tensor:
+    def places(self) -> Int[Tensor, "*b"]:
         """How many places the keys of each query's set take, from the first to the last."""
         return self.key_layout.places_of_sets[1][self.layout.set_of_row[self.query_rows]]
 
     @property
-    def query_coords(self) -> Tensor:
+    def query_coords(self) -> Num[Tensor, "*b n"]:
         """`[..., n]` the queries' coordinates."""
         return coordinates(self.layout)[self.query_rows]
 
     @property
-    def key_coords(self) -> Tensor:
+    def key_coords(self) -> Num[Tensor, "*b n"]:
         """`[..., n]` the keys' coordinates."""
         return coordinates(self.key_layout)[self.key_rows]
 
     @cached_property
-    def edge(self) -> Tensor:
+    def edge(self) -> Int[Tensor, "*b"]:
         """The place of each pair in the layout's edges, -1 where it is no edge."""
         codes = self.layout.edge_codes
         wanted = self.query_rows * self.layout.total + self.key_rows
@@ -73,7 +78,7 @@ class Pairs:
         return torch.where(codes[place] == wanted, self.layout.edge_order[place], -1)
 
     @property
-    def edge_values(self) -> Tensor:
+    def edge_values(self) -> Num[Tensor, "*b m"]:
         """`[..., m]` what each pair's edge carries, zeros where it is no edge."""
         values = self.layout.edge_values
         assert values is not None, "a plan refuses layouts that lack what the bias needs"
@@ -82,12 +87,12 @@ class Pairs:
         return embedding(self.edge % padded.shape[0], padded)
 
     @staticmethod
-    def stack(per_head: Sequence[Tensor]) -> Tensor:
+    def stack(per_head: Sequence[Shaped[Tensor, "*#b"]]) -> Shaped[Tensor, "*b h"]:
         """`[..., h]` from one tensor per head."""
         return torch.stack(torch.broadcast_tensors(*per_head), -1)
 
 
-def coordinates(layout: Layout) -> Tensor:
+def coordinates(layout: Layout) -> Num[Tensor, "t n"]:
     """`[t, n]` a layout's coordinates, where it is known to have some."""
     assert layout.coords is not None, "a plan refuses layouts that lack what the bias needs"
     return layout.coords
@@ -100,38 +105,38 @@ class Rows:
     intersections and complements of all rows are one sort. Only memory depends on `at_once`.
     """
 
-    def __init__(self, rows: Tensor, layout: Layout, key_layout: Layout, at_once: int = AT_ONCE) -> None:
+    def __init__(self, rows: Int[Tensor, " rows"], layout: Layout, key_layout: Layout, at_once: int = AT_ONCE) -> None:
         self.rows = rows
         self.layout = layout
         self.key_layout = key_layout
         self.at_once = at_once
 
     @cached_property
-    def sets(self) -> Tensor:
+    def sets(self) -> Int[Tensor, " rows"]:
         return self.layout.set_of_row[self.rows]
 
     @cached_property
-    def index(self) -> Tensor:
+    def index(self) -> Int[Tensor, " rows"]:
         """Each row's index in its own set."""
         return self.layout.index[self.rows]
 
     @cached_property
-    def first_key(self) -> Tensor:
+    def first_key(self) -> Int[Tensor, " rows"]:
         """The packed row of the first key of each row's set."""
         return self.key_layout.offsets[self.sets]
 
     @cached_property
-    def number(self) -> Tensor:
+    def number(self) -> Int[Tensor, " rows"]:
         """The number of keys of each row's set."""
         return self.key_layout.lengths[self.sets]
 
     @cached_property
-    def start(self) -> Tensor:
+    def start(self) -> Int[Tensor, " rows"]:
         """The first place of a key of each row's set."""
         return self.key_layout.places_of_sets[0][self.sets]
 
     @cached_property
-    def places(self) -> Tensor:
+    def places(self) -> Int[Tensor, " rows"]:
         """How many places the keys of each row's set take, from the first to the last."""
         return self.key_layout.places_of_sets[1][self.sets]
 
@@ -153,7 +158,7 @@ class Rows:
         line = self.key_layout.set_of_row * self.reach + self.key_layout.places
         return insertions(line, self.sets * self.reach + place.clamp(0, self.reach - 1)) - self.first_key
 
-    def between(self, low: Tensor | int, high: Tensor | int) -> Intervals:
+    def between(self, low: Int[Tensor, " rows"] | int, high: Int[Tensor, " rows"] | int) -> Intervals:
         """Keys with low <= j < high, j a place in its own set."""
         low, high = (self._before(torch.as_tensor(x, device=self.rows.device)) for x in (low, high))
         return self._stretch_of(low.clamp(min=0), torch.minimum(high, self.number))
@@ -165,7 +170,7 @@ class Rows:
         some = low < high
         return Intervals(self, (place + low)[some], (place + high)[some])
 
-    def stretches(self, parts: Sequence[tuple[Tensor, Tensor]]) -> Intervals:
+    def stretches(self, parts: Sequence[tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]]) -> Intervals:
         """Keys that lie in one of several stretches, each as in `between`."""
         each = [self.between(low, high) for low, high in parts] or [self.between(0, 0)]
         return Intervals(self, torch.cat([x.start for x in each]), torch.cat([x.stop for x in each])).merged()
@@ -174,7 +179,7 @@ class Rows:
         """All keys of each row's set."""
         return self._stretch_of(torch.zeros_like(self.number), self.number)
 
-    def every(self, step: int, low: Tensor, high: Tensor) -> Intervals:
+    def every(self, step: int, low: Int[Tensor, " rows"], high: Int[Tensor, " rows"]) -> Intervals:
         """The keys at places low, low + step, ... below high that are there."""
         if self.key_layout.places is not None:
             return self._every_place(step, low, high)
@@ -236,7 +241,7 @@ class Rows:
         """The keys that a pattern allows, found by asking about every pair."""
         return self.everything().allowed(allows)
 
-    def on_line(self, row: Tensor, key: Tensor) -> Tensor:
+    def on_line(self, row: Int[Tensor, " keys"], key: Int[Tensor, " keys"]) -> Int[Tensor, " keys"]:
         """Where packed keys of rows lie on the line; `row` counts the rows asked for."""
         return key + (torch.arange(len(self.rows), device=row.device) * self.stretch - self.first_key)[row]
 
@@ -246,11 +251,11 @@ class Intervals:
     """Keys of rows as sorted, disjoint stretches of one line: `start <= place < stop`."""
 
     of: Rows
-    start: Tensor
-    stop: Tensor
+    start: Int[Tensor, " intervals"]
+    stop: Int[Tensor, " intervals"]
 
     @staticmethod
-    def of_places(rows: Rows, places: Tensor) -> Intervals:
+    def of_places(rows: Rows, places: Int[Tensor, " places"]) -> Intervals:
         """One key each, at places in increasing order; keys side by side grow together."""
         gap = torch.ones(len(places) + 1, dtype=torch.bool, device=places.device)
         gap[1:-1] = places[1:] != places[:-1] + 1
@@ -305,11 +310,11 @@ class Intervals:
         return Intervals(self.of, place[opens], place[closes])
 
     @property
-    def row(self) -> Tensor:
+    def row(self) -> Int[Tensor, " intervals"]:
         """Which of the rows asked for each interval belongs to."""
         return self.start // self.of.stretch
 
-    def counts(self) -> Tensor:
+    def counts(self) -> Int[Tensor, " rows"]:
         """The number of keys of each row asked for."""
         none = self.start.new_zeros(len(self.of.rows))
         return none.index_add(0, self.row, self.stop - self.start)
@@ -322,19 +327,19 @@ class Intervals:
         ends = [(self.of.key_layout.index[key] - i).abs().max() for key in (start, stop - 1)]
         return max(int(end) for end in ends)
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
+    def pairs(self) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
         """`(query_rows, key_rows)`: every pair, in packed rows, in the order of the rows asked for and of the keys."""
         which, place = expand(self.start, self.stop - self.start)
         row = self.row[which]
         return self.of.rows[row], place - row * self.of.stretch + self.of.first_key[row]
 
-    def bounds(self) -> tuple[Tensor, Tensor]:
+    def bounds(self) -> tuple[Int[Tensor, " intervals"], Int[Tensor, " intervals"]]:
         """`(start, stop)` of every interval in packed key rows."""
         shift = self.of.first_key[self.row] - self.row * self.of.stretch
         return self.start + shift, self.stop + shift
 
 
-def ordered(x: Tensor) -> Tensor:
+def ordered(x: Int[Tensor, " values"]) -> Int[Tensor, " values"]:
     """Integers in increasing order; on a CPU in the same memory, where NumPy sorts them several times faster."""
     if x.is_cuda:
         return x.sort().values
@@ -342,7 +347,9 @@ def ordered(x: Tensor) -> Tensor:
     return x
 
 
-def expand(start: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+def expand(
+    start: Int[Tensor, " stretches"], counts: Int[Tensor, " stretches"]
+) -> tuple[Int[Tensor, " total"], Int[Tensor, " total"]]:
     """For each stretch `start .. start + count`: which stretch, and the place, of every place in it."""
     which = repeated(torch.arange(len(counts), device=counts.device), counts)
     before = torch.nn.functional.pad(counts.cumsum(0), (1, 0))[:-1]

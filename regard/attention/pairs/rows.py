@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
 __all__ = ["Along", "ByRow", "looked_up"]
 
@@ -19,26 +22,26 @@ _PART = 1 << 14
 class Along:
     """Rows along one dimension of a rectangle; `number`, each row's allowed keys, broadcasts against what is reduced."""
 
-    def __init__(self, dim: int, number: Tensor) -> None:
+    def __init__(self, dim: int, number: Int[Tensor, " ..."]) -> None:
         self.dim = dim
         self.number = number
 
-    def count(self, s: Tensor) -> Tensor:
+    def count(self, s: Float[Tensor, "*b"]) -> Float[Tensor, "*#b"]:
         return self.number.clamp(min=1).to(s.dtype)
 
-    def max(self, s: Tensor) -> Tensor:
+    def max(self, s: Float[Tensor, "*b"]) -> Float[Tensor, "*#b"]:
         if s.shape[self.dim] == 0:
             return s.new_zeros(())
         return s.detach().amax(self.dim, keepdim=True).masked_fill(self.number == 0, 0)
 
-    def sum(self, x: Tensor) -> Tensor:
+    def sum(self, x: Float[Tensor, "*b"]) -> Float[Tensor, "*#b"]:
         return x.sum(self.dim, keepdim=True).masked_fill(self.number == 0, 1)
 
 
 class ByRow:
     """Pairs one after another, `[p, h]`: pair p is of row `row[p]` out of `rows`; `allowed [p, h or 1]`, None for all."""
 
-    def __init__(self, row: Tensor, rows: int, allowed: Tensor | None = None) -> None:
+    def __init__(self, row: Int[Tensor, " pairs"], rows: int, allowed: Bool[Tensor, "pairs _"] | None = None) -> None:
         self.row = row
         self.rows = rows
         self.allowed = allowed
@@ -49,22 +52,22 @@ class ByRow:
         one = self.row.new_ones(len(self.row), 1) if self.allowed is None else self.allowed.long()
         return one.new_zeros(self.rows, one.shape[1]).index_add(0, self.row, one)
 
-    def count(self, s: Tensor) -> Tensor:
+    def count(self, s: Float[Tensor, "pairs h"]) -> Float[Tensor, " pairs #h"]:
         return self._number.clamp(min=1).to(s.dtype)[self.row]
 
-    def max(self, s: Tensor) -> Tensor:
+    def max(self, s: Float[Tensor, "pairs h"]) -> Float[Tensor, " pairs #h"]:
         s = s.detach()
         place = self.row[:, None].expand_as(s)
         top = s.new_zeros(self.rows, s.shape[1]).scatter_reduce(0, place, s, "amax", include_self=False)
         return top.masked_fill(self._number == 0, 0).index_select(0, self.row)
 
-    def sum(self, x: Tensor) -> Tensor:
+    def sum(self, x: Float[Tensor, "pairs h"]) -> Float[Tensor, " pairs #h"]:
         total = x.new_zeros(self.rows, x.shape[1]).index_add(0, self.row, x)
         return total.masked_fill(self._number == 0, 1).index_select(0, self.row)
 
 
-def looked_up(table: Tensor, place: Tensor) -> Tensor:
-    """`table[place]`, `[..., m]` for a table `[n, m]`.
+def looked_up(table: Float[Tensor, "places width"], place: Int[Tensor, "*b"]) -> Float[Tensor, "*b width"]:
+    """`table[place]`.
 
     Unlike an index, its gradient is summed in one fixed order, and in float64, since a place may have any number of pairs.
     """

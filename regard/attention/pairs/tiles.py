@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from regard.attention.pairs.pairs import Intervals, ordered
 from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
 
 __all__ = ["Tiles", "tiles"]
 
@@ -22,16 +26,16 @@ class Tiles:
     where `full`.
     """
 
-    begin: Tensor
-    end: Tensor
-    spans: Tensor
-    start: Tensor
-    stop: Tensor
-    full: Tensor
+    begin: Int[Tensor, " tiles"]
+    end: Int[Tensor, " tiles"]
+    spans: Int[Tensor, " tiles+1"]
+    start: Int[Tensor, " spans"]
+    stop: Int[Tensor, " spans"]
+    full: Bool[Tensor, " spans"]
 
     @property
-    def pairs(self) -> Tensor:
-        """`[n]` the pairs of each tile's rows with all keys of its spans."""
+    def pairs(self) -> Int[Tensor, " tiles"]:
+        """The pairs of each tile's rows with all keys of its spans."""
         keys = torch.nn.functional.pad((self.stop - self.start).cumsum(0), (1, 0))[self.spans].diff()
         return (self.end - self.begin) * keys
 

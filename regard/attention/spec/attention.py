@@ -18,6 +18,7 @@ from regard.attention.spec.text_form import names_of
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
@@ -139,19 +140,23 @@ class Attention(Value):
         """What `scores` and `tile` get as `parameters`, computed once a call; see `Bias.prepare`."""
         return parameters if self.bias is None else self.bias.prepare(parameters, reach)
 
-    def allows(self, pairs: Pairs) -> Tensor:
+    def allows(self, pairs: Pairs) -> Bool[Tensor, "*b _"]:
         """`[..., h]`, or `[..., 1]` where all heads share a pattern: which of these pairs of the same sets may attend."""
         allowed = [pattern.allows(pairs.i, pairs.j, pairs) for pattern in self.patterns]
         return allowed[0][..., None] if len(allowed) == 1 else pairs.stack(allowed)
 
-    def scores(self, q: Tensor, k: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def scores(
+        self, q: Float[Tensor, "*#b h d"], k: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*b h"]:
         """`[..., h]`: the scores of aligned queries and keys `[..., h, d]`, bias included."""
         s = self.score(q, k, parameters, pairs)
         if self.bias is None:
             return s
         return s + self.bias_scale(q.shape[-1]) * self.bias.score_bias(q, pairs, parameters)
 
-    def tile(self, q: Tensor, k: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile(
+        self, q: Float[Tensor, "*#b h rows d"], k: Float[Tensor, "*#b h keys d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*b h rows keys"]:
         """`[..., h, n, m]`: the same for all pairs of `q [..., h, n, d]` and `k [..., h, m, d]`."""
         s = self.score.tile(q, k, parameters, pairs)
         if self.bias is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from regard.attention.spec.base import Part
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
@@ -49,11 +50,13 @@ class Bias(Part):
         """
         return parameters
 
-    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         """`[..., h]` for aligned queries `[..., h, d]`."""
         raise NotImplementedError
 
-    def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile_score_bias(
+        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*#b h rows keys"]:
         """`[..., h, n, m]` for `q [..., h, n, d]` and pairs of shape `[..., n, m]`."""
         return self.score_bias(q.movedim(-3, -2).unsqueeze(-3), pairs, parameters).movedim(-1, -3)
 
@@ -72,24 +75,26 @@ class Bias(Part):
         """Whether the score bias is a function of the head and of j - i alone."""
         return False
 
-    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Tensor | None:
+    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Float[Tensor, "h 2*{reach}+1"] | None:
         """`[h, 2 * reach + 1]`: the score bias for j - i from -reach to reach, or None where it is no function `of_distance`.
 
         In the type and on the device of what is learned; in float64 on the CPU where nothing is.
         """
         return None
 
-    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*b _ e"]:
         """`[..., h or 1, e]`, added to the values; only where `has_values`."""
         raise NotImplementedError
 
-    def tile_value_bias(self, weights: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile_value_bias(
+        self, weights: Float[Tensor, "*b h rows keys"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*b h rows e"]:
         """`[..., h, n, e]`: the value biases of a tile, summed with `weights [..., h, n, m]`."""
         values = self.value_bias(pairs, parameters).movedim(-2, -4)
         return (weights.unsqueeze(-1) * values).sum(-2)
 
 
-def looked_up(table: Tensor, place: Tensor) -> Tensor:
+def looked_up(table: Float[Tensor, "places width"], place: Int[Tensor, "*b"]) -> Float[Tensor, "*b width"]:
     """`[..., width]` rows of a table `[n, width]`; unlike an index, its gradient is summed in one fixed order."""
     from torch.nn.functional import embedding
 

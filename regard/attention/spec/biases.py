@@ -9,6 +9,7 @@ from regard.attention.spec.bias import Bias, Parameters, Shapes, looked_up
 from regard.attention.spec.biases_by_distance import T5, TransformerXL
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
@@ -53,14 +54,14 @@ class ALiBi(Bias):
     def of_distance(self) -> bool:
         return not self.coordinates
 
-    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Tensor | None:
+    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Float[Tensor, "h 2*{reach}+1"] | None:
         from torch import arange, float64, tensor
 
         if not self.of_distance:
             return None
         return -tensor(self.slopes(heads), dtype=float64)[:, None] * arange(-reach, reach + 1).abs()
 
-    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         from torch import float32, promote_types
 
         exact = promote_types(q.dtype, float32)  # bfloat16 has no distance of 257.
@@ -121,12 +122,14 @@ class Shaw(Bias):
             total = total + looked_up(table, place)
         return total.unsqueeze(-2)
 
-    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         if not self.keys:
             return q.new_zeros(())
         return (q * self._vectors(parameters["bias_keys"], pairs)).sum(-1)
 
-    def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile_score_bias(
+        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*#b h rows keys"]:
         if not self.keys:
             return q.new_zeros(())
         total: Any = 0
@@ -135,10 +138,12 @@ class Shaw(Bias):
             total = total + products.gather(-1, place.unsqueeze(-3).expand(*products.shape[:-1], place.shape[-1]))
         return total
 
-    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*b _ e"]:
         return self._vectors(parameters["bias_values"], pairs)
 
-    def tile_value_bias(self, weights: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile_value_bias(
+        self, weights: Float[Tensor, "*b h rows keys"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*b h rows e"]:
         total: Any = 0
         for table, place in zip(parameters["bias_values"], self._places(pairs), strict=True):
             by_place = weights.new_zeros(*weights.shape[:-1], table.shape[0])
@@ -174,7 +179,7 @@ class EdgeBias(Bias):
             return None
         return _lacking(self, f"{self.width} values on each edge (it has {width})", layout, key_layout)
 
-    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         return pairs.edge_values.to(q.dtype) @ parameters["bias_edges"]
 
 

@@ -11,6 +11,7 @@ from regard.attention.spec.bias import Bias, Parameters, Shapes, looked_up
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
@@ -84,16 +85,18 @@ class T5(Bias):
     def of_distance(self) -> bool:
         return True
 
-    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Tensor | None:
+    def by_distance(self, heads: int, reach: int, parameters: Parameters) -> Float[Tensor, "h 2*{reach}+1"] | None:
         from torch import arange
 
         table = parameters["bias_buckets"]
         return looked_up(table, self._bucket(arange(-reach, reach + 1, device=table.device))).T
 
-    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         return looked_up(parameters["bias_buckets"], self._bucket(pairs.j - pairs.i))
 
-    def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile_score_bias(
+        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*#b h rows keys"]:
         gap = pairs.j - pairs.i
         reach = min(_t5_bounds(self._one_way, self.max_distance)[-1], int(gap.abs().max()) if gap.numel() else 0)
         table = self.by_distance(q.shape[-3], reach, parameters)
@@ -162,12 +165,14 @@ class TransformerXL(Bias):
         sinusoids = cat([angle.sin(), angle.cos()], 1)[:, :width].to(projection.dtype)
         return {**parameters, "bias_distances": einsum("pw,hdw->phd", sinusoids, projection)}
 
-    def score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         table = parameters["bias_distances"]
         of_pair = looked_up(table.flatten(1), self._place(pairs, table)).unflatten(-1, table.shape[1:])
         return ((q + parameters["bias_query"]) * of_pair).sum(-1)
 
-    def tile_score_bias(self, q: Tensor, pairs: Pairs, parameters: Parameters) -> Tensor:
+    def tile_score_bias(
+        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*#b h rows keys"]:
         table = parameters["bias_distances"]
         place = self._place(pairs, table)
         if place.numel():

@@ -14,6 +14,7 @@ from regard.attention.spec.base import Value
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 __all__ = ["Elu", "Favor", "Features"]
@@ -27,11 +28,11 @@ class Features(Value):
         """How many features a vector of width d has."""
         raise NotImplementedError
 
-    def of_queries(self, q: Tensor) -> Tensor:
+    def of_queries(self, q: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         """`[..., width]` for queries `[..., d]`, up to a factor of each query's own."""
         raise NotImplementedError
 
-    def of_keys(self, k: Tensor) -> Tensor:
+    def of_keys(self, k: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         """`[..., width]` for keys `[..., d]`."""
         raise NotImplementedError
 
@@ -40,7 +41,13 @@ class Features(Value):
         # What goes into the last operation, what comes out of it, and the gradient between.
         return 3 * self.width(d)
 
-    def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
+    def gradient(
+        self,
+        of: Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b features"]],
+        x: Float[Tensor, "*b d"],
+        phi: Float[Tensor, "*b features"],
+        above: Float[Tensor, "*b features"],
+    ) -> Float[Tensor, "*b d"]:
         """The gradient of x, given the one of phi = of(x), which is `of_queries` or `of_keys`."""
         from torch import autograd, enable_grad
 
@@ -56,10 +63,10 @@ class Elu(Features):
     def width(self, d: int) -> int:
         return d
 
-    def of_queries(self, q: Tensor) -> Tensor:
+    def of_queries(self, q: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         return self.of_keys(q)
 
-    def of_keys(self, k: Tensor) -> Tensor:
+    def of_keys(self, k: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         from torch import is_grad_enabled
 
         k = _exact(k)
@@ -71,7 +78,13 @@ class Elu(Features):
     def held(self, d: int) -> int:
         return 0
 
-    def gradient(self, of: Callable[[Tensor], Tensor], x: Tensor, phi: Tensor, above: Tensor) -> Tensor:
+    def gradient(
+        self,
+        of: Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b features"]],
+        x: Float[Tensor, "*b d"],
+        phi: Float[Tensor, "*b features"],
+        above: Float[Tensor, "*b features"],
+    ) -> Float[Tensor, "*b d"]:
         # The slope is 1 above zero, where phi is more, and exp(x) = phi below.
         return phi.clamp(max=1).mul_(above)
 
@@ -113,11 +126,11 @@ class Favor(Features):
     def width(self, d: int) -> int:
         return self.features
 
-    def of_queries(self, q: Tensor) -> Tensor:
+    def of_queries(self, q: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         products, _ = self._products(q)
         return (products - products.detach().amax(-1, keepdim=True)).exp()
 
-    def of_keys(self, k: Tensor) -> Tensor:
+    def of_keys(self, k: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         products, y = self._products(k)
         return (products - y.square().sum(-1, keepdim=True) / 2).exp()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from regard.attention.spec.base import Part
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 __all__ = ["Normalizer", "Relu", "RowReducer", "Sigmoid", "Softmax", "Sum"]
@@ -22,15 +23,15 @@ __all__ = ["Normalizer", "Relu", "RowReducer", "Sigmoid", "Softmax", "Sum"]
 class RowReducer(Protocol):
     """Reductions over each row's allowed keys."""
 
-    def count(self, s: Tensor) -> Tensor:
+    def count(self, s: Float[Tensor, "*b"]) -> Float[Tensor, "*#b"]:
         """The number of allowed keys, at least 1, in the type of s."""
         ...
 
-    def max(self, s: Tensor) -> Tensor:
+    def max(self, s: Float[Tensor, "*b"]) -> Float[Tensor, "*#b"]:
         """The largest score, without gradient; 0 where no key is allowed."""
         ...
 
-    def sum(self, x: Tensor) -> Tensor:
+    def sum(self, x: Float[Tensor, "*b"]) -> Float[Tensor, "*#b"]:
         """The sum; 1 where no key is allowed."""
         ...
 
@@ -44,7 +45,7 @@ class Normalizer(Part):
         """Whether it divides by the very scores, which then must not be below zero."""
         return False
 
-    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+    def weights(self, s: Float[Tensor, "*b"], rows: RowReducer) -> Float[Tensor, "*b"]:
         raise NotImplementedError
 
 
@@ -52,7 +53,7 @@ class Normalizer(Part):
 class Softmax(Normalizer):
     """a_j = exp(s_j) / sum_l exp(s_l) (Vaswani et al. 2017, eq. 1)."""
 
-    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+    def weights(self, s: Float[Tensor, "*b"], rows: RowReducer) -> Float[Tensor, "*b"]:
         p = (s - rows.max(s)).exp()
         return p / rows.sum(p)
 
@@ -61,7 +62,7 @@ class Softmax(Normalizer):
 class Relu(Normalizer):
     """a_j = max(s_j, 0) / n, with n the row's number of allowed keys (Wortsman et al. 2023, section 3)."""
 
-    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+    def weights(self, s: Float[Tensor, "*b"], rows: RowReducer) -> Float[Tensor, "*b"]:
         return s.relu() / rows.count(s)
 
 
@@ -69,7 +70,7 @@ class Relu(Normalizer):
 class Sigmoid(Normalizer):
     """a_j = sigmoid(s_j - log n), with n the row's number of allowed keys (Ramapuram et al. 2024, section 3.1)."""
 
-    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+    def weights(self, s: Float[Tensor, "*b"], rows: RowReducer) -> Float[Tensor, "*b"]:
         return (s - rows.count(s).log()).sigmoid()
 
 
@@ -84,7 +85,7 @@ class Sum(Normalizer):
     def divides(self) -> bool:
         return True
 
-    def weights(self, s: Tensor, rows: RowReducer) -> Tensor:
+    def weights(self, s: Float[Tensor, "*b"], rows: RowReducer) -> Float[Tensor, "*b"]:
         s = s.relu()  # Of legal scores, only the -inf of forbidden pairs changes.
         total = rows.sum(s)
         # Divided by infinity, zeros are zeros, and so are their gradients.

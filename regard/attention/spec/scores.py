@@ -16,6 +16,7 @@ from regard.attention.spec.feature_maps import Elu, Features
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from regard.attention.pairs.pairs import Pairs
@@ -57,10 +58,22 @@ class Score(Part):
         """How many numbers of a query and of a key make up a score."""
         return d
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Float[Tensor, "*#b h d"],
+        k: Float[Tensor, "*#b h d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h"]:
         raise NotImplementedError
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def tile(
+        self,
+        q: Float[Tensor, "*#b h rows d"],
+        k: Float[Tensor, "*#b h keys d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h rows keys"]:
         """`[..., h, n, m]` for `q [..., h, n, d]` and `k [..., h, m, d]`."""
         q, k = q.movedim(-3, -2).unsqueeze(-3), k.movedim(-3, -2).unsqueeze(-4)
         return self(q, k, parameters, pairs).movedim(-1, -3)
@@ -82,10 +95,22 @@ class Dot(Score):
     def numbers_per_pair(self, d: int) -> int:
         return 1
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Float[Tensor, "*#b h d"],
+        k: Float[Tensor, "*#b h d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h"]:
         return (q * k).sum(-1) * self.scaling(q.shape[-1])
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def tile(
+        self,
+        q: Float[Tensor, "*#b h rows d"],
+        k: Float[Tensor, "*#b h keys d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h rows keys"]:
         return (q * self.scaling(q.shape[-1])) @ k.transpose(-2, -1)
 
 
@@ -112,7 +137,13 @@ class Additive(Score):
     def parameters(self, heads: int, d: int) -> Shapes:
         return {"score_weight": (heads, d)}
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Float[Tensor, "*#b h d"],
+        k: Float[Tensor, "*#b h d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h"]:
         x = q + k
         x = x.tanh() if self.activation == "tanh" else _leaky_relu(x, self.slope)
         return (x * parameters["score_weight"]).sum(-1)
@@ -134,10 +165,22 @@ class Separable(Score):
     def numbers_per_pair(self, d: int) -> int:
         return 1
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Float[Tensor, "*#b h d"],
+        k: Float[Tensor, "*#b h d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h"]:
         return _leaky_relu((q * parameters["score_query"]).sum(-1) + (k * parameters["score_key"]).sum(-1), self.slope)
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def tile(
+        self,
+        q: Float[Tensor, "*#b h rows d"],
+        k: Float[Tensor, "*#b h keys d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h rows keys"]:
         ours = (q * parameters["score_query"][:, None]).sum(-1)
         theirs = (k * parameters["score_key"][:, None]).sum(-1)
         return _leaky_relu(ours[..., :, None] + theirs[..., None, :], self.slope)
@@ -168,10 +211,22 @@ class Kernel(Score):
     def width(self, d: int) -> int:
         return self.phi.width(d)
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Float[Tensor, "*#b h d"],
+        k: Float[Tensor, "*#b h d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h"]:
         return (self.phi.of_queries(q) * self.phi.of_keys(k)).sum(-1)
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def tile(
+        self,
+        q: Float[Tensor, "*#b h rows d"],
+        k: Float[Tensor, "*#b h keys d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h rows keys"]:
         return self.phi.of_queries(q) @ self.phi.of_keys(k).mT
 
 
@@ -221,7 +276,13 @@ class Synthesized(Score):
     def numbers_per_pair(self, d: int) -> int:
         return {"dense": d, "random": 1, "factorized": self.rank}[self.kind]
 
-    def __call__(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def __call__(
+        self,
+        q: Float[Tensor, "*#b h d"],
+        k: Float[Tensor, "*#b h d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h"]:
         assert pairs is not None, "a score that is placed is told the pairs"
         if self.kind == "random":
             return _rows(parameters["score_pairs"].flatten(0, 1), pairs.i * self.places + pairs.j)
@@ -230,7 +291,13 @@ class Synthesized(Score):
             return (_rows(parameters["score_queries"], pairs.i) * keys).sum(-1)
         return (q.relu() * keys).sum(-1) + _rows(parameters["score_shift"], pairs.j)
 
-    def tile(self, q: Tensor, k: Tensor, parameters: Parameters, pairs: Pairs | None = None) -> Tensor:
+    def tile(
+        self,
+        q: Float[Tensor, "*#b h rows d"],
+        k: Float[Tensor, "*#b h keys d"],
+        parameters: Parameters,
+        pairs: Pairs | None = None,
+    ) -> Float[Tensor, "*b h rows keys"]:
         assert pairs is not None, "a score that is placed is told the pairs"
         if self.kind != "dense" or pairs.j.shape[-2] != 1:
             return super().tile(q, k, parameters, pairs)
