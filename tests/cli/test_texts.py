@@ -82,7 +82,7 @@ def test_bad_input_is_one_sentence(letters, tmp_path, capsys, piped):
     assert "data.vocabulary is 5, expected at least" in refused(
         capsys, *train, *columns(letters), "--data.tokens", "bpe", "--data.vocabulary", "5"
     )
-    assert "one target per vector, but found" in refused(
+    assert "one target per vector, but the data has one target per set" in refused(
         capsys, *train, *columns(letters), "--task.type", "PerVectorLabel"
     )
     assert not (run / "config.yaml").exists()
