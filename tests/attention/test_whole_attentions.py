@@ -40,7 +40,7 @@ from .catalogue import EDGE_WIDTH, SMALL, Inputs
 # A gradient of a score or a bias is a sum over up to 40,000 pairs.
 EXACT = 20 * checks.EXACT
 PLACES = 260
-EXAMPLES = 500
+EXAMPLES = 150
 
 
 @dataclass(frozen=True)
