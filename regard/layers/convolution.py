@@ -32,6 +32,7 @@ class Depthwise(nn.Module):
 
     def forward(self, sets: VectorSets) -> VectorSets:
         values, layout = sets.values, sets.layout
+        layout.check_rows_in_order("a convolution")
         taps = self.taps.to(values.dtype)
         plain = values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64)
         if plain or torch.compiler.is_compiling() or not available():
@@ -91,6 +92,7 @@ class Subsample(nn.Module):
 
     def forward(self, sets: VectorSets) -> VectorSets:
         layout, step, reach = sets.layout, self.step, self.reach
+        layout.check_rows_in_order("a layer that joins neighboring vectors")
         fewer, rows = layout.kept(("subsample", step, reach), lambda: _neighboring(layout, step, reach))
         values = torch.cat([sets.values, sets.values.new_zeros(1, sets.values.shape[1])])
         joined = values.index_select(0, rows.flatten()).view(fewer.total, self.linear.in_features)

@@ -105,6 +105,7 @@ class NGrams(nn.Module):
     def rows(self, sets: VectorSets) -> Tensor:
         """`[t, longest - 1]` the row of the table for each run, 0 where the set begins later."""
         ids = sets.values if sets.values.dim() == 1 else sets.values[:, 0]
+        sets.layout.check_rows_in_order("a layer of n-grams")
         index, code, rows = sets.layout.index, hashed(ids), []
         for back in range(1, self.longest):
             # What wraps around stands where the run begins before the set, and is not looked at.

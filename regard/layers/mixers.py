@@ -54,6 +54,7 @@ class WindowedLinear(nn.Module):
 
     def forward(self, sets: VectorSets) -> VectorSets:
         layout, values = sets.layout, sets.values
+        layout.check_rows_in_order("a window")
         left, right, weight = self.left, self.right, self.linear.weight
         if not torch.compiler.is_compiling() and max(left, right) >= layout.longest:
             left, right = (min(side, max(0, layout.longest - 1)) for side in (left, right))
@@ -99,6 +100,7 @@ class Convolution(nn.Module):
 
     def forward(self, sets: VectorSets) -> VectorSets:
         values, layout = sets.values, sets.layout
+        layout.check_rows_in_order("a convolution")
         # All sets along one line, with zeros between them and at its ends.
         before, behind = self.left * self.step, self.right * self.step
         rows, gap = values.shape[0], max(before, behind)

@@ -82,6 +82,7 @@ class First(nn.Module):
 
     def forward(self, sets: VectorSets) -> Tensor:
         """`[s, width]`"""
+        sets.layout.check_rows_in_order("the pooling of the first vector")
         offsets, values = sets.layout.offsets, sets.values
         # The row of zeros is that of empty sets.
         row = torch.where(offsets.diff() > 0, offsets[:-1], values.shape[0])
@@ -113,6 +114,7 @@ class ClassVector(nn.Module):
         layout, values = sets.layout, sets.values
         if layout.starts is not None:
             raise InputError("the sets continue others, expected whole sets to put a class vector in front of")
+        layout.check_rows_in_order("a class vector")
         longer, place = layout.kept("class vector", lambda: _one_more(layout, values.shape[0]))
         out = values.new_empty(values.shape[0] + layout.sets, self.width).index_copy(0, place, values)
         first = self.vector.to(values.dtype).expand(layout.sets, -1)

@@ -176,6 +176,7 @@ def _started(network: nn.RNNBase) -> nn.RNNBase:
 def _along(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
     """`[t, directions, n]` what each direction's network gives for each vector on its way; there is at least one vector."""
     layout, both = sets.layout, len(networks) == 2
+    layout.check_rows_in_order("a recurrent layer")
     order = layout.kept(("recurrent order", both), lambda: _new_order(layout, both))
     with torch.autocast(sets.device.type, enabled=False):
         # The gradient of an embedding is summed in one fixed order, as that of an index is, and faster.

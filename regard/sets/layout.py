@@ -240,6 +240,17 @@ class Layout:
             order = torch.argsort(self.set_of_row * _MOST_PLACES + self.places)
             return None if torch.equal(order, torch.arange(self.total, device=self.device)) else order
 
+    def check_rows_in_order(self, layer: str) -> None:
+        """Refuse sets whose rows are not in order of their places, for a layer that reads the rows next to each one.
+
+        Raises:
+            InputError: the layout has places; the sentence begins with the layer.
+        """
+        if self.places is not None:
+            raise InputError(
+                f"{layer} reads rows in their order and these sets have places, which tell another one: expected sets without"
+            )
+
     @cached_property
     def ranks(self) -> Int[Tensor, " t"]:
         """`[t]` the row that each vector has where those of each set lie in order of their places."""

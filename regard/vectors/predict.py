@@ -99,14 +99,9 @@ def train(
     Raises:
         InputError: a corpus of a single distinct word, from which nothing can be predicted; no thread; a rate at which it diverges.
     """
-    if threads < 1:
-        raise InputError(f"threads is {threads}, expected at least 1")
-    if not available():
-        raise InputError(f"{options.model} is computed by kernels that need Numba, which is not installed")
+    _check(corpus, options, threads)
     from regard.vectors import kernels
 
-    if len(corpus.words) < 2:
-        raise InputError(f"the vocabulary is the one word {corpus.words[0]!r}, expected at least 2 words")
     rate = options.rate or (0.025 if options.model == "skip-gram" else 0.2)
     kernel = kernels.skip_gram if options.model == "skip-gram" else kernels.cbow
     inputs, outputs = _start(len(corpus.words), options, kernels.COLUMNS)
@@ -144,6 +139,15 @@ def train(
                 progress(epochs[-1])
     inputs, outputs = (np.ascontiguousarray(x[:, : options.width]) for x in (inputs, outputs))
     return Trained(inputs, outputs, tuple(epochs))
+
+
+def _check(corpus: Corpus, options: Prediction, threads: int) -> None:
+    if threads < 1:
+        raise InputError(f"threads is {threads}, expected at least 1")
+    if not available():
+        raise InputError(f"{options.model} is computed by kernels that need Numba, which is not installed")
+    if len(corpus.words) < 2:
+        raise InputError(f"the vocabulary is the one word {corpus.words[0]!r}, expected at least 2 words")
 
 
 def _start(words: int, options: Prediction, columns: int) -> tuple[Array, Array]:
