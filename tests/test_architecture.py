@@ -158,7 +158,7 @@ def test_a_circle_is_seen():
 # let off: they take arrays one by one, and a loop over tiles whose parts live in registers is not cut by the number of its lines.
 KERNELS = {
     *("regard.attention.executors.fused.weights", "regard.attention.executors.linear.causal"),
-    *(name_of(path) for path in MODULES if path.stem == "kernels" or path.parent.name == "kernels"),
+    *(name_of(path) for path in MODULES if path.stem == "kernels" or "kernels" in path.parts),
 }
 LARGE = {
     "regard.attention.attend.attend": "the verb: its arguments are the whole of the interface",

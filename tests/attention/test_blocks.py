@@ -8,7 +8,8 @@ from benchmarks.measure import Contestant, peak_memory
 from regard import Attention, Layout, attend
 from regard.attention.dropout import Dropout
 from regard.attention.executors.blocks import executor as blocks
-from regard.attention.executors.tiled.tile_batches import Chunks, Keys, chunks
+from regard.attention.executors.tiled.tile_batch import Keys
+from regard.attention.executors.tiled.tile_batches import TileBatches, tile_batches
 from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw
@@ -34,13 +35,13 @@ PATTERNS = (
 run = checks.executor("blocks")
 
 
-def cut(layout: Layout, pattern: Pattern, pairs: int = 1 << 14) -> tuple[Chunks, Keys]:
+def cut(layout: Layout, pattern: Pattern, pairs: int = 1 << 14) -> tuple[TileBatches, Keys]:
     intervals = pattern.keys(Rows(torch.arange(layout.total), layout, layout))
-    return chunks(layout, intervals, 64, pairs=pairs, few=4, most=1 << 12), Keys.of(intervals)
+    return tile_batches(layout, intervals, 64, pairs=pairs, few=4, most=1 << 12), Keys.of(intervals)
 
 
 @pytest.mark.parametrize("pattern", [p for p in PATTERNS if isinstance(p, Pattern) and not p.reads_edges], ids=repr)
-def test_chunks_hold_every_row_once_with_all_its_keys(pattern):
+def test_tile_batches_hold_every_row_once_with_all_its_keys(pattern):
     layout = Layout.of_lengths(SIZES)
     each, keys = cut(layout, pattern)
     every = torch.arange(layout.total)
@@ -48,17 +49,17 @@ def test_chunks_hold_every_row_once_with_all_its_keys(pattern):
     allowed = pattern.allows(pairs.i, pairs.j, pairs) & (layout.set_of_row[:, None] == layout.set_of_row)
     found, seen = torch.zeros_like(allowed), torch.zeros(layout.total)
     row_numbers = every[:, None, None].expand(-1, 1, 2)
-    for chunk in each:
-        assert chunk.rows * chunk.width <= max(1 << 14, 4 * chunk.width), "a tile with too many pairs is cut"
-        rows, (places, real) = chunk.query_rows, chunk.keys()
-        assert torch.equal(chunk.of_queries(row_numbers)[:, 0, :, 0], rows)
-        assert torch.equal(chunk.of_keys(row_numbers)[:, 0, :, 0], places)
-        shown = chunk.allowed(keys).expand(chunk.tiles, -1, -1)
+    for batch in each:
+        assert batch.rows * batch.width <= max(1 << 14, 4 * batch.width), "a tile with too many pairs is cut"
+        rows, (places, real) = batch.query_rows, batch.keys()
+        assert torch.equal(batch.of_queries(row_numbers)[:, 0, :, 0], rows)
+        assert torch.equal(batch.of_keys(row_numbers)[:, 0, :, 0], places)
+        shown = batch.allowed(keys).expand(batch.tiles, -1, -1)
         assert not (shown & ~real[:, None]).any()
-        assert not chunk.full or shown.all()
-        real_rows = torch.ones_like(rows, dtype=torch.bool) if chunk.real_rows is None else chunk.real_rows
+        assert not batch.full or shown.all()
+        real_rows = torch.ones_like(rows, dtype=torch.bool) if batch.real_rows is None else batch.real_rows
         seen[rows[real_rows]] += 1
-        for tile in range(chunk.tiles):
+        for tile in range(batch.tiles):
             some = real_rows[tile]
             found[rows[tile, some][:, None], places[tile][real[tile]]] = shown[tile][some][:, real[tile]]
     assert torch.equal(found, allowed)
@@ -69,7 +70,7 @@ def test_tiles_of_a_window_are_viewed_and_not_gathered():
     layout = Layout.of_lengths([4096, 4096])
     for pattern in (Window(128, 128), Window(128, 128) | First(4)):
         each, _ = cut(layout, pattern, pairs=1 << 18)
-        gathered = sum(chunk.tiles for chunk in each if chunk.strides is None)
+        gathered = sum(batch.tiles for batch in each if batch.strides is None)
         assert gathered <= 16
         assert len(each.each) <= 40
 
@@ -94,7 +95,7 @@ def test_few_rows_with_all_keys_do_not_take_others_along():
     ids=repr,
 )
 def test_many_tiles_equal_the_meaning(attention):
-    """In chunks so small that some hold several tiles and others a part of one."""
+    """In tile batches so small that some hold several tiles and others a part of one."""
     run = checks.executor("blocks", USUAL._replace(scores=1 << 17))
     case = Case(attention, heads=2, key_heads=1 if attention.bias is None else 2, d=3, e=5)
     checks.equals_the_meaning(run, case, SIZES)

@@ -206,7 +206,7 @@ def test_the_largest_number_of_all_hides_a_small_gradient():
 def test_small_tiles_are_smaller(name):
     """Asked for small tiles, an executor cuts its work into more pieces."""
     case = next(case for other, case in computed(CATALOGUE) if other == name)
-    counted = ("chunks", "steps", "units", "pieces")
+    counted = ("tile batches", "steps", "units", "pieces")
     usual, small = (EXECUTORS[name].work(case.problem(MIXED, tiles=tiles)) for tiles in (USUAL, SMALL))
     if name == "edges":
         parts = [

@@ -5,7 +5,7 @@
 takes exponentials for each vector instead of each pair, cut off at e^80. One that is cut off meets at least e^-60 of a vector whose
 exponents stay below 60, and tanh is 1 or -1 to the last digit; pairs of two vectors beyond are computed directly. Which pairs
 these are depends on nothing but the pair, so that no key changes the digits of another. Scores come from kernels, all else from
-plain operators; see `chunked`.
+plain operators; see `tiled.autodiff`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from regard.attention.costs import beside
-from regard.attention.executors.tiled.autodiff import attend_in_chunks, chunk_memory, cut
+from regard.attention.executors.tiled.autodiff import attend_in_tile_batches, cut, tile_batch_memory
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.scores import Additive
@@ -31,8 +31,8 @@ __all__ = ["memory", "run", "why_not", "work"]
 
 # For each type, where exponents are cut off, and the size up to which those of a vector may meet any others.
 _EXPONENTS = {torch.float32: (80.0, 60.0), torch.float64: (350.0, 300.0)}
-# Bytes of a chunk's scores, as a multiple of `TileSizes`. Each time that work goes from torch's threads to the kernels' and back
-# takes time, so chunks are few.
+# Bytes of a tile batch's scores, as a multiple of `TileSizes`. Going from torch's threads to the kernels' and back takes time, so
+# tile batches are few.
 _ROOM = 8
 # A score takes about four times as long as the numbers that `TileSizes.long` counts.
 _DEAR = 4
@@ -51,27 +51,27 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    chunks = cut(problem, 1, _ROOM)
-    pairs = chunks.pairs * problem.heads
+    batches = cut(problem, 1, _ROOM)
+    pairs = batches.pairs * problem.heads
     score = problem.attention.score
     assert isinstance(score, Additive), "a plan refuses other scores"
     return {
         "calls": 1,
-        "chunks": len(chunks.each),
+        "tile batches": len(batches.each),
         "pairs": pairs,
         "products": pairs * problem.e,
         score.activation: pairs * problem.d,
-        "gathered": chunks.gathered * problem.heads * (problem.d + problem.e),
+        "gathered": batches.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
     }
 
 
 def memory(problem: Problem) -> int:
-    return chunk_memory(problem, 1, _ROOM, held=1.5)
+    return tile_batch_memory(problem, 1, _ROOM, held=1.5)
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
-    return attend_in_chunks(problem, tensors, _scores, 1, _ROOM)
+    return attend_in_tile_batches(problem, tensors, _scores, 1, _ROOM)
 
 
 def _scores(problem: Problem, q: Tensor, k: Tensor, pairs: Pairs, parameters: Mapping[str, Tensor]) -> Tensor:

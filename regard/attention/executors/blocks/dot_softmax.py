@@ -1,4 +1,4 @@
-"""Dot products with softmax over chunks, both passes written out in matrix products and operations in place.
+"""Dot products with softmax over tile batches, both passes written out in matrix products and operations in place.
 
     p = softmax(scale q k' + bias)      o = (p * f) v           f: dropout's factors, or 1
     dp = (do v') * f                    ds = p * (dp - sum p dp)
@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regard.attention.dropout import Dropout
-from regard.attention.executors.tiled.tile_batches import Chunk, Chunks, Keys, chunks
+from regard.attention.executors.blocks.offsets import Offsets
+from regard.attention.executors.tiled.tile_batch import Keys, TileBatch
+from regard.attention.executors.tiled.tile_batches import TileBatches, tile_batches
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.patterns import Pattern
 
@@ -32,8 +34,8 @@ _FEW = 2
 _TAME = 1e15
 
 
-def _cut_up(problem: Problem) -> list[tuple[Chunks, Keys, list[int]]]:
-    """For each different pattern its chunks, the keys of every row, and the heads that use it."""
+def _cut_up(problem: Problem) -> list[tuple[TileBatches, Keys, list[int]]]:
+    """For each different pattern its tile batches, the keys of every row, and the heads that use it."""
     found = []
     for pattern, heads in problem.groups:
         cut, keys = problem.kept(("dots", pattern, _pairs(problem)), partial(_cut, problem, pattern))
@@ -41,10 +43,10 @@ def _cut_up(problem: Problem) -> list[tuple[Chunks, Keys, list[int]]]:
     return found
 
 
-def _cut(problem: Problem, pattern: Pattern) -> tuple[Chunks, Keys]:
+def _cut(problem: Problem, pattern: Pattern) -> tuple[TileBatches, Keys]:
     intervals, sizes = problem.intervals(pattern), problem.tiles
     most, few = sizes.most_scores // _work_type(problem).itemsize, max(1, sizes.rows // _FEW)
-    cut = chunks(problem.layout, intervals, sizes.rows, pairs=_pairs(problem), few=few, most=most)
+    cut = tile_batches(problem.layout, intervals, sizes.rows, pairs=_pairs(problem), few=few, most=most)
     return cut, Keys.of(intervals)
 
 
@@ -58,12 +60,12 @@ def _pairs(problem: Problem) -> int:
     return (sizes.scores if problem.device.type == "cpu" else sizes.most_scores) // _work_type(problem).itemsize
 
 
-def _heads_at_once(problem: Problem, chunk: Chunk, heads: list[int]) -> int:
-    """How many heads of a chunk are computed in one step: whole groups that share keys, or one head."""
+def _heads_at_once(problem: Problem, batch: TileBatch, heads: list[int]) -> int:
+    """How many heads of a tile batch are computed in one step: whole groups that share keys, or one head."""
     if len(heads) < problem.heads:
         return 1
     shared = problem.heads // problem.key_heads
-    fit = min(_pairs(problem) // (chunk.tiles * chunk.rows * chunk.width), problem.heads)
+    fit = min(_pairs(problem) // (batch.tiles * batch.rows * batch.width), problem.heads)
     return fit // shared * shared if fit >= shared else 1
 
 
@@ -73,7 +75,7 @@ def dots_work(problem: Problem) -> tuple[int, int, int]:
     for cut, _, heads in _cut_up(problem):
         pairs += cut.pairs * len(heads)
         gathered += cut.gathered * len(heads)
-        steps += sum(-(-len(heads) // _heads_at_once(problem, chunk, heads)) for chunk in cut)
+        steps += sum(-(-len(heads) // _heads_at_once(problem, batch, heads)) for batch in cut)
     return pairs, steps, gathered
 
 
@@ -90,10 +92,10 @@ def dots_memory(problem: Problem) -> int:
     )
     largest = 0
     for cut, _, heads in _cut_up(problem):
-        for chunk in cut:
-            pairs, number = chunk.tiles * chunk.rows * chunk.width, _heads_at_once(problem, chunk, heads)
-            copies = chunk.tiles * (chunk.rows + chunk.width) * width * number
-            masks = 0 if chunk.full else pairs * (wide + 2) // (chunk.tiles if chunk.strides else 1)
+        for batch in cut:
+            pairs, number = batch.tiles * batch.rows * batch.width, _heads_at_once(problem, batch, heads)
+            copies = batch.tiles * (batch.rows + batch.width) * width * number
+            masks = 0 if batch.full else pairs * (wide + 2) // (batch.tiles if batch.strides else 1)
             largest = max(largest, pairs * number * each_pair + copies * wide + masks)
     return 2 * out + gradients + converted + largest
 
@@ -160,7 +162,7 @@ def _gradients(
 
 
 class _Walk:
-    """The steps of a pass: a chunk and some heads each, whose scores fit into a cache."""
+    """The steps of a pass: a tile batch and some heads each, whose scores fit into a cache."""
 
     def __init__(self, problem: Problem, rows: Sequence[Tensor], table: Tensor | None) -> None:
         """`rows`: q, k, v and the output's gradient, as far as the pass reads them. `table [h, 2 * reach + 1]`: the bias."""
@@ -192,16 +194,16 @@ class _Walk:
 
     def steps(self) -> Iterator[_Step]:
         for cut, keys, heads in _cut_up(self.problem):
-            for chunk in cut:
-                together = _heads_at_once(self.problem, chunk, heads)
-                masks = _Masks.of(self, chunk, keys)
+            for batch in cut:
+                together = _heads_at_once(self.problem, batch, heads)
+                masks = _Masks.of(self, batch, keys)
                 for at in range(0, len(heads), together):
-                    yield _Step(self, chunk, masks, slice(heads[at], heads[at] + min(together, len(heads) - at)))
+                    yield _Step(self, batch, masks, slice(heads[at], heads[at] + min(together, len(heads) - at)))
 
 
 @dataclass(frozen=True)
 class _Masks:
-    """What the heads of a chunk share, `[c or 1, 1 or h, rows, width or 1]` or None.
+    """What the heads of a tile batch share, `[c or 1, 1 or h, rows, width or 1]` or None.
 
     `forbidden` pairs; what is `added` to scores, but for a bias that no two tiles share; `empty` rows, without keys;
     `offsets`: where the bias lies in its table.
@@ -210,15 +212,15 @@ class _Masks:
     forbidden: Tensor | None
     added: Tensor | None
     empty: Tensor | None
-    offsets: _Offsets | None
+    offsets: Offsets | None
 
     @staticmethod
-    def of(walk: _Walk, chunk: Chunk, keys: Keys) -> _Masks:
-        forbidden = None if chunk.full else ~chunk.allowed(keys)[:, None]
-        empty = keys.number[chunk.query_rows][:, None, :, None] == 0 if keys.some_without else None
-        offsets = None if walk.table is None else _Offsets.of(walk.problem, chunk)
+    def of(walk: _Walk, batch: TileBatch, keys: Keys) -> _Masks:
+        forbidden = None if batch.full else ~batch.allowed(keys)[:, None]
+        empty = keys.number[batch.query_rows][:, None, :, None] == 0 if keys.some_without else None
+        offsets = None if walk.table is None else Offsets.of(walk.problem, batch)
         masks = _Masks(forbidden, None, empty, offsets)
-        alone = offsets is not None and (len(offsets.tiles) != 1 or chunk.tiles == 1)
+        alone = offsets is not None and (len(offsets.tiles) != 1 or batch.tiles == 1)
         return masks if alone else replace(masks, added=masks.adds(walk, walk.table))
 
     def adds(self, walk: _Walk, table: Tensor | None) -> Tensor | None:
@@ -231,90 +233,11 @@ class _Masks:
 
 
 @dataclass(frozen=True)
-class _Offsets:
-    """Where the pairs of a chunk lie in a table of j - i.
-
-    Rows and keys of a tile follow each other, but for a few leaps between keys: what it reads are diagonals.
-    """
-
-    rows: int
-    tiles: list[list[tuple[int, int]]]
-    """For each tile its spans of keys: j - i of its first row and the span's first key, and the span's width.
-    One tile where all are alike, none where there are too many to be listed."""
-    places: Tensor | None
-    """`[c, rows, width]`, where tiles are not listed."""
-
-    @staticmethod
-    def of(problem: Problem, chunk: Chunk) -> _Offsets:
-        i, j = problem.layout.index, problem.key_layout.index
-        even = problem.layout.places is None and problem.key_layout.places is None
-        if chunk.strides is not None and even:
-            tile = torch.arange(chunk.tiles, device=i.device)
-            row = i[chunk.strides.row + tile * chunk.strides.row_step]
-            shifts = torch.stack([j[first + tile * step] - row for first, step, _ in chunk.strides.keys], 1)
-            if bool((shifts == shifts[:1]).all()):
-                shifts = shifts[:1]
-            if len(shifts) <= problem.tiles.listed:
-                widths = [width for _, _, width in chunk.strides.keys]
-                return _Offsets(chunk.rows, [list(zip(each, widths, strict=True)) for each in shifts.tolist()], None)
-        places = j[chunk.keys()[0]][:, None, :] - i[chunk.query_rows][:, :, None]
-        # What lies beyond the reach is forbidden.
-        return _Offsets(chunk.rows, [], places.clamp(-problem.reach, problem.reach) + problem.reach)
-
-    def read(self, table: Tensor) -> Tensor:
-        """`[c or 1, h, rows, width]` of table `[h, 2 * reach + 1]`."""
-        if self.places is not None:
-            return table[:, self.places].transpose(0, 1)
-        tiles = [[self._read(table, *span) for span in spans] for spans in self.tiles]
-        whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -1) for parts in tiles]
-        return whole[0][None] if len(whole) == 1 else torch.stack(whole)
-
-    def _read(self, table: Tensor, shift: int, width: int) -> Tensor:
-        line = table.new_zeros(len(table), width + self.rows - 1)
-        there, here = self._overlap(shift, width, table.shape[1])
-        line[:, there] = table[:, here]
-        # Each row reads the line one place further to the left than the row before.
-        return _diagonals(line[:, None].expand(-1, self.rows, -1).contiguous(), width)
-
-    def add(self, table: Tensor, part: Tensor) -> None:
-        """Adds `part [c, h, rows, width]` to where it was read from."""
-        if self.places is not None:
-            head = torch.arange(len(table), device=table.device)[:, None, None] * table.shape[1]
-            places, total = (self.places[:, None] + head).flatten(), torch.zeros_like(table).flatten()
-            if table.is_cuda:
-                total.index_put_((places,), part.flatten(), accumulate=True)
-            else:
-                total.index_add_(0, places, part.flatten())
-            table += total.view_as(table)
-            return
-        for spans, tile in zip(self.tiles, part.sum(0, keepdim=True) if len(self.tiles) == 1 else part, strict=True):
-            begin = 0
-            for shift, width in spans:
-                lines = table.new_zeros(len(table), self.rows, width + self.rows - 1)
-                _diagonals(lines, width).copy_(tile[..., begin : begin + width])
-                there, here = self._overlap(shift, width, table.shape[1])
-                table[:, here] += lines.sum(1)[:, there]
-                begin += width
-
-    def _overlap(self, shift: int, width: int, size: int) -> tuple[slice, slice]:
-        """The part of a tile's diagonals that a table of so many offsets has, in the one and in the other."""
-        first = shift - (self.rows - 1) + size // 2
-        low, high = min(max(first, 0), size), min(max(first + width + self.rows - 1, 0), size)
-        return slice(low - first, high - first) if high > low else slice(0, 0), slice(low, high)
-
-
-def _diagonals(lines: Tensor, width: int) -> Tensor:
-    """`[h, rows, width]` of lines `[h, rows, width + rows - 1]`: row b begins at place `rows - 1 - b`; no copy."""
-    heads, rows, length = lines.shape
-    return lines.as_strided((heads, rows, width), (rows * length, length - 1, 1), lines.storage_offset() + rows - 1)
-
-
-@dataclass(frozen=True)
 class _Step:
-    """Some heads of a chunk: matrices `[z, ., .]`, one for each tile and head, tile by tile."""
+    """Some heads of a tile batch: matrices `[z, ., .]`, one for each tile and head, tile by tile."""
 
     walk: _Walk
-    chunk: Chunk
+    batch: TileBatch
     masks: _Masks
     heads: slice
 
@@ -328,15 +251,15 @@ class _Step:
 
     def by_tile(self, x: Tensor) -> Tensor:
         """`[c, h, ., .]`"""
-        return x.view(self.chunk.tiles, self._number, *x.shape[1:])
+        return x.view(self.batch.tiles, self._number, *x.shape[1:])
 
     def queries(self, x: Tensor) -> Tensor:
         """`[z, rows, .]` of x `[t, h, .]`"""
-        return self.chunk.of_queries(x[:, self.heads]).flatten(0, 1)
+        return self.batch.of_queries(x[:, self.heads]).flatten(0, 1)
 
     def real_queries(self, x: Tensor) -> Tensor:
         """The same, zero for rows that pad."""
-        found, real = self.queries(x), self.chunk.real_rows
+        found, real = self.queries(x), self.batch.real_rows
         if real is not None:
             self.by_tile(found).masked_fill_(~real[:, None, :, None], 0)
         return found
@@ -352,7 +275,7 @@ class _Step:
 
     def keys(self, x: Tensor) -> Tensor:
         """`[z, width, .]` of x `[u, g, .]`"""
-        found = self.chunk.of_keys(x[:, self._key_heads])
+        found = self.batch.of_keys(x[:, self._key_heads])
         if found.shape[1] < self._number:
             found = found.repeat_interleave(self._shared, 1)
         return found.flatten(0, 1)
@@ -369,7 +292,7 @@ class _Step:
         q, k = self.queries(self.walk.rows[0]), self.keys(self.walk.rows[1]).transpose(1, 2)
         s = self.walk.buffer(0, (len(q), q.shape[1], k.shape[2]))
         added = self._added()
-        if added is None or (self.chunk.tiles > 1 and self._number > 1):
+        if added is None or (self.batch.tiles > 1 and self._number > 1):
             torch.baddbmm(s, q, k, beta=0, alpha=self.walk.scale, out=s)
             if added is not None:
                 self.by_tile(s).add_(added)
@@ -385,18 +308,18 @@ class _Step:
     def kept(self, dropout: Dropout) -> Tensor:
         """`[z, rows, width]` 1 where a weight is kept, 0 where it is dropped."""
         head = torch.arange(self.heads.start, self.heads.stop, device=self.walk.problem.device)[:, None, None]
-        rows, keys = self.chunk.query_rows, self.chunk.keys()[0]
+        rows, keys = self.batch.query_rows, self.batch.keys()[0]
         kept = dropout.kept(head, rows[:, None, :, None], keys[:, None, None, :])
         return kept.flatten(0, 1).to(self.walk.type)
 
     def put_queries(self, total: Tensor, part: Tensor) -> None:
-        self.chunk.put_queries(total[:, self.heads], self.by_tile(part))
+        self.batch.put_queries(total[:, self.heads], self.by_tile(part))
 
     def add_keys(self, total: Tensor, part: Tensor, factor: float) -> None:
         part = self.by_tile(part)
         if self._number > 1 and self._shared > 1:
             part = part.unflatten(1, (-1, self._shared)).sum(2)
-        self.chunk.add_keys(total[:, self._key_heads], part, factor)
+        self.batch.add_keys(total[:, self._key_heads], part, factor)
 
     def add_bias(self, table: Tensor, ds: Tensor) -> None:
         assert self.masks.offsets is not None

@@ -1,4 +1,4 @@
-"""`blocks`: chunks of query tiles against all the keys they need, in plain operators; see `chunked`."""
+"""`blocks`: tile batches against all the keys they need, in plain operators; see `tiled.autodiff`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regard.attention.costs import beside
 from regard.attention.executors.blocks.dot_softmax import attend_by_dots, dots_memory, dots_work
-from regard.attention.executors.tiled.autodiff import attend_in_chunks, chunk_memory, cut
+from regard.attention.executors.tiled.autodiff import attend_in_tile_batches, cut, tile_batch_memory
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax
@@ -39,17 +39,17 @@ def work(problem: Problem) -> dict[str, float]:
         amounts = {"calls": 1, "steps": steps, "dots": pairs * width, "weights": pairs, "gathered": keys * width}
         return amounts | beside(problem, pairs)
     numbers, width = _numbers(problem), problem.attention.score.width(problem.d)
-    chunks = cut(problem, numbers)
-    pairs = chunks.pairs * problem.heads
-    # Every chunk computes the features of its vectors for itself.
-    featured = chunks.vectors * problem.heads * width if isinstance(problem.attention.score, Kernel) else 0
+    batches = cut(problem, numbers)
+    pairs = batches.pairs * problem.heads
+    # Every tile batch computes the features of its vectors for itself.
+    featured = batches.vectors * problem.heads * width if isinstance(problem.attention.score, Kernel) else 0
     return {
         "calls": 1,
-        "chunks": len(chunks.each),
+        "tile batches": len(batches.each),
         "products": pairs * (width + problem.e),
         "pairs": pairs,
         "held numbers": pairs * numbers + featured,
-        "gathered": chunks.gathered * problem.heads * (problem.d + problem.e),
+        "gathered": batches.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
     }
 
@@ -57,13 +57,13 @@ def work(problem: Problem) -> dict[str, float]:
 def memory(problem: Problem) -> int:
     if _by_dots(problem):
         return dots_memory(problem)
-    return chunk_memory(problem, _numbers(problem))
+    return tile_batch_memory(problem, _numbers(problem))
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
     if _by_dots(problem):
         return attend_by_dots(problem, tensors)
-    return attend_in_chunks(problem, tensors, _scores, _numbers(problem))
+    return attend_in_tile_batches(problem, tensors, _scores, _numbers(problem))
 
 
 def _scores(problem: Problem, q: Tensor, k: Tensor, pairs: Pairs, parameters: Mapping[str, Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
-"""Attention over chunks of query tiles and all the keys they need, in plain operators, with a backward pass of its own.
+"""Attention over tile batches and all the keys that they need, in plain operators, with a backward pass of its own.
 
-A chunk's scores stay in cache and are computed again on the way back, so that memory does not grow with the pairs. What
-computes the scores of a chunk is the executor's to say.
+A tile batch's scores stay in cache and are computed again on the way back, so that memory does not grow with the pairs. What
+computes the scores of a tile batch is the executor's to say.
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regard.attention.executors.tiled.tile_batches import Chunk, Chunks, Keys, chunks
+from regard.attention.executors.tiled.tile_batch import Keys, TileBatch
+from regard.attention.executors.tiled.tile_batches import TileBatches, tile_batches
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.patterns import Pattern
 from regard.attention.tail import sum_tile
 from regard.sets import Layout
 
-__all__ = ["Scores", "attend_in_chunks", "chunk_memory", "cut"]
+__all__ = ["Scores", "attend_in_tile_batches", "tile_batch_memory", "cut"]
 
-# A chunk's scores take so many times the bytes of `TileSizes`.
+# A tile batch's scores take so many times the bytes of `TileSizes`.
 _ROOM = 1.5
 # A quarter of a tile's rows makes a matrix product worth while; where scores hold many numbers for a pair, there is little of one.
 _FEW, _FEWEST = 4, 16
 
-# What autograd holds of a chunk at its peak, measured: for each number of its scores, for each of its pairs where there is a bias,
-# and for each number of its tiles' keys and values, which are copied where tiles do not have all keys of a set.
+# What autograd holds of a tile batch at its peak, measured: per number of its scores, per pair where there is a bias, per number
+# of its tiles' keys and values, which are copied where tiles do not have all keys of a set.
 _HELD, _HELD_BIAS, _HELD_KEYS, _HELD_COPIES = 4, 1.33, 0.43, 1.5
 
 Scores = Callable[[Problem, Tensor, Tensor, Pairs, Mapping[str, Tensor]], Tensor]
-"""`[c, h, rows, width]`: the scores of a chunk, for q `[c, h, rows, d]`, k `[c, h, width, d]` and its pairs `[c, rows, width]`."""
+"""`[c, h, rows, width]`: the scores of a tile batch, for q `[c, h, rows, d]`, k `[c, h, width, d]` and pairs `[c, rows, width]`."""
 
 
-def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers: int, room: float = _ROOM) -> Tensor:
+def attend_in_tile_batches(
+    problem: Problem, tensors: Tensors, scores: Scores, numbers: int, room: float = _ROOM
+) -> Tensor:
     """`[t, h, e]`, by `scores` that autograd can derive: so many numbers per pair, and `room` times `TileSizes.scores` at once."""
     layout, key_layout = problem.layout, problem.key_layout
     fields = [
@@ -51,13 +54,13 @@ def attend_in_chunks(problem: Problem, tensors: Tensors, scores: Scores, numbers
     return _Chunked.apply(call, tensors.q, tensors.k, tensors.v, *tensors.parameters.values(), *learned)
 
 
-def cut(problem: Problem, numbers: int, room: float = _ROOM) -> Chunks:
-    """The chunks of a problem whose scores hold so many numbers for a pair, and about `room` times `TileSizes.scores`."""
+def cut(problem: Problem, numbers: int, room: float = _ROOM) -> TileBatches:
+    """The tile batches of a problem whose scores hold so many numbers for a pair, and about `room` times `TileSizes.scores`."""
     sizes = problem.tiles
     per_pair = problem.heads * numbers * max(4, problem.dtype.itemsize)
 
-    def make() -> Chunks:
-        return chunks(
+    def make() -> TileBatches:
+        return tile_batches(
             problem.layout,
             problem.intervals(problem.union),
             sizes.rows,
@@ -66,14 +69,14 @@ def cut(problem: Problem, numbers: int, room: float = _ROOM) -> Chunks:
             most=sizes.most_scores // per_pair,
         )
 
-    return problem.kept(("chunks", problem.union, per_pair, room), make)
+    return problem.kept(("tile batches", problem.union, per_pair, room), make)
 
 
-def chunk_memory(problem: Problem, numbers: int, room: float = _ROOM, held: float = 1.0) -> int:
+def tile_batch_memory(problem: Problem, numbers: int, room: float = _ROOM, held: float = 1.0) -> int:
     """Bytes that both passes have allocated at their peak, above the inputs: that of the backward pass.
 
     Args:
-        held: of a chunk, as a multiple of what autograd holds where scores come from a matrix product.
+        held: of a tile batch, as a multiple of what autograd holds where scores come from a matrix product.
     """
     wide, width = torch.promote_types(problem.dtype, torch.float32).itemsize, problem.d + problem.e
     rows = problem.layout.total * problem.heads, problem.key_layout.total * problem.key_heads
@@ -82,11 +85,11 @@ def chunk_memory(problem: Problem, numbers: int, room: float = _ROOM, held: floa
     rounded = gradients * problem.dtype.itemsize if problem.dtype.itemsize < wide else 0
     pairs = _HELD * numbers + (0 if problem.attention.bias is None else _HELD_BIAS)
 
-    def numbers_of(chunk: Chunk) -> float:
-        keys = _HELD_KEYS if chunk.full else _HELD_COPIES
-        return chunk.tiles * chunk.width * (chunk.rows * pairs + keys * width)
+    def numbers_of(batch: TileBatch) -> float:
+        keys = _HELD_KEYS if batch.full else _HELD_COPIES
+        return batch.tiles * batch.width * (batch.rows * pairs + keys * width)
 
-    largest = held * max((numbers_of(chunk) for chunk in cut(problem, numbers, room)), default=0)
+    largest = held * max((numbers_of(batch) for batch in cut(problem, numbers, room)), default=0)
     return round(2 * out + gradients * wide + rounded + largest * problem.heads * wide)
 
 
@@ -123,11 +126,11 @@ class _Chunked(torch.autograd.Function):
         problem, exact = call.problem, torch.promote_types(q.dtype, torch.float32)
         layouts, parameters = call.layouts(others), _exact(call.parameters(others), exact)
         out = q.new_zeros(problem.layout.total, problem.heads, problem.e)
-        for chunk in cut(problem, call.numbers, call.room):
-            places = _places(problem, chunk)
-            queries = chunk.of_queries(q).to(exact)
-            keys, values = (chunk.of_keys(x).to(exact) for x in (k, v))
-            chunk.put_queries(out, _attend(call, queries, keys, values, layouts, places, parameters).to(out.dtype))
+        for batch in cut(problem, call.numbers, call.room):
+            places = _places(problem, batch)
+            queries = batch.of_queries(q).to(exact)
+            keys, values = (batch.of_keys(x).to(exact) for x in (k, v))
+            batch.put_queries(out, _attend(call, queries, keys, values, layouts, places, parameters).to(out.dtype))
         return out
 
     @staticmethod
@@ -143,28 +146,28 @@ class _Chunked(torch.autograd.Function):
             for x, need in zip((q, k, v, *others), wanted, strict=True)
         ]
 
-        def add(chunk: Chunk) -> None:
-            # In a function of its own, so that nothing of a chunk is still held when the next one's scores are computed.
-            places = _places(problem, chunk)
-            parts = [chunk.of_queries(q), chunk.of_keys(k), chunk.of_keys(v)]
+        def add(batch: TileBatch) -> None:
+            # In a function of its own, so that nothing of a tile batch is still held when the next one's scores are computed.
+            places = _places(problem, batch)
+            parts = [batch.of_queries(q), batch.of_keys(k), batch.of_keys(v)]
             parts = [x.detach().to(exact).requires_grad_(need) for x, need in zip(parts, wanted, strict=False)]
             with torch.enable_grad():
                 out = _attend(call, parts[0], parts[1], parts[2], layouts, places, parameters)
             into = [x for x in (*parts, *leaves) if x.requires_grad]
-            found = iter(torch.autograd.grad(out, into, _above(above, chunk).to(exact), allow_unused=True))
+            found = iter(torch.autograd.grad(out, into, _above(above, batch).to(exact), allow_unused=True))
             for at, (total, need) in enumerate(zip(gradients, wanted, strict=True)):
                 gradient = next(found) if need else None
                 if gradient is None or total is None:
                     continue
                 if at == 0:
-                    chunk.put_queries(total, gradient)
+                    batch.put_queries(total, gradient)
                 elif at < 3:
-                    chunk.add_keys(total, gradient)
+                    batch.add_keys(total, gradient)
                 else:
                     total += gradient
 
-        for chunk in cut(problem, call.numbers, call.room):
-            add(chunk)
+        for batch in cut(problem, call.numbers, call.room):
+            add(batch)
         back = [None if g is None else g.to(x.dtype) for g, x in zip(gradients, (q, k, v, *others), strict=True)]
         return None, *back
 
@@ -175,7 +178,7 @@ def _exact(parameters: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Te
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a chunk's rows and keys lie, and what is forbidden: `forbidden [c, h or 1, rows, width]`, None for nothing."""
+    """Where a tile batch's rows and keys lie, and what is forbidden: `forbidden [c, h or 1, rows, width]`, None for nothing."""
 
     query_rows: Tensor
     key_rows: Tensor
@@ -184,16 +187,16 @@ class _Places:
     """`[c, h or 1, rows, 1]` how many keys each row has."""
 
 
-def _places(problem: Problem, chunk: Chunk) -> _Places:
-    rows, keys = chunk.query_rows, chunk.keys()[0]
+def _places(problem: Problem, batch: TileBatch) -> _Places:
+    rows, keys = batch.query_rows, batch.keys()[0]
     each = [_keys_of_rows(problem, pattern) for pattern, _ in problem.groups]
     if len(each) == 1:
-        forbidden = None if chunk.full else ~chunk.allowed(each[0])[:, None]
+        forbidden = None if batch.full else ~batch.allowed(each[0])[:, None]
         return _Places(rows, keys, forbidden, each[0].number[rows][:, None, :, None])
     group = torch.zeros(problem.heads, dtype=torch.int64, device=rows.device)
     for at, (_, heads) in enumerate(problem.groups):
         group[heads] = at
-    allowed = torch.stack(torch.broadcast_tensors(*[chunk.allowed(of_row) for of_row in each]), 1)
+    allowed = torch.stack(torch.broadcast_tensors(*[batch.allowed(of_row) for of_row in each]), 1)
     number = torch.stack([of_row.number[rows] for of_row in each], 1)
     return _Places(rows, keys, ~allowed[:, group], number[:, group, :, None])
 
@@ -220,7 +223,7 @@ def _attend(
     return sum_tile(problem, s, v, pairs, places.number, places.forbidden, parameters)
 
 
-def _above(x: Tensor, chunk: Chunk) -> Tensor:
-    """`[c, h, rows, e]` the gradient of a chunk's output, zero for rows that pad."""
-    gradient, real = chunk.of_queries(x), chunk.real_rows
+def _above(x: Tensor, batch: TileBatch) -> Tensor:
+    """`[c, h, rows, e]` the gradient of a tile batch's output, zero for rows that pad."""
+    gradient, real = batch.of_queries(x), batch.real_rows
     return gradient if real is None else gradient.masked_fill(~real[:, None, :, None], 0)
