@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -18,6 +19,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.pairs.drawing import grid
 from regard.attention.plan import EXECUTORS, check
 from regard.attention.problem import Problem
+from regard.attention.spec import biases, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
@@ -37,6 +39,7 @@ from regard.attention.spec.patterns import (
     Window,
 )
 from regard.attention.spec.scores import Additive, Dot, Kernel, Score, Separable, Synthesized
+from regard.attention.spec.text_form import names_of
 from regard.errors import InputError
 from regard.sets import Layout
 
@@ -89,7 +92,27 @@ coordinates and edges; `regard plan` asks the same about sets like yours, and sa
 
 ● serves on a CPU and on CUDA, and where it says CPU or CUDA there only. What is missing has no meaning: `Kernel` goes with
 `Sum` and without a bias, and `Sum` with nothing else."""
-AXES: tuple[Mapping[str, object], ...] = (SCORES, NORMALIZERS, PATTERNS, BIASES)
+
+
+def _completed(axis: Mapping[str, object], module: ModuleType, kind: type) -> Mapping[str, object]:
+    """The values above, and each other one of the kind that needs no options."""
+    others = {
+        f"`{name}`": made for name, made in names_of(module, kind).items() if made not in map(type, axis.values())
+    }
+    usual = {name: made() for name, made in others.items() if all(_has_default(field) for field in fields(made))}
+    return {**axis, **usual}
+
+
+def _has_default(field: Field[object]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+AXES = (
+    _completed(SCORES, scores, Score),
+    _completed(NORMALIZERS, normalizers, Normalizer),
+    _completed(PATTERNS, patterns, Pattern),
+    _completed(BIASES, biases, Bias),
+)
 
 
 @dataclass(frozen=True)
@@ -144,7 +167,7 @@ def legal() -> dict[Cell, Attention]:
         except InputError:
             continue
         cells[names] = attention
-    return cells  # type: ignore[return-value]
+    return cells
 
 
 def _reasons(posed: Problem) -> dict[str, str | None]:
@@ -178,12 +201,14 @@ def _grouped(answers: Mapping[Cell, object], axis: int, cells: list[Cell]) -> It
 def _rows(answers: Mapping[Cell, tuple[str, ...]]) -> list[list[str]]:
     """The table, with a row for each group of cells that share their answer."""
     rows = []
-    for scores, of_scores in _grouped(answers, 0, list(answers)):
-        for normalizers, of_normalizers in _grouped(answers, 1, of_scores):
-            for patterns, of_patterns in _grouped(answers, 2, of_normalizers):
-                for biases, cells in _grouped(answers, 3, of_patterns):
-                    said = [_named(names, axis) for names, axis in zip((patterns, biases), (2, 3), strict=True)]
-                    rows.append([", ".join(scores), ", ".join(normalizers), *said, *answers[cells[0]]])
+    for score_names, of_scores in _grouped(answers, 0, list(answers)):
+        for normalizer_names, of_normalizers in _grouped(answers, 1, of_scores):
+            for pattern_names, of_patterns in _grouped(answers, 2, of_normalizers):
+                for bias_names, cells in _grouped(answers, 3, of_patterns):
+                    said = [
+                        _named(names, axis) for names, axis in zip((pattern_names, bias_names), (2, 3), strict=True)
+                    ]
+                    rows.append([", ".join(score_names), ", ".join(normalizer_names), *said, *answers[cells[0]]])
     return rows
 
 

@@ -82,7 +82,10 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     short = {f"regard.{name}": f"{home}.{name}" for name, home in regard._HOME.items()}
-    short |= {f"regard.attention.{name}": f"{home}.{name}" for name, home in regard.attention._HOME.items()}
+    short |= {
+        f"regard.attention.{name}": f"{getattr(regard.attention, name).__module__}.{name}"
+        for name in regard.attention.__all__
+    }
     return {short.get(name, name) for name in found if name.startswith("regard.") and name != "regard.__version__"}
 
 

@@ -1,63 +1,27 @@
 """Attention: `spec` says what, `reference` is the meaning, `plan` chooses, `executors` compute, `attend` is the verb.
 
-The values of a specification hold no tensors and import no torch. They can be imported from here:
+The values of a specification hold no tensors and import no torch. They can be imported from here; a score, pattern, normalizer or
+bias is known here, and to `parse`, as soon as `__all__` of its module `scores`, `patterns`, `normalizers` or `biases` lists it.
 
 >>> from regard.attention import Attention, First, Window
 >>> Attention(pattern=Window(64, 16) | First(1))
 Attention(pattern=(Window(left=64, right=16) | First(n=1)))
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from regard.attention.adapters.axes import Axes
+from regard.attention.adapters.remember import Remember
+from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.biases import *
+from regard.attention.spec.feature_maps import *
+from regard.attention.spec.normalizers import *
+from regard.attention.spec.patterns import *
+from regard.attention.spec.scores import *
+from regard.attention.vocabulary import parse
 
-_NAMES = {
-    "attention": ("Attention",),
-    "scores": ("Additive", "Dot", "Kernel", "Separable", "Synthesized"),
-    "feature_maps": ("Elu", "Favor"),
-    "patterns": (
-        *("AlongAxis", "Blocks", "Causal", "Dilated", "Edges", "Everyone", "First", "Near"),
-        *("RandomBlocks", "Stride", "Window"),
-    ),
-    "normalizers": ("Relu", "Sigmoid", "Softmax", "Sum"),
-    "biases": ("T5", "ALiBi", "EdgeBias", "Shaw", "TransformerXL"),
-}
-_HOME = {name: f"regard.attention.spec.{module}" for module, names in _NAMES.items() for name in names}
-_HOME |= {
-    "Axes": "regard.attention.adapters.axes",
-    "Remember": "regard.attention.adapters.remember",
-    "parse": "regard.attention.vocabulary",
-}
-__all__ = [*_HOME]
-
-if TYPE_CHECKING:
-    from regard.attention.adapters.axes import Axes
-    from regard.attention.adapters.remember import Remember
-    from regard.attention.spec.attention import Attention
-    from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
-    from regard.attention.spec.feature_maps import Elu, Favor
-    from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
-    from regard.attention.spec.patterns import (
-        AlongAxis,
-        Blocks,
-        Causal,
-        Dilated,
-        Edges,
-        Everyone,
-        First,
-        Near,
-        RandomBlocks,
-        Stride,
-        Window,
-    )
-    from regard.attention.spec.scores import Additive, Dot, Kernel, Separable, Synthesized
-    from regard.attention.vocabulary import parse
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'regard.attention' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = ["Attention", "Axes", "Remember", "parse"]
+__all__ += biases.__all__
+__all__ += feature_maps.__all__
+__all__ += normalizers.__all__
+__all__ += patterns.__all__
+__all__ += scores.__all__

@@ -15,7 +15,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS, check_adapter, choose
 from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.scores import Shapes
+from regard.attention.spec.base import Shapes
 from regard.errors import InputError
 from regard.sets import Layout
 

@@ -13,9 +13,9 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS, check
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, Bias, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
-from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid, Softmax, Sum
+from regard.attention.spec.normalizers import Normalizer, Sum
 from regard.attention.spec.patterns import (
     AlongAxis,
     Blocks,
@@ -34,7 +34,7 @@ from regard.attention.spec.scores import Additive, Dot, Kernel, Score, Separable
 from regard.errors import InputError
 from regard.sets import Layout
 
-from . import checks
+from . import catalogue, checks
 from .catalogue import EDGE_WIDTH, SMALL, Inputs
 
 # A gradient of a score or a bias is a sum over up to 40,000 pairs.
@@ -120,6 +120,7 @@ def deeper(inner: st.SearchStrategy[Pattern]) -> st.SearchStrategy[Pattern]:
 
 PATTERNS = deeper(deeper(LEAVES))
 SCORES: st.SearchStrategy[Score] = st.one_of(
+    st.sampled_from(catalogue.SCORES),
     st.just(Dot()),
     st.builds(Dot, st.sampled_from([0.1, 1.0])),
     st.builds(Additive, st.sampled_from(["tanh", "leaky_relu"])),
@@ -128,16 +129,16 @@ SCORES: st.SearchStrategy[Score] = st.one_of(
 )
 BIASES: st.SearchStrategy[Bias | None] = st.one_of(
     st.none(),
+    st.sampled_from(catalogue.BIASES),
     st.builds(lambda coordinates: ALiBi(coordinates=coordinates), st.booleans()),
     st.builds(lambda radius, keys: Shaw(radius=radius, keys=keys), st.integers(1, 9), st.booleans()),
     st.builds(lambda radius: Shaw(radius=radius, values=False), st.integers(1, 9)),
     st.just(Shaw(radius=2, coordinates=2)),
-    st.just(EdgeBias(width=EDGE_WIDTH)),
     st.just(T5(buckets=8, max_distance=40)),
     st.just(T5(buckets=6, max_distance=9, bidirectional=False)),
     st.just(TransformerXL(width=4)),
 )
-NORMALIZERS: st.SearchStrategy[Normalizer] = st.sampled_from([Softmax(), Relu(), Sigmoid()])
+NORMALIZERS: st.SearchStrategy[Normalizer] = st.sampled_from(catalogue.NORMALIZERS)
 SIZES = st.lists(
     st.one_of(st.integers(0, 20), st.sampled_from([8, 16, 64, 65]), st.integers(0, 200)), min_size=1, max_size=4
 )

@@ -13,8 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.base import Part
-from regard.attention.spec.scores import Shapes
+from regard.attention.spec.base import Part, Shapes
 from regard.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from regard.attention.spec import biases, normalizers, patterns, scores
-from regard.attention.spec.base import Part, Value
+from regard.attention.spec.base import Parameters, Part, Shapes, Value
 from regard.attention.spec.biases import Bias
 from regard.attention.spec.normalizers import Normalizer, Softmax
 from regard.attention.spec.patterns import Everyone, Pattern
-from regard.attention.spec.scores import Dot, Parameters, Score, Shapes
+from regard.attention.spec.scores import Dot, Score
 from regard.attention.spec.text_form import names_of
 from regard.errors import InputError
 

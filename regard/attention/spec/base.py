@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from regard.sets import Layout
 
-__all__ = ["Part", "Value"]
+__all__ = ["Parameters", "Part", "Shapes", "Value"]
+
+# The learned tensors of a part by name, and their shapes.
+Parameters = Mapping[str, "Tensor"]
+Shapes = dict[str, tuple[int, ...]]
 
 _KINDS: dict[Any, tuple[type, ...]] = {
     "bool": (bool,),

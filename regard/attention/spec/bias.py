@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from regard.attention.spec.base import Part
+from regard.attention.spec.base import Parameters, Part, Shapes
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
     from regard.attention.pairs.pairs import Pairs
 
-__all__ = ["Bias", "Parameters", "Shapes", "looked_up"]
-
-Parameters = Mapping[str, "Tensor"]
-Shapes = dict[str, tuple[int, ...]]
+__all__ = ["Bias", "looked_up"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.bias import Bias, Parameters, Shapes, looked_up
+from regard.attention.spec.base import Parameters, Shapes
+from regard.attention.spec.bias import Bias, looked_up
 from regard.attention.spec.biases_by_distance import T5, TransformerXL
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from regard.attention.spec.bias import Bias, Parameters, Shapes, looked_up
+from regard.attention.spec.base import Parameters, Shapes
+from regard.attention.spec.bias import Bias, looked_up
 from regard.errors import InputError
 
 if TYPE_CHECKING:
