@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import importlib
 import inspect
 import re
@@ -43,16 +44,23 @@ KINDS = ("Bool", "Float", "Int", "Num", "Shaped")
 
 # A whole number is a float too, as in PEP 484.
 _checker = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
-# (module, function, parameter or "return") of every shape that the checker was given.
+# (module, function, parameter or "return") of all annotations that the checker was given, and the functions that were called.
 _seen: set[tuple[str, str, str]] = set()
+_called: set[tuple[str, str]] = set()
 
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """What checks a signature; jaxtyping gives it a function that does nothing, with the annotations of the real one."""
-    for name, annotation in function.__annotations__.items():
-        if annotation is not Any:
-            _seen.add((function.__module__, function.__qualname__, name))
-    return _checker(function)
+    home = function.__module__, function.__qualname__
+    _seen.update((*home, name) for name, annotation in function.__annotations__.items() if annotation is not Any)
+    checked = _checker(function)
+
+    @functools.wraps(checked)
+    def noted(*args: Any, **options: Any) -> Any:
+        _called.add(home)
+        return checked(*args, **options)
+
+    return noted
 
 
 def module_of(path: Path, root: Path = ROOT) -> str:
@@ -139,3 +147,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _of_bad_input_or_traced(item: pytest.Function) -> bool:
     return re.search(r"raises\(|torch\.compile|torch\.export", inspect.getsource(item.function)) is not None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    shaped = {(module_of(path), function) for path in FILES for function, _ in shapes_in(path)}
+    terminalreporter.write_line(
+        f"{len(shaped & _called)} of {len(shaped)} signatures with shapes were called; the others:"
+    )
+    terminalreporter.write_line(", ".join(sorted(f"{module}.{function}" for module, function in shaped - _called)))

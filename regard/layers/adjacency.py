@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.nn.functional import embedding_bag, pad
 
 from regard.errors import InputError
 from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["Adjacency", "normalized_adjacency", "spread"]
 
@@ -94,7 +97,7 @@ def _product(matrix: _Rows, x: Tensor) -> Tensor:
 
 
 @torch.compiler.disable
-def spread(layout: Layout, x: Tensor, self_loops: bool) -> Tensor:
-    """`[t, d]` the normalized adjacency of the layout times x `[t, d]`; two runs agree to the last bit."""
+def spread(layout: Layout, x: Float[Tensor, "t d"], self_loops: bool) -> Float[Tensor, "t d"]:
+    """The normalized adjacency of the layout times x; two runs agree to the last bit."""
     product: Tensor = _Spread.apply(x, normalized_adjacency(layout, self_loops))
     return product

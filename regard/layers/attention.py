@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.layers.states import LayerState
 from regard.sets import Layout, VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 __all__ = ["Attend", "CrossAttention", "SelfAttention"]
 
@@ -62,13 +66,13 @@ class Attend(nn.Module):
 
     def forward(
         self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        q: Float[Tensor, "t h d"],
+        k: Float[Tensor, "u g d"],
+        v: Float[Tensor, "u g e"],
         layout: Layout,
         key_layout: Layout | None = None,
         state: LayerState | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, "t h e"]:
         """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; with a state, for the next vectors of sets that grow."""
         drop = Dropout.draw(self.dropout) if self.training and self.dropout else None
         learned = {name: tensor.to(q.dtype) for name, tensor in self.learned.items()}
@@ -91,7 +95,7 @@ class Attend(nn.Module):
             attention, q, k, v, layout, key_layout, tensors.parameters, dropout=dropout, executor=self.executor
         )
 
-    def new_state(self, sets: int, key_heads: int, like: Tensor) -> LayerState:
+    def new_state(self, sets: int, key_heads: int, like: Shaped[Tensor, " ..."]) -> LayerState:
         """The state of sets without any vector yet, whose vectors will be of the type and on the device of a tensor.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
@@ -13,6 +13,9 @@ from regard.layers.dropout import Dropout
 from regard.layers.stacks import context_of
 from regard.layers.states import LayerState
 from regard.sets import VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["Block", "FeedForward", "Stack"]
 
@@ -33,7 +36,7 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden, width)
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Float[Tensor, "t d"]) -> Float[Tensor, "t d"]:
         return self.out(self.dropout(self.activation(self.into(values))))
 
 
@@ -85,14 +88,14 @@ class Block(nn.Module):
     def forward(
         self,
         sets: VectorSets,
-        position: Tensor | None = None,
+        position: Float[Tensor, "t d"] | None = None,
         context: VectorSets | None = None,
         state: LayerState | None = None,
     ) -> VectorSets:
         """The same sets.
 
         Args:
-            position: `[t, width]`, which the mixer reads added to each vector, or None.
+            position: which the mixer reads added to each vector, or None.
             context: the sets that `cross` attends to, set b to set b.
             state: from which the mixer goes on, with the next vectors of sets that grow.
 
@@ -145,14 +148,14 @@ class Stack(nn.Module):
     def forward(
         self,
         sets: VectorSets,
-        positions: Tensor | None = None,
+        positions: Float[Tensor, "blocks t d"] | None = None,
         context: VectorSets | None = None,
         states: Sequence[LayerState] | None = None,
     ) -> VectorSets:
         """The same sets.
 
         Args:
-            positions: `[blocks, t, width]`, such as `Floater`'s, for the mixers of the blocks.
+            positions: such as `Floater`'s, for the mixers of the blocks.
             context: for the cross-attention of every block.
             states: one for each block, as `new_states` gives them, to go on from.
         """

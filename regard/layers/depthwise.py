@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch.autograd.function import once_differentiable
 from regard.kernels.threads import share
 from regard.layers import kernels
 from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["depthwise"]
 
@@ -60,11 +63,13 @@ def _along(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
     return out
 
 
-def depthwise(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tensor:
+def depthwise(
+    values: Float[Tensor, "t d"], taps: Float[Tensor, "taps d"], layout: Layout, left: int
+) -> Float[Tensor, "t d"]:
     """y_i = sum_r taps_r * x_{i - left + r}, number by number, with zeros beyond the ends of the set.
 
     Args:
-        values: `[t, d]` float32 or float64 on the CPU. taps: `[n, d]` of the same type.
+        values: float32 or float64 on the CPU. taps: of the same type.
         layout: whose rows the values are. left: how many of the taps lie before the row.
     """
     out: Tensor = _Depthwise.apply(values, taps, layout, left)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch.nn import functional
 from regard.attention import dropout as weights
 from regard.kernels import available
 from regard.kernels.threads import share
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["Dropout", "dropout"]
 
@@ -78,7 +81,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
 _traced.register_autograd(_backward, setup_context=_keep)
 
 
-def dropout(values: Tensor, p: float) -> Tensor:
+def dropout(values: Float[Tensor, "*b"], p: float) -> Float[Tensor, "*b"]:
     """x / (1 - p) with probability 1 - p, and 0 otherwise, each number by itself (Srivastava et al. 2014, section 4).
 
     On the CPU the choice is a hash of (seed, place), whose seed comes from torch's generator: the same after
@@ -107,7 +110,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = weights.Dropout(p).p
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
         return dropout(values, self.p) if self.training and self.p else values
 
     def extra_repr(self) -> str:

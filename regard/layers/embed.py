@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,9 @@ from regard.kernels.hashing import hashed
 from regard.layers.mixers import WindowedLinear
 from regard.layers.pooling import Max
 from regard.sets import VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 __all__ = ["Embed", "FromCharacters", "NGrams"]
 
@@ -68,8 +73,7 @@ class FromCharacters(nn.Module):
         self.window = WindowedLinear(embedding, reach, reach, width)
         self.pool = Max(width)
 
-    def forward(self, characters: VectorSets) -> Tensor:
-        """`[words, width]`"""
+    def forward(self, characters: VectorSets) -> Float[Tensor, "words {self.width}"]:
         seen = self.window(self.embed(characters))
         return self.pool(seen.with_values(seen.values.relu()))
 
@@ -102,8 +106,8 @@ class NGrams(nn.Module):
         self.table = nn.EmbeddingBag(buckets + 1, width, mode="sum", padding_idx=0)
         nn.init.zeros_(self.table.weight)
 
-    def rows(self, sets: VectorSets) -> Tensor:
-        """`[t, longest - 1]` the row of the table for each run, 0 where the set begins later."""
+    def rows(self, sets: VectorSets) -> Int[Tensor, "t {self.longest}-1"]:
+        """The row of the table for each run, 0 where the set begins later."""
         ids = sets.values if sets.values.dim() == 1 else sets.values[:, 0]
         sets.layout.check_rows_in_order("a layer of n-grams")
         index, code, rows = sets.layout.index, hashed(ids), []
@@ -113,8 +117,8 @@ class NGrams(nn.Module):
             rows.append((1 + code % self.buckets).where(index >= back, 0))
         return torch.stack(rows, 1)
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[t, width]` of sets of ids, `[t]` or the first column of `[t, f]`."""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "t {self.width}"]:
+        """The sums for sets of ids, `[t]` or the first column of `[t, f]`."""
         rows = self.rows(sets)
         if not (self.training and self.drop):
             found: Tensor = self.table(rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from regard.errors import InputError
 from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["Floater"]
 
@@ -66,8 +69,8 @@ class Floater(nn.Module):
         self.out = nn.Linear(hidden or width, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, layout: Layout, rows: int) -> Tensor:
-        """`[layers, t, d]`: what each block adds to each of the t = `rows` vectors."""
+    def forward(self, layout: Layout, rows: int) -> Float[Tensor, "layers {rows} {self.width}"]:
+        """What each block adds to each vector."""
         learned = self.start, self.into.weight, self.into.bias, self.out.weight
         return torch.ops.regard.floater(*learned, layout.order(rows), self.span, self.steps, self.base)
 

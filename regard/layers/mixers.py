@@ -6,6 +6,7 @@ A mixer says in `context` how many vectors before and behind one it looks at; th
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from torch.nn.functional import conv1d, linear
 
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 __all__ = ["Convolution", "Pointwise", "WindowedLinear"]
 
@@ -114,8 +118,8 @@ class Convolution(nn.Module):
         return f"left={self.left}, right={self.right}, width={self.width}, step={self.step}"
 
 
-def neighbors(layout: Layout, left: int, right: int, rows: int) -> Tensor:
-    """`[t, left + right + 1]` the rows around each of the t rows, t where they would lie outside of its set; kept by the layout."""
+def neighbors(layout: Layout, left: int, right: int, rows: int) -> Int[Tensor, "{rows} {left}+{right}+1"]:
+    """The rows around each of the t rows, t where they would lie outside of its set; kept by the layout."""
     return layout.kept(("neighbors", left, right), lambda: _new_neighbors(layout, left, right, rows))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from regard.attention.spec.scores import Additive, Dot
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.sets import Layout, VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = [
     "AttentiveStatistics",
@@ -54,8 +57,7 @@ class Mean(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[s, width]`"""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         return _mean(sets.values, sets.layout)
 
 
@@ -66,8 +68,7 @@ class Max(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[s, width]`"""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         place = sets.layout.owners(sets.values.shape[0])[:, None].expand_as(sets.values)
         empty = sets.values.new_zeros(sets.layout.sets, sets.values.shape[1])
         return empty.scatter_reduce(0, place, sets.values, "amax", include_self=False)
@@ -80,8 +81,7 @@ class First(nn.Module):
         super().__init__()
         self.width = width
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[s, width]`"""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         sets.layout.check_rows_in_order("the pooling of the first vector")
         offsets, values = sets.layout.offsets, sets.values
         # The row of zeros is that of empty sets.
@@ -135,8 +135,7 @@ class Statistics(nn.Module):
         super().__init__()
         self.width = 2 * width
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[s, 2 width]`"""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         mean = _mean(sets.values, sets.layout)
         spread = sets.values - mean.index_select(0, sets.layout.owners(sets.values.shape[0]))
         # The floor keeps the root's slope finite where all vectors of a set are the same.
@@ -156,8 +155,7 @@ class SelfAttentionPooling(nn.Module):
         self.query = nn.Parameter(torch.zeros(width))
         self.attend = Attend(Attention(score=Dot(scale=1.0)), heads=1, d=width)
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[s, width]`"""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         one = _one_per_set(sets.layout)
         q = self.query.to(sets.values.dtype).expand(sets.layout.sets, 1, -1)
         vectors = sets.values[:, None]
@@ -181,8 +179,7 @@ class AttentiveStatistics(nn.Module):
         self.query = nn.Parameter(torch.zeros(hidden))
         self.attend = Attend(Attention(score=Additive()), heads=1, d=hidden, e=2 * width)
 
-    def forward(self, sets: VectorSets) -> Tensor:
-        """`[s, 2 width]`"""
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         h = sets.values
         q = self.query.to(h.dtype).expand(sets.layout.sets, 1, -1)
         moments = torch.cat([h, h.square()], dim=1)[:, None]

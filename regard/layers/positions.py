@@ -5,6 +5,8 @@ Each reads a vector's index in its own set, or, with `coordinates`, as many coor
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
@@ -12,11 +14,14 @@ from torch.nn.functional import embedding
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 __all__ = ["Learned", "Rotary", "Sinusoidal", "places"]
 
 
-def places(layout: Layout, coordinates: int, rows: int) -> Tensor:
-    """`[t, n]` float: the index in the set of each of the t rows as one number, or the first n coordinates.
+def places(layout: Layout, coordinates: int, rows: int) -> Float[Tensor, "{rows} n"]:
+    """The index in the set of each of the t rows as one number, or the first n coordinates.
 
     Raises:
         InputError: a layout with fewer coordinates.
@@ -118,8 +123,8 @@ class Rotary(nn.Module):
         super().__init__()
         self.coordinates, self.base = coordinates, base
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """`[t, h, d]` turned, for x of the same shape."""
+    def forward(self, x: Float[Tensor, "t h d"], layout: Layout) -> Float[Tensor, "t h d"]:
+        """x, turned."""
         _check_share("Rotary", x.shape[-1], self.coordinates)
         angles = _angles(layout, self.coordinates, x.shape[-1], self.base, x.shape[0])[:, None]
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch.nn.functional import elu
 
 from regard.layers.dropout import Dropout
 from regard.sets import VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["JoinedStack", "PlainStack", "context_of"]
 
@@ -42,7 +45,7 @@ class JoinedStack(nn.Module):
         """How many vectors before and after one it looks at."""
         return context_of(self.blocks)
 
-    def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:
+    def forward(self, sets: VectorSets, positions: Float[Tensor, "blocks t d"] | None = None) -> VectorSets:
         outputs = [sets.values]
         for n, block in enumerate(self.blocks):
             sets = block(sets) if positions is None else block(sets, positions[n])
@@ -69,7 +72,7 @@ class PlainStack(nn.Module):
         """How many vectors before and after one it looks at."""
         return context_of(self.layers)
 
-    def forward(self, sets: VectorSets, positions: Tensor | None = None) -> VectorSets:
+    def forward(self, sets: VectorSets, positions: Float[Tensor, "blocks t d"] | None = None) -> VectorSets:
         for n, layer in enumerate(self.layers):
             values = elu(sets.values) if n else sets.values
             if positions is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from regard.attention.problem import Tensors
 from regard.errors import InputError
 from regard.sets import Layout
 from regard.sets.layout import offsets_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 __all__ = ["LayerState"]
 
@@ -39,13 +43,13 @@ class LayerState:
         self.places = torch.zeros(sets, dtype=torch.int64, device=device)
         """`[s]` the place of each set's next vector."""
 
-    def following(self, number: int | Sequence[int] | Tensor = 1) -> Layout:
+    def following(self, number: int | Sequence[int] | Int[Tensor, " s"] = 1) -> Layout:
         """The layout of the next vectors: so many of every set, or of each."""
         lengths = torch.as_tensor(number, dtype=torch.int64, device=self.places.device).expand(self.places.shape)
         return Layout(offsets_of(lengths), starts=self.places)
 
-    def attend(self, verb: Attends, tensors: Tensors, layout: Layout) -> Tensor:
-        """`[t, h, e]` for the next vectors, which are then remembered.
+    def attend(self, verb: Attends, tensors: Tensors, layout: Layout) -> Float[Tensor, "t h e"]:
+        """The output for the next vectors, which are then remembered.
 
         Raises:
             InputError: vectors that do not come right after those that are remembered.
@@ -60,7 +64,7 @@ class LayerState:
         self.places = self.places + layout.lengths
         return out
 
-    def select(self, sets: Sequence[int] | Tensor) -> None:
+    def select(self, sets: Sequence[int] | Int[Tensor, " chosen"]) -> None:
         """Keep these sets alone, in this order; one may come several times, as hypotheses of a beam do.
 
         Raises:

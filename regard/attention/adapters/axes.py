@@ -13,6 +13,7 @@ from regard.attention.spec.patterns import AlongAxis
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from regard.attention.dropout import Dropout
@@ -91,7 +92,7 @@ class Axes(Adapter):
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
-    ) -> Tensor:
+    ) -> Float[Tensor, "t h e"]:
         out: Tensor | None = None
         for axis in range(self.axes):
             lines = _lines(layout, axis)

@@ -17,6 +17,7 @@ from regard.attention.spec.base import Part, Shapes
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from regard.attention.dropout import Dropout
@@ -37,7 +38,7 @@ class Attends(Protocol):
         layout: Layout,
         key_layout: Layout | None = None,
         dropout: Dropout | None = None,
-    ) -> Tensor: ...
+    ) -> Float[Tensor, "t h e"]: ...
 
 
 class Call(NamedTuple):
@@ -55,7 +56,7 @@ class State(Protocol):
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, dropout: Dropout | None = None
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Float[Tensor, "t h e"], State]:
         """`[t, h, e]` for the next vectors of each set, any number of them, and the state with them in it.
 
         Args:
@@ -63,8 +64,8 @@ class State(Protocol):
         """
         ...
 
-    def select(self, sets: Tensor) -> State:
-        """The state of these sets `[n]` alone, in this order; one may come several times."""
+    def select(self, sets: Int[Tensor, " chosen"]) -> State:
+        """The state of these sets alone, in this order; one may come several times."""
         ...
 
 
@@ -115,6 +116,6 @@ class Adapter(Part):
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
-    ) -> Tensor:
+    ) -> Float[Tensor, "t h e"]:
         """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; layouts have what `needs` asks for."""
         raise NotImplementedError

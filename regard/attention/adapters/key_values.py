@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from regard.sets import Layout
 from regard.sets.layout import offsets_of
 from regard.sets.whole import repeated
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
 __all__ = ["KeyValues"]
 
 
@@ -32,13 +35,13 @@ class KeyValues:
 
     Args:
         attention: one that `Remember` takes.
-        k: `[u, g, d]` keys. v: `[u, g, e]` values.
+        k, v: keys and values.
         layout: whose rows these are; `starts` counts the vectors that each set has forgotten.
     """
 
     attention: Attention
-    k: Tensor
-    v: Tensor
+    k: Float[Tensor, "u g d"]
+    v: Float[Tensor, "u g e"]
     layout: Layout
 
     @classmethod
@@ -58,14 +61,14 @@ class KeyValues:
         return cls(attention, k, k.new_zeros(0, key_heads, e), Layout._trusted([offsets]))
 
     @property
-    def places(self) -> Tensor:
-        """`[s]` the place of each set's next vector."""
+    def places(self) -> Int[Tensor, " s"]:
+        """The place of each set's next vector."""
         first, number = self.layout.places_of_sets
         return first + number
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, dropout: Dropout | None = None
-    ) -> tuple[Tensor, KeyValues]:
+    ) -> tuple[Float[Tensor, "t h e"], KeyValues]:
         """`[t, h, e]` for the next vectors of each set, and the state with them in it; see `State.attend`.
 
         Raises:
@@ -129,7 +132,7 @@ class KeyValues:
         kept = Layout._trusted([offsets, coords, None, None, self.places - number])
         return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=kept)
 
-    def select(self, sets: Tensor) -> KeyValues:
+    def select(self, sets: Int[Tensor, " chosen"]) -> KeyValues:
         """The state of these sets `[n]` alone, in this order; one may come several times, as hypotheses of a beam do."""
         layout, number = self.layout, self.layout.lengths[sets]
         offsets = offsets_of(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from regard.errors import InputError
 from regard.sets import Layout
 from regard.sets.layout import offsets_of
 from regard.sets.whole import repeated
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 __all__ = ["LinearState"]
 
@@ -50,8 +53,8 @@ class LinearState:
     """
 
     phi: Features
-    sums: Tensor
-    totals: Tensor
+    sums: Float[Tensor, "s g features e"]
+    totals: Float[Tensor, "s g features"]
 
     @classmethod
     def empty(
@@ -76,7 +79,7 @@ class LinearState:
         totals = torch.zeros(sets, key_heads, score.phi.width(d), dtype=exact, device=device)
         return cls(score.phi, totals.new_zeros(*totals.shape, e), totals)
 
-    def after(self, k: Tensor, v: Tensor, layout: Layout) -> LinearState:
+    def after(self, k: Float[Tensor, "t g d"], v: Float[Tensor, "t g e"], layout: Layout) -> LinearState:
         """The state after more vectors of each set, as after one step for each of them.
 
         Args:
@@ -91,7 +94,7 @@ class LinearState:
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, dropout: Dropout | None = None
-    ) -> tuple[Tensor, LinearState]:
+    ) -> tuple[Float[Tensor, "t h e"], LinearState]:
         """`[t, h, e]` for the next vectors of each set, and the state with them in it; see `State.attend`.
 
         Time and memory do not grow with the vectors from before, and memory not with the pairs of the new ones.
@@ -131,11 +134,13 @@ class LinearState:
             parts.append(out.flatten(0, 1).transpose(0, 1).to(q.dtype))
         return torch.cat(parts) if parts else q.new_zeros(0, q.shape[1], v.shape[2])
 
-    def select(self, sets: Tensor) -> LinearState:
+    def select(self, sets: Int[Tensor, " chosen"]) -> LinearState:
         """The state of these sets alone, in this order; see `State.select`."""
         return LinearState(self.phi, self.sums.index_select(0, sets), self.totals.index_select(0, sets))
 
-    def step(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, LinearState]:
+    def step(
+        self, q: Float[Tensor, "s h d"], k: Float[Tensor, "s g d"], v: Float[Tensor, "s g e"]
+    ) -> tuple[Float[Tensor, "s h e"], LinearState]:
         """One more vector of every set: `[s, h, e]`, what it attends to, itself included, and the state with it.
 
         Args:

@@ -10,6 +10,7 @@ from regard.attention.adapters.base import Adapter, Attends, Call
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from regard.attention.dropout import Dropout
@@ -58,5 +59,5 @@ class Remember(Adapter):
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
-    ) -> Tensor:
+    ) -> Float[Tensor, "t h e"]:
         return verb(self.attention, tensors, layout, key_layout, dropout)
