@@ -11,7 +11,7 @@ from regard.attention.problem import USUAL
 from regard.attention.spec.normalizers import Softmax
 
 from . import checks
-from .catalogue import BRIEF, CATALOGUE, MIXED, SHORT, SMALL, TINY, Case, computed
+from .catalogue import BRIEF, CATALOGUE, FEW, MIXED, SHORT, SMALL, TINY, Case, computed
 
 # One case for each sum whose order threads could change; two threads on a busy machine take their time.
 SHARED = list({(type(c.attention.score), c.attention.bias): c for c in CATALOGUE}.values())
@@ -42,6 +42,8 @@ def test_equals_the_meaning(case, name):
     for sizes, tiles in TINY:
         run = checks.executor(name, tiles)
         checks.close(checks.results(run, case.attention, case.inputs(sizes)), checks.truth(case, sizes))
+    for sizes in FEW:
+        checks.equals_the_meaning_on_few(checks.executor(name), case, sizes)
 
 
 @each_executor
