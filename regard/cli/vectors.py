@@ -121,13 +121,14 @@ def _output(chosen: Any, expected: str) -> Path:
 
 def _extract(chosen: Any) -> int:
     from regard.layers.embed import Embed
+    from regard.models.model import Model
     from regard.train import Run
     from regard.vectors.files import save
     from regard.vectors.words import WordVectors
 
     out = _output(chosen, "a file of word vectors to write")
     run = Run.open(chosen.operands[0])
-    embed, words = getattr(run.model, "embed", None), getattr(run.model, "words", ())
+    embed, words = run.model.front.embed if isinstance(run.model, Model) else None, run.encoding.words
     if not isinstance(embed, Embed) or not words:
         raise InputError(f"{run.folder} reads no words, expected a run on data read as words")
     matrix = embed.tables[0].weight.detach().float().numpy()  # type: ignore[operator]

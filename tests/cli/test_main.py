@@ -68,7 +68,7 @@ def test_version(capsys):
         (["plan", "Causal()", "--length", "long"], "--length is 'long', expected a whole number"),
         (["plan", "Causal()", "--length", "-4"], "--length is -4, expected at least 0"),
         (["plan", "Causal()", "--length", "4", "--heads", "3"], "--width is 512, expected a multiple of the 3 heads"),
-        (["plan", "Dot()", "--length", "4"], "SPEC is 'Dot()', expected a pattern or an Attention"),
+        (["plan", "Dot()", "--length", "4"], "SPEC is 'Dot()', expected a pattern or an Attention, alone or in an adapter"),
         (
             ["plan", "Causal()", "--length", "4", "--dtype", "float23"],
             "--dtype is 'float23', expected one of float32, bfloat16, float64: did you mean 'float32'?",
