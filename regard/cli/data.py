@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> int:
         print("\n\n".join(_told(name) for name in ([chosen.name] if chosen.name else DATASETS)))
     elif chosen.action == "get":
         if chosen.name is None:
-            raise InputError(f"data get is given no name, expected one of {', '.join(DATASETS)}")
+            raise InputError(f"data get needs a name, expected one of {', '.join(DATASETS)}")
         print(get(chosen.name))
     else:
         raise InputError(f"data does not know {chosen.action!r}: {nearest(chosen.action, ('list', 'get'))}")

@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
     chosen = parse(options, arguments)
     if chosen.run is not None and chosen.input is None:
-        raise InputError(f"explain is given the run {chosen.run!r} alone, expected an INPUT to run it on")
+        raise InputError(f"explain got the run {chosen.run!r} without an INPUT, expected one to run it on")
     if chosen.run is None and any(chosen[name] for name in ("layer", "head", "set")):
         raise InputError("the example has one set, layer and head, expected RUN and INPUT to choose others")
 

@@ -63,7 +63,7 @@ def _split(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> tu
             value = rest.pop(0) if rest and not rest[0].startswith("--") else ""
             flags[-1] = f"{name}={value}"
         if flags[-1] == f"{name}=":
-            raise InputError(f"{name} is given without a value, expected {_kind(known[name])}")
+            raise InputError(f"{name} has no value, expected {_kind(known[name])}")
     return flags, operands
 
 
@@ -77,7 +77,7 @@ def _sentence(options: jsonargparse.ArgumentParser, flags: Sequence[str], messag
     if missing := re.search(r"arguments are required: (.+)", message):
         return f"{_command(options)} is not told {missing[1]}; {options.prog} --help says what it takes"
     if extra := re.search(r"unrecognized arguments: (.+)", message):
-        return f"{_command(options)} is given {extra[1]!r} too many; {options.prog} --help says what it takes"
+        return f"{_command(options)} got {extra[1]!r}, one operand too many; {options.prog} --help says what it takes"
     match = re.match(r'Parser key "([\w.]+)"', message)
     action = next((a for a in options._actions if match and a.dest == match[1]), None)
     if action is None or not action.option_strings:

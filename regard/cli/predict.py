@@ -36,11 +36,11 @@ def run(arguments: Sequence[str]) -> int:
     if chosen.show is not None:
         if chosen.inputs or chosen.csv:
             beside = "INPUT" if chosen.inputs else "--csv"
-            raise InputError(f"--show draws examples of the test part, expected no {beside} beside it")
+            raise InputError(f"--show draws examples of the test part, expected no {beside} with it")
         if chosen.show < 1:
             raise InputError(f"--show is {chosen.show}, expected at least 1")
     elif not chosen.inputs and sys.stdin.isatty():
-        raise InputError("predict is given no INPUT, expected files, or - to type lines")
+        raise InputError("predict needs an INPUT, expected files, or - to type lines")
 
     from regard.train import Run
 

@@ -99,11 +99,11 @@ def run(arguments: Sequence[str]) -> int:
         raise InputError(f"speaker does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
     act, least, most, wanted = _ACTIONS[chosen.action]
     if not least <= len(chosen.operands) <= most:
-        raise InputError(f"speaker {chosen.action} is given {len(chosen.operands)} operands, expected {wanted}")
+        raise InputError(f"speaker {chosen.action} got {len(chosen.operands)} operands, expected {wanted}")
     if chosen.action == "trials" and chosen.data:
         return _write_trials(None, chosen)
     if not chosen.run:
-        raise InputError(f"speaker {chosen.action} is given no --run, expected the folder of a trained run")
+        raise InputError(f"speaker {chosen.action} needs --run, expected the folder of a trained run")
 
     from regard.speaker.voices import Voices
 
@@ -131,7 +131,7 @@ def _identify(voices: Voices, chosen: Any) -> int:
     store, calibration = _store(voices, chosen), voices.calibration()
     known, means = store.voices()
     if not known:
-        raise InputError(f"nobody is enrolled in {store.path}, expected `regard speaker enroll NAME FILE...` before")
+        raise InputError(f"nobody is enrolled in {store.path}, expected `regard speaker enroll NAME FILE...` first")
     sounds, vectors = voices.sounds(chosen.operands)
     for sound, scores in zip(sounds, calibration.cohort.scores(vectors, means), strict=True):
         best = sorted(range(len(known)), key=lambda n: -scores[n])[:5]
@@ -193,7 +193,7 @@ def _trials(voices: Voices, chosen: Any, part: str, cohort: Cohort) -> tuple[Tri
     """The scored trials that the options ask for, and what they are in words."""
     if not chosen.trials:
         if chosen.data:
-            raise InputError("--data is given without --trials, expected a list whose paths are in that folder")
+            raise InputError("--data needs --trials, expected a list whose paths are in that folder")
         part = chosen.part or part
         return voices.trials(part, chosen.seconds, cohort), f"{part} part"  # type: ignore[arg-type]
     if chosen.part:

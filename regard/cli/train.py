@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     experiments = {words: _read(base, [*arguments, *settings])[0] for words, settings in _variants(options, first)}
     if options.print_config:
         if len(experiments) > 1:
-            raise InputError("--print_config shows one experiment, expected no --sweep and no --seeds beside it")
+            raise InputError("--print_config shows one experiment, expected neither --sweep nor --seeds with it")
         print(to_yaml(first), end="")
         return 0
     folder = _folder(options.folder, base.recipe)
@@ -60,7 +60,7 @@ def _scan(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             if not equals and rest and not rest[0].startswith("--"):
                 value = rest.pop(0)
             if not value and name in ("--config", "--resume"):
-                raise InputError(f"{name} is given without a value, expected one after it")
+                raise InputError(f"{name} has no value, expected one after it")
             given[name] = value
     return operands, given
 
@@ -69,13 +69,13 @@ def _without_recipe(arguments: Sequence[str]) -> None:
     """The help that needs no recipe, or the reason why one is needed."""
     if {"-h", "--help"} & set(arguments):
         parse(_common("train"), arguments)
-    raise InputError(f"train is given no recipe, expected one of {', '.join(RECIPES)}, or --config FILE")
+    raise InputError(f"train needs a recipe, expected one of {', '.join(RECIPES)}, or --config FILE")
 
 
 def _base(operands: Sequence[str], config: str | None) -> Experiment:
     """The experiment that options change: a recipe's, or the one in a configuration file."""
     if len(operands) > 1:
-        raise InputError(f"train is given {' and '.join(map(repr, operands))}, expected one recipe")
+        raise InputError(f"train got {' and '.join(map(repr, operands))}, expected one recipe")
     if config is None:
         return recipe(operands[0]).experiment()
     try:
@@ -86,7 +86,9 @@ def _base(operands: Sequence[str], config: str | None) -> Experiment:
         ) from None
     base = from_yaml(text, config)
     if operands and base.recipe != recipe(operands[0]).name:
-        raise InputError(f"{config} is of recipe {base.recipe!r}, and the command names {operands[0]!r}: name one")
+        raise InputError(
+            f"{config} is for the recipe {base.recipe!r}, but the command names {operands[0]!r}, expected the same recipe"
+        )
     return base
 
 
@@ -238,7 +240,7 @@ def _folder(given: str | None, name: str) -> Path:
 
 def _resume(folder: Path, others: int) -> int:
     if others:
-        raise InputError("--resume continues a run as it was begun, expected no recipe and no other option beside it")
+        raise InputError("--resume continues a run unchanged, expected no recipe and no other option with it")
     return _train({folder: read_config(folder)}, resume=True)
 
 
@@ -249,7 +251,7 @@ def _train(experiments: dict[Path, Experiment], resume: bool = False) -> int:
     for folder in experiments:
         # Only one of several processes looks, because it is the one that writes.
         if first and not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} is there already, expected a new folder; --resume {folder} continues a run")
+            raise InputError(f"{folder} already exists, expected a new folder; --resume {folder} continues a run")
     for folder, experiment in experiments.items():
         try:
             fit(experiment, folder, resume=resume)

@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         raise InputError(f"vectors does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
     act, least, most, wanted = _ACTIONS[chosen.action]
     if not least <= len(chosen.operands) <= most:
-        raise InputError(f"vectors {chosen.action} is given {len(chosen.operands)} operands, expected {wanted}")
+        raise InputError(f"vectors {chosen.action} got {len(chosen.operands)} operands, expected {wanted}")
     for name in ("count", "most"):
         if chosen[name] < 1:
             raise InputError(f"--{name} is {chosen[name]}, expected at least 1")
@@ -105,7 +105,7 @@ def _train(chosen: Any) -> int:
 
 def _output(chosen: Any, expected: str) -> Path:
     if not chosen.out:
-        raise InputError(f"vectors {chosen.action} is given no --out, expected {expected}")
+        raise InputError(f"vectors {chosen.action} needs --out, expected {expected}")
     out = Path(chosen.out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder, expected {expected}")

@@ -150,7 +150,7 @@ def write_trials(path: Path, names: Sequence[str], labels: Sequence[str], most: 
         InputError: what `drawn_trials` refuses, a file that is there already, or a name with a line break.
     """
     if path.exists():
-        raise InputError(f"{path} is there already, expected a new file for the trial list")
+        raise InputError(f"{path} already exists, expected a new file for the trial list")
     broken = [name for name in names if not name.isprintable() or '"' in name]
     if broken:
         raise InputError(f"the name {broken[0]!r} cannot stand in a trial list, expected one without quotes or breaks")

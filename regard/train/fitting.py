@@ -142,9 +142,7 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
     if not resume:
         # Under torchrun another process may have started to write.
         if _rank() == 0 and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(
-                f"{folder} is there already, expected a new folder, or --resume to go on with the run in it"
-            )
+            raise InputError(f"{folder} already exists, expected a new folder, or --resume to continue the run in it")
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected the run directory to resume")

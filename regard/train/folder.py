@@ -94,7 +94,7 @@ def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
     tensors = now_named(read_weights(folder, experiment))
     own = _named(model, task)
     if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in tensors.items()}:
-        raise InputError(f"{folder / WEIGHTS} holds weights of another model than {CONFIG} describes")
+        raise InputError(f"{folder / WEIGHTS} holds weights of a different model, expected the one in {CONFIG}")
     for name, each in own.items():
         each.data.copy_(tensors[name])
 
@@ -120,7 +120,7 @@ def read_weights(folder: Path, experiment: Experiment) -> dict[str, Any]:
         if metadata.get(name) != digest:
             raise InputError(f"{folder / name} does not belong to {WEIGHTS}, expected it as training wrote it")
     if metadata.get(WEIGHTS) != digest_of(tensors):
-        raise InputError(f"{path} holds other weights than training wrote, as its own checksum says")
+        raise InputError(f"{path} holds changed weights: their checksum differs, expected those that training wrote")
     return tensors
 
 

@@ -64,17 +64,23 @@ def test_version(capsys):
         (["--versoin"], "there is no option '--versoin': did you mean '--version'?"),
         (["plan", "Causal()", "--lenght", "4"], "plan has no option '--lenght': did you mean '--length'?"),
         (["plan", "Causal()"], "plan is not told length; regard plan --help says what it takes"),
-        (["plan", "Causal()", "--length"], "--length is given without a value, expected a whole number"),
+        (["plan", "Causal()", "--length"], "--length has no value, expected a whole number"),
         (["plan", "Causal()", "--length", "long"], "--length is 'long', expected a whole number"),
         (["plan", "Causal()", "--length", "-4"], "--length is -4, expected at least 0"),
         (["plan", "Causal()", "--length", "4", "--heads", "3"], "--width is 512, expected a multiple of the 3 heads"),
-        (["plan", "Dot()", "--length", "4"], "SPEC is 'Dot()', expected a pattern or an Attention, alone or in an adapter"),
+        (
+            ["plan", "Dot()", "--length", "4"],
+            "SPEC is 'Dot()', expected a pattern or an Attention, alone or in an adapter",
+        ),
         (
             ["plan", "Causal()", "--length", "4", "--dtype", "float23"],
             "--dtype is 'float23', expected one of float32, bfloat16, float64: did you mean 'float32'?",
         ),
-        (["explain", "a", "b", "c"], "explain is given 'c' too many; regard explain --help says what it takes"),
-        (["plan", "Causal()", "--executor", "--length", "4"], "--executor is given without a value, expected a text"),
+        (
+            ["explain", "a", "b", "c"],
+            "explain got 'c', one operand too many; regard explain --help says what it takes",
+        ),
+        (["plan", "Causal()", "--executor", "--length", "4"], "--executor has no value, expected a text"),
         (
             ["plan", "Causal()", "--length", str(10**20)],
             f"--sets, --length and --degree make {10**20:,} vectors in 1 sets and 0 edges, expected at most 10,000,000 of each",
@@ -84,9 +90,9 @@ def test_version(capsys):
         (["evaluate", "nowhere"], "nowhere holds no config.yaml, expected the folder of a run, or a folder of runs"),
         (
             ["predict", "nowhere", "x", "--show", "2"],
-            "--show draws examples of the test part, expected no INPUT beside it",
+            "--show draws examples of the test part, expected no INPUT with it",
         ),
-        (["explain", "nowhere"], "explain is given the run 'nowhere' alone, expected an INPUT to run it on"),
+        (["explain", "nowhere"], "explain got the run 'nowhere' without an INPUT, expected one to run it on"),
         (
             ["explain", "--head", "1"],
             "the example has one set, layer and head, expected RUN and INPUT to choose others",

@@ -247,7 +247,7 @@ def test_trial_lists_from_a_folder_to_error_rates(trained, tmp_path, capsys):
     assert f"names {trained / 'train' / 'stranger'}" in sentence
     assert "expected one of them" in refused(capsys, "speaker", "evaluate", "--trials", new, "--part", "test", *run)
     assert "without --trials" in refused(capsys, "speaker", "evaluate", "--data", trained / "new", *run)
-    assert "is there already" in refused(capsys, "speaker", "trials", new, "--data", trained / "new")
+    assert "already exists" in refused(capsys, "speaker", "trials", new, "--data", trained / "new")
     assert "--pairs is -1" in refused(capsys, "speaker", "trials", "x.txt", "--data", trained / "new", "--pairs", "-1")
     assert "expected the file to write" in refused(capsys, "speaker", "trials", *run)
 

@@ -104,7 +104,7 @@ def test_the_homeworks_folder_from_training_to_the_answer(homework, tmp_path, ca
     assert found.out == ""
     assert "cannot be read as a tensor" in found.err
     assert main(["predict", str(run), "--show", "1", "--csv"]) == 2
-    assert "expected no --csv beside it" in capsys.readouterr().err
+    assert "expected no --csv with it" in capsys.readouterr().err
 
 
 def test_the_training_part_is_evaluated_as_it_was_recorded(sounds, tmp_path, capsys):

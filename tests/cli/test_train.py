@@ -17,7 +17,7 @@ POOLS = "mean, max, statistics, attention, attentive_statistics, first"
 SUCH_AS = "expected an option and its values such as model.width=64,128"
 AN_ATTENTION = "expected such as 'Attention(pattern=Window(64, 16))'"
 TWICE = "the run 'width=8' twice, expected each run once"
-ALONE = "one experiment, expected no --sweep and no --seeds beside it"
+ALONE = "one experiment, expected neither --sweep nor --seeds with it"
 
 
 @pytest.fixture
@@ -183,15 +183,15 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], f"train is given no recipe, expected one of {', '.join(RECIPES)}, or --config FILE"),
+        ([], f"train needs a recipe, expected one of {', '.join(RECIPES)}, or --config FILE"),
         (["taging"], "there is no recipe 'taging': did you mean 'tagging'?"),
-        (["digits", "tagging"], "train is given 'digits' and 'tagging', expected one recipe"),
+        (["digits", "tagging"], "train got 'digits' and 'tagging', expected one recipe"),
         (["digits", "--model.widht", "5"], "train digits has no option '--model.widht': did you mean '--model.width'?"),
         (["digits", "--model.wid", "5"], "train digits has no option '--model.wid': did you mean '--model.width'?"),
-        (["digits", "--model.width"], "--model.width is given without a value, expected a whole number"),
-        (["digits", "--data.path", "--folder", "x"], "--data.path is given without a value, expected a text or null"),
-        (["digits", "--data.path", ""], "--data.path is given without a value, expected a text or null"),
-        (["--resume", ""], "--resume is given without a value, expected one after it"),
+        (["digits", "--model.width"], "--model.width has no value, expected a whole number"),
+        (["digits", "--data.path", "--folder", "x"], "--data.path has no value, expected a text or null"),
+        (["digits", "--data.path", ""], "--data.path has no value, expected a text or null"),
+        (["--resume", ""], "--resume has no value, expected one after it"),
         (["digits", "--zzz"], "train digits has no option '--zzz'; regard train digits --help lists them"),
         (["digits", "--training.precision", "16"], "--training.precision is '16', expected one of 32, bf16-mixed"),
         (["digits", "--data.type", "Digit"], "data.type is 'Digit', which is not known: did you mean 'Digits'?"),
@@ -242,7 +242,7 @@ def test_the_type_of_a_section_is_suggested(capsys):
 def test_a_configuration_of_another_recipe_is_refused(capsys, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(printed(capsys, "digits"))
-    assert "is of recipe 'digits'" in refused(capsys, "tagging", "--config", str(file))
+    assert "is for the recipe 'digits'" in refused(capsys, "tagging", "--config", str(file))
     assert "cannot be read" in refused(capsys, "--config", str(tmp_path / "absent.yaml"))
 
 

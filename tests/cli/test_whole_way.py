@@ -136,5 +136,5 @@ def test_a_folder_that_is_there_is_never_written_over(pictures, tmp_path, capsys
     run = tmp_path / "run"
     run.mkdir()
     (run / "precious").write_text("mine")
-    assert "is there already" in refused(capsys, "train", "digits", "--data.path", pictures, "--folder", run, *SMALL)
+    assert "already exists" in refused(capsys, "train", "digits", "--data.path", pictures, "--folder", run, *SMALL)
     assert [path.name for path in run.iterdir()] == ["precious"]

@@ -55,7 +55,7 @@ def test_a_list_is_read_as_it_was_written(tmp_path):
     assert len(pairs) == 6
     who = dict(zip(found.names, found.speakers.tolist(), strict=True))
     assert who["Ada/1.wav"] == who["Ada/3.wav"] != who["Bob B/4.wav"] == who["Bob B/2 x.wav"]
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         write_trials(path, names, ["Ada", "Bob B", "Ada", "Bob B"])
     assert len(path.read_text().splitlines()) == 6
 

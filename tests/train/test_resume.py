@@ -166,7 +166,7 @@ def test_an_interrupt_reaches_whoever_called(undisturbed, tmp_path):
 
 def test_a_run_that_is_there_is_not_trained_over(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match="is there already, expected a new folder"):
+    with pytest.raises(InputError, match="already exists, expected a new folder"):
         fit(tiny.experiment(), tmp_path)
 
 

@@ -82,8 +82,8 @@ def test_from_vectors_to_answers_scores_and_a_picture(tmp_path, published, capsy
     ("arguments", "sentence"),
     [
         (["trian"], "vectors does not know 'trian': did you mean 'train'?"),
-        (["train", "--out", "v.txt"], "vectors train is given 0 operands, expected files or folders of text"),
-        (["train", "TEXT"], "vectors train is given no --out"),
+        (["train", "--out", "v.txt"], "vectors train got 0 operands, expected files or folders of text"),
+        (["train", "TEXT"], "vectors train needs --out"),
         (["train", "TEXT", "--out", "."], "--out . is a folder"),
         (["train", "nowhere", "--out", "v.txt"], "nowhere is not there, expected a file or a folder of text"),
         (["train", "TEXT", "--out", "v.txt", "--method", "glove"], "there is no method 'glove'"),
@@ -93,11 +93,11 @@ def test_from_vectors_to_answers_scores_and_a_picture(tmp_path, published, capsy
         (["train", "TEXT", "--out", "v.txt", "--rate", "0"], "vectors.rate is 0.0, expected more than 0"),
         (["train", "TEXT", "--out", "v.txt", "--minimum_count", "99999"], "no word occurs 99999 times"),
         (["nearest", "v.bin", "bird"], "the word 'bird' has no vector among 2"),
-        (["nearest", "v.bin"], "vectors nearest is given 1 operands"),
+        (["nearest", "v.bin"], "vectors nearest got 1 operands"),
         (["nearest", "v.bin", "cat", "--count", "0"], "--count is 0, expected at least 1"),
         (
             ["analogy", "v.bin", "cat"],
-            "vectors analogy is given 2 operands, expected a file of vectors and three words",
+            "vectors analogy got 2 operands, expected a file of vectors and three words",
         ),
         (
             ["draw", "v.bin", "--out", "v.png", "--kinds", "kinds.txt"],
