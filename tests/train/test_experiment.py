@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import tiny
@@ -10,6 +11,7 @@ import torch
 
 from regard.errors import InputError
 from regard.train import Experiment, Optimizer, Training, from_yaml, to_yaml
+from regard.train.kinds import KINDS, kind
 from regard.train.learner import parameter_groups, rate
 
 TEXT = to_yaml(tiny.experiment())
@@ -20,6 +22,33 @@ def test_yaml_and_back(target):
     before = tiny.experiment(target, precision="bf16-mixed", patience=3)
     before = replace(before, optimizer=Optimizer(learning_rate=3e-5, betas=(0.8, 0.9), schedule="constant"))
     assert from_yaml(to_yaml(before)) == before
+
+
+OURS = [
+    (section, name)
+    for section, known in KINDS.items()
+    for name, entry in known.items()
+    if entry.module.startswith("regard.")
+]
+
+
+@pytest.mark.parametrize(("section", "name"), OURS)
+def test_every_name_of_the_registry_has_options_with_defaults_and_a_text_form(section, name):
+    """`LogMelFolder` alone has no data of its own, and names a folder."""
+    options = kind(section, name)(*(["folder"] if name == "LogMelFolder" else []))
+    before = replace(tiny.experiment(), **{section: options})
+    assert from_yaml(to_yaml(before)) == before
+    module, _, maker = KINDS[section][name].makes.partition(":")
+    assert bool(module) == (section in ("model", "task"))
+    if module:
+        assert callable(getattr(import_module(module), maker))
+
+
+def test_options_of_the_registry_are_read_without_torch():
+    script = "import sys; from regard.train.kinds import kind\n"
+    script += f"for name in {OURS!r}: kind(*name)\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_left_out_takes_its_default():
