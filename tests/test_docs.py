@@ -9,6 +9,9 @@ import nbformat
 import pytest
 
 from benchmarks import lessons, tables
+from regard.attention.vocabulary import vocabulary
+from regard.layers.registry import MIXERS
+from regard.models.encoder import Encoder
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("[!l]*.md"), *(ROOT / "benchmarks").glob("*.md")]
@@ -83,6 +86,14 @@ def test_lessons_run_and_print_what_they_show(path):
 def test_python_in_the_documentation_runs(path):
     code = "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL))
     exec(compile(code, named(path), "exec"), {})
+
+
+def test_what_can_be_named_is_explained():
+    """Every name of the text form stands in the concepts, every mixer in its table and in the help of `--model.mixer`."""
+    concepts, mixers = ((ROOT / "docs" / page).read_text() for page in ("concepts.md", "mixers.md"))
+    assert [name for name in vocabulary() if not re.search(rf"`{name}[`(]", concepts)] == []
+    assert [name for name in MIXERS if f"| `{name}` |" not in mixers] == []
+    assert [name for name in MIXERS if f'"{name}"' not in (Encoder.__doc__ or "")] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
