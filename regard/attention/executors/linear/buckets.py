@@ -1,4 +1,4 @@
-"""Sets of about the same lengths side by side, and stretches of their rows: what the sums of linear attention go through."""
+"""Buckets of sets of similar length, and stretches of their rows, which linear attention sums over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from regard.attention.problem import Problem, TileSizes
 from regard.sets import Layout
 
-__all__ = ["Batch", "of"]
+__all__ = ["Bucket", "of"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Bucket:
     """Sets of similar lengths, computed together: up to n queries and m keys each.
 
     `chunk`: rows of a chunk of a causal set; shorter sets are products of all pairs whatever the pattern. `piece`: rows that are
@@ -100,13 +100,13 @@ class Batch:
             yield low, min(low + step, length)
 
 
-def of(problem: Problem) -> list[Batch]:
+def of(problem: Problem) -> list[Bucket]:
     """All sets that have queries and keys; kept by the problem's layouts."""
-    return problem.kept(("linear batches",), lambda: _cut(problem.layout, problem.key_layout, problem.tiles))
+    return problem.kept(("linear buckets",), lambda: _cut(problem.layout, problem.key_layout, problem.tiles))
 
 
-def _cut(layout: Layout, key_layout: Layout, sizes: TileSizes) -> list[Batch]:
-    """Batches that pad a set by a third or by 16 rows at most; a set without queries or without keys is in none."""
+def _cut(layout: Layout, key_layout: Layout, sizes: TileSizes) -> list[Bucket]:
+    """Buckets that pad a set by a third or by 16 rows at most; a set without queries or without keys is in none."""
     chunk, piece = sizes.rows, sizes.linear
     n, m = layout.lengths.tolist(), key_layout.lengths.tolist()
     order = sorted((b for b in range(layout.sets) if n[b] and m[b]), key=lambda b: (-m[b], -n[b], b))
@@ -132,5 +132,5 @@ def _cut(layout: Layout, key_layout: Layout, sizes: TileSizes) -> list[Batch]:
             # Whole chunks.
             queries = keys = (queries + chunk - 1) // chunk * chunk
         sides = Side.of(layout, sets), Side.of(key_layout, sets)
-        found.append(Batch(sets, *sides, queries, keys, chunk, piece))
+        found.append(Bucket(sets, *sides, queries, keys, chunk, piece))
     return found

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regard.attention.executors.linear import buckets
-from regard.attention.executors.linear.buckets import Batch
+from regard.attention.executors.linear.buckets import Bucket
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.patterns import Causal, Everyone
@@ -55,11 +55,11 @@ def why_not(problem: Problem) -> str | None:
 def work(problem: Problem) -> dict[str, float]:
     rows, cut = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, buckets.of(problem)
     width = _features(problem).width(problem.d)
-    within = sum(_within_pairs(problem, batch) for batch in cut) * problem.heads
-    summed = rows if any(not batch.short for batch in cut) else 0
+    within = sum(_within_pairs(problem, bucket) for bucket in cut) * problem.heads
+    summed = rows if any(not bucket.short for bucket in cut) else 0
     return {
         "calls": 1,
-        "pieces": sum(len(list(batch.pieces(batch.n))) + len(list(batch.pieces(batch.m))) for batch in cut),
+        "pieces": sum(len(list(bucket.pieces(bucket.n))) + len(list(bucket.pieces(bucket.m))) for bucket in cut),
         "numbers": rows * (width + problem.d + problem.e),
         "products": (summed * problem.e + within) * width,
     }
@@ -76,19 +76,19 @@ def memory(problem: Problem) -> int:
     compiled = _in_kernels(problem)
     if compiled is not None:
         kept += compiled.memory
-    for batch in _left(problem):
-        pieces = len(list(batch.pieces(batch.n)))
+    for bucket in _left(problem):
+        pieces = len(list(bucket.pieces(bucket.n)))
         # What both passes hold of a row of a piece at their peak, counted in `_Pass`.
-        if causal and not batch.short:
-            numbers = 6 * width + 6 * e + 3 * batch.chunk
-        elif batch.sets > 1:
+        if causal and not bucket.short:
+            numbers = 6 * width + 6 * e + 3 * bucket.chunk
+        elif bucket.sets > 1:
             numbers = 5 * width + 5 * e
         else:
             numbers = 4 * width + 3 * e + (width + e if problem.dtype.itemsize < exact else 0)
         numbers += _features(problem).held(problem.d)
-        if not batch.short:
-            kept += batch.sets * problem.heads * width * (e + 1) * exact * (pieces if causal else 1)
-        rows = batch.sets * -(-max(batch.n, batch.m) // pieces)
+        if not bucket.short:
+            kept += bucket.sets * problem.heads * width * (e + 1) * exact * (pieces if causal else 1)
+        rows = bucket.sets * -(-max(bucket.n, bucket.m) // pieces)
         piece = max(piece, rows * problem.heads * exact * numbers)
     return kept + piece
 
@@ -103,13 +103,13 @@ def _features(problem: Problem) -> Features:
 
 
 def _in_kernels(problem: Problem) -> LongSets | None:
-    """What computes the batches that are not short; None where torch's operators compute all."""
+    """What computes the buckets that are not short; None where torch's operators compute all."""
 
     def find() -> LongSets | None:
         fits = (
             problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES and available()
         )
-        long = [batch.members for batch in buckets.of(problem) if not batch.short]
+        long = [bucket.members for bucket in buckets.of(problem) if not bucket.short]
         if not fits or not long:
             return None
         from regard.attention.executors.linear.long import LongSets
@@ -120,10 +120,10 @@ def _in_kernels(problem: Problem) -> LongSets | None:
     return problem.kept(("long sets", problem.attention, *sizes), find)
 
 
-def _within_pairs(problem: Problem, batch: Batch) -> int:
-    if batch.short:
-        return batch.sets * batch.n * batch.m
-    return batch.sets * batch.n * batch.chunk if isinstance(problem.attention.patterns[0], Causal) else 0
+def _within_pairs(problem: Problem, bucket: Bucket) -> int:
+    if bucket.short:
+        return bucket.sets * bucket.n * bucket.m
+    return bucket.sets * bucket.n * bucket.chunk if isinstance(problem.attention.patterns[0], Causal) else 0
 
 
 class _Linear(torch.autograd.Function):
@@ -136,12 +136,12 @@ class _Linear(torch.autograd.Function):
         compiled = _in_kernels(problem)
         if compiled is not None:
             states += compiled.forward(q, k, v, out, divisor)
-        for batch in _left(problem):
-            for low, high, sums, total in each.sums(batch, states):
+        for bucket in _left(problem):
+            for low, high, sums, total in each.sums(bucket, states):
                 # Divided by infinity, zeros are zeros, and so are their gradients.
                 total = total.masked_fill(total == 0, torch.inf)
-                batch.queries.put(out, low, high, sums.div_(total))
-                batch.queries.put(divisor, low, high, total)
+                bucket.queries.put(out, low, high, sums.div_(total))
+                bucket.queries.put(divisor, low, high, total)
         ctx.save_for_backward(q, k, v, out, divisor, *states)
         ctx.problem = problem
         return out
@@ -156,14 +156,14 @@ class _Linear(torch.autograd.Function):
         compiled = _in_kernels(ctx.problem)
         if compiled is not None:
             compiled.backward((q, k, v), given, (states.pop(0), states.pop(0)), (found.q, found.k, found.v))
-        for batch in reversed(_left(ctx.problem)):
-            if batch.short:
-                each.short_back(batch, given, found)
+        for bucket in reversed(_left(ctx.problem)):
+            if bucket.short:
+                each.short_back(bucket, given, found)
             elif each.causal:
-                each.causal_back(batch, given, found, states)
+                each.causal_back(bucket, given, found, states)
             else:
                 totals, sums = states.pop(), states.pop()
-                each.everyone_back(batch, given, found, sums, totals)
+                each.everyone_back(bucket, given, found, sums, totals)
         return found.q, found.k, found.v, None
 
 
@@ -185,13 +185,13 @@ class _Gradients:
 _Given = tuple[Tensor, Tensor, Tensor]
 
 
-def _left(problem: Problem) -> list[Batch]:
-    """The batches that kernels leave to torch's operators."""
-    return [batch for batch in buckets.of(problem) if batch.short or _in_kernels(problem) is None]
+def _left(problem: Problem) -> list[Bucket]:
+    """The buckets that kernels leave to torch's operators."""
+    return [bucket for bucket in buckets.of(problem) if bucket.short or _in_kernels(problem) is None]
 
 
 class _Pass:
-    """Sums of batches, and their gradients, all of them `[b, heads, rows, width]`."""
+    """Sums of buckets, and their gradients, all of them `[b, heads, rows, width]`."""
 
     def __init__(self, problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> None:
         self.q, self.k, self.v = q, k, v
@@ -200,27 +200,27 @@ class _Pass:
         self.causal = isinstance(problem.attention.patterns[0], Causal)
         self.exact = torch.promote_types(q.dtype, torch.float32)
 
-    def _queries(self, batch: Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
+    def _queries(self, bucket: Bucket, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Queries and their features."""
-        x = self._ready(batch, batch.queries.take(self.q, low, high))
+        x = self._ready(bucket, bucket.queries.take(self.q, low, high))
         return x, self.phi.of_queries(x)
 
-    def _ready(self, batch: Batch, x: Tensor) -> Tensor:
+    def _ready(self, bucket: Bucket, x: Tensor) -> Tensor:
         """In the type of the sums; heads of a single set stay beside one another, where products take them as they are."""
         x = x.to(self.exact)
-        return x.contiguous() if self.causal or batch.sets > 1 else x
+        return x.contiguous() if self.causal or bucket.sets > 1 else x
 
-    def _keys(self, batch: Batch, low: int, high: int) -> tuple[Tensor, Tensor]:
+    def _keys(self, bucket: Bucket, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Keys and their features; behind a set's end there are none."""
-        x = self._ready(batch, batch.keys.take(self.k, low, high))
-        phi, unreal = self.phi.of_keys(x), batch.keys.unreal(low, high)
+        x = self._ready(bucket, bucket.keys.take(self.k, low, high))
+        phi, unreal = self.phi.of_keys(x), bucket.keys.unreal(low, high)
         return x, phi if unreal is None else phi.masked_fill(unreal, 0)
 
-    def _values(self, batch: Batch, low: int, high: int) -> Tensor:
-        return self._ready(batch, batch.keys.take(self.v, low, high))
+    def _values(self, bucket: Bucket, low: int, high: int) -> Tensor:
+        return self._ready(bucket, bucket.keys.take(self.v, low, high))
 
-    def _values_and_ones(self, batch: Batch, low: int, high: int) -> Tensor:
-        v = batch.keys.take(self.v, low, high)
+    def _values_and_ones(self, bucket: Bucket, low: int, high: int) -> Tensor:
+        v = bucket.keys.take(self.v, low, high)
         values = torch.ones(*v.shape[:-1], v.shape[-1] + 1, dtype=self.exact, device=v.device)
         values[..., :-1] = v
         return values
@@ -232,41 +232,41 @@ class _Pass:
         return x if self.heads == self.key_heads else x.unflatten(1, (self.key_heads, -1)).sum(2)
 
     def _put_keys(
-        self, batch: Batch, low: int, high: int, x: tuple[Tensor, Tensor], dphi: Tensor, dv: Tensor, found: _Gradients
+        self, bucket: Bucket, low: int, high: int, x: tuple[Tensor, Tensor], dphi: Tensor, dv: Tensor, found: _Gradients
     ) -> None:
-        batch.keys.put(found.k, low, high, self.phi.gradient(self.phi.of_keys, *x, dphi))
-        batch.keys.put(found.v, low, high, dv)
+        bucket.keys.put(found.k, low, high, self.phi.gradient(self.phi.of_keys, *x, dphi))
+        bucket.keys.put(found.v, low, high, dv)
 
-    def _above(self, batch: Batch, low: int, high: int, given: _Given) -> tuple[Tensor, Tensor]:
+    def _above(self, bucket: Bucket, low: int, high: int, given: _Given) -> tuple[Tensor, Tensor]:
         """The gradients of the sums, and of what divides them."""
-        g, out, divisor = (batch.queries.take(x, low, high).to(self.exact) for x in given)
+        g, out, divisor = (bucket.queries.take(x, low, high).to(self.exact) for x in given)
         above = g / divisor
         of_total = (above * out).sum(-1, keepdim=True).neg_()
-        unreal = batch.queries.unreal(low, high)
+        unreal = bucket.queries.unreal(low, high)
         if unreal is not None:
             above.masked_fill_(unreal, 0)
             of_total.masked_fill_(unreal, 0)
         return above, of_total
 
-    def sums(self, batch: Batch, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    def sums(self, bucket: Bucket, states: list[Tensor]) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Bounds, sums and what divides them for one piece of queries after another; `states` gets what the way back needs."""
-        if batch.short:
+        if bucket.short:
             (_, q), (_, k), v = (
-                self._queries(batch, 0, batch.n),
-                self._keys(batch, 0, batch.m),
-                self._values(batch, 0, batch.m),
+                self._queries(bucket, 0, bucket.n),
+                self._keys(bucket, 0, bucket.m),
+                self._values(bucket, 0, bucket.m),
             )
             a = self._weights(q, self._by_head(k))
-            yield 0, batch.n, a @ self._by_head(v), a.sum(-1, keepdim=True)
+            yield 0, bucket.n, a @ self._by_head(v), a.sum(-1, keepdim=True)
         elif self.causal:
             state: Tensor | None = None
-            for low, high in batch.pieces(batch.n):
+            for low, high in bucket.pieces(bucket.n):
                 (_, q), (_, k), v = (
-                    self._queries(batch, low, high),
-                    self._keys(batch, low, high),
-                    self._values_and_ones(batch, low, high),
+                    self._queries(bucket, low, high),
+                    self._keys(bucket, low, high),
+                    self._values_and_ones(bucket, low, high),
                 )
-                q, k, v = (x.unflatten(2, (-1, batch.chunk)) for x in (q, self._by_head(k), self._by_head(v)))
+                q, k, v = (x.unflatten(2, (-1, bucket.chunk)) for x in (q, self._by_head(k), self._by_head(v)))
                 before = _running(k.mT @ v, state)
                 states.append(before[:, :, 0].clone())
                 state = before[:, :, -1].clone()
@@ -274,13 +274,13 @@ class _Pass:
                 yield low, high, found[..., :-1], found[..., -1:]
         else:
             sums = totals = torch.zeros((), dtype=self.exact, device=self.q.device)
-            for low, high in batch.pieces(batch.m):
-                _, k = self._keys(batch, low, high)
-                sums, totals = sums + k.mT @ self._values(batch, low, high), totals + k.sum(2)
+            for low, high in bucket.pieces(bucket.m):
+                _, k = self._keys(bucket, low, high)
+                sums, totals = sums + k.mT @ self._values(bucket, low, high), totals + k.sum(2)
             states += [sums, totals]
             sums, totals = self._by_head(sums), self._by_head(totals).unsqueeze(-1)
-            for low, high in batch.pieces(batch.n):
-                _, q = self._queries(batch, low, high)
+            for low, high in bucket.pieces(bucket.n):
+                _, q = self._queries(bucket, low, high)
                 yield low, high, q @ sums, q @ totals
 
     def _weights(self, q: Tensor, k: Tensor) -> Tensor:
@@ -288,46 +288,46 @@ class _Pass:
         a = q @ k.mT
         return a.tril_() if self.causal else a
 
-    def short_back(self, batch: Batch, given: _Given, found: _Gradients) -> None:
+    def short_back(self, bucket: Bucket, given: _Given, found: _Gradients) -> None:
         (x, q), (y, k), v = (
-            self._queries(batch, 0, batch.n),
-            self._keys(batch, 0, batch.m),
-            self._values(batch, 0, batch.m),
+            self._queries(bucket, 0, bucket.n),
+            self._keys(bucket, 0, bucket.m),
+            self._values(bucket, 0, bucket.m),
         )
-        (above, of_total), each_k = self._above(batch, 0, batch.n, given), self._by_head(k)
+        (above, of_total), each_k = self._above(bucket, 0, bucket.n, given), self._by_head(k)
         da = (above @ self._by_head(v).mT).add_(of_total)
         if self.causal:
             da.tril_()
-        batch.queries.put(found.q, 0, batch.n, self.phi.gradient(self.phi.of_queries, x, q, da @ each_k))
+        bucket.queries.put(found.q, 0, bucket.n, self.phi.gradient(self.phi.of_queries, x, q, da @ each_k))
         dk, dv = (self._by_key_head(z) for z in (da.mT @ q, self._weights(q, each_k).mT @ above))
-        self._put_keys(batch, 0, batch.m, (y, k), dk, dv, found)
+        self._put_keys(bucket, 0, bucket.m, (y, k), dk, dv, found)
 
-    def everyone_back(self, batch: Batch, given: _Given, found: _Gradients, sums: Tensor, totals: Tensor) -> None:
+    def everyone_back(self, bucket: Bucket, given: _Given, found: _Gradients, sums: Tensor, totals: Tensor) -> None:
         each_sums, each_totals = self._by_head(sums).mT, self._by_head(totals).unsqueeze(-2)
         d_sums = d_totals = torch.zeros((), dtype=self.exact, device=sums.device)
-        for low, high in batch.pieces(batch.n):
-            x, q = self._queries(batch, low, high)
-            above, of_total = self._above(batch, low, high, given)
+        for low, high in bucket.pieces(bucket.n):
+            x, q = self._queries(bucket, low, high)
+            above, of_total = self._above(bucket, low, high, given)
             d_sums, d_totals = d_sums + q.mT @ above, d_totals + (q.mT @ of_total).mT
             dq = (above @ each_sums).addcmul_(of_total, each_totals)
-            batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q, dq))
+            bucket.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q, dq))
         d_sums, d_totals = self._by_key_head(d_sums), self._by_key_head(d_totals)
-        for low, high in batch.pieces(batch.m):
-            x, k = self._keys(batch, low, high)
-            dk = (self._values(batch, low, high) @ d_sums.mT).add_(d_totals)
-            self._put_keys(batch, low, high, (x, k), dk, k @ d_sums, found)
+        for low, high in bucket.pieces(bucket.m):
+            x, k = self._keys(bucket, low, high)
+            dk = (self._values(bucket, low, high) @ d_sums.mT).add_(d_totals)
+            self._put_keys(bucket, low, high, (x, k), dk, k @ d_sums, found)
 
-    def causal_back(self, batch: Batch, given: _Given, found: _Gradients, states: list[Tensor]) -> None:
+    def causal_back(self, bucket: Bucket, given: _Given, found: _Gradients, states: list[Tensor]) -> None:
         after = None
-        for low, high in reversed(list(batch.pieces(batch.n))):
+        for low, high in reversed(list(bucket.pieces(bucket.n))):
             (x, q), (y, phi), v = (
-                self._queries(batch, low, high),
-                self._keys(batch, low, high),
-                self._values_and_ones(batch, low, high),
+                self._queries(bucket, low, high),
+                self._keys(bucket, low, high),
+                self._values_and_ones(bucket, low, high),
             )
-            above = torch.cat(self._above(batch, low, high, given), -1)
+            above = torch.cat(self._above(bucket, low, high, given), -1)
             q, k, v, above = (
-                z.unflatten(2, (-1, batch.chunk)) for z in (q, self._by_head(phi), self._by_head(v), above)
+                z.unflatten(2, (-1, bucket.chunk)) for z in (q, self._by_head(phi), self._by_head(v), above)
             )
             before = _running((k.mT @ v)[:, :, :-1], states.pop())
             behind = _running((q.mT @ above).flip(2), after).flip(2)
@@ -337,8 +337,8 @@ class _Pass:
             dq = (da @ k).add_(above @ before.mT).flatten(2, 3)
             dk = (da.mT @ q).add_(v @ behind.mT).flatten(2, 3)
             dv = (self._weights(q, k).mT @ above).add_(k @ behind).flatten(2, 3)[..., :-1]
-            batch.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q.flatten(2, 3), dq))
-            self._put_keys(batch, low, high, (y, phi), self._by_key_head(dk), self._by_key_head(dv), found)
+            bucket.queries.put(found.q, low, high, self.phi.gradient(self.phi.of_queries, x, q.flatten(2, 3), dq))
+            self._put_keys(bucket, low, high, (y, phi), self._by_key_head(dk), self._by_key_head(dv), found)
 
 
 def _running(steps: Tensor, first: Tensor | None) -> Tensor:
