@@ -225,7 +225,7 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-# What an executor is asked about beside the table: the first of these that it serves.
+# What an executor is asked about in addition to the table: the first of these that it serves.
 USUAL = [
     Attention(score, pattern, normalizer)
     for pattern, (score, normalizer) in product(
@@ -274,8 +274,8 @@ def page() -> str:
         "# What runs what",
         _INTRODUCTION,
         _table(["score", "normalizer", "pattern", "bias", *names], _rows(_answers())),
-        "## Beside these",
-        "What else a call may have, for attention that the executor serves, on a CPU if it does there:",
+        "## Other properties of a call",
+        "For an attention that the executor computes, on a CPU if it runs there:",
         _table(["", *names], marks),
         "## Why not",
     ]
