@@ -246,7 +246,7 @@ def test_trial_lists_from_a_folder_to_error_rates(trained, tmp_path, capsys):
     assert f"{new}, line " in sentence
     assert f"names {trained / 'train' / 'stranger'}" in sentence
     assert "expected one of them" in refused(capsys, "speaker", "evaluate", "--trials", new, "--part", "test", *run)
-    assert "without --trials" in refused(capsys, "speaker", "evaluate", "--data", trained / "new", *run)
+    assert "--data needs --trials" in refused(capsys, "speaker", "evaluate", "--data", trained / "new", *run)
     assert "already exists" in refused(capsys, "speaker", "trials", new, "--data", trained / "new")
     assert "--pairs is -1" in refused(capsys, "speaker", "trials", "x.txt", "--data", trained / "new", "--pairs", "-1")
     assert "expected the file to write" in refused(capsys, "speaker", "trials", *run)
@@ -275,7 +275,7 @@ def test_what_goes_wrong_is_told_in_a_sentence(trained, tmp_path, capsys):
     mine = ["--store", str(tmp_path / "mine.db")]
     sound = str(new / "Bo" / "0.wav")
     capsys.readouterr()
-    assert "given no --run" in refused(capsys, "speaker", "list")
+    assert "needs --run" in refused(capsys, "speaker", "list")
     assert "did you mean 'enroll'?" in refused(capsys, "speaker", "enrol", "Ada", sound, *run)
     assert "expected a name and at least one file" in refused(capsys, "speaker", "enroll", "Ada", *run)
     assert "nobody is enrolled in" in refused(capsys, "speaker", "identify", sound, *run, *mine)
