@@ -144,7 +144,7 @@ class Best(Callback):
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """The rows of `metrics.csv`, of which a killed training may have left the last half written.
+    """The rows of `metrics.csv`; a killed training may have left the last one half written, even if it is the only one.
 
     Raises:
         InputError: a file that is no such table.
@@ -152,12 +152,15 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
     path = folder / METRICS
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows: list[dict[str, str]] = list(csv.DictReader(file))
+            table = csv.DictReader(file)
+            rows: list[dict[str, str]] = list(table)
+        readable = not rows or "step" in (table.fieldnames or ())
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, csv.Error):
-        rows = [{}]
-    if not all((row.get("step") or "").isdecimal() for row in (rows[:-1] or rows)):
+        rows, readable = [], False
+    whole = rows[:-1] if rows and None in rows[-1].values() else rows
+    if not readable or not all((row["step"] or "").isdecimal() for row in whole):
         raise InputError(f"{path} was altered or cannot be read, expected the rows that training wrote")
     return rows
 

@@ -20,7 +20,7 @@ from regard.train import Run, fit
 from regard.train.card import read_facts
 from regard.train.checkpoints import Checkpoints, generators, newest, restore_generators
 from regard.train.learner import Learner
-from regard.train.recorder import Best, Recorder, read_metrics
+from regard.train.recorder import Best, Recorder, cut_back, read_metrics
 
 # Nine steps an epoch, a checkpoint after every fourth step and at the end of each of the three epochs.
 MOMENTS = {
@@ -89,6 +89,22 @@ def test_early_stopping_outlives_a_kill(tmp_path):
     assert in_process(train, killed, False, moment, options) == -signal.SIGKILL
     assert in_process(train, killed, True, None, options) == 0
     assert left(killed) == left(calm)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("", []),
+        ("kind,epo", []),
+        ("kind,epoch,step,loss\nstep,1", []),
+        ("kind,epoch,step,loss\nstep,1,2", []),
+        ("kind,epoch,step,loss\nstep,1,20,0.5\nstep,1,4", ["20"]),
+    ],
+)
+def test_a_row_that_was_half_written_is_cut_off(text, steps, tmp_path):
+    (tmp_path / "metrics.csv").write_text(text)
+    cut_back(tmp_path, 100)
+    assert [row["step"] for row in read_metrics(tmp_path)] == steps
 
 
 def test_validation_may_be_rare_and_the_last_weights_kept(tmp_path):
