@@ -12,6 +12,7 @@ from regard import Attention, InputError, Layout, attend, attention_weights, pla
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
 from regard.attention.plan import EXECUTORS
+from regard.attention.problem import USUAL
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.normalizers import Normalizer
 from regard.attention.spec.patterns import Causal, Edges, First, Pattern, Window
@@ -295,10 +296,10 @@ def test_other_keys_are_not_taken_for_those_of_before():
 def test_sets_are_cut_into_rectangles_with_little_padding():
     lengths = [1, 2, 3, 60, 61, 62, 200, 3, 2, 1]
     layout = Layout.of_lengths(lengths)
-    rectangles = dense._rectangles(layout, layout)
+    rectangles = dense._rectangles(layout, layout, USUAL.padding)
     padded = sum(r.query_rows.numel() * r.key_rows.shape[1] for r in rectangles.each)
     assert padded < 1.1 * sum(n * n for n in lengths)
     assert torch.equal(rectangles.query_order[rectangles.back], torch.arange(layout.total))
-    equal = dense._rectangles(Layout.of_lengths([4, 4]), Layout.of_lengths([4, 4]))
+    equal = dense._rectangles(Layout.of_lengths([4, 4]), Layout.of_lengths([4, 4]), USUAL.padding)
     assert equal.in_order
     assert len(equal.each) == 1
