@@ -1,9 +1,10 @@
 """This checkout against another one, such as the commit before a change: the same cases, in two processes that take turns.
 
-    python -m benchmarks.before OTHER [--only "window|graphs|additive|encoder"] [--turns 15]
+    python -m benchmarks.before OTHER [--only "window|graphs|additive|encoder"] [--rounds 5] [--turns 5]
 
-OTHER is a checkout with an environment of its own (`OTHER/.venv`). Prints, per case, the median of this checkout's seconds over the
-median of the other's, with the quartiles of the ratios turn by turn. Needs REGARD_DATA for the encoder and for graphs.
+OTHER is a checkout with an environment of its own (`OTHER/.venv`). Prints, per case, the median seconds of both over the rounds
+and their ratio. Each round starts both processes anew, since where memory happens to lie moves a process by several percent.
+Needs REGARD_DATA for the encoder and for graphs.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def _checkout(folder: Path) -> Iterator[Callable[[str], str]]:
         process.kill()
 
 
-def compare(name: str, ours: Callable[[str], str], theirs: Callable[[str], str], turns: int) -> str:
-    """One line of the table."""
+def compare(name: str, ours: Callable[[str], str], theirs: Callable[[str], str], turns: int) -> tuple[float, float]:
+    """The median seconds of the other checkout and of this one, in these two processes."""
     for ask in (ours, theirs):
         if ask(name) != _READY:
             raise SystemExit(f"{name}: one of the two checkouts cannot run it")
@@ -96,19 +97,19 @@ def compare(name: str, ours: Callable[[str], str], theirs: Callable[[str], str],
         # Who goes first changes, so that a machine that slows down favors neither.
         first, second = (ours, theirs) if turn % 2 else (theirs, ours)
         pair = float(first("go")), float(second("go"))
-        seconds.append(pair if turn % 2 else pair[::-1])
+        seconds.append(pair[::-1] if turn % 2 else pair)
     for ask in (ours, theirs):
         ask("")
-    now, before = (statistics.median(column) for column in zip(*seconds, strict=True))
-    low, _, high = statistics.quantiles([a / b for a, b in seconds])
-    return f"{name:40} {before * 1e3:10.2f} {now * 1e3:10.2f} {now / before:7.3f}   {low:.3f} to {high:.3f}"
+    before, now = (statistics.median(column) for column in zip(*seconds, strict=True))
+    return before, now
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, metavar="OTHER")
     parser.add_argument("--only", default=GROUPS, help=f"groups or parts of names, with | between them; {GROUPS}")
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=5, help="how often both processes start anew")
+    parser.add_argument("--turns", type=int, default=5, help="of a case in a round")
     chosen = parser.parse_args()
     from benchmarks.cases import CASES
 
@@ -116,10 +117,16 @@ def main() -> None:
     names = [case.name for case in CASES if any(word == case.group or word in case.name for word in wanted)]
     names += [name for name in ENCODERS if any(word in name for word in wanted)]
     here = Path(__file__).parent.parent
-    print(f"{'case':40} {'before ms':>10} {'now ms':>10} {'ratio':>7}   quartiles")
-    with _checkout(here) as ours, _checkout(chosen.other.resolve()) as theirs:
-        for name in names:
-            print(compare(name, ours, theirs, chosen.turns), flush=True)
+    medians: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for _ in range(chosen.rounds):
+        with _checkout(here) as ours, _checkout(chosen.other.resolve()) as theirs:
+            for name in names:
+                medians[name].append(compare(name, ours, theirs, chosen.turns))
+    print(f"{'case':40} {'before ms':>10} {'now ms':>10} {'ratio':>7}   round by round")
+    for name, rounds in medians.items():
+        before, now = (statistics.median(column) * 1e3 for column in zip(*rounds, strict=True))
+        ratios = " ".join(f"{after / earlier:.3f}" for earlier, after in rounds)
+        print(f"{name:40} {before:10.2f} {now:10.2f} {now / before:7.3f}   {ratios}")
 
 
 if __name__ == "__main__":
