@@ -71,6 +71,8 @@ def test_an_operator_gives_what_attend_gives(name, case, dropout):
     same(traced, eager)
 
 
+# From torch 2.14 on, torch's own check reads the gradient of tensors that keep none.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_operators_keep_the_rules_of_torch(case):
     x = case.inputs((3, 0, 5), torch.float32)

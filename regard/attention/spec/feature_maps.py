@@ -72,7 +72,8 @@ class Elu(Features):
         k = _exact(k)
         # Written out: elu(x) + 1 rounds what lies far below zero to zero.
         if is_grad_enabled():
-            return k.relu() + k.clamp(max=0).exp()
+            # Unlike that of a clamp, its slope at 0 is the same in all releases of torch: 1.
+            return k.relu() + k.masked_fill(k > 0, 0).exp()
         return k.clamp(max=0).exp_().add_(k.relu())
 
     def held(self, d: int) -> int:

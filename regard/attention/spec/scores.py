@@ -254,4 +254,5 @@ def _rows(table: Tensor, place: Any) -> Tensor:
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:
-    return x.clamp(min=0) + slope * x.clamp(max=0)
+    # Unlike that of a clamp, its slope at 0 is the same in all releases of torch: 1 + slope, as in the kernels.
+    return x.masked_fill(x < 0, 0) + slope * x.masked_fill(x > 0, 0)
