@@ -30,11 +30,11 @@ run: $(INSTALLED)  ## train on the handwritten digits, evaluate, show prediction
 	@echo "The run lies in $(RUN)"
 
 # What `minutes` prints, measured on two idle cores after the installation.
-test: MINUTES := 7
+test: MINUTES := 9
 test: minutes lint  ## lint, types, and all tests but the rare ones
 	$(BIN)pytest -n $(WORKERS) -m "not rare"
 
-test-all: MINUTES := 10
+test-all: MINUTES := 11
 test-all: minutes lint  ## the same with the rare ones, as CI runs it
 	$(BIN)pytest -n $(WORKERS)
 
