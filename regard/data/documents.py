@@ -14,11 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from regard.data.examples import PARTS, Part, split
+from regard.data.folders import PART_NAMES, part_in
 from regard.data.reader import STREAM
+from regard.data.tables import read_table
 from regard.errors import InputError, nearest
-from regard.files import PART_NAMES, read_lines, read_table
+from regard.files import read_lines
 
-__all__ = ["Columns", "Document", "arriving", "part_in", "read_documents", "records", "streamed", "to_read"]
+__all__ = ["Columns", "Document", "arriving", "read_documents", "records", "streamed", "to_read"]
 
 T = TypeVar("T")
 
@@ -77,19 +79,6 @@ def read_documents(place: Path, columns: Columns, by_label: bool = True) -> list
     else:
         found = _read_file(place, columns)
     return _divided(found, place, by_label)
-
-
-def part_in(name: str) -> Part | None:
-    """The part that a file's name tells: that of the last of its words which names one.
-
-    >>> part_in("stsa.binary.dev"), part_in("reviews_train.csv"), part_in("testament.txt")
-    ('validation', 'train', None)
-    """
-    for word in reversed(name.lower().replace("_", ".").replace("-", ".").split(".")):
-        for part in PARTS:
-            if PART_NAMES.get(word) == part:
-                return part
-    return None
 
 
 def _in_part(document: Document, part: Part) -> Document:

@@ -11,11 +11,12 @@ import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, split
+from regard.data.folders import PART_NAMES
 from regard.data.planetoid import read_planetoid
 from regard.data.reader import refused_stream, refused_value
 from regard.data.registry import locate
+from regard.data.tables import read_table
 from regard.errors import InputError, nearest
-from regard.files import PART_NAMES, read_table
 
 __all__ = ["Graph", "Planetoid"]
 

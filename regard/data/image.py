@@ -13,9 +13,9 @@ import numpy as np
 
 from regard.data.encoding import Encoding, Grid, Labels
 from regard.data.examples import Array, Example, Listed, Part, check_part, divided, split
+from regard.data.folders import labeled_files
 from regard.data.reader import STREAM, refused_value
 from regard.errors import InputError, check_numbers
-from regard.files import labeled_files
 
 __all__ = ["Digits"]
 

@@ -14,14 +14,15 @@ from regard.data.cache import Held
 from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, split
 from regard.data.features import LogMelStream, voiced_log_mel
+from regard.data.folders import PART_NAMES, labeled_files
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
+from regard.data.tables import read_table
 from regard.data.varied import Played, Varied, VariedFrames
 from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
-from regard.files import PART_NAMES, labeled_files, read_table
 
 __all__ = ["STRANGERS", "Sounds", "SoundStream"]
 

@@ -12,9 +12,10 @@ from typing import IO, Any, ClassVar, Literal
 import numpy as np
 
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources, worded_sentence
-from regard.data.documents import Columns, Document, part_in, read_documents, streamed, to_read
+from regard.data.documents import Columns, Document, read_documents, streamed, to_read
 from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
 from regard.data.examples import Array, Example, Part, TargetKind, check_part, split
+from regard.data.folders import part_in
 from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
