@@ -2,9 +2,8 @@
 
 import argparse
 import re
-import types
 from collections.abc import Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import get_args
 
 import jsonargparse
 
@@ -93,18 +92,6 @@ def _sentence(options: jsonargparse.ArgumentParser, flags: Sequence[str], messag
 
 
 def _kind(action: argparse.Action) -> str:
-    return _spelled(getattr(action, "_typehint", None) or action.type or str)
+    from regard.train.values import spelled
 
-
-def _spelled(kind: Any) -> str:
-    """A type in words: `int | None` is "a whole number or null"."""
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
-    origin = get_origin(kind)
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
-    if origin in (Union, types.UnionType):
-        return " or ".join(_spelled(member) for member in get_args(kind))
-    if origin in (tuple, list):
-        members = [_spelled(member) for member in get_args(kind) if member is not Ellipsis]
-        return f"a list in brackets of {', '.join(members)}"
-    return words.get(kind, getattr(kind, "__name__", str(kind)))
+    return spelled(getattr(action, "_typehint", None) or action.type or str)

@@ -1,11 +1,11 @@
 """`regard train`: a recipe or a configuration, changed by options, becomes one run or several."""
 
-import argparse
 import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,9 @@ from regard.errors import InputError
 from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
 from regard.train.earlier import refuse_moved
-from regard.train.experiment import names_type, nested
 from regard.train.folder import read_config, read_start
 from regard.train.kinds import KINDS, kind
+from regard.train.values import explained, names_type, nested, types_of
 
 __all__ = ["run"]
 
@@ -140,14 +140,29 @@ def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsona
 
 def _add_section(options: jsonargparse.ArgumentParser, section: str, chosen: type, before: Any) -> None:
     """The options of a section, with the values of those that it had before as defaults."""
-    options.add_class_arguments(chosen, section)
+    _add_options(options, chosen, section)
     groups = {entry.name for entry in fields(chosen) if nested(entry)}
-    # A group's own option would take a file with the whole of it; --config is that for all sections.
-    for name in (section, *(f"{section}.{group}" for group in groups)):
-        options._option_string_actions[f"--{name}"].help = argparse.SUPPRESS
     for name in {entry.name for entry in fields(chosen)} & {entry.name for entry in fields(before)}:
         value = getattr(before, name)
-        options.set_defaults({f"{section}.{name}": asdict(value) if name in groups else value})
+        values = {f"{name}.{inner}": each for inner, each in asdict(value).items()} if name in groups else {name: value}
+        options.set_defaults({f"{section}.{option}": each for option, each in values.items()})
+
+
+def _add_options(options: Any, chosen: type, section: str) -> None:
+    """An argument for each option of a dataclass, and of its groups, by the types and the docstring alone.
+
+    jsonargparse's own way would import whatever a module of options names for type checkers, torch included.
+    """
+    group = options.add_argument_group(f"{section}: {cleandoc(chosen.__doc__ or '').partition(chr(10))[0]}")
+    texts = explained(chosen)
+    for entry in fields(chosen):
+        inner, name = nested(entry), f"{section}.{entry.name}"
+        if inner is not None:
+            _add_options(options, inner, name)
+            continue
+        default = {} if entry.default is MISSING else {"default": entry.default}
+        text = texts.get(entry.name, "").replace("%", "%%")
+        group.add_argument(f"--{name}", type=types_of(chosen)[entry.name], required=not default, help=text, **default)
 
 
 def _whole_names(arguments: Sequence[str], types: Mapping[str, type]) -> list[str]:

@@ -18,6 +18,9 @@ __all__ = ["Graded", "grade"]
 
 Answers = list[tuple[Any, Any]]
 
+# The square of a larger error is no number any more.
+_LARGEST = 1e150
+
 
 @dataclass(frozen=True)
 class Graded:
@@ -47,8 +50,11 @@ def grade(path: Path, metrics: Sequence[CorpusMetric] = ()) -> Graded:
     sets: list[tuple[str, tuple[Any, ...]]] = []
     answers: list[Answers] = []
     records: list[list[Any]] = [[] for _ in metrics]
-    for name, pairs, whole in _predictions(path, bool(metrics)):
-        entries = [metric.record(whole) for metric in metrics]
+    for name, pairs, whole, line in _predictions(path, bool(metrics)):
+        try:
+            entries = [metric.record(whole) for metric in metrics]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            raise _no_prediction(path, line) from None
         for kept, entry in zip(records, entries, strict=True):
             if entry is not None:
                 kept.append(entry)
@@ -81,16 +87,18 @@ def _of_targets(path: Path, answers: Sequence[Answers], unit: str) -> Outcome:
     return Outcome(*columns, labels=kinds.pop())
 
 
-def _predictions(path: Path, whole_parts: bool) -> Iterator[tuple[str, Answers, dict[str, Any]]]:
-    """Each set's name, (answer, target) of each of its targets that is a label or a number, and all that is written of it.
+def _predictions(path: Path, whole_parts: bool) -> Iterator[tuple[str, Answers, dict[str, Any], int]]:
+    """Each set's name, (answer, target) of each of its targets that is a label or a number, all that is written of it, and its line.
 
     Other targets are for metrics of whole parts.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError:
         raise InputError(f"{path} is missing or cannot be read: `regard evaluate {path.parent}` writes it") from None
-    for number, line in enumerate(lines, 1):
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8, expected what evaluation wrote") from None
+    for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, 1):
         try:
             whole = json.loads(line)
             written = [entry for entry in whole.get("vectors", [whole]) if "target" in entry]
@@ -98,6 +106,20 @@ def _predictions(path: Path, whole_parts: bool) -> Iterator[tuple[str, Answers, 
                 written = [entry for entry in written if "label" in entry or "number" in entry]
             pairs = [(entry["label"] if "label" in entry else entry["number"], entry["target"]) for entry in written]
             name = whole["name"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path}, line {number}, is no prediction, expected what evaluation wrote") from None
-        yield name, pairs, whole
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise _no_prediction(path, number) from None
+        if not isinstance(name, str) or not all(_comparable(*pair) for pair in pairs):
+            raise _no_prediction(path, number)
+        yield name, pairs, whole, number
+
+
+def _comparable(answer: object, target: object) -> bool:
+    """Whether both are labels, or both are finite numbers."""
+    if isinstance(answer, str) and isinstance(target, str):
+        return True
+    numbers = [each for each in (answer, target) if isinstance(each, (int, float)) and not isinstance(each, bool)]
+    return len(numbers) == 2 and all(abs(number) < _LARGEST for number in numbers)
+
+
+def _no_prediction(path: Path, line: int) -> InputError:
+    return InputError(f"{path}, line {line}, is no prediction, expected what evaluation wrote")

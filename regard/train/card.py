@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -13,10 +14,12 @@ from regard.data.registry import DATASETS
 from regard.errors import InputError
 from regard.train.experiment import Experiment, to_yaml
 from regard.train.folder import save
+from regard.train.values import named, read_yaml
 
 __all__ = ["CARD", "add_evaluation", "read_facts", "table", "write_card"]
 
 CARD = "card.md"
+_COUNTED = ("parameters", "seconds")
 _SHOWN = ("torch", "lightning", "torchmetrics", "numpy", "safetensors")
 
 
@@ -85,15 +88,17 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the card is missing or has no head: training has not ended, or the file was altered.
     """
-    import yaml
-
     path = folder / CARD
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
-    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        found = read_yaml(path.read_text(encoding="utf-8").split("---\n")[1], str(path))
+    except (OSError, UnicodeDecodeError, IndexError, InputError):
         found = None
     if not isinstance(found, dict):
         raise InputError(f"{path} is missing or has no head, expected the card that training writes when it ends")
+    for name in _COUNTED:
+        value = found.get(name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
+            raise InputError(f"{path} says {name}: {named(value)}, expected the number that training wrote")
     return found
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from regard.data.reader import Reader
 from regard.errors import InputError, check_numbers, nearest
 from regard.train.earlier import with_moved_options
 from regard.train.kinds import KINDS, kind
+from regard.train.values import key, named, nested, read_options, read_yaml
 
-__all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "names_type", "nested", "to_yaml"]
+__all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ def to_yaml(experiment: Experiment) -> str:
 
     The sections `data`, `model` and `task` say their `type` first.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     tree: dict[str, Any] = {"recipe": experiment.recipe}
     for section in KINDS:
         value = getattr(experiment, section)
-        named = {} if section in _ALWAYS else {"type": type(value).__name__}
-        tree[section] = named | _plain(_options(value))
+        kind_name = {} if section in _ALWAYS else {"type": type(value).__name__}
+        tree[section] = kind_name | _plain(_options(value))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=1 << 16)
 
 
@@ -145,61 +145,34 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
     Traceback (most recent call last):
     regard.errors.InputError: the configuration has data.type 'Digit', which is not known: did you mean 'Digits'?
     """
-    import yaml
-
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{source} is no YAML: {_one_line(error)}") from None
+    tree = read_yaml(text, source)
     if not isinstance(tree, dict):
-        raise InputError(f"{source} holds {_named(tree)}, expected the sections recipe, {', '.join(KINDS)}")
+        raise InputError(f"{source} holds {named(tree)}, expected the sections recipe, {', '.join(KINDS)}")
     for name in tree:
         if name not in ("recipe", *KINDS):
-            raise InputError(f"{source} has an unknown section {name!r}: {nearest(str(name), ('recipe', *KINDS))}")
+            raise InputError(f"{source} has an unknown section {named(name)}: {nearest(key(name), ('recipe', *KINDS))}")
     recipe = tree.get("recipe")
     if not isinstance(recipe, str):
-        raise InputError(f"{source} has recipe {_named(recipe)}, expected a name")
+        raise InputError(f"{source} has recipe {named(recipe)}, expected a name")
     sections = {section: _read_section(section, tree.get(section), source) for section in KINDS}
     return Experiment(recipe, **sections)
 
 
 def _read_section(section: str, options: Any, source: str) -> Any:
-    from jsonargparse import ArgumentError, ArgumentParser
-
     if options is None and section in _ALWAYS:
         options = {}
     if not isinstance(options, Mapping):
-        raise InputError(f"{source} has {section}: {_named(options)}, expected a mapping of options")
+        raise InputError(f"{source} has {section}: {named(options)}, expected a mapping of options")
     options = with_moved_options(section, options)
     if section in _ALWAYS:
         chosen = kind(section, section.capitalize())
+    elif "type" in options and not isinstance(options["type"], str):
+        raise InputError(f"{source} has {section}.type: {named(options['type'])}, expected a name")
     elif "type" in options:
         chosen = kind(section, options.pop("type"), source)
     else:
         raise InputError(f"{source} has no {section}.type, expected one of {', '.join(KINDS[section])}")
-    known = [each.name for each in fields(chosen)]
-    for name in options:
-        if name not in known:
-            raise InputError(f"{source} has no option {section}.{name}: {nearest(str(name), known)}")
-    for each in fields(chosen):
-        # The name of a group's type stands for the group.
-        if names_type(each) and isinstance(options.get(each.name), str):
-            options[each.name] = {"type": options[each.name]}
-        # A text that looks like a number, such as precision: 32, is still the text that the option takes.
-        if isinstance(each.default, str) and isinstance(options.get(each.name), (int, float)):
-            options[each.name] = str(options[each.name])
-    reader = ArgumentParser(exit_on_error=False)
-    reader.add_class_arguments(chosen, section)
-    try:
-        return getattr(reader.instantiate(reader.parse_object({section: options})), section)
-    except ArgumentError as error:
-        raise InputError(f"{source} has a wrong value: {_one_line(error)}") from None
-
-
-def nested(option: Field[Any]) -> type | None:
-    """The type of an option that has options of its own; None for any other."""
-    made: Any = option.default_factory
-    return made if isinstance(made, type) and is_dataclass(made) else None
+    return read_options(chosen, options, section, source)
 
 
 def changed(options: Any, changes: Mapping[str, Any]) -> Any:
@@ -212,12 +185,6 @@ def changed(options: Any, changes: Mapping[str, Any]) -> Any:
         group, _, inner = name.partition(".")
         options = replace(options, **{group: changed(getattr(options, group), {inner: value}) if inner else value})
     return options
-
-
-def names_type(option: Field[Any]) -> bool:
-    """Whether an option is a group with a type, whose name alone may stand for it: `positions: rotary`."""
-    group = nested(option)
-    return group is not None and "type" in {entry.name for entry in fields(group)}
 
 
 def _options(value: Any) -> dict[str, Any]:
@@ -246,12 +213,3 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return repr(value)
     raise TypeError(f"an option of type {type(value).__name__} has no YAML form")
-
-
-def _named(value: Any) -> str:
-    return "nothing" if value is None else repr(value)
-
-
-def _one_line(error: Exception) -> str:
-    """The first words of an error that may go on for lines."""
-    return re.sub(r"\s+", " ", str(error)).strip().rstrip(".")

@@ -59,13 +59,37 @@ def test_grade_squares_errors_of_numbers(tmp_path):
         ("[1]\n", "line 1, is no prediction"),
         ('{"name": "a", "target": "x"}\n', "line 1, is no prediction"),
         ('{"name": "a", "label": "x", "target": "x"}\n{"name": "b", "number": 1, "target": 2}\n', "of one kind"),
+        (b"\xff\xfe\x00\x9d", "is no text in UTF-8"),
+        ("[" * 100_000, "line 1, is no prediction"),
+        ('{"name": 3, "label": "x", "target": "x"}\n', "line 1, is no prediction"),
+        ('{"name": "a", "label": "x", "target": 1}\n', "line 1, is no prediction"),
+        ('{"name": "a", "label": ["x"], "target": "x"}\n', "line 1, is no prediction"),
+        ('{"name": "a", "number": null, "target": 1}\n', "line 1, is no prediction"),
+        ('{"name": "a", "number": true, "target": 1}\n', "line 1, is no prediction"),
+        ('{"name": "a", "number": NaN, "target": 1}\n', "line 1, is no prediction"),
+        ('{"name": "a", "number": 1e308, "target": 1}\n', "line 1, is no prediction"),
+        ('{"name": "a", "number": 1, "target": 2}\n\n', "line 2, is no prediction"),
+        ('{"name": "a", "vectors": 3}\n', "line 1, is no prediction"),
     ],
 )
 def test_grade_refuses_what_evaluation_did_not_write(tmp_path, text, sentence):
     path = tmp_path / "p.jsonl"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=sentence):
         grade(path)
+
+
+def test_what_a_metric_of_whole_parts_cannot_read_is_no_prediction(tmp_path):
+    metric = CorpusMetric("length", lambda prediction: len(prediction["target"]["text"]), sum)
+    path = write(tmp_path / "p.jsonl", [{"name": "a", "target": {"text": "ab"}}, {"name": "b", "target": 3}])
+    with pytest.raises(InputError, match="line 2, is no prediction"):
+        grade(path, [metric])
+
+
+def test_a_name_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"name": "a\u2028b", "label": "x", "target": "x"}\n')
+    assert grade(path).test == (("a\u2028b", ("x",)),)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

@@ -120,3 +120,55 @@ def test_only_matrices_decay():
 
 def test_sections_have_defaults():
     assert Experiment("x", None, None, None).optimizer == Optimizer()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("layers: 1", "layers: null", "c.yaml has model.layers: nothing, expected a whole number"),
+        ("layers: 1", "layers: 1.5", "c.yaml has model.layers: 1.5, expected a whole number"),
+        ("layers: 1", "layers: true", "c.yaml has model.layers: True, expected a whole number"),
+        ("layers: 1", "layers: [1]", "c.yaml has model.layers: [1], expected a whole number"),
+        ("layers: 1", "layers: 0x" + "f" * 9999, "c.yaml has model.layers: a number of many digits, expected a whole number"),
+        ("dropout: 0.2", "dropout: null", "c.yaml has model.dropout: nothing, expected a number"),
+        ("dropout: 0.2", "dropout: .nan", "model.dropout is nan, expected at least 0 and less than 1"),
+        ("dropout: 0.2", "dropout: 2001-01-01", "expected a number"),
+        ("clip: 1.0", "clip: 0x" + "f" * 9999, "c.yaml has training.clip: a number of many digits, expected a number"),
+        ("norm: pre", "norm: {}", "c.yaml has model.norm: {}, expected one of pre, post"),
+        ("progress: false", "progress: 0", "c.yaml has training.progress: 0, expected true or false"),
+        ("progress: false", "progress: null", "c.yaml has training.progress: nothing, expected true or false"),
+        ("start: ''", "start: 2024", "c.yaml has training.start: 2024, expected a text in quotes"),
+        ("path: null", "path: 0560", "c.yaml has data.path: 368, expected a text or null in quotes"),
+        ("path: null", "path: [a]", "c.yaml has data.path: ['a'], expected a text or null"),
+        ("type: none", "type: null", "c.yaml has model.positions.type: nothing, expected one of none, sinusoidal"),
+        ("type: Encoder", "type: [Encoder]", "c.yaml has model.type: ['Encoder'], expected a name"),
+        ("layers: 1", "7: 1", "c.yaml has no option model.7: known are"),
+        ("layers: 1", "[a]: 1", "c.yaml is no YAML"),
+        ("layers: 1", "? 2001-99-99\n", "c.yaml is no YAML"),
+        ("layers: 1", "layers: " + "[" * 20000, "c.yaml is nested too deeply, expected options inside sections"),
+        ("layers: 1", "layers: " + "{a: " * 5000, "c.yaml is nested too deeply, expected options inside sections"),
+        ("layers: 1", "layers: &a [*a]", "c.yaml has model.layers: [[[[[[[...]]]]]]], expected a whole number"),
+        ("layers: 1", f"layers: '{'x' * 3_000_000}'", "characters, expected at most 1,048,576"),
+        ("layers: 1", f"layers: '{'x' * 30_000}'", "...', expected a whole number"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_in_one_short_sentence(old, new, sentence):
+    assert old in TEXT
+    with pytest.raises(InputError) as refusal:
+        from_yaml(TEXT.replace(old, new, 1), "c.yaml")
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 500
+
+
+def test_a_bomb_of_aliases_is_refused():
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{n}: &{n} [{', '.join(['*' + before] * 9)}]" for before, n in zip("abcdefghi", "bcdefghij", strict=True)]
+    with pytest.raises(InputError, match="has no option data.a"):
+        from_yaml("recipe: x\ndata:\n  type: Tiny\n  " + "\n  ".join(lines))
+
+
+def test_numbers_that_yaml_takes_for_texts_are_numbers():
+    text = TEXT.replace("learning_rate: 0.01", "learning_rate: 1e-2").replace("layers: 1", "layers: '1'")
+    assert from_yaml(text) == tiny.experiment()
+    assert type(from_yaml(TEXT.replace("clip: 1.0", "clip: 1")).training.clip) is float
