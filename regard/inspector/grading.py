@@ -88,7 +88,7 @@ def _of_targets(path: Path, answers: Sequence[Answers], unit: str) -> Outcome:
 
 
 def _predictions(path: Path, whole_parts: bool) -> Iterator[tuple[str, Answers, dict[str, Any], int]]:
-    """Each set's name, (answer, target) of each of its targets that is a label or a number, all that is written of it, and its line.
+    """Each set's name, (answer, target) of each target that is a label or a number, all that is written, and the line.
 
     Other targets are for metrics of whole parts.
     """

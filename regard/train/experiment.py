@@ -124,7 +124,7 @@ def to_yaml(experiment: Experiment) -> str:
 
     The sections `data`, `model` and `task` say their `type` first.
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     tree: dict[str, Any] = {"recipe": experiment.recipe}
     for section in KINDS:

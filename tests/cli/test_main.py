@@ -1,13 +1,30 @@
 """The command itself: help, errors in one sentence, exit statuses, and what it does not load."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from regard.cli import COMMANDS, main
+from regard.recipes import RECIPES
 
 MEMORY = "this takes more memory than there is, expected smaller sets, --training.batch_vectors or model"
+NEVER_FOR_HELP = [
+    *(
+        "torch",
+        "lightning",
+        "torchmetrics",
+        "numba",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+        "PIL",
+        "soundfile",
+        "tokenizers",
+    ),
+    *("urllib.request", "docstring_parser"),
+]
 HEAVY = ["numpy", "torch", "lightning", "jsonargparse", "rich"]
 
 
@@ -36,20 +53,37 @@ sys.exit(f"loaded {{loaded}}" if loaded else status)
         assert f"\n  {command}" in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_that_loads_no_torch(command):
+HELP = [*((command,) for command in COMMANDS), *(("train", name) for name in RECIPES)]
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+def test_every_help_loads_nothing_heavy(arguments):
+    """Help is answered from the options alone: no library of tensors, training, readers or pictures is loaded for it."""
     script = f"""
 import sys
 from regard.cli import main
 try:
-    main([{command!r}, "--help"])
+    main([*{arguments!r}, "--help"])
 except SystemExit as end:
-    sys.exit("loaded torch" if "torch" in sys.modules or "lightning" in sys.modules else end.code)
+    loaded = {{"regard.models.model", *{NEVER_FOR_HELP!r}}} & set(sys.modules)
+    sys.exit(f"loaded {{loaded}}" if loaded else end.code)
 sys.exit("did not answer")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: regard {command}")
+    assert done.stdout.startswith(f"usage: regard {arguments[0]}")
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs the processor time of a child")
+def test_help_of_a_recipe_takes_little_processor_time():
+    """At most 2 s, several times what it takes, so that only something that ought not to be loaded is caught."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "regard.cli", "train", "tagging", "--help"], stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_utime + usage.ru_stime < 2
 
 
 def test_version(capsys):

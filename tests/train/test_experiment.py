@@ -163,8 +163,10 @@ def test_a_value_of_another_type_is_refused_in_one_short_sentence(old, new, sent
 
 def test_a_bomb_of_aliases_is_refused():
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"{n}: &{n} [{', '.join(['*' + before] * 9)}]" for before, n in zip("abcdefghi", "bcdefghij", strict=True)]
-    with pytest.raises(InputError, match="has no option data.a"):
+    lines += [
+        f"{n}: &{n} [{', '.join(['*' + before] * 9)}]" for before, n in zip("abcdefghi", "bcdefghij", strict=True)
+    ]
+    with pytest.raises(InputError, match=r"has no option data\.a"):
         from_yaml("recipe: x\ndata:\n  type: Tiny\n  " + "\n  ".join(lines))
 
 

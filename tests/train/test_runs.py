@@ -65,6 +65,22 @@ def test_the_card_names_what_was_trained(trained):
     assert f"| accuracy | {facts['validation']['accuracy']:.4f} |" in (trained / "card.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda text: text[:40], "is missing or has no head"),
+        (lambda text: "---\n" + "[" * 9999 + "---\n", "is missing or has no head"),
+        (lambda text: text.replace("parameters: ", "numbers: "), "says parameters: nothing, expected the number"),
+        (lambda text: text.replace("seconds: ", "seconds: x"), "says seconds: 'x"),
+        (lambda text: text.replace("seconds: ", "seconds: -1"), "says seconds: -1"),
+    ],
+)
+def test_a_card_that_was_altered_is_refused(damage, sentence, trained, tmp_path):
+    (tmp_path / "card.md").write_text(damage((trained / "card.md").read_text()))
+    with pytest.raises(InputError, match=sentence):
+        read_facts(tmp_path)
+
+
 def test_the_weights_are_those_of_the_best_epoch(trained):
     found = Run.open(trained).evaluate("validation")["metrics"]
     facts = read_facts(trained)["validation"]
