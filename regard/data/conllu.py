@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from regard.data.words import SEGMENTATION, tokenize
 from regard.errors import InputError
 from regard.files import read_lines
 
@@ -114,47 +115,10 @@ def _sentence(path: Path, block: Sequence[tuple[int, str]], column: int) -> Sent
     return Sentence(name or f"{path.name}:{first}", tuple(words), tuple(labels), str(path), first, tuple(lines))
 
 
-_CLITIC = re.compile(r"(?i)(?<=\w)(n['’]t|['’](?:s|re|ve|ll|d|m))$")
-_ALONE = re.compile(r"(?i)n['’]t|['’](?:s|re|ve|ll|d|m)")
-_EDGES = re.compile(r"^([^\w\s]*)(.*?)([^\w\s]*)$")
-_ABBREVIATION = re.compile(r"(\w\.)+|(?i:mr|mrs|ms|dr|st|vs|etc|jr|sr|inc|co|corp|ltd)\.")
-
-
-def tokenize(text: str) -> tuple[str, ...]:
-    """Words and punctuation of a line: split at white space, marks at a word's ends split off, and English clitics.
-
-    Text that is cut into words already, clitics by themselves, stays as it is.
-
-    >>> tokenize('She said: "I don\\'t see Mr. Lee\\'s saw (in the U.S.)..."')
-    ('She', 'said', ':', '"', 'I', 'do', "n't", 'see', 'Mr.', 'Lee', "'s", 'saw', '(', 'in', 'the', 'U.S.', ')', '...', '"')
-    >>> tokenize("it is n't the film 's fault")
-    ('it', 'is', "n't", 'the', 'film', "'s", 'fault')
-    """
-    words: list[str] = []
-    for chunk in text.split():
-        if _ALONE.fullmatch(chunk):
-            words.append(chunk)
-            continue
-        match = _EDGES.match(chunk)
-        before, middle, after = match.groups() if match else ("", chunk, "")
-        if after.startswith(".") and not after.startswith("..") and _ABBREVIATION.fullmatch(middle + "."):
-            middle, after = middle + ".", after[1:]
-        words += _marks(before)
-        clitic = _CLITIC.search(middle)
-        words += [middle[: clitic.start()], clitic.group()] if clitic else [middle] if middle else []
-        words += _marks(after)
-    return tuple(words)
-
-
-def _marks(text: str) -> list[str]:
-    """Single marks; the same mark repeated stays together, such as three dots."""
-    return [match.group() for match in re.finditer(r"(.)\1*", text)]
-
-
-def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]:
+def read_sources(sources: Iterable[str], column: str = "upos", segmentation: int = SEGMENTATION) -> list[Sentence]:
     """Sentences to predict for, from CoNLL-U files, files with a sentence per line, or themselves.
 
-    A source that is no file but has several words is taken as a sentence.
+    A source that is no file but has several words is taken as a sentence. `segmentation` is the rule that cuts plain text.
 
     Raises:
         InputError: a source that cannot be read, or holds no sentence.
@@ -166,26 +130,26 @@ def read_sources(sources: Iterable[str], column: str = "upos") -> list[Sentence]
             raise InputError(f"a source is {source!r}, expected a sentence, a file, or - for standard input")
         before = len(found)
         if len(source.split()) > 1 and (len(source) > 255 or not path.exists()):
-            found += _plain([(1, source)], "sentence")
+            found += _plain([(1, source)], "sentence", segmentation)
         elif is_conllu(path):
             found += read_conllu(path, column)
         else:
-            found += _plain(read_lines(path), str(path))
+            found += _plain(read_lines(path), str(path), segmentation)
         if len(found) == before:
             raise InputError(f"{source} is empty, expected a sentence per line")
     return found
 
 
-def _plain(lines: Iterable[tuple[int, str]], where: str) -> Iterator[Sentence]:
+def _plain(lines: Iterable[tuple[int, str]], where: str, segmentation: int) -> Iterator[Sentence]:
     for number, line in lines:
         name = line.strip() if where == "sentence" else f"{where}:{number}"
-        sentence = plain_sentence(line, name, f"{where}, line {number},")
+        sentence = plain_sentence(line, name, f"{where}, line {number},", segmentation)
         if sentence.words:
             yield sentence
 
 
-def plain_sentence(text: str, name: str, where: str) -> Sentence:
-    """The sentence that a text is; `where` begins the sentence of an error.
+def plain_sentence(text: str, name: str, where: str, segmentation: int = SEGMENTATION) -> Sentence:
+    """The sentence that a text is; `where` begins the sentence of an error, `segmentation` is the rule that cuts the text.
 
     Raises:
         InputError: a line of CoNLL-U.
@@ -193,7 +157,7 @@ def plain_sentence(text: str, name: str, where: str) -> Sentence:
     if text.count("\t") == 9:
         found = "looks like CoNLL-U with its 10 fields"
         raise InputError(f"{where} {found}, expected plain text, or a file named .conllu")
-    return worded_sentence(tokenize(text), name, where)
+    return worded_sentence(tokenize(text, segmentation), name, where)
 
 
 def worded_sentence(words: Sequence[str], name: str, where: str = "") -> Sentence:

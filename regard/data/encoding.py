@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from regard.data.examples import IGNORE, Array
+from regard.data.words import SEGMENTATION
 from regard.errors import InputError, nearest
 from regard.files import write_atomically
 
@@ -131,6 +132,7 @@ class Encoding:
         ordered: whether it means something which vector of a set comes first; not so in graphs.
         edges: whether edges join the vectors of a set.
         context: what was learned of the other sets of pairs; None where examples are no pairs.
+        segmentation: the rule by which texts are cut and looked up, see `regard.data.words`.
 
     >>> Encoding(Labels(("cat", "dog")), width=3).labels
     ('cat', 'dog')
@@ -147,6 +149,7 @@ class Encoding:
     ordered: bool = True
     edges: bool = False
     context: Encoding | None = None
+    segmentation: int = SEGMENTATION
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -198,6 +201,7 @@ class Encoding:
             statistics = {_MEAN: (self.targets.mean,), _DEVIATION: (self.targets.deviation,)}
         graph = {"ordered": self.ordered, "edges": self.edges}
         # Only encodings of pairs have these entries.
+        text = {"segmentation": self.segmentation} if self.columns and self.segmentation else {}
         nested = {_CONTEXT: self.context, _TARGETS: self.targets if isinstance(self.targets, Encoding) else None}
         return {
             "labels": self.labels,
@@ -210,6 +214,7 @@ class Encoding:
             "tokenizer": self.tokenizer,
             "copies": self.targets.copies if isinstance(self.targets, Labels) else 1,
             **(graph if self.edges or not self.ordered else {}),
+            **text,
             **{name: encoding._files() for name, encoding in nested.items() if encoding is not None},
         }
 
@@ -243,6 +248,8 @@ class Encoding:
         if _MEAN in statistics:
             targets = Numbers(statistics[_MEAN][0], statistics[_DEVIATION][0])
         columns = {name: tuple(entries) for name, entries in vocabularies.items()}
+        # Runs from before that rule lack it; other encodings than of text never have it.
+        rest.setdefault("segmentation", 0 if columns else SEGMENTATION)
         return cls(
             targets,
             characters=columns.pop(_CHARACTER, ()),

@@ -19,6 +19,7 @@ from regard.data.folders import part_in
 from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
+from regard.data.words import SEGMENTATION, folded
 from regard.errors import InputError, check_numbers
 
 __all__ = ["UNKNOWN", "Conllu", "Documents", "Sentences", "Texts"]
@@ -59,14 +60,15 @@ class Conllu:
         for sentence in self._sentences("train"):
             words.update(sentence.words)
             labels.update(_labels(sentence, self.column))
-        folded: Counter[str] = Counter()
+        lookups: Counter[str] = Counter()
         letters: Counter[str] = Counter()
         for word, count in words.items():
-            folded[word.lower() if self.lowercase else word] += count
-            for letter in word:
+            lookups[folded(word, self.lowercase)] += count
+            for letter in folded(word, lowercase=False):
                 letters[letter] += count
-        columns = {WORD: frequent(folded, self.minimum_count)}
-        return Encoding(Labels.of(labels), columns, frequent(letters, self.minimum_count) if self.characters else ())
+        columns = {WORD: frequent(lookups, self.minimum_count)}
+        characters = frequent(letters, self.minimum_count) if self.characters else ()
+        return Encoding(Labels.of(labels), columns, characters)
 
     def part(self, name: Part, encoding: Encoding) -> Sentences:
         """The labelled sentences of one part.
@@ -83,7 +85,7 @@ class Conllu:
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Sentences:
         """Sentences from `.conllu` files and text files with a sentence per line; several words are a sentence themselves."""
-        return Sentences(read_sources(sources, self.column), encoding, self.lowercase)
+        return Sentences(read_sources(sources, self.column, encoding.segmentation), encoding, self.lowercase)
 
     def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
         """A sentence in memory: its text, or its words.
@@ -93,7 +95,7 @@ class Conllu:
         """
         name = name or "the sentence"
         if isinstance(value, str):
-            sentence = plain_sentence(value, name, name)
+            sentence = plain_sentence(value, name, name, encoding.segmentation)
         elif isinstance(value, Sequence) and all(isinstance(word, str) and word for word in value):
             sentence = worded_sentence(value, name)
         else:
@@ -105,7 +107,7 @@ class Conllu:
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Sentences]:
         """Sentences as they arrive, one on each line, or the `text` of a JSON object on each line."""
         for group in streamed(file, Columns()):
-            sentences = [plain_sentence(line.text, line.name, line.where) for line in group]
+            sentences = [plain_sentence(line.text, line.name, line.where, encoding.segmentation) for line in group]
             yield Sentences(sentences, encoding, self.lowercase)
 
     def _sentences(self, part: Part) -> list[Sentence]:
@@ -162,12 +164,14 @@ class Sentences:
         known = {word: i for i, word in enumerate(encoding.words) if i}
         # Each distinct word is encoded once: a text has ten times as many words as distinct ones.
         distinct = list(dict.fromkeys(word for words in self._tokens for word in words))
-        ids = {word: known.get(word.lower() if lowercase else word, 0) for word in distinct}
+        rule = encoding.segmentation
+        ids = {word: known.get(folded(word, lowercase, rule), 0) for word in distinct}
         self._values = [np.array([ids[word] for word in words], np.int64) for words in self._tokens]
         self._spelled: dict[str, Array] | None = None
         if encoding.characters:
             letters = {letter: i for i, letter in enumerate(encoding.characters) if i}
-            self._spelled = {word: np.array([letters.get(letter, 0) for letter in word], np.int64) for word in distinct}
+            spelled = {word: [letters.get(letter, 0) for letter in folded(word, False, rule)] for word in distinct}
+            self._spelled = {word: np.array(row, np.int64) for word, row in spelled.items()}
 
     def __len__(self) -> int:
         return len(self._names)
@@ -309,13 +313,13 @@ class Texts:
             raise InputError(f"{place} has too few texts for a {part} part, expected at least 3 of a label")
         return documents
 
-    def cleaned(self, text: str) -> str:
-        """A text as its tokens are cut from."""
+    def cleaned(self, text: str, segmentation: int = SEGMENTATION) -> str:
+        """A text as its tokens are cut from, by the rule `segmentation`."""
         if self.drop_tags:
             text = _TAG.sub(" ", text)
         if self.tokens == "bytes":
-            return text.lower() if self.lowercase else text
-        return clean(text, self.lowercase)
+            return folded(text, self.lowercase, segmentation)
+        return clean(text, self.lowercase, segmentation)
 
     def _encoded(
         self, documents: Sequence[Document], encoding: Encoding, targets: Sequence[Array] | None = None
@@ -325,7 +329,7 @@ class Texts:
         kept = slice(None)
         if self.longest:
             kept = slice(self.longest) if self.keep == "begin" else slice(-self.longest, None)
-        texts = [self.cleaned(document.text) for document in documents]
+        texts = [self.cleaned(document.text, encoding.segmentation) for document in documents]
         kind, shape = np.uint16 if size <= 1 << 16 else np.int32, (-1, 2) if self.prefix else -1
         ids = [np.array(cut.ids(text)[kept], kind).reshape(shape) for text in texts]
         # What each vector is called is asked for where somebody looks at a few texts.

@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from regard.data.conllu import tokenize
 from regard.data.encoding import WORD, Encoding
 from regard.data.examples import Array
+from regard.data.words import SEGMENTATION, folded, tokenize
 from regard.errors import InputError
 
 __all__ = ["UNKNOWN", "Tokenizer", "Tokens", "clean", "frequent", "learn", "tokenizer"]
@@ -40,14 +40,13 @@ class Tokenizer(Protocol):
     def tokens(self, text: str) -> Sequence[str]: ...
 
 
-def clean(text: str, lowercase: bool) -> str:
-    """The text with control characters taken for white space, and in lower case where asked for.
+def clean(text: str, lowercase: bool, segmentation: int = SEGMENTATION) -> str:
+    """The text with control characters taken for white space, composed (NFC), and in lower case where asked for.
 
     >>> clean("Bell\\x07 NUL\\x00.", lowercase=True)
     'bell  nul .'
     """
-    text = text.translate(_CONTROL)
-    return text.lower() if lowercase else text
+    return folded(text.translate(_CONTROL), lowercase, segmentation)
 
 
 def frequent(counts: Mapping[str, int], minimum: int, most: int = 0) -> tuple[str, ...]:
@@ -161,7 +160,7 @@ def tokenizer(tokens: Tokens, encoding: Encoding, prefix: int = 0) -> Tokenizer:
         raise InputError(f"the encoding holds no {tokens}, expected that of a training with data.tokens {tokens}")
     entries = encoding.columns[column]
     if tokens == "words":
-        return _Words(entries, encoding.columns[_PREFIX], prefix) if prefix else _Words(entries)
+        return _Words(entries, encoding.columns[_PREFIX] if prefix else (), prefix, encoding.segmentation)
     if tokens == "characters":
         return _Characters(entries)
     return _Bytes() if tokens == "bytes" else _Pieces(encoding.tokenizer)
@@ -172,19 +171,20 @@ _cut = lru_cache(maxsize=1 << 18)(tokenize)
 
 
 class _Words:
-    def __init__(self, entries: Sequence[str], begins: Sequence[str] = (), prefix: int = 0) -> None:
+    def __init__(self, entries: Sequence[str], begins: Sequence[str], prefix: int, segmentation: int) -> None:
+        self._segmentation = segmentation
         known, begun = ({name: i for i, name in enumerate(each) if i} for each in (entries, begins))
 
         def of(word: str) -> int | tuple[int, int]:
             return (known.get(word, 0), begun.get(word[:prefix], 0)) if prefix else known.get(word, 0)
 
-        self._chunk = lru_cache(maxsize=1 << 18)(lambda chunk: [of(word) for word in _cut(chunk)])
+        self._chunk = lru_cache(maxsize=1 << 18)(lambda chunk: [of(word) for word in _cut(chunk, segmentation)])
 
     def ids(self, text: str) -> list[int | tuple[int, int]]:
         return list(chain.from_iterable(map(self._chunk, text.split())))
 
     def tokens(self, text: str) -> Sequence[str]:
-        return tokenize(text)
+        return tokenize(text, self._segmentation)
 
 
 class _Characters:

@@ -161,6 +161,7 @@ class Start:
             characters=_joined(before.characters, own.characters) if own.characters else (),
             band_mean=before.band_mean,
             tokenizer=before.tokenizer,
+            segmentation=own.segmentation if grows else before.segmentation,
         )
 
     def give(self, model: nn.Module, task: nn.Module, encoding: Encoding) -> Beginning:

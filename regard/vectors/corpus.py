@@ -8,7 +8,6 @@ import lzma
 import re
 import sys
 import tarfile
-import unicodedata
 import zlib
 from array import array
 from collections import defaultdict
@@ -22,6 +21,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from regard.data.examples import Array
+from regard.data.words import extending, folded
 from regard.errors import InputError, nearest
 
 __all__ = ["BREAK", "Corpus", "Tokens", "keep_probability", "read_corpus", "tokenizer"]
@@ -60,7 +60,8 @@ def tokenizer(tokens: Tokens) -> Callable[[str], list[str]]:
     """How text becomes words.
 
     `"words"`: lower-cased runs of letters, marks and digits of any script, where an apostrophe between two of them joins them;
-    each Chinese character is a word of its own. `"spaces"`: what stands between white space, as it is written.
+    each Chinese character is a word of its own. `"spaces"`: what stands between white space, in its own case. Both are
+    composed (NFC).
 
     >>> tokenizer("words")("Don't, said M. Poirot: 1,853 times! 我是")
     ["don't", 'said', 'm', 'poirot', '1', '853', 'times', '我', '是']
@@ -68,20 +69,24 @@ def tokenizer(tokens: Tokens) -> Callable[[str], list[str]]:
     ["Don't,", 'said']
     """
     if tokens == "spaces":
-        return str.split
+        return _spaced
     if tokens != "words":
         raise InputError(f"tokens is {tokens!r}: {nearest(tokens, ('words', 'spaces'))}")
     return _words
 
 
+def _spaced(text: str) -> list[str]:
+    return folded(text, lowercase=False).split()
+
+
 def _words(text: str) -> list[str]:
-    text = text.replace("\u2019", "'").lower()
+    text = text.replace("\u2019", "'")
     if text.isascii():
-        return _ASCII.findall(text)
+        return _ASCII.findall(text.lower())
     # Most lines of most texts are ASCII, for which the pattern is simple and quick.
     found: list[str] = []
     for line in text.splitlines():
-        found += _ASCII.findall(line) if line.isascii() else _pattern().findall(unicodedata.normalize("NFC", line))
+        found += (_ASCII if line.isascii() else _pattern()).findall(folded(line, lowercase=True))
     return found
 
 
@@ -91,10 +96,10 @@ _ASCII = re.compile("[a-z0-9]+(?:'[a-z0-9]+)*")
 @cache
 def _pattern() -> re.Pattern[str]:
     # Vowel signs and the like are no letters to `re`, yet parts of words.
-    marks = "".join(chr(code) for code in range(0x1F000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    marks = f"[{re.escape(extending())}]*"
     han = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-    letters = f"(?:(?![{han}])(?:[^\\W_]|[{marks}]))+"
-    return re.compile(f"[{han}]|{letters}(?:'{letters})*")
+    letters = f"(?:(?![{han}])[^\\W_]{marks})+"
+    return re.compile(f"[{han}]{marks}|{letters}(?:'{letters})*")
 
 
 def read_corpus(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import cached_property
+from unicodedata import is_normalized
 
 import numpy as np
 
 from regard.data.examples import Array
+from regard.data.words import folded
 from regard.errors import InputError, closest
 
 __all__ = ["WordVectors"]
@@ -72,9 +74,18 @@ class WordVectors:
         return found
 
     def find(self, word: str) -> int | None:
-        """The row of a word, or of its lower-cased form; None where there is none."""
-        found = self.ids.get(word)
-        return self.ids.get(word.lower()) if found is None else found
+        """The row of a word, or of its lower-cased form, however composed; None where there is none."""
+        for lowercase in (False, True):
+            for form in (word.lower() if lowercase else word, folded(word, lowercase)):
+                if (found := self.ids.get(form, self._composed.get(form))) is not None:
+                    return found
+        return None
+
+    @cached_property
+    def _composed(self) -> dict[str, int]:
+        """The rows of words that are not written composed, by their composed forms."""
+        other = [(folded(word, lowercase=False), n) for word, n in self.ids.items() if not is_normalized("NFC", word)]
+        return dict(reversed(other))
 
     def __getitem__(self, word: str) -> Array:
         """`[d]`, the vector of a word."""

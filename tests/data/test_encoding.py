@@ -96,7 +96,12 @@ def test_classes_that_are_numbers_are_in_their_order() -> None:
 # Encodings, and the three files that training wrote of them before they were made of parts.
 BEFORE: list[tuple[Encoding, Any, Any, Any]] = [
     (
-        Encoding(Labels(("a", "ü")), {"word": ("<unknown>", "the"), "prefix": ("<unknown>", "th")}, ("<unknown>", "t")),
+        Encoding(
+            Labels(("a", "ü")),
+            {"word": ("<unknown>", "the"), "prefix": ("<unknown>", "th")},
+            ("<unknown>", "t"),
+            segmentation=0,
+        ),
         ["a", "ü"],
         {"word": ["<unknown>", "the"], "prefix": ["<unknown>", "th"], "character": ["<unknown>", "t"]},
         {
@@ -126,7 +131,7 @@ BEFORE: list[tuple[Encoding, Any, Any, Any]] = [
         },
     ),
     (
-        Encoding(Labels(("x",), copies=3), {"token": ("<unknown>", "a")}, tokenizer='{"a": 1}'),
+        Encoding(Labels(("x",), copies=3), {"token": ("<unknown>", "a")}, tokenizer='{"a": 1}', segmentation=0),
         ["x"],
         {"token": ["<unknown>", "a"]},
         {
