@@ -6,6 +6,7 @@ from typing import Literal
 from regard.cli.folders import expand
 from regard.cli.options import parse, parser
 from regard.cli.table import print_table
+from regard.data.targets import listed_labels
 
 __all__ = ["run"]
 
@@ -31,4 +32,6 @@ def run(arguments: Sequence[str]) -> int:
         ]
         counts = ", ".join(f"{found[unit]:,} {unit}" for unit in ("sets", "vectors", "targets"))
         print_table(["metric", "model", "without looking"], rows, f"{folder}, {chosen.part} part: {counts}")
+        if "unseen" in found:
+            print(listed_labels(found["unseen"], chosen.part))
     return 0

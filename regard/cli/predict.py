@@ -72,10 +72,12 @@ def _shown(opened: Run, count: int) -> Iterator[str]:
     """Examples from all over the test part, drawn beside their predictions."""
     from regard.cli.draw import draw
     from regard.data.examples import Listed
+    from regard.data.targets import unseen_labels
     from regard.train.scoring import run as outputs
 
     part = opened.experiment.data.part("test", opened.encoding)
-    chosen = Listed([part[i * len(part) // count] for i in range(min(count, len(part)))])
+    examples = [part[i * len(part) // count] for i in range(min(count, len(part)))]
+    chosen = Listed(examples, unseen_labels(part))
     first = 0
     for batch, output in outputs(opened.model, opened.task, chosen, opened.experiment.training):
         for prediction in opened.task.predictions(output, batch):

@@ -58,13 +58,14 @@ class Batch(_Moved):
     Args:
         inputs: the sets, with coordinates, edges and edge values.
         targets: by their kind `[t, ...]` per vector, `[s, ...]` per set, or a set for each set; int64 classes or float numbers, of
-            which `IGNORE` and NaN are gaps; None where the examples have none.
+            which `IGNORE` and NaN are gaps; None where the examples have none. `UNSEEN - k` is the k-th label of `unseen`.
         context: a second set for each set, or None.
         spelling: the inner sequences of the vectors, or None.
         names: what each set is called in predictions.
         tokens: for each set what its vectors are called, or None.
         target_kind: "vector", "set" or "sets"; None without targets.
         context_tokens: for each set what the vectors of its context are called, or None.
+        unseen: labels of the part that no training example has.
 
     >>> batch = Batch(VectorSets.pack([torch.ones(2, 3)]))
     >>> batch.targets is None, batch.to("cpu").inputs
@@ -79,6 +80,7 @@ class Batch(_Moved):
     tokens: tuple[tuple[str, ...] | None, ...] = ()
     target_kind: TargetKind | None = None
     context_tokens: tuple[tuple[str, ...] | None, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of sets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ from regard.errors import InputError, nearest
 __all__ = [
     "IGNORE",
     "PARTS",
+    "UNSEEN",
     "Array",
     "Dataset",
     "Example",
@@ -33,6 +34,9 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 IGNORE = -100
 """An integer target that is not there; a number that is not there is NaN."""
+
+UNSEEN = IGNORE - 1
+"""The target of the first label that no training example has; that of the k-th after it is `UNSEEN - k`."""
 
 
 TargetKind = Literal["vector", "set", "sets"]
@@ -114,7 +118,8 @@ class Example:
 class Dataset(Protocol):
     """Examples by index, and what is known of them without reading any.
 
-    A data set whose examples differ from epoch to epoch also has `set_epoch(epoch)`, called before examples are read.
+    A data set whose examples differ from epoch to epoch also has `set_epoch(epoch)`, called before examples are read. One with
+    labels that no training example has also has `unseen`, how many targets each of them has (`regard.data.targets`).
     """
 
     def __len__(self) -> int: ...
@@ -140,8 +145,9 @@ class Dataset(Protocol):
 class Listed:
     """A data set of examples that are in memory."""
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Sequence[Example], unseen: Mapping[str, int] | None = None) -> None:
         self.examples = list(examples)
+        self.unseen = unseen or {}
 
     def __len__(self) -> int:
         return len(self.examples)

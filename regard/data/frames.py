@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -93,13 +93,20 @@ class Frames:
         framing: what is cut and subtracted.
         names: what the examples are called.
         targets: theirs; None where they are unlabelled.
+        unseen: labels that no training example has, with the number of their targets.
     """
 
     target_kind: TargetKind = "set"
 
     def __init__(
-        self, features: Arrays, framing: Framing, names: Sequence[str], targets: Sequence[Array] | None = None
+        self,
+        features: Arrays,
+        framing: Framing,
+        names: Sequence[str],
+        targets: Sequence[Array] | None = None,
+        unseen: Mapping[str, int] | None = None,
     ) -> None:
+        self.unseen = unseen or {}
         self._features, self._framing, self._names = features, framing, names
         self.targets: Sequence[Array | None] = [None] * len(names) if targets is None else targets
         wanted = frames_in(framing.crop)

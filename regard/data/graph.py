@@ -16,6 +16,7 @@ from regard.data.planetoid import read_planetoid
 from regard.data.reader import refused_stream, refused_value
 from regard.data.registry import locate
 from regard.data.tables import read_table
+from regard.data.targets import PartTargets
 from regard.errors import InputError, nearest
 
 __all__ = ["Graph", "Planetoid"]
@@ -83,16 +84,17 @@ class Planetoid:
         """One example, the graph; the targets of nodes outside the part are `IGNORE`, or NaN for numbers.
 
         Raises:
-            InputError: a node whose label no training node has, or a part without nodes.
+            InputError: a part without nodes, or a label that is no number, where numbers are expected.
         """
-        graph = self._read(self.path)
-        rows = [row for row, part in enumerate(graph.parts) if part == check_part(name)]
-        if not rows:
-            raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
-        target = np.full(len(graph.names), encoding.missing)
-        for row in rows:
-            target[row] = encoding.target(graph.labels[row], f"{graph.where}, node {graph.names[row]},")
-        return Listed([self._example(graph, encoding, target)])
+        graph, target = self._read(self.path), PartTargets(encoding, check_part(name))
+        targets = np.full(len(graph.names), encoding.missing)
+        for row, label, where in _nodes(graph, name):
+            targets[row] = target(label, where)
+        return Listed([self._example(graph, encoding, targets)], target.unseen)
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each node of one part, and where it stands."""
+        return [(label, where) for _, label, where in _nodes(self._read(self.path), check_part(name))]
 
     def training(self, encoding: Encoding) -> Listed:
         """The graph with the targets of its training nodes: nothing varies it."""
@@ -162,6 +164,14 @@ class Planetoid:
         features, labels, parts, links = read_planetoid(folder, self.name)
         edges = np.array(links, np.int64).reshape(-1, 2).T
         return Graph(f"{folder} ({self.name})", tuple(map(str, range(len(labels)))), features, labels, parts, edges)
+
+
+def _nodes(graph: Graph, name: Part) -> list[tuple[int, str, str]]:
+    """The row of each node of a part, its label, and where it stands."""
+    rows = [row for row, part in enumerate(graph.parts) if part == name]
+    if not rows:
+        raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
+    return [(row, graph.labels[row], f"{graph.where}, node {graph.names[row]},") for row in rows]
 
 
 def _graph_of(value: Mapping[str, Any], name: str) -> Graph:

@@ -25,6 +25,7 @@ from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Array, Example, Part, check_part, split
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
 from regard.data.reader import refused_stream, refused_value
+from regard.data.targets import PartTargets
 from regard.data.varied import Played, VariedFrames
 from regard.errors import InputError
 from regard.files import write_atomically
@@ -87,22 +88,32 @@ class LogMelFolder:
         Raises:
             InputError: a speaker that `mapping.json` lacks, or an empty part.
         """
-        features, names, targets = self._part(check_part(name), encoding)
-        return Frames(features, self._framing(encoding), names, targets)
+        target = PartTargets(encoding, check_part(name))
+        features, names, targets = self._part(name, encoding, target)
+        return Frames(features, self._framing(encoding), names, targets, target.unseen)
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The speaker of each utterance of one part, and its path."""
+        return [(speaker, str(entry.path)) for entry, speaker in self._chosen(check_part(name))]
 
     def training(self, encoding: Encoding) -> VariedFrames:
         """The utterances of the training part, cut at drawn places, and masked; see `part`."""
-        features, names, targets = self._part("train", encoding)
+        features, names, targets = self._part("train", encoding, PartTargets(encoding, "train"))
         augmentation = Augmentation(self.train_crop, self.seed, mask=self.mask)
         return Played({1.0: features}, self._framing(encoding), augmentation, encoding, names, targets)
 
-    def _part(self, name: Part, encoding: Encoding) -> tuple[Arrays, list[str], list[Array]]:
+    def _part(self, name: Part, encoding: Encoding, target: PartTargets) -> tuple[Arrays, list[str], list[Array]]:
+        chosen = self._chosen(name)
+        targets = [target(speaker, str(entry.path)) for entry, speaker in chosen]
+        entries = [entry for entry, _ in chosen]
+        return _features(entries, encoding.width), [entry.name for entry in entries], targets
+
+    def _chosen(self, name: Part) -> list[tuple[_Entry, str]]:
+        """The utterances of a part, and their speakers."""
         chosen = [(entry, speaker) for entry, speaker, part in self._divided() if part == name]
         if not chosen:
             raise InputError(f"{self.path} has no utterance in the {name} part, expected a speaker with at least 3")
-        targets = [encoding.target(speaker, str(entry.path)) for entry, speaker in chosen]
-        entries = [entry for entry, _ in chosen]
-        return _features(entries, encoding.width), [entry.name for entry in entries], targets
+        return chosen
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Frames:
         """The utterances of `testdata.json` in folders, of files in its form, and single tensors."""

@@ -15,6 +15,7 @@ from regard.data.encoding import Encoding, Grid, Labels
 from regard.data.examples import Array, Example, Listed, Part, check_part, divided, split
 from regard.data.folders import labeled_files
 from regard.data.reader import STREAM, refused_value
+from regard.data.targets import PartTargets
 from regard.errors import InputError, check_numbers
 
 __all__ = ["Digits"]
@@ -80,16 +81,25 @@ class Digits:
         """The pictures of one part.
 
         Raises:
-            InputError: a picture that cannot be read, a label that the training part does not have, or an empty part.
+            InputError: a picture that cannot be read, or an empty part.
         """
-        chosen = [(key, label) for key, label, part in self._index() if part == check_part(name)]
+        target = PartTargets(encoding, check_part(name))
+        examples = [
+            self._example(key, self._pixels(key), target(label, str(Path(self.path or "") / key)))
+            for key, label in self._chosen(name)
+        ]
+        return Listed(examples, target.unseen)
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each picture of one part, and its path."""
+        return [(label, str(Path(self.path or "") / key)) for key, label in self._chosen(check_part(name))]
+
+    def _chosen(self, name: Part) -> list[tuple[str, str]]:
+        """What each picture of a part is named by, and its label."""
+        chosen = [(key, label) for key, label, part in self._index() if part == name]
         if not chosen:
             raise InputError(f"{self.path} has no picture in the {name} part, expected at least 3 of some label")
-        examples = []
-        for key, label in chosen:
-            target = encoding.target(label, f"{Path(self.path or '') / key}")
-            examples.append(self._example(key, self._pixels(key), target))
-        return Listed(examples)
+        return chosen
 
     def training(self, encoding: Encoding) -> Listed:
         """The pictures of the training part, distorted where that is asked for; see `part`."""

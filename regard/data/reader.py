@@ -48,6 +48,14 @@ class Reader(Protocol):
         """The labelled examples of one part, as recorded."""
         ...
 
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each target of one part, as text, and the beginning of a sentence about it; no features are read.
+
+        Raises:
+            InputError: an empty part.
+        """
+        ...
+
     def training(self, encoding: Encoding) -> Dataset:
         """The examples of the training part as training reads them: varied anew in each epoch where that is asked for.
 

@@ -20,6 +20,7 @@ from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
 from regard.data.tables import read_table
+from regard.data.targets import PartTargets
 from regard.data.varied import Played, Varied, VariedFrames
 from regard.data.voice import VoiceActivity, VoiceStream
 from regard.errors import InputError, check_numbers
@@ -116,15 +117,20 @@ class Sounds:
         """The utterances of one part; with `cache` their features are computed now, where they are not yet.
 
         Raises:
-            InputError: a sound that cannot be read, a label that no training sound has, or an empty part.
+            InputError: a sound that cannot be read, or an empty part.
         """
-        paths, names, targets = self._labelled(check_part(name), encoding)
+        target = PartTargets(encoding, check_part(name))
+        paths, names, targets = self._labelled(name, target)
         framing = self._framing(encoding)
-        return Frames(framing.features(paths, self.cache), framing, names, targets)
+        return Frames(framing.features(paths, self.cache), framing, names, targets, target.unseen)
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each sound of one part, and where it stands."""
+        return [(sound.label, sound.where) for sound in self._part(check_part(name))]
 
     def training(self, encoding: Encoding) -> VariedFrames:
         """The utterances of the training part, cut at drawn places, and varied; see `part`."""
-        paths, names, targets = self._labelled("train", encoding)
+        paths, names, targets = self._labelled("train", PartTargets(encoding, "train"))
         framing, augmentation = self._framing(encoding), self.augmentation
         if augmentation.needs_samples:
             return Varied(paths, self.cache, framing, augmentation, encoding, names, targets)
@@ -141,10 +147,10 @@ class Sounds:
         mean = encoding.band_mean if encoding is not None else ()
         return Framing(self.mels, self.voice, self.crop, self.normalize, mean)
 
-    def _labelled(self, name: Part, encoding: Encoding) -> tuple[list[Path], list[str], list[Array]]:
+    def _labelled(self, name: Part, target: PartTargets) -> tuple[list[Path], list[str], list[Array]]:
         """The files of a part, their names and targets."""
         chosen = self._part(name)
-        targets = [encoding.target(sound.label, sound.where) for sound in chosen]
+        targets = [target(sound.label, sound.where) for sound in chosen]
         return [sound.path for sound in chosen], [sound.name for sound in chosen], targets
 
     def strangers(self, encoding: Encoding) -> tuple[Frames, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
@@ -18,6 +18,7 @@ from regard.data.examples import Array, Example, Part, TargetKind, check_part, s
 from regard.data.folders import part_in
 from regard.data.reader import refused_value
 from regard.data.registry import locate
+from regard.data.targets import PartTargets
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.data.words import SEGMENTATION, folded
 from regard.errors import InputError, check_numbers
@@ -74,10 +75,19 @@ class Conllu:
         """The labelled sentences of one part.
 
         Raises:
-            InputError: a word without label, or with a label that the training part does not have.
+            InputError: a word without label.
         """
         sentences = self._sentences(check_part(name))
-        return Sentences(sentences, encoding, self.lowercase, self._targets(sentences, encoding))
+        target = PartTargets(encoding, name)
+        rows = [
+            np.array([int(target(label, where)) for label, where in _labelled(sentence, self.column)], np.int64)
+            for sentence in sentences
+        ]
+        return Sentences(sentences, encoding, self.lowercase, rows, target.unseen)
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each word of one part, and where it stands."""
+        return [entry for sentence in self._sentences(check_part(name)) for entry in _labelled(sentence, self.column)]
 
     def training(self, encoding: Encoding) -> Sentences:
         """The sentences of the training part: nothing varies them."""
@@ -127,23 +137,18 @@ class Conllu:
             raise InputError(f"{place} has no {part} part, {expected}")
         return [sentence for path in files for sentence in read_conllu(path, self.column)]
 
-    def _targets(self, sentences: Iterable[Sentence], encoding: Encoding) -> list[Array]:
-        ids: Mapping[str, int] = {label: i for i, label in enumerate(encoding.labels)}
-        rows = []
-        for sentence in sentences:
-            labels = _labels(sentence, self.column)
-            for label, line in zip(labels, sentence.lines, strict=True):
-                if label not in ids:
-                    encoding.target(label, f"{sentence.where}, line {line},")
-            rows.append(np.array([ids[label] for label in labels], np.int64))
-        return rows
-
 
 def _labels(sentence: Sentence, column: str) -> tuple[str, ...]:
     if "_" in sentence.labels or "" in sentence.labels:
         line = next(n for n, label in zip(sentence.lines, sentence.labels, strict=True) if label in ("", "_"))
         raise InputError(f"{sentence.where}, line {line}, has no {column}, expected a label for each word")
     return sentence.labels
+
+
+def _labelled(sentence: Sentence, column: str) -> list[tuple[str, str]]:
+    """The label of each word, and where it stands."""
+    labels = zip(_labels(sentence, column), sentence.lines, strict=True)
+    return [(label, f"{sentence.where}, line {line},") for label, line in labels]
 
 
 class Sentences:
@@ -157,7 +162,9 @@ class Sentences:
         encoding: Encoding,
         lowercase: bool,
         targets: Sequence[Array] | None = None,
+        unseen: Mapping[str, int] | None = None,
     ) -> None:
+        self.unseen = unseen or {}
         self._names = [sentence.name for sentence in sentences]
         self._tokens = [sentence.words for sentence in sentences]
         self.targets: Sequence[Array | None] = [None] * len(sentences) if targets is None else targets
@@ -260,11 +267,16 @@ class Texts:
         """The labelled texts of one part.
 
         Raises:
-            InputError: a text whose label the training part does not have.
+            InputError: a label that is no number, where numbers are expected.
         """
         documents = self._documents(check_part(name))
-        targets = [encoding.target(document.label or "", document.where) for document in documents]
-        return self._encoded(documents, encoding, targets)
+        target = PartTargets(encoding, name)
+        targets = [target(document.label or "", document.where) for document in documents]
+        return self._encoded(documents, encoding, targets, target.unseen)
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each text of one part, and where it stands."""
+        return [(document.label or "", document.where) for document in self._documents(check_part(name))]
 
     def training(self, encoding: Encoding) -> Documents:
         """The texts of the training part: nothing varies them."""
@@ -322,7 +334,11 @@ class Texts:
         return clean(text, self.lowercase, segmentation)
 
     def _encoded(
-        self, documents: Sequence[Document], encoding: Encoding, targets: Sequence[Array] | None = None
+        self,
+        documents: Sequence[Document],
+        encoding: Encoding,
+        targets: Sequence[Array] | None = None,
+        unseen: Mapping[str, int] | None = None,
     ) -> Documents:
         cut = tokenizer(self.tokens, encoding, self.prefix)
         size = max(map(len, encoding.columns.values()))
@@ -334,7 +350,7 @@ class Texts:
         ids = [np.array(cut.ids(text)[kept], kind).reshape(shape) for text in texts]
         # What each vector is called is asked for where somebody looks at a few texts.
         tokens = None if targets is not None else [tuple(cut.tokens(text))[kept] for text in texts]
-        return Documents([document.name for document in documents], ids, targets, tokens)
+        return Documents([document.name for document in documents], ids, targets, tokens, unseen)
 
 
 class Documents:
@@ -348,7 +364,9 @@ class Documents:
         ids: Sequence[Array],
         targets: Sequence[Array] | None = None,
         tokens: Sequence[tuple[str, ...]] | None = None,
+        unseen: Mapping[str, int] | None = None,
     ) -> None:
+        self.unseen = unseen or {}
         self._names, self._ids, self._tokens = names, ids, tokens
         self.targets: Sequence[Array | None] = [None] * len(names) if targets is None else targets
 

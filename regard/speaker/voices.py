@@ -18,6 +18,7 @@ from regard.data.examples import Dataset, Example, Listed, Part, TargetKind
 from regard.data.features import FRAMES_PER_SECOND
 from regard.data.sound import sound_files
 from regard.data.speech import Sounds
+from regard.data.targets import label_of, unseen_labels
 from regard.errors import InputError
 from regard.files import sha256, write_atomically
 from regard.sets import VectorSets
@@ -194,7 +195,8 @@ class Voices:
         encoding, reader = self.run.encoding, _cut(self.run.experiment.data, seconds)
         if part != "unseen":
             data = reader.training(encoding) if part == "train" else reader.part(part, encoding)
-            return [encoding.labels[int(target)] for target in data.targets], self.embed(data)
+            unseen = (*unseen_labels(data),)
+            return [label_of(int(target), encoding.labels, unseen) for target in data.targets], self.embed(data)
         if not getattr(reader, "hidden", ()):
             raise InputError("the run was trained on all voices, expected some in data.unseen")
         data, labels = reader.strangers(encoding)

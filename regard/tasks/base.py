@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,11 +44,15 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum of the losses of all targets that are not gaps, and their number.
+        """The sum of the losses of all targets that are not gaps, and their number, or the sum of their weights.
 
         Raises:
             InputError: targets of another kind, type or number than the output is for.
         """
+
+    def target_count(self, output: Any, batch: Batch) -> Tensor:
+        """How many targets `score` compares with; usually those that the loss is summed over."""
+        return self.loss(output, batch)[1]
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
@@ -125,6 +130,9 @@ class HeadTask(Task):
         """True for each target, False for each gap, in the shape of the targets."""
         return self._present(self.targets(batch))
 
+    def target_count(self, output: Tensor, batch: Batch) -> Tensor:
+        return self.present(batch).sum()
+
     def score(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         targets = self.targets(batch)
         here = self._present(targets)
@@ -134,7 +142,7 @@ class HeadTask(Task):
 
     def predictions(self, output: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """One JSON object for each set: its `name` and its prediction, or a list `vectors` of one prediction each."""
-        written = self._written(output, None if batch.targets is None else self.targets(batch))
+        written = self._written(output, None if batch.targets is None else self.targets(batch), batch.unseen)
         if self.pool is not None:
             return [{"name": name} | prediction for name, prediction in zip(batch.names, written, strict=True)]
         predictions, first = [], 0
@@ -168,5 +176,5 @@ class HeadTask(Task):
         """Predictions and targets as the metrics take them."""
 
     @abstractmethod
-    def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
-        """One JSON object for each output, with its target where there is one."""
+    def _written(self, output: Tensor, targets: Tensor | None, unseen: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """One JSON object for each output, with its target where there is one; `unseen` as in `Batch`."""

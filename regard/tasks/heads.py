@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from regard.data.examples import IGNORE
-
 __all__ = ["CosineHead", "with_margin"]
 
 
@@ -35,9 +33,9 @@ def with_margin(output: Tensor, targets: Tensor, margin: float | Tensor) -> Tens
 
     for outputs s cos_c and a margin s m (Wang et al. 2018, eq. 6).
 
-    >>> with_margin(torch.zeros(2, 3), torch.tensor([1, IGNORE]), 6.0).tolist()
+    >>> with_margin(torch.zeros(2, 3), torch.tensor([1, -100]), 6.0).tolist()
     [[0.0, -6.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    here = targets != IGNORE
+    here = targets >= 0
     own = torch.nn.functional.one_hot(targets.where(here, 0), output.shape[1]) * here[:, None]
     return output - margin * own

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import IGNORE
+from regard.data.targets import label_of
 from regard.errors import InputError
 from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
 from regard.tasks.base import HeadTask
 from regard.tasks.configs import PerSetLabel, PerVectorLabel
 from regard.tasks.heads import CosineHead, with_margin
+from regard.tasks.scores import LabelAccuracy, LabelF1
 
 __all__ = ["LabelTask", "SetLabelTask"]
 
 
 class LabelTask(HeadTask):
     """One of several labels: cross-entropy, accuracy, macro-F1.
+
+    A target that no training example has counts as wrong, and is left out of the loss.
 
     loss = - sum_i w[y_i] log softmax(output_i)[y_i], with w = 1, or targets / (classes * targets of the class) where
     `class_weights` is "balanced", so that the weights of all training targets have a mean of 1.
@@ -51,7 +55,7 @@ class LabelTask(HeadTask):
 
     def observe(self, batch: Batch) -> None:
         targets = self.targets(batch)
-        known = self._label(targets[self._present(targets)])
+        known = self._label(targets[targets >= 0])
         self.counts.copy_(torch.bincount(known, minlength=len(self.labels)))
 
     @property
@@ -67,7 +71,7 @@ class LabelTask(HeadTask):
 
     def _label(self, targets: Tensor) -> Tensor:
         """Of targets that may be further classes of labels, the labels."""
-        return torch.where(self._present(targets), targets % len(self.labels), targets)
+        return torch.where(targets >= 0, targets % len(self.labels), targets)
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         targets = self._checked(batch, output.shape[:-1])
@@ -80,17 +84,16 @@ class LabelTask(HeadTask):
             targets = self._label(targets)
         elif weights is not None:
             weights = weights.repeat(copies)
-        total = cross_entropy(output.float(), targets, weights, None, IGNORE, None, "sum", smoothing)
-        return total, self._present(targets).sum()
+        known = targets >= 0
+        # Of a label that no training example has, no output can be raised.
+        total = cross_entropy(
+            output.float(), targets.where(known, IGNORE), weights, None, IGNORE, None, "sum", smoothing
+        )
+        return total, known.sum()
 
     def metrics(self) -> MetricCollection:
         classes = len(self.labels)
-        return MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
-                "macro_f1": MulticlassF1Score(classes, average="macro", validate_args=False),
-            }
-        )
+        return MetricCollection({"accuracy": LabelAccuracy(classes), "macro_f1": LabelF1(classes)})
 
     def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return output.argmax(-1), self._label(targets)
@@ -99,7 +102,7 @@ class LabelTask(HeadTask):
         """The most frequent label of the training part."""
         return one_hot(self.counts.argmax(), len(self.labels)).float().expand(len(self.targets(batch)), -1)
 
-    def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
+    def _written(self, output: Tensor, targets: Tensor | None, unseen: Sequence[str] = ()) -> list[dict[str, Any]]:
         k = min(self.config.top, len(self.labels)) or 1
         probabilities, classes = output.float().softmax(-1).topk(k, dim=-1)
         answers = [None] * len(output) if targets is None else targets.tolist()
@@ -108,7 +111,7 @@ class LabelTask(HeadTask):
             best = {self.labels[i]: p for i, p in zip(ids, values, strict=True)}
             prediction: dict[str, Any] = {"label": self.labels[ids[0]], "probability": values[0], "probabilities": best}
             if answer is not None and answer != IGNORE:
-                prediction["target"] = self.labels[answer]
+                prediction["target"] = label_of(answer, self.labels, unseen)
             written.append(prediction)
         return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
@@ -77,7 +78,7 @@ class NumberTask(HeadTask):
     def _own_units(self, standardized: Tensor) -> Tensor:
         return standardized.double() * self.deviation + self.mean
 
-    def _written(self, output: Tensor, targets: Tensor | None) -> list[dict[str, Any]]:
+    def _written(self, output: Tensor, targets: Tensor | None, unseen: Sequence[str] = ()) -> list[dict[str, Any]]:
         written = [{"number": number} for number in self._own_units(output).tolist()]
         if targets is not None:
             for prediction, target in zip(written, self._own_units(targets).tolist(), strict=True):

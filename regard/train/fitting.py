@@ -23,6 +23,7 @@ from torch import nn
 from regard.data.batching import BudgetSampler, loader
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed
+from regard.data.targets import unseen_notes
 from regard.errors import InputError
 from regard.models.model import beginners
 from regard.tasks.base import Task
@@ -66,6 +67,8 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     encoding = Encoding.load(folder) if begun else experiment.data.fit()
     if start and not begun:
         encoding = start.extended(encoding)
+    for note in unseen_notes(experiment.data, encoding) if _rank() == 0 else ():
+        print(note, file=sys.stderr)
     parts = _Parts(experiment, encoding)
     model = build(experiment.model, encoding)
     for piece in beginners(model) if fresh else ():

@@ -35,6 +35,7 @@ class Learner(lightning.LightningModule):
     task: Task
     metrics: MetricCollection
     loss_sum: SumMetric
+    loss_weight: SumMetric
     target_count: SumMetric
 
     def __init__(self, model: nn.Module, task: Task, experiment: Experiment, total_steps: int) -> None:
@@ -44,9 +45,9 @@ class Learner(lightning.LightningModule):
         self.experiment = experiment
         self.total_steps = total_steps
         self.metrics = task.metrics()
-        self.loss_sum, self.target_count = SumMetric(), SumMetric()
+        self.loss_sum, self.loss_weight, self.target_count = SumMetric(), SumMetric(), SumMetric()
         self.seen = torch.zeros(2)
-        """`[2]` the last step's loss and number of targets, summed over all processes."""
+        """`[2]` the last step's loss and number of targets (sum of their weights), summed over all processes."""
         self.found: dict[str, float] = {}
         """The validation metrics of this epoch, `loss` among them; empty before its validation."""
 
@@ -55,7 +56,7 @@ class Learner(lightning.LightningModule):
         return batch.to(device)
 
     def run(self, batch: Batch) -> tuple[Any, Tensor, Tensor]:
-        """The output, the sum of the losses, and the number of targets."""
+        """The output, the sum of the losses, and the number of targets, or the sum of their weights."""
         half = self.experiment.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             output = self.task(self.model(batch), batch)
@@ -76,28 +77,29 @@ class Learner(lightning.LightningModule):
         return self.scaled(total, count)
 
     def scaled(self, total: Tensor, count: Tensor) -> Tensor:
-        """The sum of the losses divided by the number of targets of all processes; both are recorded in `seen`."""
+        """The sum of the losses divided by the number, or weight, of the targets of all processes; both are recorded in `seen`."""
         self.seen = torch.stack([total.detach().float(), count.float()])
         processes = self.trainer.world_size
         if processes > 1:
             torch.distributed.all_reduce(self.seen)
         # Lightning averages gradients over processes; the factor makes that a sum.
-        return total * (processes / self.seen[1].clamp(min=1))
+        return total * (processes / self.seen[1].where(self.seen[1] > 0, 1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch):
             output, total, count = self.run(batch)
             self.task.score(self.metrics, output, batch)
             self.loss_sum.update(total)
-            self.target_count.update(count)
+            self.loss_weight.update(count)
+            self.target_count.update(self.task.target_count(output, batch))
 
     def on_validation_epoch_end(self) -> None:
-        targets = float(self.target_count.compute())
-        if not targets:
+        if not float(self.target_count.compute()):
             raise InputError("the validation part has no target, expected at least 1")
-        self.found = {"loss": float(self.loss_sum.compute()) / targets}
+        weight = float(self.loss_weight.compute())
+        self.found = {"loss": float(self.loss_sum.compute()) / weight if weight else math.nan}
         self.found |= {name: float(value) for name, value in self.metrics.compute().items()}
-        for metric in (self.metrics, self.loss_sum, self.target_count):
+        for metric in (self.metrics, self.loss_sum, self.loss_weight, self.target_count):
             metric.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -63,14 +63,14 @@ class Recorder(Callback):
         if trainer.global_step % self.every == 0:
             total, count = pl_module.seen.tolist()
             pl_module.check_finite(total)
-            self._row(trainer, "step", pl_module, total / max(count, 1), {})
+            self._row(trainer, "step", pl_module, total / (count or 1), {})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
         total, count = self.sums.tolist()
         self.sums.zero_()
         pl_module.check_finite(total)
-        self._row(trainer, "epoch", pl_module, total / max(count, 1), pl_module.found)
+        self._row(trainer, "epoch", pl_module, total / (count or 1), pl_module.found)
 
     def _row(self, trainer: Trainer, kind: str, learner: Learner, loss: float, found: dict[str, float]) -> None:
         if not trainer.is_global_zero:

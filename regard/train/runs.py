@@ -15,6 +15,7 @@ from torch import nn
 
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Part, check_part
+from regard.data.targets import unseen_labels
 from regard.tasks.base import Task
 from regard.tasks.corpus import corpus_metrics
 from regard.train.card import add_evaluation
@@ -72,21 +73,23 @@ class Run:
 
         Returns:
             `part`, `metrics` and `baseline` (by name), `monitor` (the name that counts, and "max" or "min"), the
-            numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`.
+            numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; and where labels of the part have no training
+            example, so that their targets count as wrong, `unseen`: how many targets each has.
         """
         began = time.monotonic()
         data = self.experiment.data.part(check_part(part), self.encoding)
         targets = targets_of(data)
         metrics = self.task.metrics()
-        total, count, vectors = 0.0, 0, 0
+        total, weight, count, vectors = 0.0, 0.0, 0, 0
         corpus = corpus_metrics(self.experiment.task)
         predictions: list[dict[str, Any]] = []
         for batch, output in run(self.model, self.task, data, self.experiment.training):
             self.task.score(metrics, output, batch)
-            loss, number = self.task.loss(output, batch)
-            total, count, vectors = total + float(loss), count + int(number), vectors + len(batch.inputs.values)
+            loss, share = self.task.loss(output, batch)
+            total, weight, vectors = total + float(loss), weight + float(share), vectors + len(batch.inputs.values)
+            count += int(self.task.target_count(output, batch))
             predictions += self.task.predictions(output, batch)
-        computed = {"loss": total / max(count, 1)} | defined(metrics.compute())
+        computed = ({"loss": total / weight} if weight else {}) | defined(metrics.compute())
         computed |= defined({metric.name: metric.of(predictions) for metric in corpus})
         trivial = trivial_metrics(self.task, targets)
         if corpus:
@@ -100,6 +103,7 @@ class Run:
             "sets": len(data),
             "vectors": vectors,
             "targets": count,
+            **({"unseen": dict(unseen)} if (unseen := unseen_labels(data)) else {}),
             "parameters": self.parameters,
             "seconds": round(time.monotonic() - began, 3),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from regard.data.batch import Batch, collate, collate_targets
 from regard.data.examples import Dataset, Example
+from regard.data.targets import unseen_labels
 from regard.errors import InputError
 from regard.sets import VectorSets
 from regard.tasks.base import Task
@@ -64,8 +66,9 @@ def run(
     device = device_of(options)
     model.to(device).eval()
     task.to(device).eval()
+    unseen = (*unseen_labels(part),)
     for indices in in_order(part.lengths, options.batch_vectors):
-        batch = collate([part[i] for i in indices])
+        batch = replace(collate([part[i] for i in indices]), unseen=unseen)
         moved = batch.to(device)
         hidden = model(moved)
         computed = task(hidden, moved) if output is None else output(hidden)
@@ -89,7 +92,7 @@ def targets_of(part: Dataset) -> Batch:
         bare.append(Example(np.zeros((count, 0)), target, f"example {i}", part.target_kind))
     if not bare:
         raise InputError("the part has no examples, expected at least one")
-    return collate_targets(bare)
+    return replace(collate_targets(bare), unseen=(*unseen_labels(part),))
 
 
 def trivial_metrics(task: Task, batch: Batch) -> dict[str, float]:

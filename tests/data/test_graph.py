@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regard.data.encoding import Numbers
-from regard.data.examples import IGNORE
+from regard.data.examples import IGNORE, UNSEEN
 from regard.data.graph import Planetoid
 from regard.data.planetoid import load_pickle
 from regard.errors import InputError
@@ -132,9 +132,18 @@ def test_bad_tables_name_file_and_line(tmp_path: Path, nodes: str, edges: str, s
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_label_that_training_never_saw_names_node_and_label(tmp_path: Path) -> None:
-    reader = Planetoid(folder(tmp_path, NODES + "f,z,test,1,1\n"))
-    with pytest.raises(InputError, match="node f, has the label 'z', which no training example has"):
+def test_a_label_that_training_never_saw_is_a_target_of_its_own_kind(tmp_path: Path) -> None:
+    reader = Planetoid(folder(tmp_path, NODES + "f,z,test,1,1\ng,w,test,1,1\n"))
+    part = reader.part("test", reader.fit())
+    assert part[0].target.tolist() == [IGNORE, IGNORE, IGNORE, 1, IGNORE, UNSEEN, UNSEEN - 1]
+    assert part.unseen == {"z": 1, "w": 1}
+    assert reader.labels("test") == [(label, f"{tmp_path}, node {name},") for label, name in ("yd", "zf", "wg")]
+
+
+def test_a_number_that_is_none_names_its_node(tmp_path: Path) -> None:
+    nodes = "id,label,split,f\na,1,train,1\nb,2,train,0\nc,3,dev,1\nd,no,test,1\n"
+    reader = Planetoid(folder(tmp_path, nodes, "source,target\na,b\n"), numbers=True)
+    with pytest.raises(InputError, match="node d, holds 'no', expected a finite number"):
         reader.part("test", reader.fit())
 
 

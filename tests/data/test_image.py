@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from regard.data.encoding import Encoding, Grid
+from regard.data.examples import UNSEEN
 from regard.data.image import Digits
 from regard.errors import InputError
 
@@ -87,8 +88,9 @@ def test_own_parts_are_kept(tmp_path: Path) -> None:
     encoding = reader.fit()
     assert {e.name.split("/")[0] for e in reader.part("validation", encoding).examples} == {"val"}
     pictures(tmp_path / "test" / "more", "c", 1)
-    with pytest.raises(InputError, match="has the label 'more', which no training example has"):
-        reader.part("test", encoding)
+    part = reader.part("test", encoding)
+    assert part.unseen == {"more": 1}
+    assert [e.name for e in part.examples if e.target == UNSEEN] == ["test/more/c/0.jpg"]
     (tmp_path / "other").mkdir()
     with pytest.raises(InputError, match="beside folders of parts"):
         reader.fit()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from regard.data.conllu import read_conllu, tokenize
+from regard.data.examples import UNSEEN
 from regard.data.text import Conllu
 from regard.errors import InputError
 
@@ -131,12 +132,21 @@ def test_a_gzip_file_that_breaks_off_is_named(tmp_path: Path) -> None:
             read_conllu(path)
 
 
-def test_a_label_that_training_never_saw_names_line_and_label(tmp_path: Path) -> None:
-    reader = folder(tmp_path, test=line("1", "a", "DET") + line("2", "b", "VERBS") + "\n")
+def test_a_label_that_training_never_saw_is_a_target_of_its_own_kind(tmp_path: Path) -> None:
+    test = line("1", "a", "DET") + line("2", "b", "VERBS") + line("3", "c", "X") + line("4", "d", "VERBS") + "\n"
+    reader = folder(tmp_path, test=test)
     encoding = reader.fit()
-    reader.part("validation", encoding)
-    with pytest.raises(InputError, match=r"x-ud-test\.conllu, line 2, has the label 'VERBS', .*did you mean 'VERB'"):
-        reader.part("test", encoding)
+    assert reader.part("validation", encoding).unseen == {}
+    part = reader.part("test", encoding)
+    assert part[0].target.tolist() == [0, UNSEEN, UNSEEN - 1, UNSEEN]
+    assert part.unseen == {"VERBS": 2, "X": 1}
+
+
+def test_a_training_label_that_is_new_names_line_and_label(tmp_path: Path) -> None:
+    encoding = folder(tmp_path).fit()
+    reader = folder(tmp_path, train=line("1", "a", "DET") + line("2", "b", "VERBS") + "\n")
+    with pytest.raises(InputError, match=r"x-ud-train\.conllu, line 2, has the label 'VERBS', .*did you mean 'VERB'"):
+        reader.training(encoding)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
