@@ -193,15 +193,17 @@ def frames_of(samples: int) -> int:
 
 
 def count_samples(path: Path) -> int:
-    """The number of samples at 16 kHz by the file's header alone, which a broken file may have wrong.
+    """The number of samples at 16 kHz, at most, by the file's header; one that does not say it is read to its end.
 
     Raises:
-        InputError: a file that is missing or no sound.
+        InputError: a file that is missing, cut or no sound.
     """
     header = read_header(path)
-    return max(LEAST, header.samples * RATE // header.rate)
+    if not header.known:
+        return max(LEAST, sum(map(len, read_blocks(path))))
+    return max(LEAST, -(-header.samples * RATE // header.rate))
 
 
 def count_frames(path: Path, speed: float = 1.0) -> int:
-    """The number of frames, if the sound is played at this speed, by the file's header alone; see `count_samples`."""
+    """The number of frames, at most, if the sound is played at this speed; see `count_samples`."""
     return frames_of(ceil(count_samples(path) / speed))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from regard.data.containers import whole_file
 from regard.data.examples import Array
 from regard.errors import InputError
 
 __all__ = [
     "LEAST",
+    "LONGEST",
     "RATE",
     "Clip",
     "Header",
@@ -37,8 +41,10 @@ RATE = 16_000
 """Samples per second that every sound is brought to."""
 LEAST = 80
 """The shortest sound, in samples at 16 kHz: half of the step from one frame to the next."""
+LONGEST = 10 * 3600
+"""The longest sound that is read as one, in seconds."""
 _RATES = 1_000, 1_000_000
-_BLOCK = 1 << 18
+_BLOCK = 1 << 18  # samples of all channels that are in memory
 
 
 def library(name: str) -> Any:
@@ -128,18 +134,45 @@ def _opened(source: Path | Clip) -> Iterator[tuple[Any, Header]]:
     soundfile = library("soundfile")
     if isinstance(source, Path):
         if not source.is_file():
-            raise InputError(f"{source} is not there, expected a sound file")
+            found = "no file" if source.exists() else "not there"
+            raise InputError(f"{source} is {found}, expected a sound file")
         if source.suffix.lower() == ".raw":
             raise InputError(f"{source} holds raw samples, expected a format that says its rate, such as .wav or .flac")
     try:
-        with soundfile.SoundFile(source if isinstance(source, Path) else io.BytesIO(source.content)) as file:
-            header = Header(file.samplerate, file.frames, file.channels)
-            _check_rate(header.rate, str(source))
-            yield file, header
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.content) as raw:
+            if not raw.read(1):
+                raise InputError(f"{source} cannot be read as sound: it is empty")
+            whole = whole_file(raw, str(source))
+            whole.seek(0)
+            with _sequential()(source if whole is raw and isinstance(source, Path) else whole) as file:
+                header = Header(file.samplerate, file.frames, file.channels)
+                _check_rate(header.rate, str(source))
+                _check_log(file, str(source))
+                yield file, header
     except (soundfile.LibsndfileError, OSError) as error:
-        size = source.stat().st_size if isinstance(source, Path) else len(source.content)
-        reason = getattr(error, "error_string", str(error)).rstrip(". ") if size else "it is empty"
+        reason = str(getattr(error, "strerror", None) or getattr(error, "error_string", error)).rstrip(". ")
+        if "SF_INFO" in reason:
+            reason = "its header has no possible rate or number of channels"
         raise InputError(f"{source} cannot be read as sound: {reason}") from None
+
+
+def _check_log(file: Any, where: str) -> None:
+    """Refuse a file that libsndfile has noticed to be cut, of formats that `whole_file` leaves to it."""
+    told = re.search(r"^\s*Frames\s*:\s*(\d+)$", file.extra_info, re.MULTILINE)
+    cut = {
+        "AVR": told and int(told[1]) > file.frames,
+        "MPC2K": told and int(told[1]) > file.frames,
+        "MAT4": "truncated" in file.extra_info,
+        "VOC": "truncated" in file.extra_info,
+    }
+    if cut.get(file.format):
+        raise InputError(f"{where} breaks off, expected a whole file")
+
+
+@cache
+def _sequential() -> Any:
+    """soundfile's class without what it does to seek after each reading, which fails where a file's length is not known."""
+    return type("Sequential", (library("soundfile").SoundFile,), {"seekable": lambda file: False})
 
 
 def _check_rate(rate: float, where: str) -> None:
@@ -216,11 +249,22 @@ def read_blocks(source: Sound, least: int = LEAST) -> Iterator[Array]:
         yield from _whole([source.values], Header(RATE, len(source.values), 1), str(source), least)
         return
     with _opened(source) as (file, header):
-        yield from _whole(_blocks(file), header, str(source), least)
+        if header.known:
+            _check_length(header.samples, header.rate, str(source))
+        yield from _whole(_blocks(file, header.channels), header, str(source), least)
 
 
-def _blocks(file: Any) -> Iterator[Array]:
-    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+def _check_length(samples: int, rate: int, where: str) -> None:
+    if samples > LONGEST * rate:
+        hours = f"{samples / rate / 3600:,.1f} hours of sound"
+        raise InputError(
+            f"{where} has {hours}, expected at most {LONGEST // 3600}: cut it, or read it with Sounds.live"
+        )
+
+
+def _blocks(file: Any, channels: int) -> Iterator[Array]:
+    samples = max(1, _BLOCK // channels)
+    while len(block := file.read(samples, dtype="float32", always_2d=True)):
         yield block
 
 
@@ -232,6 +276,7 @@ def _whole(blocks: Iterable[Array], header: Header, where: str, least: int) -> I
     silent = True
     for block in blocks:
         taken += len(block)
+        _check_length(taken, header.rate, where)
         samples = resampler.accept(block)
         if level is None and len(block):
             level = float(block.flat[0])
@@ -255,8 +300,8 @@ def read_sound(source: Sound, least: int = LEAST) -> Array:
     """`[samples]` float32 between -1 and 1 at 16 kHz: channels are averaged, other rates resampled.
 
     Raises:
-        InputError: a sound that is missing, broken, shorter than `least` samples, silent from its beginning to its end,
-            or with samples that are not finite.
+        InputError: a sound that is missing, broken, cut, shorter than `least` samples, longer than 10 hours, silent from its
+            beginning to its end, or with samples that are not finite.
     """
     return np.concatenate(list(read_blocks(source, least)))
 
@@ -271,7 +316,7 @@ def read_span(path: Path, start: float, samples: int) -> Array:
     """
     with _opened(path) as (file, header):
         needed = -(-samples * header.rate // RATE) + 1
-        if header.known and file.seekable() and header.samples > needed:
+        if header.known and header.samples > needed:
             file.seek(int(start * (header.samples - needed)))
             start = 0
         block = file.read(needed, dtype="float32", always_2d=True)

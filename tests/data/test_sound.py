@@ -143,7 +143,7 @@ def test_folders_without_sounds_are_named(tmp_path: Path) -> None:
         sound_files(tmp_path)
 
 
-def test_a_file_that_lies_about_its_length_takes_no_memory(tmp_path: Path) -> None:
+def test_a_file_that_does_not_know_its_length_takes_no_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(1000))
     data = bytearray(path.read_bytes())
     data[40:44] = (0x7FFFFFF0).to_bytes(4, "little")
