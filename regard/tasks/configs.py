@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
-from regard.errors import check_numbers
+from regard.errors import InputError, check_numbers
 
 __all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
 
 Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
+ClassWeights = Literal["balanced"] | dict[str, float] | None
+
+
+def _check_weights(weights: ClassWeights) -> None:
+    for name, weight in weights.items() if isinstance(weights, dict) else ():
+        if not 0 <= weight < inf:
+            raise InputError(f"task.class_weights has {name!r}: {weight}, expected a finite number of at least 0")
 
 
 @dataclass(frozen=True)
@@ -17,19 +25,21 @@ class PerVectorLabel:
     """One label for each vector: part of speech of a word, topic of a node.
 
     Args:
-        class_weights: "balanced" weighs a class by (targets / (classes * targets of the class)) of the training part.
+        class_weights: of the mean over the losses of targets, by their label: "balanced" is (targets / (labels * targets of the
+            label)) of the training part; {spam: 5, ham: 1} weighs by name, other labels by 1.
         label_smoothing: this much of each target's probability is spread evenly over all classes.
         dropout: on the vectors that enter the head.
         top: how many labels a written prediction gives a probability for.
     """
 
-    class_weights: Literal["balanced"] | None = None
+    class_weights: ClassWeights = None
     label_smoothing: float = 0.0
     dropout: float = 0.0
     top: int = 5
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
+        _check_weights(self.class_weights)
         check_numbers("task", self, "top", least=1)
 
 
@@ -45,7 +55,8 @@ class PerSetLabel:
         scale: what the cosines of "am_softmax" are multiplied with.
         margin: by how much the target's cosine must be larger.
         margin_warm_up: steps over which the margin grows linearly from 0.
-        class_weights: "balanced" weighs a class by (targets / (classes * targets of the class)) of the training part.
+        class_weights: of the mean over the losses of targets, by their label: "balanced" is (targets / (labels * targets of the
+            label)) of the training part; {spam: 5, ham: 1} weighs by name, other labels by 1.
         label_smoothing: this much of each target's probability is spread evenly over all classes.
         dropout: on the vectors that enter the head.
         top: how many labels a written prediction gives a probability for.
@@ -57,13 +68,14 @@ class PerSetLabel:
     scale: float = 30.0
     margin: float = 0.2
     margin_warm_up: int = 0
-    class_weights: Literal["balanced"] | None = None
+    class_weights: ClassWeights = None
     label_smoothing: float = 0.0
     dropout: float = 0.0
     top: int = 5
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
+        _check_weights(self.class_weights)
         check_numbers("task", self, "hidden", "margin_warm_up", "scale", least=0)
         check_numbers("task", self, "margin", least=0, below=2)
         check_numbers("task", self, "top", least=1)

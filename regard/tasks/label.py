@@ -14,7 +14,7 @@ from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import IGNORE
 from regard.data.targets import label_of
-from regard.errors import InputError
+from regard.errors import InputError, nearest
 from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
 from regard.tasks.base import HeadTask
@@ -30,8 +30,8 @@ class LabelTask(HeadTask):
 
     A target that no training example has counts as wrong, and is left out of the loss.
 
-    loss = - sum_i w[y_i] log softmax(output_i)[y_i], with w = 1, or targets / (classes * targets of the class) where
-    `class_weights` is "balanced", so that the weights of all training targets have a mean of 1.
+    loss = - sum_i w[y_i] log softmax(output_i)[y_i] / sum_i w[y_i], with w = 1, weights by name, or where `class_weights` is
+    "balanced" targets / (classes * targets of the class), so that the weights of all training targets have a mean of 1.
     """
 
     counts: Tensor
@@ -49,6 +49,13 @@ class LabelTask(HeadTask):
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
         super().__init__(width, len(labels), config.dropout, pool)
+        weights = config.class_weights if isinstance(config.class_weights, dict) else {}
+        for name in weights:
+            if name not in labels:
+                raise InputError(f"task.class_weights names {name!r}, which is no label: {nearest(name, labels)}")
+        self._own_weights = [weights.get(name, 1.0) for name in labels]
+        if not any(self._own_weights):
+            raise InputError("task.class_weights is 0 for every label, expected at least one to learn")
         self.config = config
         self.labels = labels
         self.register_buffer("counts", torch.zeros(len(labels), dtype=torch.int64))
@@ -60,9 +67,11 @@ class LabelTask(HeadTask):
 
     @property
     def class_weights(self) -> Tensor | None:
-        """`[classes]` or None: what the loss of each class is multiplied with; 0 for a class without training targets."""
+        """`[classes]` or None: what the loss of each class is multiplied with; "balanced" is 0 for one without training targets."""
         if self.config.class_weights is None:
             return None
+        if self.config.class_weights != "balanced":
+            return torch.tensor(self._own_weights, device=self.counts.device)
         weights = self.counts.sum() / (len(self.labels) * self.counts.clamp(min=1))
         return torch.where(self.counts > 0, weights, 0)
 
@@ -89,7 +98,7 @@ class LabelTask(HeadTask):
         total = cross_entropy(
             output.float(), targets.where(known, IGNORE), weights, None, IGNORE, None, "sum", smoothing
         )
-        return total, known.sum()
+        return total, known.sum() if weights is None else weights[targets[known]].sum()
 
     def metrics(self) -> MetricCollection:
         classes = len(self.labels)

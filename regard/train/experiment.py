@@ -64,6 +64,8 @@ class Training:
         precision: "bf16-mixed" computes in bfloat16 and keeps float32 weights.
         validate_every: epochs between two validations; the last epoch always has one.
         keep: the weights of the best validation, or those of the last epoch.
+        watch: the validation metric that says which weights are the best: loss, or one that the task computes, such as accuracy or
+            macro_f1; empty for the task's own
         patience: stop after this many validations without a better one; 0 never stops early.
         checkpoint_every: steps between two checkpoints within an epoch; 0 writes one at the end of each epoch only.
         log_every: steps between two rows of `metrics.csv`.
@@ -82,6 +84,7 @@ class Training:
     precision: Literal["32", "bf16-mixed"] = "32"
     validate_every: int = 1
     keep: Literal["best", "last"] = "best"
+    watch: str = ""
     patience: int = 0
     checkpoint_every: int = 200
     log_every: int = 20

@@ -38,7 +38,7 @@ from regard.train.learner import Learner
 from regard.train.pieces import freeze
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
-from regard.train.scoring import device_of, run, targets_of, trivial_metrics
+from regard.train.scoring import device_of, run, targets_of, trivial_metrics, watched
 
 __all__ = ["fit"]
 
@@ -74,6 +74,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     for piece in beginners(model) if fresh else ():
         piece.begin_training()
     task = build(experiment.task, model.width, encoding)
+    watch = watched(task, experiment.training)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     beginning = start.give(model, task, encoding) if start else None
     if beginning and begun:
@@ -86,10 +87,10 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     learner: Learner = task.learner(Learner)(model, task, experiment, parts.steps)
     if _rank() == 0 and not begun:
         _describe(experiment, encoding, beginning, folder)
-    best, recorder = _train(learner, parts, folder, resume)
+    best, recorder = _train(learner, parts, folder, resume, watch)
     if _rank() == 0:
         trivial = trivial_metrics(task.cpu(), targets_of(parts.validation))
-        draw_curves(folder, task.monitor[0], trivial)
+        draw_curves(folder, watch[0], trivial)
         trained = {
             "parameters": sum(parameter.numel() for parameter in learner.parameters()),
             "frozen": frozen,
@@ -157,13 +158,15 @@ def _is_begun(folder: Path) -> bool:
     return (folder / ENCODING[-1]).is_file()
 
 
-def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple[Best, Recorder]:
+def _train(
+    learner: Learner, parts: _Parts, folder: Path, resume: bool, watch: tuple[str, str]
+) -> tuple[Best, Recorder]:
     options = learner.experiment.training
     checkpoint, state = newest(folder / "checkpoints") if resume else (None, {})
     if resume and _rank() == 0:
         sweep(folder)
         cut_back(folder, state.get("global_step", 0))
-    best, recorder = Best(folder, options), Recorder(folder, options.log_every)
+    best, recorder = Best(folder, options, watch), Recorder(folder, options.log_every)
     callbacks: list[Callback] = [
         _Epochs(parts.order, options),
         recorder,
@@ -171,7 +174,7 @@ def _train(learner: Learner, parts: _Parts, folder: Path, resume: bool) -> tuple
         Checkpoints(folder / "checkpoints", options.checkpoint_every),
     ]
     if options.progress:
-        callbacks.insert(0, Bar())
+        callbacks.append(Bar(recorder))
     if state:
         # The sampler must know the epoch before Lightning asks for the first batch.
         parts.order.set_epoch(state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])

@@ -10,14 +10,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from regard.train.learner import Learner
+from regard.train.recorder import Recorder
 
 __all__ = ["Bar"]
 
 
 class Bar(Callback):
-    """Shows on standard error how far a training has come; without a terminal only the lines of the epochs appear."""
+    """Shows on standard error how far a training has come; without a terminal only the lines of the epochs appear.
 
-    def __init__(self) -> None:
+    Args:
+        recorder: which knows the loss of an epoch; it comes before in the list of callbacks.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
         console = Console(stderr=True)
         times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
@@ -36,8 +42,11 @@ class Bar(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
         if trainer.is_global_zero:
-            found = "  ".join(f"{name} {value:.4g}" for name, value in pl_module.found.items())
-            self.progress.console.print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  validation: {found}")
+            line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  training: loss {self.recorder.loss:.4g}"
+            if pl_module.found:
+                line += "  validation: " + "  ".join(f"{name} {value:.4g}" for name, value in pl_module.found.items())
+            # Rich would break a long line where there is no terminal.
+            self.progress.console.print(line, soft_wrap=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.progress.stop()

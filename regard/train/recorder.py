@@ -38,6 +38,8 @@ class Recorder(Callback):
         self.folder = folder
         self.every = every
         self.sums = torch.zeros(2, dtype=torch.float64)
+        self.loss = 0.0
+        """The mean loss of the last epoch's targets."""
         self.seconds = 0.0
         self.events: SummaryWriter | None = None
         self._since = time.monotonic()
@@ -70,7 +72,8 @@ class Recorder(Callback):
         total, count = self.sums.tolist()
         self.sums.zero_()
         pl_module.check_finite(total)
-        self._row(trainer, "epoch", pl_module, total / (count or 1), pl_module.found)
+        self.loss = total / (count or 1)
+        self._row(trainer, "epoch", pl_module, self.loss, pl_module.found)
 
     def _row(self, trainer: Trainer, kind: str, learner: Learner, loss: float, found: dict[str, float]) -> None:
         if not trainer.is_global_zero:
@@ -102,10 +105,13 @@ class Best(Callback):
     """Writes the weights whenever validation has become better, and stops where it has not for `patience` validations.
 
     With `keep` "last" the last validated weights are written, whatever was found.
+
+    Args:
+        watch: the metric that says what is better, and whether by its "max" or "min".
     """
 
-    def __init__(self, folder: Path, options: Training) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, options: Training, watch: tuple[str, str]) -> None:
+        self.folder, self.watch = folder, watch
         self.patience, self.last = options.patience, options.keep == "last"
         self.found: dict[str, float] = {}
         """What validation found when the weights were written."""
@@ -129,7 +135,7 @@ class Best(Callback):
         assert isinstance(pl_module, Learner)
         if not pl_module.found:
             return
-        name, direction = pl_module.task.monitor
+        name, direction = self.watch
         new, old = pl_module.found[name], self.found.get(name, math.nan)
         if self.last or math.isnan(old) or (new > old if direction == "max" else new < old):
             self.found, self.epoch, self.waited = pl_module.found, trainer.current_epoch + 1, 0

@@ -22,7 +22,7 @@ from regard.train.card import add_evaluation
 from regard.train.experiment import Experiment
 from regard.train.folder import load_weights, read_config, save
 from regard.train.kinds import build
-from regard.train.scoring import defined, run, targets_of, trivial_metrics
+from regard.train.scoring import defined, run, targets_of, trivial_metrics, watched
 
 __all__ = ["Run"]
 
@@ -99,7 +99,7 @@ class Run:
             "part": part,
             "metrics": computed,
             "baseline": trivial,
-            "monitor": list(self.task.monitor),
+            "monitor": list(watched(self.task, self.experiment.training)),
             "sets": len(data),
             "vectors": vectors,
             "targets": count,

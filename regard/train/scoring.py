@@ -15,12 +15,12 @@ from torch.utils import _pytree as pytree
 from regard.data.batch import Batch, collate, collate_targets
 from regard.data.examples import Dataset, Example
 from regard.data.targets import unseen_labels
-from regard.errors import InputError
+from regard.errors import InputError, nearest
 from regard.sets import VectorSets
 from regard.tasks.base import Task
 from regard.train.experiment import Training
 
-__all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics"]
+__all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics", "watched"]
 
 
 def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
@@ -93,6 +93,25 @@ def targets_of(part: Dataset) -> Batch:
     if not bare:
         raise InputError("the part has no examples, expected at least one")
     return replace(collate_targets(bare), unseen=(*unseen_labels(part),))
+
+
+def watched(task: Task, options: Training) -> tuple[str, str]:
+    """The validation metric that says which weights are the best, and whether by its "max" or "min".
+
+    Raises:
+        InputError: `training.watch` names no metric of the task, or one that does not say whether more or less is better.
+    """
+    name = options.watch
+    if name in ("", task.monitor[0]):
+        return task.monitor
+    metrics = task.metrics()
+    known = ("loss", *(str(each) for each in metrics.keys()))  # noqa: SIM118
+    if name not in known:
+        raise InputError(f"training.watch is {name!r}, which the task does not compute: {nearest(name, known)}")
+    higher = False if name == "loss" else metrics[name].higher_is_better
+    if higher is None:
+        raise InputError(f"training.watch is {name!r}, which does not say whether more of it is better: choose another")
+    return name, "max" if higher else "min"
 
 
 def trivial_metrics(task: Task, batch: Batch) -> dict[str, float]:

@@ -102,6 +102,11 @@ def _of_kind(kind: Any, value: Any) -> Any:
                 return tuple(_of_kind(members[0], each) for each in value)
             if len(members) == len(value):
                 return tuple(_of_kind(member, each) for member, each in zip(members, value, strict=True))
+    elif get_origin(kind) is dict:
+        names, values = get_args(kind)
+        # YAML takes a name of digits for a number.
+        if isinstance(value, Mapping) and all(isinstance(name, (int, names)) for name in value):
+            return {names(name): _of_kind(values, each) for name, each in value.items()}
     elif kind is float:
         if number or isinstance(value, str):
             return float(value)
@@ -147,6 +152,8 @@ def spelled(kind: Any) -> str:
         return "one of " + ", ".join(str(choice) for choice in get_args(kind))
     if origin in (Union, types.UnionType):
         return " or ".join(spelled(member) for member in get_args(kind))
+    if origin is dict:
+        return "{name: " + spelled(get_args(kind)[1]) + ", ...}"
     if origin in (tuple, list):
         members = [spelled(member) for member in get_args(kind) if member is not Ellipsis]
         return f"a list in brackets of {', '.join(members)}"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score, r2_score
+from torch.nn.functional import cross_entropy
 
 from regard.data.batch import Batch, collate
 from regard.data.encoding import Encoding, Labels, Numbers
-from regard.data.examples import IGNORE, Example
+from regard.data.examples import IGNORE, UNSEEN, Example
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 from regard.tasks import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
@@ -56,9 +57,56 @@ def test_balanced_weights_have_a_mean_of_one_over_the_training_targets():
     task.observe(labeled(task, targets))
     weights = task.class_weights
     assert weights.tolist() == pytest.approx([4 / (3 * 3), 4 / (3 * 1), 0])
-    total, _ = task.loss(torch.zeros(2, 3), labeled(task, torch.tensor([0, 1])))
+    total, weight = task.loss(torch.zeros(2, 3), labeled(task, torch.tensor([0, 1])))
     assert total.item() == pytest.approx(math.log(3) * (4 / 9 + 4 / 3))
+    assert weight.item() == pytest.approx(4 / 9 + 4 / 3)
     assert "counts" in task.state_dict(), "an evaluation weighs like the training"
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weights_by_name_give_the_weighted_mean_of_torch(smoothing):
+    task = build(PerSetLabel(class_weights={"c": 0.25, "a": 3}, label_smoothing=smoothing), 4, LABELS)
+    output, targets = torch.randn(7, 3), torch.tensor([0, 2, IGNORE, 1, 2, UNSEEN, UNSEEN - 1])
+    batch = labeled(task, targets)
+    total, weight = task.loss(output, batch)
+    weights = torch.tensor([3, 1, 0.25])
+    here = targets >= 0
+    expected = cross_entropy(output[here], targets[here], weight=weights, label_smoothing=smoothing)
+    assert (total / weight).item() == pytest.approx(expected.item())
+    assert task.target_count(output, batch) == 6, "the number of targets is what it is"
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ({"d": 1.0}, "names 'd', which is no label: known are a, b, c"),
+        ({"a": 0.0, "b": 0.0, "c": 0.0}, "is 0 for every label"),
+        ({"a": -1.0}, "has 'a': -1.0, expected a finite number of at least 0"),
+        ({"a": math.nan}, "has 'a': nan, expected a finite number"),
+        ({"a": math.inf}, "has 'a': inf, expected a finite number"),
+    ],
+)
+def test_weights_that_mean_nothing_are_refused(weights, sentence):
+    with pytest.raises(InputError, match=f"task.class_weights {sentence}"):
+        build(PerVectorLabel(class_weights=weights), 4, LABELS)
+
+
+def test_unseen_labels_count_as_wrong_as_scikit_learn_says():
+    task = build(PerVectorLabel(), 4, LABELS)
+    names = [*"abc", "x", "y"]
+    output, places = torch.randn(60, 3), torch.randint(0, 5, (60,))
+    targets = torch.tensor([place if place < 3 else UNSEEN - (place - 3) for place in places.tolist()])
+    metrics = task.metrics()
+    for piece in (slice(0, 20), slice(20, 60)):
+        task.score(metrics, output[piece], labeled(task, targets[piece]))
+    found = {name: value.item() for name, value in metrics.compute().items()}
+    truth, guess = [names[place] for place in places], [names[place] for place in output.argmax(-1)]
+    assert found["accuracy"] == pytest.approx(np.mean([t == g for t, g in zip(truth, guess, strict=True)]))
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro", zero_division=0))
+    total, count = task.loss(output, labeled(task, targets))
+    here = targets >= 0
+    assert total.item() == pytest.approx(cross_entropy(output[here], targets[here], reduction="sum").item(), rel=1e-5)
+    assert count == here.sum()
 
 
 def test_label_smoothing_spreads_the_target():
@@ -289,7 +337,7 @@ def test_further_classes_of_labels_are_for_training_only(loss):
     weights = torch.tensor([5 / 6, 5 / 3, 5 / 6])
     logs = output.log_softmax(-1)
     torch.testing.assert_close(total, -(weights[1] * logs[0, 4] + weights[0] * logs[1, 0]))
-    assert count == 2
+    assert count == weights[1] + weights[0]
     task.eval()
     kept = task(SETS, Batch(SETS))
     torch.testing.assert_close(kept, output[:, :3])
