@@ -3,10 +3,13 @@
 Nothing but the standard library is imported here, so that `regard --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import TextIO
 
 from regard import __version__
 from regard.errors import InputError, nearest
@@ -35,21 +38,33 @@ COMMANDS = {
     "data": ("list | get NAME", "where each data set comes from, its licence, its checksum"),
 }
 
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 2 bad input (one sentence on stderr), 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _dispatch(arguments)
-        sys.stdout.flush()
-        return status
+        status = _run(arguments)
+    except SystemExit:  # of an option such as --help, which prints and ends
+        if failed := _flushed(0):
+            return failed
+        raise
+    return _flushed(status)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        return _dispatch(arguments)
     except InputError as error:
         return _fail(str(error))
     except BrokenPipeError:
-        # The reader of a pipe has gone, as `head` does. Without this Python complains once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # the reader of a pipe has gone, as `head` does
     except OSError as error:
+        if error.filename is None and error.errno in _UNWRITTEN:
+            # Files are written by functions that name them.
+            _abandon(sys.stdout)
+            return _fail(f"standard output cannot be written: {error.strerror}")
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
     except (MemoryError, RuntimeError) as error:
@@ -57,8 +72,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail("this takes more memory than there is, expected smaller sets, --training.batch_vectors or model")
     except KeyboardInterrupt as interruption:
-        print(f"regard: {str(interruption) or 'interrupted'}", file=sys.stderr)
+        _say(f"regard: {str(interruption) or 'interrupted'}")
         return 130
+
+
+def _flushed(status: int) -> int:
+    """The status, once all that was printed is written; 2 and a sentence where it cannot be, as on a full disk.
+
+    Python itself would flush only at exit, and end with status 120.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon(sys.stdout)
+    except OSError as error:
+        _abandon(sys.stdout)
+        return _fail(f"standard output cannot be written: {error.strerror or error}")
+    return status
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let what is left in the buffer of a stream go nowhere, so that Python does not try to write it again at exit."""
+    with suppress(OSError, ValueError):  # a stream without a descriptor, as tests and notebooks have
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -77,8 +114,16 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _fail(sentence: str) -> int:
-    print(f"regard: {' '.join(sentence.split())}", file=sys.stderr)
+    _say(f"regard: {' '.join(sentence.split())}")
     return 2
+
+
+def _say(line: str) -> None:
+    """Print to standard error, whose own failure the status alone can tell."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _abandon(sys.stderr)
 
 
 def _help() -> str:

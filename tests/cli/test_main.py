@@ -170,6 +170,39 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.wait() == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["-m", "regard.cli", "--help"], ["-m", "regard.cli", "--version"], ["-m", "regard.cli", "data", "list"]),
+        *(["-m", "regard.cli", "plan", "--help"], ["-u", "-m", "regard.cli", "data", "list"]),
+    ],
+    ids=" ".join,
+)
+def test_output_that_cannot_be_written_is_told_in_one_sentence(arguments, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    command = [sys.executable, *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "regard: standard output cannot be written: No space left on device\n"
+    assert done.returncode == 2
+
+
+def test_an_error_after_output_that_cannot_be_written_keeps_its_status(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    script = "import sys; from regard.cli import main; print('begun'); sys.exit(main(['dta']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=full, check=False)
+    assert done.returncode == 2
+
+
+def test_a_closed_standard_output_is_no_error():
+    script = (
+        "import os, sys; os.close(1); sys.stdout = None; from regard.cli import main; sys.exit(main(['--version']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_options_and_operands_stand_in_any_order(capsys):
     assert main(["plan", "--length", "3", "Causal()", "--width=16", "--heads", "2"]) == 0
     assert "2 heads of 8" in capsys.readouterr().out
