@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from regard.errors import InputError
 
 __all__ = [
     "cache_folder",
+    "json_line",
     "read_lines",
     "sha256",
     "write_atomically",
@@ -60,6 +62,15 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON without its end, which UTF-8 can hold whatever a file is named.
+
+    >>> json_line({"name": "caf\\udce9", "label": "é"})
+    '{"name": "caf\\\\udce9", "label": "é"}'
+    """
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def cache_folder() -> Path:

@@ -1,9 +1,13 @@
 """`regard explain`: one output vector by its numbers."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 from regard.cli.options import parse, parser
+from regard.cli.sources import datasets, sources_of
 from regard.errors import InputError
+from regard.train.folder import read_config
 
 __all__ = ["run"]
 
@@ -15,15 +19,28 @@ def run(arguments: Sequence[str]) -> int:
     options = parser("explain", _DESCRIPTION)
     options.add_argument("run", metavar="RUN", nargs="?", help="a run folder")
     options.add_argument("input", metavar="INPUT", nargs="?", help="what `regard predict` takes")
-    options.add_argument("--query", type=int, default=1, help="which vector of the set, from 0")
+    options.add_argument("--text", type=str, default="", metavar="TEXT", help="a text itself, in place of INPUT")
+    options.add_argument(
+        "--query",
+        type=int | Literal["class"],
+        default=1,
+        help="which input of the set, from 0, or class for a class vector; where several became one vector any of those",
+    )
     options.add_argument("--layer", type=int, default=0, help="which attention of the model, from 0")
     options.add_argument("--head", type=int, default=0, help="which head, from 0")
     options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
     chosen = parse(options, arguments)
-    if chosen.run is not None and chosen.input is None:
-        raise InputError(f"explain got the run {chosen.run!r} without an INPUT, expected one to run it on")
-    if chosen.run is None and any(chosen[name] for name in ("layer", "head", "set")):
+    if chosen.run is not None and (chosen.input is None) == (not chosen.text):
+        given = "without an INPUT" if chosen.input is None else "with an INPUT and a --text"
+        raise InputError(f"explain got the run {chosen.run!r} {given}, expected one to run it on")
+    if chosen.run is None and any(chosen[name] for name in ("layer", "head", "set", "text")):
         raise InputError("the example has one set, layer and head, expected RUN and INPUT to choose others")
+    if chosen.run is not None:
+        reader = read_config(Path(chosen.run)).data
+        texts = [chosen.text] if chosen.text else []
+        sources = sources_of(reader, [chosen.input] if chosen.input is not None else [], texts, "explain")
+    elif chosen.query == "class":
+        raise InputError("the example has no class vector, expected --query 0 to 3")
 
     from regard.inspector.explain import explain_example, explain_run
 
@@ -37,5 +54,6 @@ def run(arguments: Sequence[str]) -> int:
 
     with torch.no_grad():
         opened = Run.open(chosen.run)
-        print(explain_run(opened, chosen.input, chosen.query, chosen.layer, chosen.head, chosen.set))
+        inputs = datasets(opened, sources)
+        print(explain_run(opened, inputs, chosen.query, chosen.layer, chosen.head, chosen.set))
     return 0

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regard.cli.answers import check_conllu, conllu, table, with_all_probabilities
 from regard.cli.options import parse, parser
+from regard.cli.sources import add_sources, datasets, sources_of, with_ids
 from regard.errors import InputError
+from regard.files import json_line
+from regard.train.folder import read_config
 
 if TYPE_CHECKING:
     from regard.train import Run
 
 __all__ = ["run"]
 
-_DESCRIPTION = """Labels and probabilities, one JSON object per line for each set of vectors; or a table of labels.
+_DESCRIPTION = """Labels and probabilities, one JSON object per line for each set of vectors; or a table, or a treebank.
 INPUT is what the data of the run is made of: CoNLL-U or plain text, tables or JSON lines of texts, sounds, pictures,
-a folder with nodes.csv or testdata.json.
+a folder with nodes.csv or testdata.json. A whole sentence is a text itself, and --text takes any text and never opens a file.
 Without INPUT, or where it is -, standard input is read: a text on each line, or a JSON object with "text" on each, answered
 as it arrives; or one sound or picture file."""
+_OUTPUTS = ("text", "csv", "probabilities", "conllu", "id")
 _VECTORS = 40  # that --show prints of one set
 
 
 def run(arguments: Sequence[str]) -> int:
     options = parser("predict", _DESCRIPTION)
     options.add_argument("run", metavar="RUN", help="a run folder")
-    options.add_argument("inputs", metavar="INPUT", nargs="*", help="files, or - for standard input")
+    add_sources(options)
     options.add_argument("--show", type=int, metavar="N", help="draw N examples of the test part instead")
     options.add_argument(
         "--csv", action="store_true", help="lines `Id,Category`: names and labels, as Kaggle takes them"
     )
+    options.add_argument(
+        "--probabilities", action="store_true", help="with --csv, a column of probabilities for each label"
+    )
+    options.add_argument(
+        "--conllu", action="store_true", help="CoNLL-U: the input's lines, with the predicted column filled in"
+    )
+    options.add_argument(
+        "--id", default="", metavar="COLUMN", help="of a table or JSON lines, which names the predictions"
+    )
     chosen = parse(options, arguments)
-    if chosen.show is not None:
-        if chosen.inputs or chosen.csv:
-            beside = "INPUT" if chosen.inputs else "--csv"
-            raise InputError(f"--show draws examples of the test part, expected no {beside} with it")
-        if chosen.show < 1:
-            raise InputError(f"--show is {chosen.show}, expected at least 1")
-    elif not chosen.inputs and sys.stdin.isatty():
-        raise InputError("predict needs an INPUT, expected files, or - to type lines")
+    _check(chosen)
+    if chosen.show is None:
+        # Before anything heavy is imported.
+        reader = with_ids(read_config(Path(chosen.run)).data, chosen.id)
+        sources = sources_of(reader, chosen.inputs, chosen.text, "predict")
 
     from regard.train import Run
 
@@ -48,24 +60,35 @@ def run(arguments: Sequence[str]) -> int:
     if chosen.show is not None:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0
-    if chosen.csv and opened.task.target_kind != "set":
-        predicted = "one label per vector" if opened.task.target_kind == "vector" else "sets"
-        raise InputError(f"the run predicts {predicted}, expected one per set for --csv")
-    predictions = _counted(opened.predict(chosen.inputs or ["-"]))
+    opened = replace(opened, experiment=replace(opened.experiment, data=reader))
+    if chosen.conllu:
+        check_conllu(reader, opened.task.target_kind)
+        for sentence in conllu(opened, sources):
+            print(sentence, end="", flush=True)
+        return 0
+    opened, labels = with_all_probabilities(opened) if chosen.probabilities else (opened, ())
+    predictions = _counted(opened.predictions(datasets(opened, sources)))
     if chosen.csv:
-        _print_table(list(predictions))
+        # Nothing is printed where an input is refused.
+        csv.writer(sys.stdout, lineterminator="\n").writerows(list(table(predictions, labels)))
         return 0
     for prediction in predictions:
-        print(json.dumps(prediction, ensure_ascii=False), flush=True)
+        print(json_line(prediction), flush=True)
     return 0
 
 
-def _print_table(predictions: Sequence[dict[str, Any]]) -> None:
-    """`Id,Category`, then the name of each set and its label or number."""
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(("Id", "Category"))
-    for prediction in predictions:
-        rows.writerow((prediction["name"], prediction.get("label", prediction.get("number"))))
+def _check(chosen: Any) -> None:
+    """Refuse options that do not go together."""
+    if chosen.show is not None:
+        given = {"INPUT": chosen.inputs} | {f"--{name}": chosen[name] for name in _OUTPUTS}
+        for name in (name for name, value in given.items() if value):
+            raise InputError(f"--show draws examples of the test part, expected no {name} with it")
+        if chosen.show < 1:
+            raise InputError(f"--show is {chosen.show}, expected at least 1")
+    if chosen.csv and chosen.conllu:
+        raise InputError("--csv and --conllu are two forms of the answer, expected one of them")
+    if chosen.probabilities and not chosen.csv:
+        raise InputError("--probabilities are columns of --csv, expected it as well: JSON lines have them anyway")
 
 
 def _shown(opened: Run, count: int) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +16,14 @@ from regard.files import read_lines
 __all__ = [
     "COLUMNS",
     "Sentence",
+    "filled",
     "is_conllu",
     "plain_sentence",
     "read_conllu",
-    "read_sources",
+    "sentence_files",
     "tokenize",
     "worded_sentence",
+    "written",
 ]
 
 COLUMNS = {"upos": 3, "xpos": 4, "deprel": 7}
@@ -40,9 +42,23 @@ class Sentence:
     lines: tuple[int, ...] = ()
 
 
-def is_conllu(path: Path) -> bool:
-    """Whether a file's name ends in `.conllu` or `.conllu.gz`."""
-    return path.name.endswith((".conllu", ".conllu.gz"))
+def is_conllu(path: Path | str) -> bool:
+    """Whether a file's name ends in `.conllu` or `.conllu.gz`, in letters of either case."""
+    return str(path).lower().endswith((".conllu", ".conllu.gz"))
+
+
+def sentence_files(source: str) -> list[str]:
+    """The files of sentences below a folder; what is no folder is itself.
+
+    Raises:
+        InputError: a folder without any.
+    """
+    if not source.strip() or not Path(source).is_dir():
+        return [source]
+    files = [str(path) for path in sorted(Path(source).rglob("*")) if is_conllu(path) or path.suffix.lower() == ".txt"]
+    if not files:
+        raise InputError(f"{source} has no file whose name ends in .conllu, .conllu.gz or .txt, expected some")
+    return files
 
 
 def read_conllu(path: Path, column: str = "upos") -> tuple[Sentence, ...]:
@@ -115,39 +131,6 @@ def _sentence(path: Path, block: Sequence[tuple[int, str]], column: int) -> Sent
     return Sentence(name or f"{path.name}:{first}", tuple(words), tuple(labels), str(path), first, tuple(lines))
 
 
-def read_sources(sources: Iterable[str], column: str = "upos", segmentation: int = SEGMENTATION) -> list[Sentence]:
-    """Sentences to predict for, from CoNLL-U files, files with a sentence per line, or themselves.
-
-    A source that is no file but has several words is taken as a sentence. `segmentation` is the rule that cuts plain text.
-
-    Raises:
-        InputError: a source that cannot be read, or holds no sentence.
-    """
-    found: list[Sentence] = []
-    for source in sources:
-        path = Path(source)
-        if not source.strip():
-            raise InputError(f"a source is {source!r}, expected a sentence, a file, or - for standard input")
-        before = len(found)
-        if len(source.split()) > 1 and (len(source) > 255 or not path.exists()):
-            found += _plain([(1, source)], "sentence", segmentation)
-        elif is_conllu(path):
-            found += read_conllu(path, column)
-        else:
-            found += _plain(read_lines(path), str(path), segmentation)
-        if len(found) == before:
-            raise InputError(f"{source} is empty, expected a sentence per line")
-    return found
-
-
-def _plain(lines: Iterable[tuple[int, str]], where: str, segmentation: int) -> Iterator[Sentence]:
-    for number, line in lines:
-        name = line.strip() if where == "sentence" else f"{where}:{number}"
-        sentence = plain_sentence(line, name, f"{where}, line {number},", segmentation)
-        if sentence.words:
-            yield sentence
-
-
 def plain_sentence(text: str, name: str, where: str, segmentation: int = SEGMENTATION) -> Sentence:
     """The sentence that a text is; `where` begins the sentence of an error, `segmentation` is the rule that cuts the text.
 
@@ -163,3 +146,48 @@ def plain_sentence(text: str, name: str, where: str, segmentation: int = SEGMENT
 def worded_sentence(words: Sequence[str], name: str, where: str = "") -> Sentence:
     """The sentence of these words, without labels."""
     return Sentence(name, tuple(words), ("_",) * len(words), where or name, 1)
+
+
+def filled(path: Path | str, column: str, labels: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The sentences of a CoNLL-U file, each with its end, where one column of the words is replaced; all else is as it was.
+
+    Args:
+        path: of the file. column: of `COLUMNS`. labels: of each word of each sentence.
+    """
+    sentences = read_conllu(Path(path), column)
+    replaced = {
+        line: label
+        for sentence, its in zip(sentences, labels, strict=True)
+        for line, label in zip(sentence.lines, its, strict=True)
+    }
+    block: list[str] = []
+    for number, line in read_lines(Path(path)):
+        if number in replaced:
+            row = line.split("\t")
+            row[COLUMNS[column]] = replaced[number]
+            line = "\t".join(row)
+        if line.strip():
+            block.append(line)
+        elif block:
+            yield "\n".join([*block, "\n"])
+            block = []
+    if block:
+        yield "\n".join([*block, "\n"])
+
+
+def written(words: Sequence[str], labels: Sequence[str], column: str, name: str = "", text: str = "") -> str:
+    """A new sentence in CoNLL-U, with one column of labels, and its name and its text where they are given.
+
+    >>> print(written(["I", "saw"], ["PRON", "VERB"], "upos", "s1"), end="")
+    # sent_id = s1
+    1	I	_	PRON	_	_	_	_	_	_
+    2	saw	_	VERB	_	_	_	_	_	_
+    <BLANKLINE>
+    """
+    lines = [f"# sent_id = {'_'.join(name.split())}"] if name else []
+    lines += [f"# text = {' '.join(text.split())}"] if text else []
+    for n, (word, label) in enumerate(zip(words, labels, strict=True), 1):
+        row = [str(n), word, *"_" * 8]
+        row[COLUMNS[column]] = label
+        lines.append("\t".join(row))
+    return "\n".join([*lines, "\n"])

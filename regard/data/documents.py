@@ -1,8 +1,7 @@
-"""Texts and their labels: from CSV, TSV, JSON lines, lines of `label text`, folders and archives of files by label, and streams."""
+"""Texts and their labels: from CSV, TSV, JSON lines, lines of `label text`, folders and archives of files by label."""
 
 from __future__ import annotations
 
-import io
 import json
 import lzma
 import tarfile
@@ -11,27 +10,31 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, TypeVar
+from typing import Any
 
 from regard.data.examples import PARTS, Part, split
 from regard.data.folders import PART_NAMES, part_in
-from regard.data.reader import STREAM
 from regard.data.tables import read_table
 from regard.errors import InputError, nearest
 from regard.files import read_lines
 
-__all__ = ["Columns", "Document", "arriving", "read_documents", "records", "streamed", "to_read"]
-
-T = TypeVar("T")
+__all__ = ["Columns", "Document", "decoded", "json_object", "read_documents", "text_entry"]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a table, or the entries of a JSON object, are called. `split`, which may be absent, names the part."""
+    """What the columns of a table, or the entries of a JSON object, are called.
+
+    Args:
+        text: the text. label: its label.
+        split: the part, where it is there.
+        id: what predictions for texts without labels are reported under; if empty, `id` or `name` where there is one.
+    """
 
     text: str = "text"
     label: str = "label"
     split: str = "split"
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,33 +114,6 @@ def _labels(documents: Sequence[Document]) -> list[str]:
     return [str(document.label) for document in documents]
 
 
-def to_read(source: str, columns: Columns, one_per_line: bool) -> Iterator[Document]:
-    """The texts of one source: a table or JSON lines by the column of texts, a file of lines, a file or folder of whole texts,
-    or the source itself where it is no file and has several words, or characters beyond ASCII.
-
-    Raises:
-        InputError: a source that cannot be read.
-    """
-    path = Path(source)
-    suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
-    wordy = len(source.split()) > 1 or (not source.isascii() and not path.suffix)
-    # No file has a longer name.
-    if len(path.name) > 255 or (wordy and not path.exists()):
-        yield Document(source.strip(), None, source.strip(), "the text")
-    elif path.is_dir():
-        for file in sorted(path.rglob("*.txt")):
-            yield Document(_decoded(file.read_bytes(), str(file)), None, str(file), str(file))
-    elif suffix in ("csv", "tsv"):
-        header, rows = read_table(path, (columns.text,), suffix == "tsv")
-        for number, row in rows:
-            where = f"{path}, line {number},"
-            yield Document(row[header.index(columns.text)], None, f"{path}:{number}", where)
-    elif one_per_line or suffix in ("jsonl", "ndjson"):
-        yield from records(read_lines(path), source, columns)
-    else:
-        yield Document("\n".join(line for _, line in read_lines(path)), None, source, source)
-
-
 def _read_file(path: Path, columns: Columns) -> list[Document]:
     try:
         status = path.stat()
@@ -176,8 +152,8 @@ def _json_lines(path: Path, columns: Columns) -> Iterator[Document]:
     for number, line in read_lines(path):
         if line.strip():
             where = f"{path}, line {number},"
-            entries = _object(line, where)
-            text, label = _text(entries, where, columns), _entry(entries, columns.label, where)
+            entries = json_object(line, where)
+            text, label = text_entry(entries, where, columns), _entry(entries, columns.label, where)
             label = str(label).lower() if isinstance(label, bool) else "" if label is None else str(label)
             part = _part(str(entries[columns.split]), where, columns) if columns.split in entries else None
             yield Document(text, _label(label, where, columns), f"{path.name}:{number}", where, part)
@@ -203,7 +179,8 @@ def _part(name: str, where: str, columns: Columns) -> Part:
     raise InputError(f"{where} has the {columns.split} {name!r}: {nearest(name, PART_NAMES)}")
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """The entries of a line that is a JSON object; `where` begins the sentence of an error."""
     try:
         entries = json.loads(line)
     except ValueError:
@@ -219,7 +196,8 @@ def _entry(entries: dict[str, Any], name: str, where: str) -> Any:
     return entries[name]
 
 
-def _text(entries: dict[str, Any], where: str, columns: Columns) -> str:
+def text_entry(entries: dict[str, Any], where: str, columns: Columns) -> str:
+    """The text among the entries of a JSON object."""
     text = _entry(entries, columns.text, where)
     if not isinstance(text, str):
         raise InputError(f"{where} has the {columns.text} {json.dumps(text)[:40]}, expected a text")
@@ -257,106 +235,17 @@ def _labelled(files: Iterable[tuple[str, Callable[[], bytes]]], place: str) -> I
         # What lies above the parts, or the labels, is no matter of a text's name.
         short = "/".join(path.parts[-3:] if above else path.parts[-2:])
         where = f"{place}/{name}"
-        found.append((short, Document(_decoded(read(), where), folders[-1], short, where, above)))
+        found.append((short, Document(decoded(read(), where), folders[-1], short, where, above)))
     if not found:
         raise InputError(f"{place} has no text by label, expected LABEL/NAME.txt, or files named by their parts")
     for _, document in sorted(found, key=lambda each: each[0]):
         yield document
 
 
-def _decoded(content: bytes, where: str) -> str:
+def decoded(content: bytes, where: str) -> str:
+    """The text of a file; `where` begins the sentence of an error."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         found = f"the byte 0x{content[error.start]:02x} at place {error.start}"
         raise InputError(f"{where} holds {found}, expected text in UTF-8") from None
-
-
-def streamed(file: IO[bytes], columns: Columns) -> Iterator[list[Document]]:
-    """`records` of a stream, as its lines arrive. What stands before a line that cannot be read is given before the error.
-
-    Raises:
-        InputError: a stream without a text, bytes that are not UTF-8, or a line that is no JSON object among such.
-    """
-    as_json = None
-    for lines in arriving(file):
-        kept = [(number, line) for number, line in lines if line.strip()]
-        if as_json is None and kept:
-            as_json = _is_object(kept[0][1], columns.text)
-        found, error = _until_error(_record(*each, STREAM, columns, bool(as_json)) for each in kept)
-        if found:
-            yield found
-        if error:
-            raise error
-    if as_json is None:
-        raise InputError(f"{STREAM} is empty, expected a text on each line")
-
-
-def records(lines: Iterable[tuple[int, str]], where: str, columns: Columns) -> Iterator[Document]:
-    """A text on each line, or in each JSON object where the first line that is not blank is one; blank lines are passed over.
-
-    An object's text has a column of its own, and `name` or `id` is what predictions are reported under.
-    """
-    as_json = None
-    for number, line in lines:
-        if line.strip():
-            as_json = _is_object(line, columns.text) if as_json is None else as_json
-            yield _record(number, line, where, columns, as_json)
-
-
-def _record(number: int, line: str, where: str, columns: Columns, as_json: bool) -> Document:
-    name, place = f"{where}:{number}", f"{where}, line {number},"
-    if not as_json:
-        return Document(line.strip(), None, name, place)
-    entries = _object(line, place)
-    return Document(_text(entries, place, columns), None, str(entries.get("name", entries.get("id", name))), place)
-
-
-def _is_object(line: str, text: str) -> bool:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and text in found
-
-
-def arriving(file: IO[bytes]) -> Iterator[list[tuple[int, str]]]:
-    """The numbered lines of a stream in groups: those that are there, without waiting for more.
-
-    Raises:
-        InputError: bytes that are not UTF-8; the sentence names the line, and the lines before come before it.
-    """
-    number, rest = 0, b""
-    read = file.read1 if hasattr(file, "read1") else file.read
-    while True:
-        piece = read(1 << 16)
-        whole, newline, rest = (rest + piece).rpartition(b"\n")
-        block = whole + newline if piece else whole + newline + rest
-        lines, error = _until_error(_numbered(block, number))
-        number += len(lines)
-        if lines:
-            yield lines
-        if error:
-            raise error
-        if not piece:
-            return
-
-
-def _numbered(block: bytes, before: int) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(io.BytesIO(block), before + 1):
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            found = f"the byte 0x{line[error.start]:02x}"
-            raise InputError(f"{STREAM}, line {number}, holds {found}, expected text in UTF-8") from None
-
-
-def _until_error(items: Iterable[T]) -> tuple[list[T], InputError | None]:
-    """What came, and the error that ended it."""
-    found: list[T] = []
-    try:
-        for item in items:
-            found.append(item)  # noqa: PERF402
-    except InputError as error:
-        return found, error
-    return found, None

@@ -26,6 +26,8 @@ class Reader(Protocol):
 
     A reader may have `input_options`, the names of those of its options without which the same ids or numbers would mean something
     else: a training that begins with a run is refused where the readers of both have such an option and its values differ.
+
+    One whose values in memory may be texts says so, `reads_texts = True`.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -66,7 +68,7 @@ class Reader(Protocol):
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Dataset:
         """Unlabelled examples to predict for, from files, and from folders of them.
 
-        A reader may take short names of values as well: a sentence, the number of a picture.
+        A source names a file, a folder, or a published example (the number of a picture); a text is a value, which `example` takes.
         """
         ...
 

@@ -11,11 +11,12 @@ from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
-from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, read_sources, worded_sentence
-from regard.data.documents import Columns, Document, read_documents, streamed, to_read
+from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, worded_sentence
+from regard.data.documents import Columns, Document, read_documents
 from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
 from regard.data.examples import Array, Example, Part, TargetKind, check_part, split
 from regard.data.folders import part_in
+from regard.data.inputs import read_sentences, streamed, to_read
 from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.targets import PartTargets
@@ -43,6 +44,7 @@ class Conllu:
     """
 
     input_options: ClassVar[tuple[str, ...]] = ("lowercase",)
+    reads_texts: ClassVar[bool] = True
 
     path: str | None = None
     column: Literal["upos", "xpos", "deprel"] = "upos"
@@ -94,8 +96,11 @@ class Conllu:
         return self.part("train", encoding)
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Sentences:
-        """Sentences from `.conllu` files and text files with a sentence per line; several words are a sentence themselves."""
-        return Sentences(read_sources(sources, self.column, encoding.segmentation), encoding, self.lowercase)
+        """Sentences of `.conllu` files, of files with a sentence per line, of tables and JSON lines with a column `text`, and of
+        folders of `.conllu` and `.txt` files.
+        """
+        found = read_sentences(sources, self.column, encoding.segmentation)
+        return Sentences(found, encoding, self.lowercase)
 
     def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
         """A sentence in memory: its text, or its words.
@@ -214,6 +219,7 @@ class Texts:
         text_column: what a table or JSON object calls the text.
         label_column: what it calls the label.
         split_column: what it calls the part, where it says that.
+        id_column: what it calls the names that predictions are reported under; if empty, `id` or `name` where there is one.
         one_per_line: whether a plain text file to predict for holds a text on each line; else it is one text.
         tokens: what a text is cut into; "bpe" and "unigram" are pieces learned from the training part.
         vocabulary: how many entries the vocabulary has at most; 0 is all words or characters, and 8,000 pieces.
@@ -226,6 +232,7 @@ class Texts:
     """
 
     input_options: ClassVar[tuple[str, ...]] = ("tokens", "prefix", "lowercase")
+    reads_texts: ClassVar[bool] = True
 
     path: str | None = None
     dataset: Literal["sst2", "imdb"] = "sst2"
@@ -233,6 +240,7 @@ class Texts:
     text_column: str = "text"
     label_column: str = "label"
     split_column: str = "split"
+    id_column: str = ""
     one_per_line: bool = True
     tokens: Tokens = "words"
     vocabulary: int = 0
@@ -283,11 +291,9 @@ class Texts:
         return self.part("train", encoding)
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
-        """Texts from tables, JSON lines, text files and folders of those; several words are a text themselves."""
+        """Texts of tables, JSON lines, text files and folders of those."""
         documents: list[Document] = []
         for source in sources:
-            if not source.strip():
-                raise InputError(f"a source is {source!r}, expected a text, a file, or - for standard input")
             before = len(documents)
             documents += to_read(source, self._columns, self.one_per_line)
             if len(documents) == before:
@@ -312,7 +318,7 @@ class Texts:
 
     @property
     def _columns(self) -> Columns:
-        return Columns(self.text_column, self.label_column, self.split_column)
+        return Columns(self.text_column, self.label_column, self.split_column, self.id_column)
 
     def _documents(self, part: Part) -> list[Document]:
         place = Path(self.path) if self.path is not None else locate(self.published)

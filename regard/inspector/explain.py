@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.data.batch import Batch, collate
+from regard.data.examples import Dataset
 from regard.errors import InputError
 from regard.layers.attention import Attend
+from regard.models.model import Place, Places, places_of
 from regard.sets import Layout
 
 __all__ = ["Explanation", "Heard", "explain_example", "explain_run"]
@@ -25,9 +27,10 @@ __all__ = ["Explanation", "Heard", "explain_example", "explain_run"]
 
 @dataclass(frozen=True)
 class Heard:
-    """One key that a query attends to."""
+    """One key that a query attends to; `index`, `span` and `name` as those of the query in an `Explanation`."""
 
     index: int
+    span: str
     name: str
     key: tuple[float, ...]
     score: float
@@ -41,7 +44,8 @@ class Explanation:
 
     Attributes:
         attention: text form of the attention.
-        index: of the query in its set. name: what the vector is called.
+        index: of the query among the set's inputs, the first where it was made of several; -1 for a class vector.
+        span: the index, the first and the last one, or "class". name: what these inputs are called.
         query: its query vector.
         heard: every key that the pattern allows, in order.
         output: the weighted sum of the values, from these numbers.
@@ -50,6 +54,7 @@ class Explanation:
 
     attention: str
     index: int
+    span: str
     name: str
     query: tuple[float, ...]
     heard: tuple[Heard, ...]
@@ -57,19 +62,21 @@ class Explanation:
     model_output: tuple[float, ...]
 
     def __str__(self) -> str:
+        wide = max([5, *(len(each.span) for each in self.heard)])
         lines = [
             self.attention,
-            f"query {self.index} {self.name!r}: q = {_vector(self.query)}",
+            f"query {self.span} {self.name!r}: q = {_vector(self.query)}",
             "",
-            f"{'key':>5}  {'':16}{'score':>9}{'weight':>9}  k, v",
+            f"{'key':>{wide}}  {'':16}{'score':>9}{'weight':>9}  k, v",
         ]
         lines += [
-            f"{each.index:>5}  {each.name[:16]:16}{each.score:>9.4f}{each.weight:>9.4f}  {_vector(each.key)}, {_vector(each.value)}"
+            f"{each.span:>{wide}}  {each.name[:16]:16}{each.score:>9.4f}{each.weight:>9.4f}  "
+            f"{_vector(each.key)}, {_vector(each.value)}"
             for each in self.heard
         ]
         total = sum(each.weight for each in self.heard)
         lines += [
-            f"{'sum':>5}  {'':16}{'':9}{total:>9.4f}",
+            f"{'sum':>{wide}}  {'':16}{'':9}{total:>9.4f}",
             "",
             f"weighted sum of v  {_vector(self.output)}",
             f"the model's output {_vector(self.model_output)}",
@@ -96,8 +103,8 @@ class _Call:
     out: Tensor
 
     @torch.no_grad()
-    def explain(self, row: int, head: int, names: Sequence[str], key_names: Sequence[str]) -> Explanation:
-        """Row `row` of head `head` by numbers; names are those of the places in the set."""
+    def explain(self, row: int, head: int, places: Places) -> Explanation:
+        """Row `row` of head `head` by numbers; places are those of the set's hidden vectors."""
         weights = attention_weights(
             self.attention, self.q, self.k, self.layout, self.key_layout, self.parameters, rows=[row]
         )
@@ -112,8 +119,7 @@ class _Call:
         allowed = self.attention.allows(pairs).expand(-1, heads)[:, head]
         heard = tuple(
             Heard(
-                int(self.key_layout.index[key]),
-                key_names[int(self.key_layout.index[key])],
+                *_named(places[int(self.key_layout.index[key])]),
                 tuple(k[p, head].tolist()),
                 float(scores[p, head]),
                 float(weights.values[p, head]),
@@ -123,11 +129,15 @@ class _Call:
             if bool(allowed[p])
         )
         output = (weights.values[:, head, None] * v[:, head]).sum(0)
-        index = int(self.layout.index[row])
+        named = _named(places[int(self.layout.index[row])])
         query, model_output = self.q[row, head].tolist(), self.out[row, head].tolist()
         return Explanation(
-            repr(self.attention), index, names[index], tuple(query), heard, tuple(output.tolist()), tuple(model_output)
+            repr(self.attention), *named, tuple(query), heard, tuple(output.tolist()), tuple(model_output)
         )
+
+
+def _named(place: Place) -> tuple[int, str, str]:
+    return place.inputs[0] if place.inputs else -1, place.span, place.name
 
 
 def explain_example(query: int = 1) -> Explanation:
@@ -150,22 +160,33 @@ def explain_example(query: int = 1) -> Explanation:
     layout, attention = Layout.of_lengths([4]), Attention()
     q, k, v = q[:, None], x[:, None], v[:, None]
     out = attend(attention, q, k, v, layout)
-    return _Call(attention, q, k, v, layout, layout, {}, out).explain(query, 0, words, words)
+    places = [Place(range(n, n + 1), word) for n, word in enumerate(words)]
+    return _Call(attention, q, k, v, layout, layout, {}, out).explain(query, 0, places)
 
 
-def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0, set: int = 0) -> Explanation:  # noqa: A002
+def explain_run(
+    run: Any,
+    inputs: Iterable[Dataset],
+    query: int | Literal["class"],
+    layer: int = 0,
+    head: int = 0,
+    set: int = 0,  # noqa: A002
+) -> Explanation:
     """One output vector of a trained model on an input of one's own.
 
     Args:
-        run: an open run. source: what `predict` takes.
-        query: index of the vector in its set. layer, head: counted from 0. set: which of the source's sets.
+        run: an open run. inputs: as `run.inputs(paths)`, or `[run.examples(texts, texts)]`.
+        query: index of an input of the set, where several became one vector any of theirs; "class" for the class vector.
+        layer, head: counted from 0. set: which of the inputs' sets.
 
     Raises:
         InputError: an index that is not there; a model without attention.
     """
-    examples = [dataset[i] for dataset in run.inputs([source]) for i in range(len(dataset))]
+    examples = [dataset[i] for dataset in inputs for i in range(len(dataset))]
     if not 0 <= set < len(examples):
-        raise InputError(f"set {set} of {source} was asked for, expected 0 to {len(examples) - 1}")
+        raise InputError(
+            f"set {set} was asked for, expected 0 to {len(examples) - 1}: the input has {len(examples)} sets"
+        )
     example = examples[set]
     batch = collate([example])
     calls = _record(run.model, batch)
@@ -176,15 +197,22 @@ def explain_run(run: Any, source: str, query: int, layer: int = 0, head: int = 0
     call = calls[layer]
     if not 0 <= head < call.q.shape[1]:
         raise InputError(f"head {head} was asked for, expected 0 to {call.q.shape[1] - 1}")
-    rows = (call.layout.index == query).nonzero()
-    if not len(rows):
-        raise InputError(f"query {query} was asked for, expected 0 to {call.layout.total - 1}: the set's vectors")
-    places = 1 + max(int(x.index.max()) for x in (call.layout, call.key_layout) if x.total)
-    names = example.tokens
-    if names is None or len(names) != places:
-        # Vectors that were joined, or put in front, are no token's.
-        names = tuple(str(i) for i in range(places))
-    return call.explain(int(rows[0]), head, names, names)
+    count = 1 + max([-1, *(int(x.index.max()) for x in (call.layout, call.key_layout) if x.total)])
+    places = places_of(run.model, len(example.values), count, example.tokens)
+    return call.explain(_row_of(query, places, call.layout), head, places)
+
+
+def _row_of(query: int | str, places: Places, layout: Layout) -> int:
+    """The row of a call whose place is the one that is asked for."""
+    asked = [n for n, place in enumerate(places) if (query in place.inputs if place.inputs else query == "class")]
+    rows = [] if not asked else (layout.index == asked[0]).nonzero().flatten().tolist()
+    if not rows:
+        known = [place.inputs[-1] for place in places if place.inputs]
+        expected = [f"0 to {max(known)}"] if known else []
+        expected += ["class"] if any(not place.inputs for place in places) else []
+        listed = f"expected {' or '.join(expected)}: the set's vectors" if expected else "but the set has no vectors"
+        raise InputError(f"query {query} was asked for, {listed}")
+    return rows[0]
 
 
 def _record(model: nn.Module, batch: Batch) -> list[_Call]:

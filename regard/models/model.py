@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -14,7 +15,33 @@ from regard.models.front import ModelFront
 from regard.models.positions import ModelPositions
 from regard.sets import VectorSets
 
-__all__ = ["Model", "beginners"]
+__all__ = ["Model", "Place", "Places", "beginners", "places_of"]
+
+
+class Place(NamedTuple):
+    """Which inputs a hidden vector stands for.
+
+    Args:
+        inputs: their indices; none for a class vector.
+        name: their tokens; without tokens the index, or the first and the last one; "[class]" for a class vector.
+    """
+
+    inputs: range
+    name: str
+
+    @property
+    def span(self) -> str:
+        """The index, the first and the last one, or "class".
+
+        >>> [Place(range(*ends), "").span for ends in ((3, 4), (3, 6), (0, 0))]
+        ['3', '3-5', 'class']
+        """
+        if len(self.inputs) < 2:
+            return str(self.inputs[0]) if self.inputs else "class"
+        return f"{self.inputs[0]}-{self.inputs[-1]}"
+
+
+Places = Sequence[Place]
 
 
 class Model(nn.Module):
@@ -64,12 +91,38 @@ class Model(nn.Module):
         first, last = self.front.context
         return before * self.step + first, after * self.step + self.step - 1 + last
 
+    def covered(self, length: int) -> list[range]:
+        """For each hidden vector of a set of `length` inputs, the indices of those that it stands for; none for a class vector.
+
+        With a `step` of k that is k inputs, of which the last vector may have fewer; a `reach` lets it look at more.
+        """
+        first = [range(0)] if isinstance(self.class_vector, ClassVector) else []
+        return first + [range(n, min(n + self.step, length)) for n in range(0, length, self.step)]
+
     def forward(self, batch: Batch) -> VectorSets:
         """Hidden vectors of `batch.inputs`."""
         sets: VectorSets = self.class_vector(self.positions(self.front(batch)))
         per_block = self.positions.per_block(sets)
         hidden: VectorSets = self.stack(sets.with_values(self.dropout(sets.values)), per_block)
         return hidden
+
+
+def places_of(model: nn.Module, length: int, count: int, tokens: Sequence[str] | None) -> Places:
+    """The place of each of a set's `count` hidden vectors.
+
+    Args:
+        model: that made them; the vectors of one that is no `Model` are numbered where they are not as many as the inputs.
+        length: the number of inputs. tokens: what those are called, if anything.
+    """
+    covered = model.covered(length) if isinstance(model, Model) else [range(n, n + 1) for n in range(length)]
+    if len(covered) != count:
+        covered, tokens = [range(n, n + 1) for n in range(count)], None
+    places = []
+    for inputs in covered:
+        bare = Place(inputs, "")
+        words = "[class]" if not inputs else bare.span if tokens is None else " ".join(tokens[n] for n in inputs)
+        places.append(Place(inputs, words))
+    return places
 
 
 def beginners(model: nn.Module) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import Any
 from torch import nn
 
 from regard.data.encoding import Encoding
-from regard.data.examples import Dataset, Part, check_part
+from regard.data.examples import Dataset, Listed, Part, check_part
 from regard.data.targets import unseen_labels
+from regard.errors import InputError
+from regard.files import json_line
 from regard.tasks.base import Task
 from regard.tasks.corpus import corpus_metrics
 from regard.train.card import add_evaluation
+from regard.train.embedding import Embedding, embeddings
 from regard.train.experiment import Experiment
 from regard.train.folder import load_weights, read_config, save
 from regard.train.kinds import build
@@ -108,29 +111,93 @@ class Run:
             "seconds": round(time.monotonic() - began, 3),
         }
         name = "evaluation.json" if part == "test" else f"evaluation-{part}.json"
-        lines = "".join(f"{json.dumps(prediction, ensure_ascii=False)}\n" for prediction in predictions)
+        lines = "".join(f"{json_line(prediction)}\n" for prediction in predictions)
         save(self.folder / f"predictions-{part}.jsonl", lines)
         save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
         add_evaluation(self.folder, part, computed, trivial)
         return evaluation
 
-    def predict(self, sources: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """One JSON object for each set of the sources; see `inputs`."""
-        for data in self.inputs(sources):
-            for batch, output in run(self.model, self.task, data, self.experiment.training):
+    def predict(self, paths: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+        """One JSON object for each set of some files or folders; see `inputs`. Texts themselves are for `predict_texts`."""
+        return self.predictions(self.inputs(paths))
+
+    def predict_texts(self, texts: Sequence[str], names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """One JSON object for each text; whatever a text says, no file is opened.
+
+        Args:
+            texts: for a run whose data are texts. names: what the answers are called; the texts themselves if not given.
+
+        Raises:
+            InputError: a run of other data, or what is no text.
+        """
+        reader = self.experiment.data
+        if not getattr(reader, "reads_texts", False):
+            raise InputError(f"the run reads data of the type {type(reader).__name__}, expected one that reads texts")
+        for text in _listed(texts, "texts"):
+            if not isinstance(text, str):
+                raise InputError(f"a text is of the type {type(text).__name__}, expected a string")
+        return self.predict_values(texts, texts if names is None else names)
+
+    def predict_values(self, values: Sequence[Any], names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """One JSON object for each value in memory; see `examples`."""
+        return self.predictions([self.examples(values, names)])
+
+    def predictions(self, parts: Iterable[Dataset]) -> Iterator[dict[str, Any]]:
+        """One JSON object for each example of some data sets."""
+        for part in parts:
+            for batch, output in run(self.model, self.task, part, self.experiment.training):
                 yield from self.task.predictions(output, batch)
 
-    def inputs(self, sources: Sequence[str]) -> Iterator[Dataset]:
-        """The unlabelled examples of files, or of what else the reader of the run's data takes.
+    def embed(self, paths: Sequence[str | Path], vectors: bool = False) -> Iterator[Embedding]:
+        """The embedding of each set of some files or folders, or of each of its vectors; see `inputs` and `embeddings`."""
+        return self.embeddings(self.inputs(paths), vectors)
+
+    def embeddings(self, parts: Iterable[Dataset], vectors: bool = False) -> Iterator[Embedding]:
+        """The embedding of each example of some data sets, such as `[run.examples(texts, texts)]`.
+
+        Args:
+            vectors: the model's vectors instead of one for each set; see `Embedding`.
+        """
+        for part in parts:
+            yield from embeddings(self.model, self.task, part, self.experiment.training, vectors)
+
+    def inputs(self, paths: Sequence[str | Path]) -> Iterator[Dataset]:
+        """The unlabelled examples of files and folders, as the reader of the run's data reads them.
 
         `-` is standard input: lines of text, each as soon as it arrives, or one file of other data.
 
         Raises:
-            InputError: a source that cannot be read, or data that are not read from a stream.
+            InputError: a path that cannot be read, or data that are not read from a stream.
         """
+        return self._inputs([str(path) for path in _listed(paths, "paths")])
+
+    def _inputs(self, paths: Sequence[str]) -> Iterator[Dataset]:
         reader = self.experiment.data
-        for streamed, group in groupby(sources, lambda source: source == "-"):
+        for streamed, group in groupby(paths, lambda path: path == "-"):
             if streamed:
                 yield from reader.stream(sys.stdin.buffer, self.encoding)
             else:
                 yield reader.inputs(list(group), self.encoding)
+
+    def examples(self, values: Sequence[Any], names: Sequence[str] | None = None) -> Listed:
+        """The examples of values in memory: texts, samples, the bytes of files, graphs, whatever the reader's `example` takes.
+
+        Args:
+            values: of the examples. names: what they are called; "value 1", "value 2", ... if not given.
+
+        Raises:
+            InputError: a value that the reader cannot read, or another number of names.
+        """
+        values = _listed(values, "values")
+        names = [f"value {n}" for n in range(1, len(values) + 1)] if names is None else names
+        if len(names) != len(values):
+            raise InputError(f"there are {len(names)} names for {len(values)} values, expected one each")
+        reader = self.experiment.data
+        return Listed([reader.example(each, self.encoding, name) for each, name in zip(values, names, strict=True)])
+
+
+def _listed(values: Sequence[Any], what: str) -> Sequence[Any]:
+    """The values, if there are several of them and not the letters of one."""
+    if isinstance(values, (str, bytes, Path)):
+        raise InputError(f"{what} are {values!r:.40}, expected a list of them")
+    return values

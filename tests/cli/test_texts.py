@@ -94,6 +94,13 @@ def test_bad_input_is_one_sentence(letters, tmp_path, capsys, piped):
     piped(b"")
     assert "standard input is empty" in refused(capsys, "predict", run, "-")
     assert "expected a text, a file" in refused(capsys, "predict", run, " ")
+    for options in (["--csv", "--conllu"], ["--probabilities"], ["--show", 1, "--text", "a"], ["--text", " "]):
+        assert "expected" in refused(capsys, "predict", run, *options)
+    assert refused(capsys, "predict", run, "good") == (
+        "regard: good is not there, expected a file or a folder, or --text good for the text itself\n"
+    )
+    piped(b'{"txt": "I love it"}\n')
+    assert "standard input, line 1, has no entry 'body'" in refused(capsys, "predict", run)
 
 
 @pytest.mark.parametrize("tokens", ["characters", "bytes", "bpe", "unigram"])
@@ -108,7 +115,12 @@ def test_each_kind_of_token_is_saved_with_the_run(letters, tmp_path, capsys, tok
     moved = run.rename(tmp_path / "moved")
     found = predictions(done(capsys, "predict", moved, "I love the film", "我喜欢 😀 это", "x" * 3000))
     assert [each["name"][:15] for each in found] == ["I love the film", "我喜欢 😀 это", "x" * 15]
-    assert "query 1 '1'" in done(capsys, "explain", moved, "I love the film", "--query", 1)
+    # Two tokens became one vector, which a class vector stands in front of.
+    explained = done(capsys, "explain", moved, "--text", "I love the film", "--query", 3)
+    assert "query 2-3 '" in explained
+    assert [line.split()[0] for line in explained.splitlines()[4:7]] == ["class", "0-1", "2-3"]
+    of_class = done(capsys, "explain", moved, "--text", "I love the film", "--query", "class")
+    assert "query class '[class]'" in of_class
 
 
 def test_numbers_are_learned_from_texts(tmp_path, capsys):

@@ -162,7 +162,8 @@ def test_inputs_are_lines_files_sentences_and_streams(tmp_path: Path) -> None:
     reader = folder(tmp_path)
     encoding = reader.fit()
     (tmp_path / "lines.txt").write_text("\ufeffThe saw.\n\n  \nI saw it\n", "utf-8")
-    sources = [str(tmp_path / "lines.txt"), "I saw a saw", str(tmp_path / "x-ud-test.conllu")]
+    (tmp_path / "table.csv").write_text("id,text\n7,I saw a saw\n")
+    sources = [str(tmp_path / name) for name in ("lines.txt", "table.csv", "x-ud-test.conllu")]
     dataset = reader.inputs(sources, encoding)
     (piped,) = reader.stream(io.BytesIO(b"from here\n"), encoding)
     examples = [dataset[i] for i in range(len(dataset))]
@@ -173,7 +174,7 @@ def test_inputs_are_lines_files_sentences_and_streams(tmp_path: Path) -> None:
         ("from", "here"),
         ("I", "saw", "a", "saw"),
     ]
-    assert [e.name for e in examples[1:4]] == [f"{tmp_path / 'lines.txt'}:4", "standard input:1", "I saw a saw"]
+    assert [e.name for e in examples[1:4]] == [f"{tmp_path / 'lines.txt'}:4", "standard input:1", "7"]
     assert len(examples) == 6
     assert all(e.target is None for e in examples)
 
@@ -182,11 +183,11 @@ def test_inputs_without_a_sentence_are_refused(tmp_path: Path) -> None:
     reader = folder(tmp_path)
     encoding = reader.fit()
     (tmp_path / "empty.txt").write_text("\n")
-    for source, sentence in ((tmp_path / "empty.txt", "is empty"), (tmp_path / "nowhere.txt", "No such file")):
+    for source, sentence in ((tmp_path / "empty.txt", "is empty"), (tmp_path / "nowhere.txt", "is not there")):
         with pytest.raises(InputError, match=sentence):
             reader.inputs([str(source)], encoding)
-    for nothing in ("", "  "):
-        with pytest.raises(InputError, match="expected a sentence, a file, or -"):
+    for nothing in ("", "  ", "I saw a saw"):
+        with pytest.raises(InputError, match="is not there, expected a file or a folder; texts themselves are read by"):
             reader.inputs([nothing], encoding)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regard.data.documents import Columns, arriving, read_documents
+from regard.data.documents import Columns, read_documents
 from regard.data.encoding import Numbers
+from regard.data.inputs import arriving
 from regard.data.text import Texts
 from regard.errors import InputError
 
@@ -194,14 +195,12 @@ def test_inputs_are_tables_lines_files_folders_and_texts(tmp_path: Path) -> None
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.txt").write_text("whole\ntext\n")
     table, lines, folder = str(csv_file(tmp_path)), str(tmp_path / "lines.txt"), str(tmp_path / "more")
-    found = reader.inputs([table, lines, folder, "a text", "好电影"], encoding)
+    found = reader.inputs([table, lines, folder], encoding)
     examples = [found[i] for i in range(len(found))]
     assert [e.name for e in examples] == [
-        *(f"{table}:{n}" for n in (2, 4, 5)),
+        *("1", "2", "3"),  # the table has a column of ids
         *(f"{lines}:{n}" for n in (1, 3)),
         f"{folder}/a.txt",
-        "a text",
-        "好电影",
     ]
     assert examples[4].tokens == ("two", "words")
     assert examples[5].tokens == ("whole", "text")
@@ -209,7 +208,7 @@ def test_inputs_are_tables_lines_files_folders_and_texts(tmp_path: Path) -> None
     (piped,) = reader.stream(io.BytesIO(b'{"text": "piped", "id": 7}\n'), encoding)
     assert [(piped[i].name, piped[i].tokens) for i in range(len(piped))] == [("7", ("piped",))]
     assert len(Texts(one_per_line=False).inputs([lines], encoding)) == 1
-    for source, sentence in (("", "expected a text, a file"), ("nowhere.txt", "No such file")):
+    for source, sentence in (("", "is not there"), ("nowhere.txt", "is not there"), ("a text", "is not there")):
         with pytest.raises(InputError, match=sentence):
             reader.inputs([source], encoding)
     (tmp_path / "lines.txt").write_text("\n")
@@ -275,7 +274,7 @@ def test_tags_are_white_space_where_asked_for(tmp_path: Path) -> None:
     text = "Good<br /><br>film, 3 < 4 > 2"
     for drop, expected in ((True, "good film , 3 < 4 > 2"), (False, "good<br / > < br > film , 3 < 4 > 2")):
         reader = Texts(str(path), drop_tags=drop)
-        (tokens,) = [reader.inputs([text], reader.fit())[0].tokens]
+        tokens = reader.example(text, reader.fit()).tokens
         assert tokens is not None
         if drop:
             assert " ".join(tokens) == expected

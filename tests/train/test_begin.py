@@ -122,7 +122,7 @@ def test_the_run_is_not_needed_afterwards(own_data, tagger, tmp_path):
     run = Run.open(folder)
     assert run.experiment.training.start == str(start)
     assert run.evaluate()["sets"] == 6
-    assert len(list(run.predict(["good1 film2 good3"]))) == 1
+    assert len(list(run.predict_texts(["good1 film2 good3"]))) == 1
     fit(sentiment(own_data, start), folder, resume=True)
 
 
