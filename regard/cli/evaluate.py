@@ -1,30 +1,46 @@
 """`regard evaluate`: metrics on a part of the data."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from regard.cli.folders import expand
 from regard.cli.options import parse, parser
 from regard.cli.table import print_table
 from regard.data.targets import listed_labels
+from regard.errors import InputError
 
 __all__ = ["run"]
 
 _DESCRIPTION = """Metrics on the test part, beside those of the best model that never looks at its input:
-the most frequent label, or the mean. Writes evaluation.json and predictions-test.jsonl into the run folder."""
+the most frequent label, or the mean. Writes evaluation.json and predictions-test.jsonl into the run folder.
+The first also holds the numbers of each label and which labels are confused; --per-class and --confusion print them."""
+_MATRIX = 15  # labels of a matrix that is printed
+_REPORTS = {"labels": "--per-class", "confusion": "--confusion"}
 
 
 def run(arguments: Sequence[str]) -> int:
     options = parser("evaluate", _DESCRIPTION)
     options.add_argument("runs", nargs="+", metavar="RUN", help="a run folder, or a folder of them")
     options.add_argument("--part", type=Literal["test", "validation", "train"], default="test", help="of the data")
+    options.add_argument("--per-class", action="store_true", help="precision, recall and F1 of each label")
+    options.add_argument(
+        "--confusion", action="store_true", help="which labels are taken for which; of many the most frequent pairs"
+    )
     chosen = parse(options, arguments)
     folders = expand(chosen.runs)
+    asked = [name for name, wanted in (("labels", chosen.per_class), ("confusion", chosen.confusion)) if wanted]
 
     from regard.train import Run
 
+    runs = {folder: Run.open(folder) for folder in folders} if asked else {}
+    # All of them before any is evaluated.
+    for folder, opened in runs.items():
+        for name in asked:
+            if name not in opened.task.reports:
+                kind = type(opened.experiment.task).__name__
+                raise InputError(f"{folder} has the task {kind}, which has nothing for {_REPORTS[name]} to show")
     for folder in folders:
-        found = Run.open(folder).evaluate(chosen.part)
+        found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part)
         baseline = found["baseline"]
         rows = [
             (name, f"{value:.4f}", f"{baseline[name]:.4f}" if name in baseline else "")
@@ -34,4 +50,39 @@ def run(arguments: Sequence[str]) -> int:
         print_table(["metric", "model", "without looking"], rows, f"{folder}, {chosen.part} part: {counts}")
         if "unseen" in found:
             print(listed_labels(found["unseen"], chosen.part))
+        if chosen.per_class:
+            print()
+            _print_labels(found["labels"])
+        if chosen.confusion:
+            print()
+            _print_confusion(found["confusion"])
     return 0
+
+
+def _print_labels(labels: dict[str, dict[str, Any]]) -> None:
+    """A row for each label."""
+    columns = list(next(iter(labels.values()), {}))
+    rows = [[label, *(_number(scores[name]) for name in columns)] for label, scores in labels.items()]
+    print_table(["label", *columns], rows)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _print_confusion(confusion: dict[str, Any]) -> None:
+    """The matrix where it fits the eye, and the pairs that are confused most often."""
+    labels = confusion.get("labels", ())
+    if 0 < len(labels) <= _MATRIX:
+        rows = [
+            [label, *(f"{count:,}" for count in counts)]
+            for label, counts in zip(labels, confusion["counts"], strict=True)
+        ]
+        print_table(["target \\ predicted", *labels], rows)
+        return
+    total = confusion["left_out"] + sum(count for _, _, count in confusion["confused"])
+    more = f"; {confusion['left_out']:,} others are of rarer pairs" if confusion["left_out"] else ""
+    rows = [[target, label, f"{count:,}"] for target, label, count in confusion["confused"]]
+    print_table(["target", "predicted", "count"], rows, f"{total:,} mistakes{more}")

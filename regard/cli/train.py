@@ -18,7 +18,7 @@ from regard.train import Experiment, from_yaml, to_yaml
 from regard.train.earlier import refuse_moved
 from regard.train.folder import read_config, read_start
 from regard.train.kinds import KINDS, kind
-from regard.train.values import explained, names_type, nested, types_of
+from regard.train.values import explained, fits, names_type, nested, types_of
 
 __all__ = ["run"]
 
@@ -144,6 +144,9 @@ def _add_section(options: jsonargparse.ArgumentParser, section: str, chosen: typ
     groups = {entry.name for entry in fields(chosen) if nested(entry)}
     for name in {entry.name for entry in fields(chosen)} & {entry.name for entry in fields(before)}:
         value = getattr(before, name)
+        # Another type may know an option of the same name with other values.
+        if name not in groups and not fits(types_of(chosen)[name], value):
+            continue
         values = {f"{name}.{inner}": each for inner, each in asdict(value).items()} if name in groups else {name: value}
         options.set_defaults({f"{section}.{option}": each for option, each in values.items()})
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ class Task(nn.Module, ABC):
     """Which kind of targets it has: `Batch.target_values(kind)` or `Batch.target_sets` gives them, or refuses other data."""
     monitor: tuple[str, str]
     """The metric that tells which weights are the best, and whether by its "max" or "min"."""
+
+    reports: ClassVar[tuple[str, ...]] = ()
+    """The entries of `report`."""
 
     @abstractmethod
     def forward(self, hidden: VectorSets, batch: Batch) -> Any:
@@ -69,6 +72,11 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
         """One JSON object for each set: its `name`, its prediction, and its target where there is one."""
+
+    def report(self, predictions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What evaluation says beside metrics, from the written predictions of a part: `labels`, numbers for each label, or
+        `confusion` (`regard.tasks.by_label`)."""
+        return {}
 
     def observe(self, batch: Batch) -> None:
         """Learn what the task needs of the targets of the whole training part, into buffers that are saved with the weights.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from regard.errors import InputError, nearest
 from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
 from regard.tasks.base import HeadTask
+from regard.tasks.by_label import answered, confusion, label_scores
 from regard.tasks.configs import PerSetLabel, PerVectorLabel
 from regard.tasks.heads import CosineHead, with_margin
 from regard.tasks.scores import LabelAccuracy, LabelF1
@@ -37,6 +38,7 @@ class LabelTask(HeadTask):
     counts: Tensor
     monitor = ("accuracy", "max")
 
+    reports = ("labels", "confusion")
     _floating = False
 
     def __init__(
@@ -106,6 +108,11 @@ class LabelTask(HeadTask):
 
     def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return output.argmax(-1), self._label(targets)
+
+    def report(self, predictions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Precision, recall, F1, targets and predictions of each label, and which labels are taken for which."""
+        pairs = answered(predictions)
+        return {"labels": label_scores(pairs, self.labels), "confusion": confusion(pairs, self.labels)}
 
     def trivial(self, batch: Batch) -> Tensor:
         """The most frequent label of the training part."""

@@ -77,7 +77,8 @@ class Run:
         Returns:
             `part`, `metrics` and `baseline` (by name), `monitor` (the name that counts, and "max" or "min"), the
             numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; and where labels of the part have no training
-            example, so that their targets count as wrong, `unseen`: how many targets each has.
+            example, so that their targets count as wrong, `unseen`: how many targets each has. Tasks about labels add `labels`,
+            precision, recall, F1, targets (`support`) and predictions of each label, and `confusion` (`regard.tasks.by_label`).
         """
         began = time.monotonic()
         data = self.experiment.data.part(check_part(part), self.encoding)
@@ -108,12 +109,13 @@ class Run:
             "targets": count,
             **({"unseen": dict(unseen)} if (unseen := unseen_labels(data)) else {}),
             "parameters": self.parameters,
+            **self.task.report(predictions),
             "seconds": round(time.monotonic() - began, 3),
         }
         name = "evaluation.json" if part == "test" else f"evaluation-{part}.json"
         lines = "".join(f"{json_line(prediction)}\n" for prediction in predictions)
         save(self.folder / f"predictions-{part}.jsonl", lines)
-        save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
+        save(self.folder / name, json.dumps(evaluation, ensure_ascii=False, indent=1) + "\n")
         add_evaluation(self.folder, part, computed, trivial)
         return evaluation
 

@@ -13,7 +13,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from regard.errors import InputError, nearest
 
-__all__ = ["explained", "key", "named", "names_type", "nested", "read_options", "read_yaml", "spelled", "types_of"]
+__all__ = [
+    "explained",
+    "fits",
+    "key",
+    "named",
+    "names_type",
+    "nested",
+    "read_options",
+    "read_yaml",
+    "spelled",
+    "types_of",
+]
 
 _LONGEST_YAML = 1 << 20
 _LARGEST = 1 << 63
@@ -85,6 +96,15 @@ def _value(wanted: Any, value: Any, sentence: str) -> Any:
     elif isinstance(value, list) and "list in brackets of a text" in spelled(wanted):
         hint = ", each in quotes"
     raise InputError(f"{sentence}, expected {spelled(wanted)}{hint}")
+
+
+def fits(wanted: Any, value: Any) -> bool:
+    """Whether an option of this type takes the value."""
+    try:
+        _value(wanted, value, "")
+    except InputError:
+        return False
+    return True
 
 
 def _of_kind(kind: Any, value: Any) -> Any:
