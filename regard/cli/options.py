@@ -1,15 +1,43 @@
 """Options of commands: jsonargparse with its errors told in one sentence that names the nearest option."""
 
 import argparse
+import json
 import re
+import textwrap
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args, get_origin
 
 import jsonargparse
 
 from regard.errors import InputError, closest
 
 __all__ = ["parse", "parser"]
+
+_NULL = ("null", "~")
+
+
+class _Paragraphs(jsonargparse.DefaultHelpFormatter):
+    """Keeps the lines of a description: those that begin with blanks stand alone, the others are filled paragraph by paragraph."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        found: list[str] = []
+        paragraph = ""
+        for line in [*text.splitlines(), ""]:
+            if line and not line[0].isspace():
+                paragraph = f"{paragraph} {line}".strip()
+                continue
+            found += textwrap.wrap(paragraph, width)
+            paragraph = ""
+            found += _entry(line, width) if line else [""]
+        return "\n".join(found).strip("\n")
+
+
+def _entry(line: str, width: int) -> list[str]:
+    """A line such as `  COMMAND    what it does`, whose second column goes on below itself, or below the first if that is long."""
+    head, text = re.fullmatch(r"(\s+\S.*?(?:\s{2,}|$))(.*)", line).groups()  # type: ignore[union-attr]
+    if width - len(head) < 24:
+        return [head.rstrip(), *textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or [head.rstrip()]
 
 
 def parser(command: str, description: str) -> jsonargparse.ArgumentParser:
@@ -20,6 +48,7 @@ def parser(command: str, description: str) -> jsonargparse.ArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
         print_config=None,
+        formatter_class=_Paragraphs,
     )
 
 
@@ -30,10 +59,40 @@ def parse(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> jso
         InputError: an unknown option, with the nearest known one; a value of another type; an operand too few or many.
     """
     flags, operands = _split(options, arguments)
+    kinds = {name: (action, _type(action)) for action in options._actions for name in action.option_strings}
+    plain = [_quoted(flag, kinds[flag.partition("=")[0]][1]) for flag in flags]
     try:
-        return options.parse_args([*flags, "--", *operands] if operands else flags)
+        chosen = options.parse_args([*plain, "--", *operands] if operands else plain)
     except argparse.ArgumentError as error:
         raise InputError(_sentence(options, flags, str(error))) from None
+    for name, _, value in (flag.partition("=") for flag in flags):
+        action, kind = kinds[name]
+        # jsonargparse takes a text that is a comment of YAML, such as "#1", for null.
+        if kind == str | None:
+            chosen[action.dest] = None if value in _NULL else value
+    return chosen
+
+
+def _quoted(flag: str, kind: Any) -> str:
+    """The argument with texts in quotes, where the option is a list of texts or has them as keys: YAML takes 0560 for 368."""
+    name, equals, value = flag.partition("=")
+    origins = {get_origin(each): get_args(each)[0] for each in (kind, *get_args(kind)) if get_args(each)}
+    members = {origin: member for origin, member in origins.items() if origin in (list, tuple, dict)}
+    if not equals or value in _NULL or str not in members.values():
+        return flag
+    from regard.train.values import read_as_written, spelled
+
+    try:
+        read, written = read_as_written(value, name)
+    except InputError:
+        read, written = None, None
+    if isinstance(written, dict) and dict in members and len(read) == len(written):
+        return f"{name}={json.dumps(dict(zip(written, read.values(), strict=True)), default=str)}"
+    if isinstance(written, list) and dict not in members and all(isinstance(each, str) for each in written):
+        return f"{name}={json.dumps(written)}"
+    if dict in members:
+        return flag
+    raise InputError(f"{name} is {value[:80]!r}, expected {spelled(kind)}, such as [a, b]")
 
 
 def _split(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -94,4 +153,8 @@ def _sentence(options: jsonargparse.ArgumentParser, flags: Sequence[str], messag
 def _kind(action: argparse.Action) -> str:
     from regard.train.values import spelled
 
-    return spelled(getattr(action, "_typehint", None) or action.type or str)
+    return spelled(_type(action))
+
+
+def _type(action: argparse.Action) -> Any:
+    return getattr(action, "_typehint", None) or action.type or str

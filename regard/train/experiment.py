@@ -10,7 +10,7 @@ from regard.data.reader import Reader
 from regard.errors import InputError, check_numbers, nearest
 from regard.train.earlier import with_moved_options
 from regard.train.kinds import KINDS, kind
-from regard.train.values import key, named, nested, read_options, read_yaml
+from regard.train.values import key, named, nested, read_as_written, read_options
 
 __all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "to_yaml"]
 
@@ -148,7 +148,7 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
     Traceback (most recent call last):
     regard.errors.InputError: the configuration has data.type 'Digit', which is not known: did you mean 'Digits'?
     """
-    tree = read_yaml(text, source)
+    tree, written = read_as_written(text, source)
     if not isinstance(tree, dict):
         raise InputError(f"{source} holds {named(tree)}, expected the sections recipe, {', '.join(KINDS)}")
     for name in tree:
@@ -157,11 +157,12 @@ def from_yaml(text: str, source: str = "the configuration") -> Experiment:
     recipe = tree.get("recipe")
     if not isinstance(recipe, str):
         raise InputError(f"{source} has recipe {named(recipe)}, expected a name")
-    sections = {section: _read_section(section, tree.get(section), source) for section in KINDS}
+    texts = written if isinstance(written, dict) else {}
+    sections = {section: _read_section(section, tree.get(section), texts.get(section), source) for section in KINDS}
     return Experiment(recipe, **sections)
 
 
-def _read_section(section: str, options: Any, source: str) -> Any:
+def _read_section(section: str, options: Any, written: Any, source: str) -> Any:
     if options is None and section in _ALWAYS:
         options = {}
     if not isinstance(options, Mapping):
@@ -175,7 +176,8 @@ def _read_section(section: str, options: Any, source: str) -> Any:
         chosen = kind(section, options.pop("type"), source)
     else:
         raise InputError(f"{source} has no {section}.type, expected one of {', '.join(KINDS[section])}")
-    return read_options(chosen, options, section, source)
+    written = with_moved_options(section, written) if isinstance(written, Mapping) else None
+    return read_options(chosen, options, section, source, written)
 
 
 def changed(options: Any, changes: Mapping[str, Any]) -> Any:

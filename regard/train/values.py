@@ -20,6 +20,7 @@ __all__ = [
     "named",
     "names_type",
     "nested",
+    "read_as_written",
     "read_options",
     "read_yaml",
     "spelled",
@@ -36,12 +37,33 @@ def read_yaml(text: str, source: str) -> Any:
     Raises:
         InputError: no YAML, or a text that is too long or too deeply nested for a configuration.
     """
+    return read_as_written(text, source)[0]
+
+
+def read_as_written(text: str, source: str) -> tuple[Any, Any]:
+    """What `read_yaml` returns, and beside it the same with each number, truth, date and null as the text that it was written as.
+
+    >>> read_as_written("unseen: [0560, yes, a]", "here")
+    ({'unseen': [368, True, 'a']}, {'unseen': ['0560', 'yes', 'a']})
+
+    Raises:
+        InputError: what `read_yaml` refuses.
+    """
     import yaml  # type: ignore[import-untyped]
 
     if len(text) > _LONGEST_YAML:
         raise InputError(f"{source} has {len(text):,} characters, expected at most {_LONGEST_YAML:,}")
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        value = loader.construct_document(node)
+        try:
+            return value, yaml.constructor.BaseConstructor().construct_document(node)
+        except yaml.constructor.ConstructorError:
+            # A list that holds itself is no value of an option.
+            return value, None
     except RecursionError:
         raise InputError(f"{source} is nested too deeply, expected options inside sections") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -49,12 +71,14 @@ def read_yaml(text: str, source: str) -> Any:
         raise InputError(f"{source} is no YAML: {sentence[:300]}") from None
 
 
-def read_options(kind: type, values: Mapping[str, Any], where: str, source: str) -> Any:
+def read_options(kind: type, values: Mapping[str, Any], where: str, source: str, written: Any = None) -> Any:
     """The dataclass `kind` of options with these values; what is left out takes its default.
 
-    A whole number is taken for an option for any number, and a text such as `1e-3`, which YAML knows as no number, likewise.
+    A whole number is taken for an option for any number, and a text such as `1e-3`, which YAML knows as no number, likewise. An
+    option that is a text, or a list of texts, takes `0560`, `yes` or `2024-01-01` as it was written.
 
     Args:
+        written: the same values as texts, see `read_as_written`.
         where: the name of the section or group, which precedes an option's name in a sentence.
         source: what holds the values.
 
@@ -70,6 +94,7 @@ def read_options(kind: type, values: Mapping[str, Any], where: str, source: str)
     found: dict[str, Any] = {}
     for name, option in known.items():
         place, group, wanted = f"{where}.{name}", nested(option), types_of(kind)[name]
+        text = written.get(name) if isinstance(written, Mapping) else None
         if name not in values:
             if option.default is MISSING and option.default_factory is MISSING:
                 raise InputError(f"{source} has no {place}, expected {spelled(wanted)}")
@@ -77,56 +102,53 @@ def read_options(kind: type, values: Mapping[str, Any], where: str, source: str)
             inner = values[name]
             # The name of a group's type stands for the group.
             inner = {"type": inner} if names_type(option) and isinstance(inner, str) else inner
-            found[name] = read_options(group, inner, place, source)
+            found[name] = read_options(group, inner, place, source, text)
         else:
-            found[name] = _value(wanted, values[name], f"{source} has {place}: {named(values[name])}")
+            found[name] = _value(wanted, values[name], text, f"{source} has {place}: {named(values[name])}")
     return kind(**found)
 
 
-def _value(wanted: Any, value: Any, sentence: str) -> Any:
+def _value(wanted: Any, value: Any, written: Any, sentence: str) -> Any:
     """The value as the type that is wanted; `sentence` says which it is and where it was found."""
-    for kind in get_args(wanted) if get_origin(wanted) in (Union, types.UnionType) else (wanted,):
+    kinds = get_args(wanted) if get_origin(wanted) in (Union, types.UnionType) else (wanted,)
+    # Anything can be a text: that comes last.
+    for kind in sorted(kinds, key=lambda kind: kind is str):
         try:
-            return _of_kind(kind, value)
+            return _of_kind(kind, value, written)
         except (ValueError, OverflowError):
             continue
-    hint = ""
-    if isinstance(value, (int, float)) and "a text" in spelled(wanted):
-        hint = " in quotes"
-    elif isinstance(value, list) and "list in brackets of a text" in spelled(wanted):
-        hint = ", each in quotes"
-    raise InputError(f"{sentence}, expected {spelled(wanted)}{hint}")
+    raise InputError(f"{sentence}, expected {spelled(wanted)}")
 
 
 def fits(wanted: Any, value: Any) -> bool:
     """Whether an option of this type takes the value."""
     try:
-        _value(wanted, value, "")
+        _value(wanted, value, None, "")
     except InputError:
         return False
     return True
 
 
-def _of_kind(kind: Any, value: Any) -> Any:
+def _of_kind(kind: Any, value: Any, written: Any) -> Any:
     """The value as a type that is no union, or a ValueError."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if get_origin(kind) is Literal:
         # A text that looks like a number, such as precision: 32, is still the text that the option takes.
-        value = str(value) if number else value
+        value = written if isinstance(written, str) else str(value) if number else value
         if isinstance(value, str) and value in get_args(kind):
             return value
     elif get_origin(kind) is tuple:
         members = get_args(kind)
         if isinstance(value, (list, tuple)):
-            if members[-1] is Ellipsis:
-                return tuple(_of_kind(members[0], each) for each in value)
-            if len(members) == len(value):
-                return tuple(_of_kind(member, each) for member, each in zip(members, value, strict=True))
+            texts = written if isinstance(written, list) and len(written) == len(value) else [None] * len(value)
+            members = members[:1] * len(value) if members[-1] is Ellipsis else members
+            return tuple(_of_kind(*each) for each in zip(members, value, texts, strict=True))
     elif get_origin(kind) is dict:
         names, values = get_args(kind)
-        # YAML takes a name of digits for a number.
-        if isinstance(value, Mapping) and all(isinstance(name, (int, names)) for name in value):
-            return {names(name): _of_kind(values, each) for name, each in value.items()}
+        if isinstance(value, Mapping) and all(isinstance(name, str) for name in (written or value)):
+            texts = written if isinstance(written, Mapping) else value
+            rows = zip(texts, value.values(), texts.values(), strict=True)
+            return {_of_kind(names, name, name): _of_kind(values, each, text) for name, each, text in rows}
     elif kind is float:
         if number or isinstance(value, str):
             return float(value)
@@ -137,6 +159,8 @@ def _of_kind(kind: Any, value: Any) -> Any:
     elif kind is type(None):
         if value is None:
             return None
+    elif kind is str and isinstance(written, str):
+        return written
     elif isinstance(value, kind):
         return value
     raise ValueError

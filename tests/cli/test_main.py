@@ -268,3 +268,20 @@ def test_explain_without_a_run_shows_the_example(capsys):
     out = capsys.readouterr().out
     assert "0.3083" in out
     assert "weighted sum" in out
+
+
+@pytest.mark.parametrize("command", ["speaker", "vectors"])
+@pytest.mark.parametrize("width", [200, 90, 50])
+def test_help_keeps_the_lines_of_its_description(command, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    uses = [line for line in lines if line.startswith(f"  regard {command} ")]
+    assert len(uses) == {"speaker": 9, "vectors": 6}[command]
+    assert all(line.count("regard ") == 1 for line in uses)
+    first, last = lines.index(uses[0]), lines.index(uses[-1])
+    assert max(map(len, lines[first : last + 4])) <= width
+    assert lines[first - 1] == ""
+    assert all(line.startswith("  ") for line in lines[first : last + 1])
+    assert "" in lines[last : last + 4]

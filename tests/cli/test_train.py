@@ -255,3 +255,33 @@ def test_help_of_a_recipe_explains_its_options(capsys):
     assert "hidden width of the feed-forward networks" in out
     assert "--data CONFIG" not in out
     assert command.__doc__
+
+
+@pytest.mark.parametrize("name", ["0560", "1e5", "yes", "null", "2024-01-01", "1_000", "12:30", "-7", "~"])
+def test_names_that_look_like_numbers_stay_texts(name, capsys):
+    for given in (f"[{name}]", f"['{name}']", f'["{name}"]'):
+        assert main(["train", "speaker", "--print_config", "--data.unseen", given, f"--data.column={name}"]) == 0
+        data = from_yaml(capsys.readouterr().out).data
+        assert (data.unseen, data.column) == ((name,), name)
+
+
+def test_a_path_may_look_like_anything_but_null(capsys):
+    for given, path in (("#1", "#1"), ("0560", "0560"), ("[a", "[a"), ("&a", "&a"), ("null", None), ("~", None)):
+        assert main(["train", "tagging", "--print_config", f"--data.path={given}"]) == 0
+        assert from_yaml(capsys.readouterr().out).data.path == path
+
+
+@pytest.mark.parametrize("names", ["0560", "[0560", "{a: 1}", "[[a]]", "#1", "*a", "[" * 5000, "!!int 3"])
+def test_what_is_no_list_of_names_is_refused(names, capsys):
+    assert main(["train", "speaker", "--print_config", "--data.unseen", names]) == 2
+    assert "expected a list in brackets of a text or null, such as [a, b]" in capsys.readouterr().err
+
+
+def test_labels_with_weights_stay_as_they_are_written(tmp_path, capsys):
+    given = "{0560: 2, yes: 0.5, 1e5: 1}"
+    assert main(["train", "tagging", "--print_config", "--task.class_weights", given]) == 0
+    text = capsys.readouterr().out
+    assert from_yaml(text).task.class_weights == {"0560": 2.0, "yes": 0.5, "1e5": 1.0}
+    (tmp_path / "c.yaml").write_text(text.replace("'0560'", "0560").replace("'yes'", "yes"))
+    assert main(["train", "--config", str(tmp_path / "c.yaml"), "--print_config"]) == 0
+    assert capsys.readouterr().out == text
