@@ -146,8 +146,8 @@ def _of_kind(kind: Any, value: Any, written: Any) -> Any:
     elif get_origin(kind) is dict:
         names, values = get_args(kind)
         if isinstance(value, Mapping) and all(isinstance(name, str) for name in (written or value)):
-            texts = written if isinstance(written, Mapping) else value
-            rows = zip(texts, value.values(), texts.values(), strict=True)
+            named_as = written if isinstance(written, Mapping) else value
+            rows = zip(named_as, value.values(), named_as.values(), strict=True)
             return {_of_kind(names, name, name): _of_kind(values, each, text) for name, each, text in rows}
     elif kind is float:
         if number or isinstance(value, str):
