@@ -36,7 +36,7 @@ COMMANDS = {
     ),
     "explain": ("[RUN INPUT]", "one output vector by its numbers: query, keys, scores, weights, values, sum"),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
-    "data": ("list | get NAME", "where each data set comes from, its licence, its checksum"),
+    "data": ("look PATH | list | get NAME", "what files hold and how they are read; where published data comes from"),
 }
 
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)

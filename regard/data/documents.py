@@ -18,7 +18,7 @@ from regard.data.tables import read_table
 from regard.errors import InputError, nearest
 from regard.files import read_lines
 
-__all__ = ["Columns", "Document", "decoded", "json_object", "read_documents", "text_entry"]
+__all__ = ["Columns", "Document", "decoded", "is_text", "json_object", "read_documents", "text_entry", "text_format"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,24 @@ def read_documents(place: Path, columns: Columns, by_label: bool = True) -> list
     else:
         found = _read_file(place, columns)
     return _divided(found, place, by_label)
+
+
+_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".train", ".dev", ".test", ".tar")
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file's name ends as those of texts do, whatever compresses it."""
+    return bool(set(_SUFFIXES) & {suffix.lower() for suffix in path.suffixes[-2:]})
+
+
+def text_format(place: Path) -> str:
+    """What a file or a folder of texts is read as."""
+    if not place.is_dir():
+        suffix = place.name.removesuffix(".gz").rpartition(".")[2].lower()
+        known = {"csv": "CSV", "tsv": "TSV", "jsonl": "JSON lines", "ndjson": "JSON lines"}
+        return "archive of text files by label" if ".tar" in place.suffixes else known.get(suffix, "lines `label text`")
+    files = [path for path in sorted(place.iterdir()) if path.is_file() and part_in(path.name)]
+    return " and ".join(dict.fromkeys(map(text_format, files))) if files else "text files by label"
 
 
 def _in_part(document: Document, part: Part) -> Document:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from regard.data.examples import PARTS, Part
 from regard.errors import InputError
 
-__all__ = ["PART_NAMES", "labeled_files", "part_in"]
+__all__ = ["PART_NAMES", "files_at", "labeled_files", "part_in"]
 
 PART_NAMES = {
     "train": "train",
@@ -33,6 +33,14 @@ def part_in(name: str) -> Part | None:
             if PART_NAMES.get(word) == part:
                 return part
     return None
+
+
+def files_at(place: Path) -> Iterator[Path]:
+    """The file itself, or every file below a folder, in the order of their names."""
+    if not place.is_dir():
+        yield place
+        return
+    yield from (path for path in sorted(place.rglob("*")) if path.is_file())
 
 
 def labeled_files(folder: Path, suffixes: Collection[str]) -> list[tuple[Path, str, str | None]]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, split
-from regard.data.folders import PART_NAMES
+from regard.data.folders import PART_NAMES, files_at
 from regard.data.planetoid import read_planetoid
 from regard.data.reader import refused_stream, refused_value
 from regard.data.registry import locate
+from regard.data.survey import Survey, part_surveys
 from regard.data.tables import read_table
 from regard.data.targets import PartTargets
 from regard.errors import InputError, nearest
@@ -99,6 +100,25 @@ class Planetoid:
     def training(self, encoding: Encoding) -> Listed:
         """The graph with the targets of its training nodes: nothing varies it."""
         return self.part("train", encoding)
+
+    def survey(self) -> Survey:
+        """How many nodes of each part have each label, and what the graph is made of."""
+        graph = self._read(self.path)
+        parts, notes = part_surveys(self.labels, "nodes", self.numbers)
+        outside = sum(not part for part in graph.parts)
+        notes += [f"{len(graph.names):,} nodes of {graph.features.shape[1]:,} features, {graph.edges.shape[1]:,} edges"]
+        notes += [f"{outside:,} nodes are in no part"] if outside else []
+        tables = self.path is not None and (Path(self.path) / "nodes.csv").exists()
+        form = "nodes.csv and edges.csv" if tables else "Planetoid files"
+        first = [(name, label, "") for name, label in zip(graph.names[:3], graph.labels[:3], strict=True)]
+        return Survey(graph.where, form, parts, examples=first, notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of files that hold graphs."""
+        if (place / "nodes.csv").exists():
+            return sum(1 for _ in files_at(place)) + 1  # more than the reader of texts takes these tables for
+        return sum(path.name.startswith("ind.") for path in files_at(place))
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """The graphs of the folders named, without targets."""

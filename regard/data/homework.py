@@ -23,8 +23,10 @@ from regard.data.augment import Augmentation, SpecAugment
 from regard.data.cache import Arrays, Computed, Held
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Array, Example, Part, check_part, split
+from regard.data.folders import files_at
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
 from regard.data.reader import refused_stream, refused_value
+from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, VariedFrames
 from regard.errors import InputError
@@ -114,6 +116,19 @@ class LogMelFolder:
         if not chosen:
             raise InputError(f"{self.path} has no utterance in the {name} part, expected a speaker with at least 3")
         return chosen
+
+    def survey(self) -> Survey:
+        """How many utterances of each part each speaker has."""
+        divided = self._divided()
+        parts, notes = part_surveys(self.labels, "utterances")
+        first = [(entry.name, speaker, f"{entry.frames} frames") for entry, speaker, _ in divided[:3]]
+        return Survey(str(self._root), "log-mel tensors listed in metadata.json", parts, examples=first, notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of tensors beside a `metadata.json`."""
+        named = (place / "metadata.json").exists()
+        return sum(path.suffix == ".pt" for path in files_at(place)) if named else 0
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Frames:
         """The utterances of `testdata.json` in folders, of files in its form, and single tensors."""

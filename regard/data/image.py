@@ -13,8 +13,9 @@ import numpy as np
 
 from regard.data.encoding import Encoding, Grid, Labels
 from regard.data.examples import Array, Example, Listed, Part, check_part, divided, split
-from regard.data.folders import labeled_files
+from regard.data.folders import files_at, labeled_files
 from regard.data.reader import STREAM, refused_value
+from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.errors import InputError, check_numbers
 
@@ -105,6 +106,18 @@ class Digits:
         """The pictures of the training part, distorted where that is asked for; see `part`."""
         plain = self.part("train", encoding)
         return _Distorted(self, plain.examples) if self.distort else plain
+
+    def survey(self) -> Survey:
+        """How many pictures of each part have each label."""
+        index = self._index()
+        parts, notes = part_surveys(self.labels, "pictures")
+        source, form = ("scikit-learn", "digits") if self.path is None else (self.path, "pictures by label")
+        return Survey(source, form, parts, examples=[(name, label, "") for name, label, _ in index[:3]], notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of picture files."""
+        return sum(path.suffix.lower() in _SUFFIXES for path in files_at(place))
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """Picture files, brought to the size of training; for the embedded digits also their numbers, such as `17`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import Field
+from pathlib import Path
 from typing import IO, Any, ClassVar, Protocol
 
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Example, Part
+from regard.data.survey import Survey
 from regard.errors import InputError
 
 __all__ = ["STREAM", "Reader", "refused_stream", "refused_value"]
@@ -63,6 +65,15 @@ class Reader(Protocol):
 
         Each example is a function of the reader's seed, the epoch and its index.
         """
+        ...
+
+    def survey(self) -> Survey:
+        """What the data is: its format, parts and labels, and what was skipped; neither vectors nor sounds are computed."""
+        ...
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """How many files at a place, a file or a folder, look like what this reader reads; 0 where it is none of its business."""
         ...
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Dataset:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
 from regard.data.reader import Reader
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
+from regard.errors import InputError
 
-__all__ = ["READERS"]
+__all__ = ["READERS", "reader_of"]
 
 # `type:` in the section `data` of a configuration may name each of these.
 READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Planetoid, Sounds, Texts)
+
+
+def reader_of(place: Path) -> type[Reader]:
+    """The reader for most of the files at a place, a file or a folder.
+
+    Raises:
+        InputError: nothing is there, or nothing that a reader knows.
+    """
+    if not place.exists():
+        raise InputError(f"{place} is not there, expected a file or a folder of data")
+    claims = {reader: reader.claims(place) for reader in READERS}
+    most = max(claims.values())
+    found = [reader for reader, count in claims.items() if count == most]
+    if not most or len(found) > 1:
+        what = " as well as ".join(reader.__name__ for reader in found) if most else "no reader"
+        names = ", ".join(reader.__name__ for reader in READERS)
+        raise InputError(f"{place} may be read by {what}, expected --as with one of {names}")
+    return found[0]

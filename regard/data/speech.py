@@ -14,11 +14,12 @@ from regard.data.cache import Held
 from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, split
 from regard.data.features import LogMelStream, voiced_log_mel
-from regard.data.folders import PART_NAMES, labeled_files
+from regard.data.folders import PART_NAMES, files_at, labeled_files
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
+from regard.data.survey import Survey, part_surveys
 from regard.data.tables import read_table
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, Varied, VariedFrames
@@ -233,6 +234,24 @@ class Sounds:
                 "data.normalize is 'utterance', expected 'none' or 'global' for a stream, whose mean is known at its end only"
             )
         return SoundStream(self._framing(encoding), rate, channels)
+
+    def survey(self) -> Survey:
+        """How many sounds of each part have each label, without those of labels that are `unseen`."""
+        sounds = [sound for sound in self._listed() if sound.label not in self.hidden]
+        parts, notes = part_surveys(self.labels, "sounds", self.numbers)
+        hidden = len(self._listed()) - len(sounds)
+        notes += [f"{hidden:,} sounds of {len(self.hidden)} unseen labels are in no part"] if hidden else []
+        tabled = (self.root / "utterances.csv").exists()
+        form = "sounds listed in utterances.csv" if tabled else "sounds by label"
+        columns = {"path": "sound", self.column: "number" if self.numbers else "label"} if tabled else {}
+        first = [(sound.name, sound.label, "") for sound in sounds[:3]]
+        return Survey(str(self.root), form, parts, columns, examples=first, notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of sound files."""
+        suffixes = sound_suffixes()
+        return sum(path.suffix.lower() in suffixes for path in files_at(place))
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from regard.data.examples import PARTS
+from regard.data.encoding import parse_number
+from regard.data.examples import PARTS, Part
+from regard.data.targets import listed_labels
+from regard.errors import InputError
 
-__all__ = ["NAMED", "PartSurvey", "Skipped", "Skips", "Survey", "listed", "of_labels", "of_numbers"]
+__all__ = ["NAMED", "PartSurvey", "Skipped", "Skips", "Survey", "listed", "of_labels", "of_numbers", "part_surveys"]
 
 NAMED = 10
 """How many of the things that were skipped, or of the labels, are named."""
@@ -99,6 +102,37 @@ class PartSurvey:
             low, mean, high = self.numbers
             return f"{self.examples:,} {self.unit}, numbers from {low:g} to {high:g}, mean {mean:g}"
         return f"{self.examples:,} {self.unit}"
+
+
+def part_surveys(
+    labels: Callable[[Part], Sequence[tuple[str, str]]], unit: str, numbers: bool = False
+) -> tuple[dict[str, PartSurvey], list[str]]:
+    """The survey of each part, and a note for each that cannot be had, which a training without a test part can do without.
+
+    Args:
+        labels: of a part, with the beginning of a sentence about each; `Reader.labels`.
+        unit: what has a label, in the plural.
+        numbers: whether labels are numbers.
+
+    Raises:
+        InputError: the training part cannot be had, or a label is no number where numbers are expected.
+    """
+    parts: dict[str, PartSurvey] = {}
+    notes = []
+    for name in PARTS:
+        try:
+            found = labels(name)
+        except InputError as error:
+            if name == "train":
+                raise
+            notes.append(f"there is no {name} part: {error}")
+            continue
+        texts = [text for text, _ in found]
+        if numbers:
+            parts[name] = of_numbers(len(found), unit, [parse_number(text, where) for text, where in found])
+        else:
+            parts[name] = of_labels(len(found), unit, texts)
+    return parts, notes
 
 
 def of_labels(examples: int, unit: str, labels: Iterable[str]) -> PartSurvey:
@@ -214,11 +248,7 @@ class Survey:
         return [*lines, f"and {more:,} labels more"] if more > 0 else lines
 
     def _notes(self) -> list[str]:
-        unseen = [
-            f"{name} has {len(labels)} labels that train does not have, which count as wrong: "
-            + listed([f"{label} {count:,}" for label, count in labels.items()])
-            for name, labels in self.unseen.items()
-        ]
+        unseen = [listed_labels(labels, name) for name, labels in self.unseen.items()]
         return [f"note: {note}" for note in (*self.notes, *unseen)]
 
 

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from regard.data.encoding import Encoding, Labels
-from regard.data.examples import PARTS, UNSEEN, Array, Dataset, Part
-from regard.data.reader import Reader
-from regard.errors import InputError
+from regard.data.examples import UNSEEN, Array, Dataset, Part
 
-__all__ = ["PartTargets", "label_of", "listed_labels", "unseen_labels", "unseen_notes"]
+__all__ = ["PartTargets", "label_of", "listed_labels", "unseen_labels"]
 
 _LISTED = 10
 
@@ -63,30 +61,6 @@ def unseen_labels(part: Dataset) -> Mapping[str, int]:
     """The labels of a part that no training example has, with the number of their targets; see `PartTargets`."""
     unseen: Mapping[str, int] = getattr(part, "unseen", {})
     return unseen
-
-
-def unseen_notes(reader: Reader, encoding: Encoding) -> list[str]:
-    """A sentence for each part with labels that no training example has, from the labels alone; see `listed_labels`.
-
-    Raises:
-        InputError: a label that is no number, where numbers are expected.
-    """
-    notes = []
-    for part in PARTS[1:]:
-        target = PartTargets(encoding, part)
-        for label, where in _labels(reader, part) if encoding.targets is not None else ():
-            target(label, where)
-        if target.unseen:
-            notes.append(listed_labels(target.unseen, part))
-    return notes
-
-
-def _labels(reader: Reader, part: Part) -> list[tuple[str, str]]:
-    """The labels of a part, none where there is no such part: a training without a test part is possible."""
-    try:
-        return reader.labels(part) if hasattr(reader, "labels") else []
-    except InputError:
-        return []
 
 
 def label_of(target: int, labels: Sequence[str], unseen: Sequence[str] = ()) -> str:

@@ -12,19 +12,21 @@ from typing import IO, Any, ClassVar, Literal
 import numpy as np
 
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, worded_sentence
-from regard.data.documents import Columns, Document, read_documents
+from regard.data.documents import Columns, Document, is_text, read_documents, text_format
+from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
-from regard.data.examples import Array, Example, Part, TargetKind, check_part, split
-from regard.data.folders import part_in
+from regard.data.examples import Array, Example, Part, check_part, split
+from regard.data.folders import files_at, part_in
 from regard.data.inputs import read_sentences, streamed, to_read
 from regard.data.reader import refused_value
 from regard.data.registry import locate
+from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.data.words import SEGMENTATION, folded
 from regard.errors import InputError, check_numbers
 
-__all__ = ["UNKNOWN", "Conllu", "Documents", "Sentences", "Texts"]
+__all__ = ["UNKNOWN", "Conllu", "Texts"]
 
 
 @dataclass
@@ -125,8 +127,26 @@ class Conllu:
             sentences = [plain_sentence(line.text, line.name, line.where, encoding.segmentation) for line in group]
             yield Sentences(sentences, encoding, self.lowercase)
 
+    def survey(self) -> Survey:
+        """How many words of each part have each label, and the first sentences."""
+        parts, notes = part_surveys(self.labels, "words")
+        first = [
+            (s.name, "", " ".join(map("/".join, zip(s.words, s.labels, strict=True))))
+            for s in self._sentences("train")[:3]
+        ]
+        return Survey(str(self._place), "CoNLL-U", parts, {self.column: "label"}, "UTF-8", examples=first, notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of CoNLL-U files."""
+        return sum(is_conllu(path) for path in files_at(place))
+
+    @property
+    def _place(self) -> Path:
+        return Path(self.path) if self.path is not None else locate(self.published)
+
     def _sentences(self, part: Part) -> list[Sentence]:
-        place = Path(self.path) if self.path is not None else locate(self.published)
+        place = self._place
         if not place.is_dir():
             sentences = read_conllu(place, self.column)
             parts = split([sentence.name for sentence in sentences])
@@ -154,54 +174,6 @@ def _labelled(sentence: Sentence, column: str) -> list[tuple[str, str]]:
     """The label of each word, and where it stands."""
     labels = zip(_labels(sentence, column), sentence.lines, strict=True)
     return [(label, f"{sentence.where}, line {line},") for label, line in labels]
-
-
-class Sentences:
-    """Sentences as examples: `values [n]` word ids, `inner` the character ids of each word, `tokens` the words."""
-
-    target_kind: TargetKind = "vector"
-
-    def __init__(
-        self,
-        sentences: Sequence[Sentence],
-        encoding: Encoding,
-        lowercase: bool,
-        targets: Sequence[Array] | None = None,
-        unseen: Mapping[str, int] | None = None,
-    ) -> None:
-        self.unseen = unseen or {}
-        self._names = [sentence.name for sentence in sentences]
-        self._tokens = [sentence.words for sentence in sentences]
-        self.targets: Sequence[Array | None] = [None] * len(sentences) if targets is None else targets
-        known = {word: i for i, word in enumerate(encoding.words) if i}
-        # Each distinct word is encoded once: a text has ten times as many words as distinct ones.
-        distinct = list(dict.fromkeys(word for words in self._tokens for word in words))
-        rule = encoding.segmentation
-        ids = {word: known.get(folded(word, lowercase, rule), 0) for word in distinct}
-        self._values = [np.array([ids[word] for word in words], np.int64) for words in self._tokens]
-        self._spelled: dict[str, Array] | None = None
-        if encoding.characters:
-            letters = {letter: i for i, letter in enumerate(encoding.characters) if i}
-            spelled = {word: [letters.get(letter, 0) for letter in folded(word, False, rule)] for word in distinct}
-            self._spelled = {word: np.array(row, np.int64) for word, row in spelled.items()}
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, index: int, /) -> Example:
-        words, spelled = self._tokens[index], self._spelled
-        return Example(
-            values=self._values[index],
-            target=self.targets[index],
-            name=self._names[index],
-            target_kind="vector",
-            inner=None if spelled is None else tuple([spelled[word] for word in words]),
-            tokens=words,
-        )
-
-    @property
-    def lengths(self) -> list[int]:
-        return [len(words) for words in self._tokens]
 
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -316,19 +288,32 @@ class Texts:
         for group in streamed(file, self._columns):
             yield self._encoded(group, encoding)
 
+    def survey(self) -> Survey:
+        """The labels or numbers of each part, and the first texts."""
+        place, numbers = self._place, self.target == "number"
+        documents = read_documents(place, self._columns, not numbers)
+        parts, notes = part_surveys(self.labels, "texts", numbers)
+        first = [(document.name, document.label or "", document.text) for document in documents[:3]]
+        return Survey(str(place), text_format(place), parts, encoding="UTF-8", examples=first, notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of files that may hold texts."""
+        return sum(is_text(path) for path in files_at(place))
+
+    @property
+    def _place(self) -> Path:
+        return Path(self.path) if self.path is not None else locate(self.published)
+
     @property
     def _columns(self) -> Columns:
         return Columns(self.text_column, self.label_column, self.split_column, self.id_column)
 
     def _documents(self, part: Part) -> list[Document]:
-        place = Path(self.path) if self.path is not None else locate(self.published)
-        documents = [
-            document
-            for document in read_documents(place, self._columns, self.target == "label")
-            if document.part == part
-        ]
+        found = read_documents(self._place, self._columns, self.target == "label")
+        documents = [document for document in found if document.part == part]
         if not documents:
-            raise InputError(f"{place} has too few texts for a {part} part, expected at least 3 of a label")
+            raise InputError(f"{self._place} has too few texts for a {part} part, expected at least 3 of a label")
         return documents
 
     def cleaned(self, text: str, segmentation: int = SEGMENTATION) -> str:
@@ -357,36 +342,3 @@ class Texts:
         # What each vector is called is asked for where somebody looks at a few texts.
         tokens = None if targets is not None else [tuple(cut.tokens(text))[kept] for text in texts]
         return Documents([document.name for document in documents], ids, targets, tokens, unseen)
-
-
-class Documents:
-    """Texts as examples: `values [n]`, or `[n, 2]`, the ids of their tokens; `tokens` are given where there is no target."""
-
-    target_kind: TargetKind = "set"
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        ids: Sequence[Array],
-        targets: Sequence[Array] | None = None,
-        tokens: Sequence[tuple[str, ...]] | None = None,
-        unseen: Mapping[str, int] | None = None,
-    ) -> None:
-        self.unseen = unseen or {}
-        self._names, self._ids, self._tokens = names, ids, tokens
-        self.targets: Sequence[Array | None] = [None] * len(names) if targets is None else targets
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, index: int, /) -> Example:
-        return Example(
-            values=self._ids[index].astype(np.int64),
-            target=self.targets[index],
-            name=self._names[index],
-            tokens=None if self._tokens is None else self._tokens[index],
-        )
-
-    @property
-    def lengths(self) -> list[int]:
-        return [len(ids) for ids in self._ids]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import random
@@ -23,7 +24,6 @@ from torch import nn
 from regard.data.batching import BudgetSampler, loader
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed
-from regard.data.targets import unseen_notes
 from regard.errors import InputError
 from regard.models.model import beginners
 from regard.tasks.base import Task
@@ -32,7 +32,7 @@ from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
 from regard.train.experiment import Experiment, Training, to_yaml
-from regard.train.folder import CONFIG, ENCODING, read_config, save, sweep
+from regard.train.folder import CONFIG, ENCODING, SURVEY, read_config, save, sweep
 from regard.train.kinds import build
 from regard.train.learner import Learner
 from regard.train.pieces import freeze
@@ -67,8 +67,6 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     encoding = Encoding.load(folder) if begun else experiment.data.fit()
     if start and not begun:
         encoding = start.extended(encoding)
-    for note in unseen_notes(experiment.data, encoding) if _rank() == 0 else ():
-        print(note, file=sys.stderr)
     parts = _Parts(experiment, encoding)
     model = build(experiment.model, encoding)
     for piece in beginners(model) if fresh else ():
@@ -106,8 +104,11 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
 
 
 def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning | None, folder: Path) -> None:
-    """Write what a run is before it is trained; the encoding's last file says that it has begun."""
+    """Say and write what a run is before it is trained; the encoding's last file says that it has begun."""
+    survey = experiment.data.survey()
+    print(*survey.brief(), sep="\n", file=sys.stderr)
     save(folder / CONFIG, to_yaml(experiment))
+    save(folder / SURVEY, json.dumps(survey.as_json(), ensure_ascii=False, indent=1) + "\n")
     if beginning:
         print(f"The training begins with {beginning.run}", *beginning.lines(), sep="\n  ", file=sys.stderr)
         beginning.save(folder)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG",
     "ENCODING",
+    "SURVEY",
     "WEIGHTS",
     "digest_of",
     "load_weights",
@@ -31,6 +32,7 @@ __all__ = [
 
 CONFIG = "config.yaml"
 ENCODING = ("labels.json", "vocabulary.json", "encoding.json")
+SURVEY = "data.json"
 WEIGHTS = "model.safetensors"
 
 

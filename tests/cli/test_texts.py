@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from regard.cli import main
 from tests.cli.test_whole_way import SMALL, done, predictions, refused
 
 QUICK = [*SMALL, "--model.feed_forward", "8"]
@@ -150,3 +151,39 @@ def test_a_pipe_is_answered_line_by_line(recipe, letters, sentences, tmp_path, c
             assert json.loads(process.stdout.readline())["name"] == f"standard input:{n}"
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+def test_a_look_says_what_training_then_says_and_keeps(tmp_path, capsys):
+    path = tmp_path / "own.csv"
+    path.write_text("body,kind\n" + "".join(f"good {n},x\nbad {n},y\n" for n in range(20)))
+    options = ["--data.text_column", "body", "--data.label_column=kind"]
+    assert main(["data", "look", str(path), *options]) == 0
+    shown = capsys.readouterr().out
+    assert "format    CSV" in shown
+    assert "part      train: 32 texts" in shown
+    assert "y              16           2           2" in shown
+    assert main(["data", "look", "--json", str(path), *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    small = ["--training.epochs=1", "--model.width=8", "--model.heads=1", "--model.layers=1", "--data.minimum_count=1"]
+    folder = tmp_path / "run"
+    assert main(["train", "sentiment", "--folder", str(folder), f"--data.path={path}", *options, *small]) == 0
+    assert f"data: {path} (CSV" in capsys.readouterr().err
+    assert json.loads((folder / "data.json").read_text()) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["look"], "data look needs a file or folder"),
+        (["look", "nowhere"], "nowhere is not there"),
+        (["look", "sst2", "--as", "Text"], "'Text': did you mean 'Texts'"),
+        (["look", "novels"], "no recipe trains on 'novels'"),
+        (["list", "--json"], "data list takes no options"),
+        (["lock"], "did you mean 'look'"),
+    ],
+)
+def test_a_look_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.setenv("REGARD_DATA", str(tmp_path))
+    (tmp_path / "novels").mkdir()
+    assert main(["data", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
