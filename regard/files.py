@@ -103,4 +103,4 @@ def read_lines(source: Path | IO[bytes], where: str = "") -> Iterator[tuple[int,
 def _open(source: Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     if not isinstance(source, Path):
         return nullcontext(source)
-    return cast(IO[bytes], gzip.open(source, "rb")) if source.suffix == ".gz" else source.open("rb")
+    return cast(IO[bytes], gzip.open(source, "rb")) if source.suffix.lower() == ".gz" else source.open("rb")

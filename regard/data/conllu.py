@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from regard.data.survey import Skips
 from regard.data.words import SEGMENTATION, tokenize
 from regard.errors import InputError
 from regard.files import read_lines
@@ -16,6 +17,8 @@ from regard.files import read_lines
 __all__ = [
     "COLUMNS",
     "Sentence",
+    "check_labeled",
+    "count_unlabeled",
     "filled",
     "is_conllu",
     "plain_sentence",
@@ -41,10 +44,40 @@ class Sentence:
     first_line: int
     lines: tuple[int, ...] = ()
 
+    @property
+    def labeled(self) -> list[tuple[str | None, str]]:
+        """The label of each word, None where the column has `_` or nothing, and where it stands."""
+        labels = zip(self.labels, self.lines, strict=True)
+        return [(label if label not in ("_", "") else None, f"{self.where}, line {line},") for label, line in labels]
+
+
+def check_labeled(sentences: Sequence[Sentence], column: str, part: str) -> None:
+    """Refuses a part of which not one word has a label.
+
+    Raises:
+        InputError: the column has `_`, or nothing, for every word.
+    """
+    if all(label is None for sentence in sentences for label, _ in sentence.labeled):
+        first, count = sentences[0], sum(len(sentence.words) for sentence in sentences)
+        others = f"nor has any other of the {count:,} words of the {part} part"
+        raise InputError(f"{first.where}, line {first.lines[0]}, has no {column}, {others}, expected labels there")
+
+
+def count_unlabeled(sentences: Iterable[Sentence], column: str, skips: Skips) -> None:
+    """Counts the words without label."""
+    for sentence in sentences:
+        for label, where in sentence.labeled:
+            if label is None:
+                skips.add(f"words without {column}", where.removesuffix(","))
+
 
 def is_conllu(path: Path | str) -> bool:
-    """Whether a file's name ends in `.conllu` or `.conllu.gz`, in letters of either case."""
-    return str(path).lower().endswith((".conllu", ".conllu.gz"))
+    """Whether a file's name ends in `.conllu` or in `.conll`, whose labels stand in the same columns, or in one of these and `.gz`.
+
+    >>> [is_conllu(name) for name in ("a.conllu", "A.CONLLU.GZ", "a.conll", "a.txt")]
+    [True, True, True, False]
+    """
+    return str(path).lower().removesuffix(".gz").endswith((".conllu", ".conll"))
 
 
 def sentence_files(source: str) -> list[str]:

@@ -11,16 +11,24 @@ from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
-from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, worded_sentence
+from regard.data.conllu import (
+    Sentence,
+    check_labeled,
+    count_unlabeled,
+    is_conllu,
+    plain_sentence,
+    read_conllu,
+    worded_sentence,
+)
 from regard.data.documents import Columns, Document, is_text, read_documents, text_format
 from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
-from regard.data.examples import Array, Example, Part, check_part, split
+from regard.data.examples import IGNORE, PARTS, Array, Example, Part, check_part, split
 from regard.data.folders import files_at, part_in
 from regard.data.inputs import read_sentences, streamed, to_read
 from regard.data.reader import refused_value
 from regard.data.registry import locate
-from regard.data.survey import Survey, part_surveys
+from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.data.words import SEGMENTATION, folded
@@ -36,10 +44,10 @@ class Conllu:
     The vocabulary is that of the training part; a model drops a word by setting its id to 0, the unknown.
 
     Args:
-        path: a folder whose `.conllu` or `.conllu.gz` files have train, dev (or val, validation) and test in their
+        path: a folder whose `.conllu`, `.conllu.gz` or `.conll` files have train, dev (or val, validation) and test in their
             names, or one file, of which a fixed tenth of the sentences is the test part and another the validation part,
             by the SHA-256 of their names; None is UD English EWT.
-        column: which column of the file is the label.
+        column: which column of the file is the label; a word that has `_` there has none.
         minimum_count: how often the training part must show a word, or a character, for it to have an id.
         lowercase: whether words are lower-cased before they get their id; characters keep their case.
         characters: whether each word also comes as its characters' ids.
@@ -62,9 +70,9 @@ class Conllu:
             raise InputError(f"minimum_count is {self.minimum_count}, expected at least 1")
         words: Counter[str] = Counter()
         labels: set[str] = set()
-        for sentence in self._sentences("train"):
+        for sentence in self._labeled("train"):
             words.update(sentence.words)
-            labels.update(_labels(sentence, self.column))
+            labels.update(label for label, _ in sentence.labeled if label is not None)
         lookups: Counter[str] = Counter()
         letters: Counter[str] = Counter()
         for word, count in words.items():
@@ -76,22 +84,23 @@ class Conllu:
         return Encoding(Labels.of(labels), columns, characters)
 
     def part(self, name: Part, encoding: Encoding) -> Sentences:
-        """The labelled sentences of one part.
+        """The labelled sentences of one part; a word without label has the target `IGNORE`.
 
         Raises:
-            InputError: a word without label.
+            InputError: not one word of the part has a label.
         """
-        sentences = self._sentences(check_part(name))
+        sentences = self._labeled(check_part(name))
         target = PartTargets(encoding, name)
         rows = [
-            np.array([int(target(label, where)) for label, where in _labelled(sentence, self.column)], np.int64)
-            for sentence in sentences
+            np.array([IGNORE if label is None else int(target(label, where)) for label, where in s.labeled], np.int64)
+            for s in sentences
         ]
         return Sentences(sentences, encoding, self.lowercase, rows, target.unseen)
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
-        """The label of each word of one part, and where it stands."""
-        return [entry for sentence in self._sentences(check_part(name)) for entry in _labelled(sentence, self.column)]
+        """The label of each word of one part that has one, and where it stands."""
+        found = (entry for sentence in self._labeled(check_part(name)) for entry in sentence.labeled)
+        return [(label, where) for label, where in found if label is not None]
 
     def training(self, encoding: Encoding) -> Sentences:
         """The sentences of the training part: nothing varies them."""
@@ -134,7 +143,10 @@ class Conllu:
             (s.name, "", " ".join(map("/".join, zip(s.words, s.labels, strict=True))))
             for s in self._sentences("train")[:3]
         ]
-        return Survey(str(self._place), "CoNLL-U", parts, {self.column: "label"}, "UTF-8", examples=first, notes=notes)
+        columns, skips = {self.column: "label"}, Skips()
+        for part in PARTS:
+            count_unlabeled(self._sentences(part) if part in parts else (), self.column, skips)
+        return Survey(str(self._place), "CoNLL-U", parts, columns, "UTF-8", skips, first, notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -144,6 +156,11 @@ class Conllu:
     @property
     def _place(self) -> Path:
         return Path(self.path) if self.path is not None else locate(self.published)
+
+    def _labeled(self, part: Part) -> list[Sentence]:
+        sentences = self._sentences(part)
+        check_labeled(sentences, self.column, part)
+        return sentences
 
     def _sentences(self, part: Part) -> list[Sentence]:
         place = self._place
@@ -158,22 +175,9 @@ class Conllu:
             return chosen
         files = [path for path in sorted(place.glob("*")) if is_conllu(path) and part_in(path.name) == part]
         if not files:
-            expected = f"expected a .conllu or .conllu.gz file with {part} in its name"
+            expected = f"expected a .conllu, .conllu.gz or .conll file with {part} in its name"
             raise InputError(f"{place} has no {part} part, {expected}")
         return [sentence for path in files for sentence in read_conllu(path, self.column)]
-
-
-def _labels(sentence: Sentence, column: str) -> tuple[str, ...]:
-    if "_" in sentence.labels or "" in sentence.labels:
-        line = next(n for n, label in zip(sentence.lines, sentence.labels, strict=True) if label in ("", "_"))
-        raise InputError(f"{sentence.where}, line {line}, has no {column}, expected a label for each word")
-    return sentence.labels
-
-
-def _labelled(sentence: Sentence, column: str) -> list[tuple[str, str]]:
-    """The label of each word, and where it stands."""
-    labels = zip(_labels(sentence, column), sentence.lines, strict=True)
-    return [(label, f"{sentence.where}, line {line},") for label, line in labels]
 
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")

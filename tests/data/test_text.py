@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regard.data.conllu import read_conllu, tokenize
-from regard.data.examples import UNSEEN
+from regard.data.examples import IGNORE, UNSEEN
 from regard.data.text import Conllu
 from regard.errors import InputError
 
@@ -106,7 +106,10 @@ def test_a_sentence_of_5000_words(tmp_path: Path) -> None:
         (SMALL + line("1", "a") + line("3", "b"), "line 14, has the word number 3, expected 2"),
         (SMALL + line("x", "a"), "line 13, has the word number 'x'"),
         (SMALL + line("1", ""), "line 13, has an empty second field"),
-        (SMALL + line("1", "a", "_"), "line 13, has no upos"),
+        (
+            line("1", "a", "_") + line("2", "b", "_"),
+            "line 1, has no upos, nor has any other of the 2 words of the train part",
+        ),
     ],
 )
 def test_departures_from_the_format_name_file_and_line(tmp_path: Path, text: str, sentence: str) -> None:
@@ -115,6 +118,55 @@ def test_departures_from_the_format_name_file_and_line(tmp_path: Path, text: str
     assert str(tmp_path / "x-ud-train.conllu") in str(caught.value)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gap", ["_", ""])
+def test_a_word_without_label_is_left_out_of_the_loss_and_counted(tmp_path: Path, gap: str) -> None:
+    train = line("1", "the", "DET") + line("2", "a", gap) + line("3", "saw", "VERB") + "\n" + line("1", "a", gap) + "\n"
+    reader = folder(tmp_path, train=train, dev=line("1", "a", "DET") + "\n" + line("1", "the", gap))
+    encoding = reader.fit()
+    assert encoding.labels == ("DET", "VERB")
+    first, second = (reader.part("train", encoding)[n] for n in range(2))
+    assert first.tokens == ("the", "a", "saw")
+    assert first.target is not None
+    assert second.target is not None
+    assert first.target.tolist() == [0, IGNORE, 1]
+    assert second.target.tolist() == [IGNORE]
+    assert [label for label, _ in reader.labels("train")] == ["DET", "VERB"]
+    path = tmp_path / "x-ud-train.conllu"
+    assert reader.survey().skipped.lines() == [
+        f"3 words without upos: {path}, line 2, {path}, line 5, {tmp_path / 'x-ud-dev.conllu'}, line 3"
+    ]
+
+
+def test_a_part_without_any_label_is_refused(tmp_path: Path) -> None:
+    reader = folder(tmp_path, dev=line("1", "a", "_") + line("2", "b", "_"))
+    encoding = reader.fit()
+    with pytest.raises(InputError, match="has no upos, nor has any other of the 2 words of the validation part"):
+        reader.part("validation", encoding)
+    with pytest.raises(InputError, match=r"x-ud-train\.conllu, line 4, has no xpos, nor has any other"):
+        Conllu(str(tmp_path), column="xpos").fit()
+
+
+@pytest.mark.parametrize("ending", ["CONLLU", "Conllu", "conll", "CONLLU.GZ", "conll.gz"])
+def test_the_name_says_what_conllu_is_in_either_case(tmp_path: Path, ending: str) -> None:
+    content = SMALL.encode()
+    for part in ("train", "dev", "test"):
+        path = tmp_path / f"x-{part}.{ending}"
+        path.write_bytes(gzip.compress(content) if ending.lower().endswith("gz") else content)
+    reader = Conllu(str(tmp_path), minimum_count=1)
+    encoding = reader.fit()
+    assert len(encoding.words) == 4
+    found = reader.inputs([str(path)], encoding)
+    assert [found[n].tokens for n in range(2)] == [("The", "du", "nno", "the"), ("The",)]
+    assert len(reader.inputs([str(tmp_path)], encoding)) == 6
+
+
+def test_other_columns_than_those_of_conllu_are_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("EU NNP B-NP B-ORG\n")
+    with pytest.raises(InputError, match="line 1, has 1 fields separated by tabs, expected the 10 of CoNLL-U"):
+        read_conllu(path)
 
 
 def test_bytes_that_are_not_utf_8_name_the_line(tmp_path: Path) -> None:
