@@ -143,10 +143,10 @@ class Conllu:
             (s.name, "", " ".join(map("/".join, zip(s.words, s.labels, strict=True))))
             for s in self._sentences("train")[:3]
         ]
-        columns, skips = {self.column: "label"}, Skips()
+        skips = Skips()
         for part in PARTS:
             count_unlabeled(self._sentences(part) if part in parts else (), self.column, skips)
-        return Survey(str(self._place), "CoNLL-U", parts, columns, "UTF-8", skips, first, notes)
+        return Survey(str(self._place), "CoNLL-U", parts, {self.column: "label"}, "UTF-8", skips, first, notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
