@@ -14,7 +14,7 @@ import numpy as np
 from regard.data.examples import IGNORE, Array
 from regard.data.words import SEGMENTATION
 from regard.errors import InputError, nearest
-from regard.files import write_atomically
+from regard.files import read_json, write_atomically
 
 __all__ = ["WORD", "Encoding", "Grid", "Labels", "Numbers", "learn_targets", "parse_number"]
 
@@ -266,12 +266,10 @@ def _checksum(whole: Mapping[str, Any]) -> str:
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError:
-        raise InputError(f"{path} is missing or cannot be read, expected the file that training wrote") from None
-    except ValueError:
-        raise InputError(f"{path} is not JSON, expected the file that training wrote") from None
+    expected = "the file that training wrote"
+    if not path.exists():
+        raise InputError(f"{path} is missing or cannot be read, expected {expected}")
+    return read_json(path, expected)
 
 
 def _natural(text: str) -> tuple[int, int, str]:

@@ -30,7 +30,7 @@ from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, VariedFrames
 from regard.errors import InputError
-from regard.files import write_atomically
+from regard.files import read_json, write_atomically
 
 __all__ = ["LogMelFolder", "write_log_mel_folder"]
 
@@ -217,12 +217,7 @@ def _frames(entry: _Entry) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}, expected a file of the homework's format") from None
-    except ValueError:
-        raise InputError(f"{path} is not JSON, expected a file of the homework's format") from None
+    content = read_json(path, "a file of the homework's format")
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object, expected a file of the homework's format")
     return content

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import InputError
+from regard.files import parse_json
 from regard.speaker.rates import Trials, at_threshold, rates, threshold_for
 from regard.speaker.vectors import unit
 from regard.speaker.within import Within
@@ -183,7 +184,7 @@ class Calibration:
         """
         altered = f"{where} is no calibration, expected what `regard speaker calibrate` wrote"
         try:
-            values = json.loads(text)
+            values = parse_json(text, where)
             identity = values["model"]
         except (ValueError, TypeError, KeyError):
             raise InputError(altered) from None

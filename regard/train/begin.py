@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from regard.data.encoding import Encoding
 from regard.errors import InputError
+from regard.files import read_json
 from regard.train.earlier import now_named
 from regard.train.experiment import Experiment
 from regard.train.folder import digest_of, read_start, read_weights, save
@@ -89,10 +90,10 @@ class Beginning:
             InputError: the file is missing or was altered.
         """
         try:
-            content = json.loads((folder / START).read_bytes())
+            content = read_json(folder / START)
             counts = {name: Counter(each) for name, each in content.items() if isinstance(each, dict)}
             return cls(**content | counts | {"notes": tuple(content["notes"])})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(f"{folder / START} is missing or was altered, expected it as training wrote it") from None
 
 

@@ -1,24 +1,21 @@
-"""Files as readers need them: atomic writing, checksums, the cache folder, and lines of text."""
+"""Files that are written: atomic writing, checksums and the cache folder."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import tempfile
-import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from regard.errors import InputError
 
 __all__ = [
     "cache_folder",
     "json_line",
-    "read_lines",
     "sha256",
     "write_atomically",
     "written_whole",
@@ -77,30 +74,3 @@ def cache_folder() -> Path:
     """Where downloads and computed features are kept: `$XDG_CACHE_HOME/regard`, or `~/.cache/regard`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "regard"
-
-
-def read_lines(source: Path | IO[bytes], where: str = "") -> Iterator[tuple[int, str]]:
-    """The numbered lines of a UTF-8 file (`.gz` or plain) or stream, without their ends.
-
-    Raises:
-        InputError: no such file, broken compression, or bytes that are not UTF-8; the sentence names file and line.
-    """
-    where = where or str(source)
-    number = 0
-    try:
-        with _open(source) as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        found = f"the byte 0x{error.object[error.start]:02x}"
-        raise InputError(f"{where}, line {number}, holds {found}, expected text in UTF-8") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise InputError(f"{where} breaks off or is damaged after line {number}, expected a whole gzip file") from None
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror or error}") from None
-
-
-def _open(source: Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-    if not isinstance(source, Path):
-        return nullcontext(source)
-    return cast(IO[bytes], gzip.open(source, "rb")) if source.suffix.lower() == ".gz" else source.open("rb")
