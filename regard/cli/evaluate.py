@@ -13,6 +13,7 @@ __all__ = ["run"]
 
 _DESCRIPTION = """Metrics on the test part, beside those of the best model that never looks at its input:
 the most frequent label, or the mean. Writes evaluation.json and predictions-test.jsonl into the run folder.
+Other data than the run's, by --data.path, is written under a name of its own.
 The first also holds the numbers of each label and which labels are confused; --per-class and --confusion print them."""
 _MATRIX = 15  # labels of a matrix that is printed
 _REPORTS = {"labels": "--per-class", "confusion": "--confusion"}
@@ -21,7 +22,14 @@ _REPORTS = {"labels": "--per-class", "confusion": "--confusion"}
 def run(arguments: Sequence[str]) -> int:
     options = parser("evaluate", _DESCRIPTION)
     options.add_argument("runs", nargs="+", metavar="RUN", help="a run folder, or a folder of them")
-    options.add_argument("--part", type=Literal["test", "validation", "train"], default="test", help="of the data")
+    options.add_argument(
+        "--part", type=Literal["test", "validation", "train", "all"] | None, help="of the data; test if not given"
+    )
+    options.add_argument(
+        "--data.path",
+        metavar="PATH",
+        help="where the data lie now, or other labeled data: all of it if it is not divided",
+    )
     options.add_argument("--per-class", action="store_true", help="precision, recall and F1 of each label")
     options.add_argument(
         "--confusion", action="store_true", help="which labels are taken for which; of many the most frequent pairs"
@@ -40,16 +48,18 @@ def run(arguments: Sequence[str]) -> int:
                 kind = type(opened.experiment.task).__name__
                 raise InputError(f"{folder} has the task {kind}, which has nothing for {_REPORTS[name]} to show")
     for folder in folders:
-        found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part)
+        found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part, chosen.data.path)
         baseline = found["baseline"]
         rows = [
             (name, f"{value:.4f}", f"{baseline[name]:.4f}" if name in baseline else "")
             for name, value in found["metrics"].items()
         ]
         counts = ", ".join(f"{found[unit]:,} {unit}" for unit in ("sets", "vectors", "targets"))
-        print_table(["metric", "model", "without looking"], rows, f"{folder}, {chosen.part} part: {counts}")
+        part = "all parts" if found["part"] == "all" else f"{found['part']} part"
+        data = f" of {found['path']}" if "path" in found else ""
+        print_table(["metric", "model", "without looking"], rows, f"{folder}, {part}{data}: {counts}")
         if "unseen" in found:
-            print(listed_labels(found["unseen"], chosen.part))
+            print(listed_labels(found["unseen"], found["part"]))
         if chosen.per_class:
             print()
             _print_labels(found["labels"])

@@ -55,13 +55,13 @@ class Document:
             raise InputError(f"{self.where} holds {found}, expected text that UTF-8 can hold") from None
 
 
-def read_documents(place: Path, columns: Columns, by_label: bool = True) -> list[Document]:
+def read_documents(place: Path, columns: Columns, by_label: bool = True, divide: bool = True) -> list[Document]:
     """The labelled texts of a file or a folder, each in its part.
 
     A folder holds files with train, dev (or val, validation) and test in their names; or `PART/LABEL/NAME.txt`, or
     `LABEL/NAME.txt`, as they are or in one `.tar` archive (`.gz`, `.xz` or `.bz2`), read without being unpacked. A folder of
     texts without labels named `unsup` is passed over. Where nothing says which part a text belongs to, and where there is no
-    validation part, `split` decides by their names, and, if `by_label`, label by label.
+    validation part, `split` decides by their names, and, if `by_label`, label by label; not so without `divide`.
 
     Raises:
         InputError: nothing to read, or what departs from its format; the sentence names the file and the line.
@@ -81,7 +81,7 @@ def read_documents(place: Path, columns: Columns, by_label: bool = True) -> list
         found = list(_read_archive(place, place.stat().st_mtime_ns))
     else:
         found = _read_file(place, columns)
-    return _divided(found, place, by_label)
+    return _divided(found, place, by_label) if divide else found
 
 
 _SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".train", ".dev", ".test", ".tar")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from regard.errors import InputError, nearest
 
 __all__ = [
+    "ALL",
     "IGNORE",
     "PARTS",
     "UNSEEN",
@@ -25,12 +26,15 @@ __all__ = [
     "VectorSet",
     "check_part",
     "divided",
+    "parts_of",
     "split",
 ]
 
 Array = NDArray[Any]
-Part = Literal["train", "validation", "test"]
+Part = Literal["train", "validation", "test", "all"]
+"""A part of the data, or all of it: for data that is not divided, because no part of it was trained on."""
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+ALL: Part = "all"
 
 IGNORE = -100
 """An integer target that is not there; a number that is not there is NaN."""
@@ -205,9 +209,18 @@ def divided(names: Sequence[str], labels: Sequence[str], parts: Sequence[str | N
     return named if len(named) == len(parts) else [*split(names, labels)]
 
 
+def parts_of(name: Part) -> tuple[str, ...]:
+    """The parts that a name stands for.
+
+    >>> parts_of("test"), parts_of("all")
+    (('test',), ('train', 'validation', 'test'))
+    """
+    return PARTS if name == "all" else (name,)
+
+
 def check_part(name: str) -> Part:
     """The name of a part, if it is one."""
-    for part in PARTS:
+    for part in (*PARTS, ALL):
         if part == name:
             return part
-    raise InputError(f"there is no part {name!r}: {nearest(name, PARTS)}")
+    raise InputError(f"there is no part {name!r}: {nearest(name, (*PARTS, ALL))}")

@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets, parse_number
-from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, split
+from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, parts_of, split
 from regard.data.folders import PART_NAMES, files_at
 from regard.data.planetoid import read_planetoid
 from regard.data.reader import refused_stream, refused_value
@@ -96,6 +96,11 @@ class Planetoid:
     def labels(self, name: Part) -> list[tuple[str, str]]:
         """The label of each node of one part, and where it stands."""
         return [(label, where) for _, label, where in _nodes(self._read(self.path), check_part(name))]
+
+    def names_parts(self) -> bool:
+        """Whether a column, or files in the form of Planetoid, say which part a node is in."""
+        nodes = Path(self.path or "") / "nodes.csv"
+        return self.path is None or not nodes.exists() or "split" in read_table(nodes, ("id",))[0]
 
     def training(self, encoding: Encoding) -> Listed:
         """The graph with the targets of its training nodes: nothing varies it."""
@@ -188,7 +193,7 @@ class Planetoid:
 
 def _nodes(graph: Graph, name: Part) -> list[tuple[int, str, str]]:
     """The row of each node of a part, its label, and where it stands."""
-    rows = [row for row, part in enumerate(graph.parts) if part == name]
+    rows = [row for row, part in enumerate(graph.parts) if part in parts_of(name)]
     if not rows:
         raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
     return [(row, graph.labels[row], f"{graph.where}, node {graph.names[row]},") for row in rows]

@@ -22,7 +22,7 @@ import numpy as np
 from regard.data.augment import Augmentation, SpecAugment
 from regard.data.cache import Arrays, Computed, Held
 from regard.data.encoding import Encoding, Labels
-from regard.data.examples import Array, Example, Part, check_part, split
+from regard.data.examples import Array, Example, Part, check_part, parts_of, split
 from regard.data.folders import files_at
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
 from regard.data.reader import refused_stream, refused_value
@@ -98,6 +98,10 @@ class LogMelFolder:
         """The speaker of each utterance of one part, and its path."""
         return [(speaker, str(entry.path)) for entry, speaker in self._chosen(check_part(name))]
 
+    def names_parts(self) -> bool:
+        """Never: the utterances are divided by speaker."""
+        return False
+
     def training(self, encoding: Encoding) -> VariedFrames:
         """The utterances of the training part, cut at drawn places, and masked; see `part`."""
         features, names, targets = self._part("train", encoding, PartTargets(encoding, "train"))
@@ -112,7 +116,7 @@ class LogMelFolder:
 
     def _chosen(self, name: Part) -> list[tuple[_Entry, str]]:
         """The utterances of a part, and their speakers."""
-        chosen = [(entry, speaker) for entry, speaker, part in self._divided() if part == name]
+        chosen = [(entry, speaker) for entry, speaker, part in self._divided() if part in parts_of(name)]
         if not chosen:
             raise InputError(f"{self.path} has no utterance in the {name} part, expected a speaker with at least 3")
         return chosen

@@ -12,7 +12,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from regard.data.encoding import Encoding, Grid, Labels
-from regard.data.examples import Array, Example, Listed, Part, check_part, divided, split
+from regard.data.examples import Array, Example, Listed, Part, check_part, divided, parts_of, split
 from regard.data.folders import files_at, labeled_files
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Survey, part_surveys
@@ -95,9 +95,13 @@ class Digits:
         """The label of each picture of one part, and its path."""
         return [(label, str(Path(self.path or "") / key)) for key, label in self._chosen(check_part(name))]
 
+    def names_parts(self) -> bool:
+        """Whether folders say which part a picture is in."""
+        return self.path is None or any(part for _, _, part in labeled_files(Path(self.path), _SUFFIXES))
+
     def _chosen(self, name: Part) -> list[tuple[str, str]]:
         """What each picture of a part is named by, and its label."""
-        chosen = [(key, label) for key, label, part in self._index() if part == name]
+        chosen = [(key, label) for key, label, part in self._index() if part in parts_of(name)]
         if not chosen:
             raise InputError(f"{self.path} has no picture in the {name} part, expected at least 3 of some label")
         return chosen

@@ -12,7 +12,7 @@ import numpy as np
 from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Held
 from regard.data.encoding import Encoding, learn_targets, parse_number
-from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, split
+from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, parts_of, split
 from regard.data.features import LogMelStream, voiced_log_mel
 from regard.data.folders import PART_NAMES, files_at, labeled_files
 from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
@@ -269,8 +269,15 @@ class Sounds:
         table = self.root / "utterances.csv"
         return self._table(table) if table.exists() else _folder(self.root)
 
+    def names_parts(self) -> bool:
+        """Whether a column or folders say which part a sound is in."""
+        table = self.root / "utterances.csv"
+        if table.exists():
+            return "split" in read_table(table, ("path", self.column))[0]
+        return any(part for _, _, part in labeled_files(self.root, sound_suffixes()))
+
     def _part(self, name: Part) -> list[_Listed]:
-        chosen = [sound for sound in self._listed() if sound.part == name and sound.label not in self.hidden]
+        chosen = [sound for sound in self._listed() if sound.part in parts_of(name) and sound.label not in self.hidden]
         if not chosen:
             way = "" if (self.root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
             raise InputError(f"{self.root} has no sound in the {name} part, expected at least one{way}")

@@ -23,7 +23,7 @@ from regard.data.conllu import (
 from regard.data.documents import Columns, Document, is_text, read_documents, text_format
 from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
-from regard.data.examples import IGNORE, PARTS, Array, Example, Part, check_part, split
+from regard.data.examples import ALL, IGNORE, PARTS, Array, Example, Part, check_part, parts_of, split
 from regard.data.folders import files_at, part_in
 from regard.data.inputs import read_sentences, streamed, to_read
 from regard.data.reader import refused_value
@@ -162,18 +162,24 @@ class Conllu:
         check_labeled(sentences, self.column, part)
         return sentences
 
+    def names_parts(self) -> bool:
+        """Whether files say by their names which part they are."""
+        return self._place.is_dir() and any(part_in(path.name) for path in self._place.glob("*") if is_conllu(path))
+
     def _sentences(self, part: Part) -> list[Sentence]:
         place = self._place
         if not place.is_dir():
             sentences = read_conllu(place, self.column)
             parts = split([sentence.name for sentence in sentences])
-            chosen = [sentence for sentence, assigned in zip(sentences, parts, strict=True) if assigned == part]
+            chosen = [
+                sentence for sentence, assigned in zip(sentences, parts, strict=True) if assigned in parts_of(part)
+            ]
             if not chosen:
                 raise InputError(
                     f"{place} has too few sentences, {len(sentences)}, expected at least 3 to divide into three parts"
                 )
             return chosen
-        files = [path for path in sorted(place.glob("*")) if is_conllu(path) and part_in(path.name) == part]
+        files = [path for path in sorted(place.glob("*")) if is_conllu(path) and part in (part_in(path.name), ALL)]
         if not files:
             expected = f"expected a .conllu, .conllu.gz or .conll file with {part} in its name"
             raise InputError(f"{place} has no {part} part, {expected}")
@@ -313,9 +319,16 @@ class Texts:
     def _columns(self) -> Columns:
         return Columns(self.text_column, self.label_column, self.split_column, self.id_column)
 
+    def names_parts(self) -> bool:
+        """Whether the files, folders or a column say which part a text is in."""
+        return any(document.part for document in read_documents(self._place, self._columns, divide=False))
+
     def _documents(self, part: Part) -> list[Document]:
-        found = read_documents(self._place, self._columns, self.target == "label")
-        documents = [document for document in found if document.part == part]
+        read = read_documents(self._place, self._columns, divide=False)
+        # Other data to evaluate may have a test part alone.
+        if part != ALL and not (part == "test" and all(document.part for document in read)):
+            read = read_documents(self._place, self._columns, self.target == "label")
+        documents = [document for document in read if part in (document.part, ALL)]
         if not documents:
             raise InputError(f"{self._place} has too few texts for a {part} part, expected at least 3 of a label")
         return documents

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import regard
+from regard.data.fingerprint import fingerprint
 from regard.data.registry import DATASETS
 from regard.errors import InputError
 from regard.train.experiment import Experiment, to_yaml
@@ -54,6 +55,8 @@ def write_card(
         "validation_trivial": trivial,
         "versions": versions,
     }
+    if experiment.data.path is not None and Path(experiment.data.path).exists():
+        head["fingerprint"] = fingerprint(Path(experiment.data.path))
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
         f"# {experiment.recipe}",

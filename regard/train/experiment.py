@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from regard.train.earlier import with_moved_options
 from regard.train.kinds import KINDS, kind
 from regard.train.values import key, named, nested, read_as_written, read_options
 
-__all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "to_yaml"]
+__all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "rooted", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,25 @@ def _read_section(section: str, options: Any, written: Any, source: str) -> Any:
         raise InputError(f"{source} has no {section}.type, expected one of {', '.join(KINDS[section])}")
     written = with_moved_options(section, written) if isinstance(written, Mapping) else None
     return read_options(chosen, options, section, source, written)
+
+
+_PATHS = ("path", "noise.folder", "reverberation.folder")
+
+
+def rooted(experiment: Experiment) -> Experiment:
+    """The experiment whose data lie at absolute paths, so that a run does not depend on the folder where it was begun.
+
+    >>> from regard.data.text import Texts
+    >>> rooted(Experiment("mine", Texts("a.csv"), None, None)).data.path == os.path.abspath("a.csv")
+    True
+    """
+    data: Any = experiment.data
+    for name in _PATHS:
+        group, _, inner = name.rpartition(".")
+        place = getattr(getattr(data, group, None) if group else data, inner, None)
+        if isinstance(place, str) and place:
+            data = changed(data, {name: os.path.abspath(place)})
+    return replace(experiment, data=data)
 
 
 def changed(options: Any, changes: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ from regard.train.begin import Beginning, Start
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
-from regard.train.experiment import Experiment, Training, to_yaml
+from regard.train.experiment import Experiment, Training, rooted, to_yaml
 from regard.train.folder import CONFIG, ENCODING, SURVEY, read_config, save, sweep
 from regard.train.kinds import build
 from regard.train.learner import Learner
@@ -56,7 +56,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     Raises:
         InputError: a folder that holds something else, data that cannot be read, a full disk, a loss that is not finite.
     """
-    folder = Path(folder)
+    folder, experiment = Path(folder), rooted(experiment)
     _check_folder(experiment, folder, resume)
     seed = experiment.training.seed
     _seed(seed)
@@ -151,7 +151,7 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, expected the run directory to resume")
-    if _is_begun(folder) and to_yaml(read_config(folder)) != to_yaml(experiment):
+    if _is_begun(folder) and to_yaml(rooted(read_config(folder))) != to_yaml(experiment):
         raise InputError(f"{folder / CONFIG} describes another experiment, expected the one to resume")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,14 @@ from torch import nn
 
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed, Part, check_part
+from regard.data.fingerprint import fingerprint
+from regard.data.reader import Reader
 from regard.data.targets import unseen_labels
 from regard.errors import InputError
 from regard.files import json_line
 from regard.tasks.base import Task
 from regard.tasks.corpus import corpus_metrics
-from regard.train.card import add_evaluation
+from regard.train.card import CARD, add_evaluation, read_facts
 from regard.train.embedding import Embedding, embeddings
 from regard.train.experiment import Experiment
 from regard.train.folder import load_weights, read_config, save
@@ -68,20 +73,28 @@ class Run:
         """The number of trained numbers."""
         return sum(parameter.numel() for module in (self.model, self.task) for parameter in module.parameters())
 
-    def evaluate(self, part: Part = "test") -> dict[str, Any]:
+    def evaluate(self, part: Part | None = None, path: Path | str | None = None) -> dict[str, Any]:
         """Metrics on a part of the data, and those of the best model that never looks at its input.
 
         Writes `evaluation.json` (what is returned) and `predictions-PART.jsonl`, one line for each set, in order; for
-        another part than test the first is `evaluation-PART.json`.
+        another part than test the first is `evaluation-PART.json`. For other data PART is `NAME-HASH-PART`, by the name and the
+        path of the data.
+
+        Args:
+            part: of the data; "test" if not given, but "all" of other data that is not divided into parts.
+            path: where the data of the run lie now, or other labeled data. That it is the same is known by its `fingerprint`.
 
         Returns:
             `part`, `metrics` and `baseline` (by name), `monitor` (the name that counts, and "max" or "min"), the
-            numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; and where labels of the part have no training
-            example, so that their targets count as wrong, `unseen`: how many targets each has. Tasks about labels add `labels`,
-            precision, recall, F1, targets (`support`) and predictions of each label, and `confusion` (`regard.tasks.by_label`).
+            numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; of other data its `path`; and where labels of
+            the part have no training example, so that their targets count as wrong, `unseen`: how many targets each has.
+
+        Raises:
+            InputError: data that cannot be read, or are not where they were.
         """
         began = time.monotonic()
-        data = self.experiment.data.part(check_part(part), self.encoding)
+        reader, part, other = self._labeled(part, path)
+        data = reader.part(part, self.encoding)
         targets = targets_of(data)
         metrics = self.task.metrics()
         total, weight, count, vectors = 0.0, 0.0, 0, 0
@@ -101,6 +114,7 @@ class Run:
             trivial |= defined({metric.name: metric.of(guesses) for metric in corpus})
         evaluation = {
             "part": part,
+            **({"path": reader.path} if other else {}),
             "metrics": computed,
             "baseline": trivial,
             "monitor": list(watched(self.task, self.experiment.training)),
@@ -112,12 +126,35 @@ class Run:
             **self.task.report(predictions),
             "seconds": round(time.monotonic() - began, 3),
         }
-        name = "evaluation.json" if part == "test" else f"evaluation-{part}.json"
+        name = "evaluation.json" if part == "test" and not other else f"evaluation-{other}{part}.json"
         lines = "".join(f"{json_line(prediction)}\n" for prediction in predictions)
-        save(self.folder / f"predictions-{part}.jsonl", lines)
-        save(self.folder / name, json.dumps(evaluation, ensure_ascii=False, indent=1) + "\n")
-        add_evaluation(self.folder, part, computed, trivial)
+        save(self.folder / f"predictions-{other}{part}.jsonl", lines)
+        save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
+        if not other:
+            add_evaluation(self.folder, part, computed, trivial)
         return evaluation
+
+    def _labeled(self, part: Part | None, path: Path | str | None) -> tuple[Reader, Part, str]:
+        """The reader of labeled data, the part to read, and what files about data other than the run's are called."""
+        reader: Any = self.experiment.data
+        if path is None:
+            if reader.path is not None and not Path(reader.path).exists():
+                expected = "expected the place where it lies now, by --data.path or the argument `path`"
+                raise InputError(f"{self.folder} was trained on {reader.path}, which is not there, {expected}")
+            return reader, check_part(part or "test"), ""
+        place = Path(path).absolute()
+        reader = replace(reader, path=str(place))
+        if place.exists() and fingerprint(place) == self._fingerprint:
+            return reader, check_part(part or "test"), ""
+        undivided = part is None and not getattr(reader, "names_parts", lambda: True)()
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()
+        name = re.sub(r"[^\w.]+", "_", place.name)[:60]
+        return reader, "all" if undivided else check_part(part or "test"), f"{name}-{digest[:8]}-"
+
+    @property
+    def _fingerprint(self) -> str | None:
+        """Of the data that the run was trained on; None where its card does not say."""
+        return read_facts(self.folder).get("fingerprint") if (self.folder / CARD).is_file() else None
 
     def predict(self, paths: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
         """One JSON object for each set of some files or folders; see `inputs`. Texts themselves are for `predict_texts`."""

@@ -1,61 +1,149 @@
-"""What `regard evaluate` shows by label."""
+"""Evaluation of a run from anywhere, on its data wherever they lie now, and on other labeled data."""
 
+import contextlib
+import io
 import json
+import os
+import shutil
 
 import pytest
 
+from regard import InputError
 from regard.cli import main
+from regard.train import Run, fit, from_yaml, to_yaml
+from regard.train.folder import read_config
+from tests.cli.test_whole_way import SMALL, done, refused
 
-SMALL = [
-    *("--model.width", "8", "--training.epochs", "1", "--training.progress", "false", "--training.device", "cpu"),
-    *("--model.layers", "1", "--model.heads", "2"),
-]
-
-
-def trained(folder, recipe, *arguments):
-    assert main(["train", recipe, "--folder", str(folder), *map(str, arguments), *SMALL]) == 0
-    return str(folder)
+QUICK = [*SMALL, "--model.feed_forward", "8"]
 
 
-def test_numbers_by_label_and_the_matrix_are_printed(pictures, tmp_path, capsys):
-    run = trained(tmp_path / "run", "digits", "--data.path", pictures)
-    capsys.readouterr()
-    assert main(["evaluate", run, "--per-class", "--confusion"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert next(line for line in lines if line.startswith("label ")).split() == [
-        "label",
-        *("precision", "recall", "f1", "support", "predicted"),
-    ]
-    at = next(n for n, line in enumerate(lines) if line.startswith("target \\ predicted"))
-    assert [line.split() for line in lines[at + 1 : at + 3]] == [
-        [label, *map(str, counts)]
-        for label, counts in zip(found["confusion"]["labels"], found["confusion"]["counts"], strict=True)
-    ]
-    assert sum(map(sum, found["confusion"]["counts"])) == found["targets"]
-    assert sum(row["support"] for row in found["labels"].values()) == found["targets"]
-    assert main(["evaluate", run]) == 0
-    assert "precision" not in capsys.readouterr().out
+def letters(count, more=""):
+    return "text,label\n" + "".join(f"good film {n},praise\nbad film {n},blame\n" for n in range(count)) + more
 
 
-def test_many_labels_are_shown_by_the_most_confused_pairs(capsys):
-    from regard.cli.evaluate import _print_confusion
-    from regard.tasks.by_label import confusion
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with letters.csv and a run on it, trained and evaluated by relative paths."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "letters.csv").write_text(letters(30))
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        assert main(["train", "sentiment", "--data.path", "letters.csv", "--folder", "run", *QUICK]) == 0
+        assert main(["evaluate", "run"]) == 0
+    return folder
 
-    pairs = {(f"l{n}", f"l{n + 1}"): n + 1 for n in range(39)}
-    _print_confusion(confusion(pairs, ()))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{sum(range(1, 40))} mistakes; {sum(range(1, 10))} others are of rarer pairs"
-    assert lines[2].split() == ["l38", "l39", "39"]
+
+@pytest.fixture
+def run(home, tmp_path, monkeypatch):
+    """A copy of the run, seen from another folder."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(home / "run", tmp_path / "run")
 
 
-@pytest.mark.parametrize("option", ["--per-class", "--confusion"])
-def test_a_task_without_labels_has_nothing_to_show(option, tmp_path, capsys):
-    rows = [f"text {n},{n}" for n in range(40)]
-    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    options = ["--data.target", "number", "--task.type", "PerSetNumber", "--data.minimum_count", "1"]
-    run = trained(tmp_path / "run", "sentiment", "--data.path", tmp_path / "texts.csv", *options)
-    capsys.readouterr()
-    assert main(["evaluate", run, option]) == 2
-    assert f"has the task PerSetNumber, which has nothing for {option} to show" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "evaluation.json").exists()
+def files(run):
+    return {path.name: path.read_bytes() for path in run.glob("*.json*")}
+
+
+def test_a_run_is_evaluated_from_another_folder(home, run, capsys):
+    assert read_config(run).data.path == str(home / "letters.csv")
+    before = json.loads((run / "evaluation.json").read_text())["metrics"]
+    done(capsys, "evaluate", run)
+    assert json.loads((run / "evaluation.json").read_text())["metrics"] == before
+
+
+def test_data_that_moved_are_the_same_data(home, run, tmp_path, capsys):
+    """Recognized by their content: the test part stays the test part, and has its usual names."""
+    before = files(run)
+    moved = tmp_path / "letters.csv"
+    shutil.copy(home / "letters.csv", moved)
+    assert "test part: 6 sets" in done(capsys, "evaluate", run, "--data.path", "letters.csv")
+    after = files(run)
+    assert after.keys() == before.keys()
+    assert after["predictions-test.jsonl"] == before["predictions-test.jsonl"]
+
+
+def test_other_data_are_evaluated_whole_and_written_under_another_name(run, tmp_path, capsys):
+    before = files(run)
+    card = (run / "card.md").read_text()
+    (tmp_path / "new letters.csv").write_text(letters(2, "odd film,neither\n"))
+    told = done(capsys, "evaluate", run, "--data.path", "new letters.csv")
+    assert f"all parts of {tmp_path / 'new letters.csv'}: 5 sets" in told
+    assert "'neither' (1)" in told
+    after = files(run)
+    assert {name: after[name] for name in before} == before
+    assert (run / "card.md").read_text() == card
+    evaluation, lines = sorted(after.keys() - before.keys())
+    assert evaluation.startswith("evaluation-new_letters.csv-")
+    assert lines.startswith("predictions-new_letters.csv-")
+    found = json.loads(after[evaluation])
+    assert (found["part"], found["sets"], found["path"]) == ("all", 5, str(tmp_path / "new letters.csv"))
+    rows = [json.loads(line) for line in after[lines].splitlines()]
+    assert found["metrics"]["accuracy"] == pytest.approx(sum(row["label"] == row["target"] for row in rows) / 5)
+    # The same name elsewhere is other data.
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "new letters.csv").write_text(letters(1))
+    done(capsys, "evaluate", run, "--data.path", "b/new letters.csv")
+    assert json.loads((run / evaluation).read_text()) == found
+    (tmp_path / "more.csv").write_text(letters(10))
+    told = done(capsys, "evaluate", run, "--data.path", "more.csv", "--part", "validation")
+    assert f"validation part of {tmp_path / 'more.csv'}: 2 sets" in told
+
+
+def test_other_data_that_are_divided_are_evaluated_on_their_test_part(run, tmp_path, capsys):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "test.csv").write_text(letters(4))
+    assert "test part of" in done(capsys, "evaluate", run, "--data.path", "parts")
+    (tmp_path / "column.csv").write_text("text,label,split\ngood,praise,test\nbad,blame,train\nfilm,blame,test\n")
+    assert "column.csv: 2 sets" in done(capsys, "evaluate", run, "--data.path", "column.csv")
+    assert "column.csv: 3 sets" in done(capsys, "evaluate", run, "--data.path", "column.csv", "--part", "all")
+
+
+def test_data_that_are_not_there_are_told(run, tmp_path, capsys):
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(read_config(run).data.path, str(tmp_path / "gone.csv")))
+    told = refused(capsys, "evaluate", run)
+    assert "gone.csv, which is not there, expected the place where it lies now, by --data.path" in told
+    assert "nowhere.csv is not there" in refused(capsys, "evaluate", run, "--data.path", "nowhere.csv")
+
+
+def test_runs_from_before_keep_their_relative_paths_and_know_no_fingerprint(home, run, capsys):
+    config, card = run / "config.yaml", run / "card.md"
+    config.write_text(config.read_text().replace(str(home / "letters.csv"), "letters.csv"))
+    card.write_text("".join(line for line in card.read_text().splitlines(True) if not line.startswith("fingerprint")))
+    with contextlib.chdir(home):
+        assert "test part: 6 sets" in done(capsys, "evaluate", run)
+    told = done(capsys, "evaluate", run, "--data.path", home / "letters.csv", "--part", "test")
+    assert "test part of" in told
+
+
+def test_a_run_that_was_begun_with_a_relative_path_is_resumed_from_anywhere(home, run, tmp_path, capsys):
+    for late in ("model.safetensors", "card.md", "curves.png"):
+        (run / late).unlink()
+    shutil.rmtree(run / "checkpoints")
+    assert "The run lies in" in done(capsys, "train", "--resume", "run")
+    relative = from_yaml(to_yaml(read_config(run)).replace(str(home), os.path.relpath(home)))
+    fit(relative, run, resume=True)
+
+
+@pytest.mark.parametrize("recipe", ["tagging", "digits", "speaker", "citation"])
+def test_all_of_other_data_whatever_they_are(recipe, request, tmp_path, capsys):
+    data = {"tagging": "sentences", "digits": "pictures", "speaker": "sounds", "citation": "graph"}[recipe]
+    place = request.getfixturevalue(data)
+    done(capsys, "train", recipe, "--data.path", place, "--folder", tmp_path / "run", *SMALL)
+    run = Run.open(tmp_path / "run")
+    copy = (shutil.copytree if place.is_dir() else shutil.copy)(place, tmp_path / "copy.conllu")
+    assert run.evaluate(path=copy)["part"] == "test"
+    count = {"tagging": 30, "digits": 16, "speaker": 12, "citation": 1}[recipe]
+    changed = place / "nodes.csv" if recipe == "citation" else place if place.is_file() else next(place.rglob("*.*"))
+    if recipe == "tagging":
+        changed.write_text(changed.read_text() + "\n")
+    elif recipe == "citation":
+        changed.write_text(changed.read_text().replace("p0,chess,20,", "p0,chess,20.5,"))
+    else:
+        shutil.copy(changed, changed.with_stem("again"))
+        count += 1
+    found = run.evaluate(path=place)
+    assert (found["part"], found["sets"]) == ("all", count)
+    if recipe == "citation":
+        assert found["targets"] == 30
+    with pytest.raises(InputError, match="there is no part 'everything': known are"):
+        run.evaluate("everything")
