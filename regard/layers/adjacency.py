@@ -96,8 +96,15 @@ def _product(matrix: _Rows, x: Tensor) -> Tensor:
     return sums.to(x.dtype)
 
 
-@torch.compiler.disable
 def spread(layout: Layout, x: Float[Tensor, "t d"], self_loops: bool) -> Float[Tensor, "t d"]:
     """The normalized adjacency of the layout times x; two runs agree to the last bit."""
+    if torch.compiler.is_compiling():
+        from regard.layers.untraced import untraced
+
+        return untraced(_spread, layout, x, self_loops)
+    return _spread(layout, x, self_loops)
+
+
+def _spread(layout: Layout, x: Tensor, self_loops: bool) -> Tensor:
     product: Tensor = _Spread.apply(x, normalized_adjacency(layout, self_loops))
     return product

@@ -171,10 +171,17 @@ def _started(network: nn.RNNBase) -> nn.RNNBase:
     return network
 
 
-# What torch traces breaks here: how many steps there are is not known before there is a batch.
-@torch.compiler.disable
 def _along(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
     """`[t, directions, n]` what each direction's network gives for each vector on its way; there is at least one vector."""
+    if torch.compiler.is_compiling():
+        # What torch traces breaks here: how many steps there are is not known before there is a batch.
+        from regard.layers.untraced import untraced
+
+        return untraced(_by_rectangles, networks, sets)
+    return _by_rectangles(networks, sets)
+
+
+def _by_rectangles(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
     layout, both = sets.layout, len(networks) == 2
     layout.check_rows_in_order("a recurrent layer")
     order = layout.kept(("recurrent order", both), lambda: _new_order(layout, both))

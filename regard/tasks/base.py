@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from regard.data.batch import Batch
 from regard.data.examples import TargetKind
@@ -17,6 +16,9 @@ from regard.layers.dropout import Dropout
 from regard.layers.pooling import PoolName, pooling
 from regard.sets import VectorSets
 from regard.tasks.heads import CosineHead
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["HeadTask", "Task"]
 

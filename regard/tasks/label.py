@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
-from torchmetrics import MetricCollection
 
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
@@ -21,7 +20,9 @@ from regard.tasks.base import HeadTask
 from regard.tasks.by_label import answered, confusion, label_scores
 from regard.tasks.configs import PerSetLabel, PerVectorLabel
 from regard.tasks.heads import CosineHead, with_margin
-from regard.tasks.scores import LabelAccuracy, LabelF1
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["LabelTask", "SetLabelTask"]
 
@@ -103,6 +104,11 @@ class LabelTask(HeadTask):
         return total, known.sum() if weights is None else weights[targets[known]].sum()
 
     def metrics(self) -> MetricCollection:
+        # Here, so that a run that only predicts does not load them.
+        from torchmetrics import MetricCollection
+
+        from regard.tasks.scores import LabelAccuracy, LabelF1
+
         classes = len(self.labels)
         return MetricCollection({"accuracy": LabelAccuracy(classes), "macro_f1": LabelF1(classes)})
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, mse_loss
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
-from torchmetrics.regression import R2Score
 
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Numbers
@@ -19,6 +17,9 @@ from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
 from regard.tasks.base import HeadTask
 from regard.tasks.configs import PerSetNumber, PerVectorNumber
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 __all__ = ["NumberTask", "SetNumberTask"]
 
@@ -62,7 +63,12 @@ class NumberTask(HeadTask):
         return distance(output[here].float(), targets[here].float(), reduction="sum"), here.sum()
 
     def metrics(self) -> MetricCollection:
-        metrics = MetricCollection({"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": _R2Score()})
+        # Here, so that a run that only predicts does not load them.
+        from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
+
+        from regard.tasks.determination import R2
+
+        metrics = MetricCollection({"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": R2()})
         # Sums of squares of numbers far from zero lose everything in float32.
         for metric in metrics.values():
             metric.set_dtype(torch.float64)
@@ -92,10 +98,3 @@ class SetNumberTask(NumberTask):
 
     def __init__(self, config: PerSetNumber, width: int, encoding: Encoding) -> None:
         super().__init__(config, width, encoding, config.pool)
-
-
-class _R2Score(R2Score):
-    """R2 that is NaN where fewer than two targets leave nothing to explain, instead of an exception."""
-
-    def compute(self) -> Tensor:
-        return super().compute() if self.total > 1 else torch.full_like(self.residual, torch.nan)
