@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from regard.errors import check_numbers
-from regard.models.pieces import attention_of, check_heads
+from regard.models.pieces import LAYERS, attention_of, check_heads
 
 if TYPE_CHECKING:
     from regard.data.encoding import Encoding
@@ -47,7 +47,8 @@ class Conformer:
     join: Literal["last", "all", "stem"] = "last"
 
     def __post_init__(self) -> None:
-        check_numbers("model", self, "width", "layers", "heads", "feed_forward", "step", least=1)
+        check_numbers("model", self, "width", "heads", "feed_forward", "step", least=1)
+        check_numbers("model", self, "layers", least=1, below=LAYERS)
         check_numbers("model", self, "taps_left", "taps_right", least=0)
         check_numbers("model", self, "dropout", least=0, below=1)
         check_heads(self.width, self.heads, self.attention)

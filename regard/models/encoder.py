@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from regard.errors import check_numbers
 from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names
-from regard.models.pieces import Front, Positions, attention_of, check_heads
+from regard.models.pieces import LAYERS, Front, Positions, attention_of, check_heads
 
 if TYPE_CHECKING:
     from regard.data.encoding import Encoding
@@ -52,7 +52,7 @@ class Encoder:
 
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "heads", "feed_forward", least=1)
-        check_numbers("model", self, "layers", least=0)
+        check_numbers("model", self, "layers", least=0, below=LAYERS)
         check_numbers("model", self, "dropout", least=0, below=1)
         if {"attention", "gat"} & set(mixer_names(self.mixer)):
             check_heads(self.width, self.heads, self.attention)

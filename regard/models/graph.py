@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from regard.errors import InputError, check_numbers
 from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names
-from regard.models.pieces import attention_of, check_heads
+from regard.models.pieces import LAYERS, attention_of, check_heads
 
 if TYPE_CHECKING:
     from regard.data.encoding import Encoding
@@ -44,7 +44,8 @@ class GraphNetwork:
     mixing: Mixing = field(default_factory=Mixing)
 
     def __post_init__(self) -> None:
-        check_numbers("model", self, "width", "layers", "heads", "last_heads", least=1)
+        check_numbers("model", self, "width", "heads", "last_heads", least=1)
+        check_numbers("model", self, "layers", least=1, below=LAYERS)
         check_numbers("model", self, "dropout", "attention_dropout", least=0, below=1)
         if {"attention", "gat"} & set(mixer_names(self.mixer)):
             check_heads(self.width, self.heads, self.attention)

@@ -16,7 +16,10 @@ from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.errors import InputError, check_numbers
 
-__all__ = ["Front", "Positions", "attention_of", "check_heads"]
+__all__ = ["LAYERS", "Front", "Positions", "attention_of", "check_heads"]
+
+LAYERS = 10_001
+"""More blocks than any model has: so many take minutes to make, whatever their width."""
 
 
 @dataclass(frozen=True)

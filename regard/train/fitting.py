@@ -35,6 +35,7 @@ from regard.train.experiment import Experiment, Training, rooted, to_yaml
 from regard.train.folder import CONFIG, ENCODING, SURVEY, read_config, save, sweep
 from regard.train.kinds import build
 from regard.train.learner import Learner
+from regard.train.memory import within_memory
 from regard.train.pieces import freeze
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
@@ -68,10 +69,12 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     if start and not begun:
         encoding = start.extended(encoding)
     parts = _Parts(experiment, encoding)
-    model = build(experiment.model, encoding)
+    with within_memory():
+        model = build(experiment.model, encoding)
     for piece in beginners(model) if fresh else ():
         piece.begin_training()
-    task = build(experiment.task, model.width, encoding)
+    with within_memory():
+        task = build(experiment.task, model.width, encoding)
     watch = watched(task, experiment.training)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     beginning = start.give(model, task, encoding) if start else None

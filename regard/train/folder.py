@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,7 @@ __all__ = [
     "read_weights",
     "save",
     "save_weights",
+    "sizes_of_weights",
     "sweep",
 ]
 
@@ -34,6 +38,22 @@ CONFIG = "config.yaml"
 ENCODING = ("labels.json", "vocabulary.json", "encoding.json")
 SURVEY = "data.json"
 WEIGHTS = "model.safetensors"
+# Bytes of the types that safetensors names; any other has at most eight.
+_WIDTHS = {
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
 
 
 def save(path: Path, content: bytes | str) -> None:
@@ -84,7 +104,20 @@ def save_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
 
     tensors = {name: each.detach().cpu().contiguous().clone() for name, each in _named(model, task).items()}
     metadata = _meaning(folder) | {WEIGHTS: digest_of(tensors)}
-    save(folder / WEIGHTS, serialize(tensors, metadata))
+    save(folder / WEIGHTS, _in_order(serialize(tensors, metadata)))
+
+
+def _in_order(weights: bytes) -> bytes:
+    """A safetensors file whose metadata stand in the order of their names; the library's order differs from call to call.
+
+    The format: 8 bytes with the length of a header, the header in JSON filled up with blanks to a multiple of 8 bytes, the numbers.
+    """
+    length = int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8 : 8 + length])
+    header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(weights)[8 + length :]))
 
 
 def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: nn.Module) -> None:
@@ -101,23 +134,45 @@ def load_weights(folder: Path, experiment: Experiment, model: nn.Module, task: n
         each.data.copy_(tensors[name])
 
 
+def sizes_of_weights(folder: Path) -> list[int]:
+    """How many bytes each tensor of the weights has, of which none is read.
+
+    Raises:
+        InputError: the file is missing or is no safetensors file.
+    """
+    with _opened(folder / WEIGHTS) as file:
+        slices = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118
+        return [_WIDTHS.get(each.get_dtype(), 8) * math.prod(each.get_shape()) for each in slices]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file of weights, open to be read.
+
+    Raises:
+        InputError: the file is missing or is no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"{path} is missing, expected the weights that training writes once it has validated")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}), expected what training wrote") from None
+
+
 def read_weights(folder: Path, experiment: Experiment) -> dict[str, Any]:
     """The weights by name, if they are those that belong to the files beside them.
 
     Raises:
         InputError: the file is missing, is no safetensors file, or it or a file beside it was altered since.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = folder / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"{path} is missing, expected the weights that training writes once it has validated")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}), expected what training wrote") from None
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, digest in _meaning(folder).items():
         if metadata.get(name) != digest:
             raise InputError(f"{folder / name} does not belong to {WEIGHTS}, expected it as training wrote it")

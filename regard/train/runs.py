@@ -28,8 +28,9 @@ from regard.tasks.corpus import corpus_metrics
 from regard.train.card import CARD, add_evaluation, read_facts
 from regard.train.embedding import Embedding, embeddings
 from regard.train.experiment import Experiment
-from regard.train.folder import load_weights, read_config, save
+from regard.train.folder import WEIGHTS, load_weights, read_config, save, sizes_of_weights
 from regard.train.kinds import build
+from regard.train.memory import like_the_weights
 from regard.train.scoring import defined, run, targets_of, trivial_metrics, watched
 
 __all__ = ["Run"]
@@ -63,8 +64,10 @@ class Run:
         folder = Path(folder)
         experiment = read_config(folder)
         encoding = Encoding.load(folder)
-        model = build(experiment.model, encoding)
-        task = build(experiment.task, model.width, encoding)
+        # Somebody else may have made the run: what its options ask for is not allocated before it is known to be there.
+        with like_the_weights(sizes_of_weights(folder), str(folder / WEIGHTS)):
+            model = build(experiment.model, encoding)
+            task = build(experiment.task, model.width, encoding)
         load_weights(folder, experiment, model, task)
         return cls(folder, experiment, encoding, model.eval(), task.eval())
 
