@@ -1,6 +1,5 @@
 """What a model would take is known before it is allocated, and equal trainings write equal files."""
 
-import re
 import shutil
 import sys
 import time
