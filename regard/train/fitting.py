@@ -108,10 +108,13 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
 
 def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning | None, folder: Path) -> None:
     """Say and write what a run is before it is trained; the encoding's last file says that it has begun."""
-    survey = experiment.data.survey()
-    print(*survey.brief(), sep="\n", file=sys.stderr)
+    # Readers of one's own that were written before it have none.
+    survey = experiment.data.survey() if hasattr(experiment.data, "survey") else None
+    if survey:
+        print(*survey.brief(), sep="\n", file=sys.stderr)
     save(folder / CONFIG, to_yaml(experiment))
-    save(folder / SURVEY, json.dumps(survey.as_json(), ensure_ascii=False, indent=1) + "\n")
+    if survey:
+        save(folder / SURVEY, json.dumps(survey.as_json(), ensure_ascii=False, indent=1) + "\n")
     if beginning:
         print(f"The training begins with {beginning.run}", *beginning.lines(), sep="\n  ", file=sys.stderr)
         beginning.save(folder)
