@@ -29,12 +29,20 @@ class Columns:
         text: the text. label: its label.
         split: the part, where it is there.
         id: what predictions for texts without labels are reported under; if empty, `id` or `name` where there is one.
+        several: whether a text has any number of labels. Then `label` may be several columns with commas between them, of 1 and 0,
+            each for the label that is called as the column is.
     """
 
     text: str = "text"
     label: str = "label"
     split: str = "split"
     id: str = ""
+    several: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of labels."""
+        return tuple(name.strip() for name in self.label.split(",")) if self.several else (self.label,)
 
 
 @dataclass(frozen=True)
@@ -157,13 +165,14 @@ def _parsed(path: Path, columns: Columns, modified: int, size: int) -> tuple[Doc
 
 
 def _table(path: Path, columns: Columns, tabs: bool) -> Iterator[Document]:
-    header, rows = read_table(path, (columns.text, columns.label), tabs)
-    text, label = header.index(columns.text), header.index(columns.label)
+    header, rows = read_table(path, (columns.text, *columns.labels), tabs)
+    text, labels = header.index(columns.text), {name: header.index(name) for name in columns.labels}
     at = header.index(columns.split) if columns.split in header else None
     for number, row in rows:
         where = f"{path}, line {number},"
         part = None if at is None else _part(row[at], where, columns)
-        yield Document(row[text], _label(row[label], where, columns), f"{path.name}:{number}", where, part)
+        label = _label({name: row[column] for name, column in labels.items()}, where, columns)
+        yield Document(row[text], label, f"{path.name}:{number}", where, part)
 
 
 def _json_lines(path: Path, columns: Columns) -> Iterator[Document]:
@@ -171,10 +180,10 @@ def _json_lines(path: Path, columns: Columns) -> Iterator[Document]:
         if line.strip():
             where = f"{path}, line {number},"
             entries = json_object(line, where)
-            text, label = text_entry(entries, where, columns), _entry(entries, columns.label, where)
-            label = str(label).lower() if isinstance(label, bool) else "" if label is None else str(label)
+            text = text_entry(entries, where, columns)
+            label = _label({name: _entry(entries, name, where) for name in columns.labels}, where, columns)
             part = _part(str(entries[columns.split]), where, columns) if columns.split in entries else None
-            yield Document(text, _label(label, where, columns), f"{path.name}:{number}", where, part)
+            yield Document(text, label, f"{path.name}:{number}", where, part)
 
 
 def _label_lines(path: Path) -> Iterator[Document]:
@@ -184,8 +193,21 @@ def _label_lines(path: Path) -> Iterator[Document]:
             yield Document(text.strip(), label, f"{path.name}:{number}", f"{path}, line {number},")
 
 
-def _label(label: str, where: str, columns: Columns) -> str:
-    if not label:
+def _label(values: dict[str, Any], where: str, columns: Columns) -> str:
+    """The label of a text, from its column or entry; where it has several, they are written as `label_set` reads them."""
+    if len(values) > 1:
+        return json.dumps(values)
+    value = values[columns.labels[0]]
+    if isinstance(value, (list, dict)):
+        if not columns.several:
+            found = json.dumps(value)[:60]
+            raise InputError(
+                f"{where} has the {columns.label} {found}, expected one: --data.target labels takes several"
+            )
+        return json.dumps(value)
+    label = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    # A text without any label is one, but where nothing is said it is not known.
+    if not label and not (columns.several and value is not None):
         raise InputError(f"{where} has no {columns.label}, expected one for each text")
     return label
 

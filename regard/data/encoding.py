@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from regard.data.examples import IGNORE, Array
+from regard.data.label_sets import LabelSets
 from regard.data.words import SEGMENTATION
 from regard.errors import InputError, nearest
 from regard.files import read_json, write_atomically
@@ -138,7 +139,7 @@ class Encoding:
     ('cat', 'dog')
     """
 
-    targets: Labels | Numbers | Encoding | None = None
+    targets: Labels | LabelSets | Numbers | Encoding | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     characters: tuple[str, ...] = ()
     width: int = 0
@@ -154,7 +155,7 @@ class Encoding:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes by id; none where targets are no classes."""
-        return self.targets.names if isinstance(self.targets, Labels) else ()
+        return self.targets.names if isinstance(self.targets, (Labels, LabelSets)) else ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -163,8 +164,8 @@ class Encoding:
 
     @property
     def described_targets(self) -> str:
-        """What the targets are, in a word: labels, numbers, sets or missing."""
-        kinds = {Labels: "labels", Numbers: "numbers", Encoding: "sets"}
+        """What the targets are, in a word: labels, sets of labels, numbers, sets or missing."""
+        kinds = {Labels: "labels", LabelSets: "sets of labels", Numbers: "numbers", Encoding: "sets"}
         return kinds.get(type(self.targets), "missing")
 
     def target(self, text: str, where: str) -> Array:
@@ -180,8 +181,8 @@ class Encoding:
         """The target that is not there."""
         return self._targets().missing
 
-    def _targets(self) -> Labels | Numbers:
-        if not isinstance(self.targets, (Labels, Numbers)):
+    def _targets(self) -> Labels | LabelSets | Numbers:
+        if not isinstance(self.targets, (Labels, LabelSets, Numbers)):
             raise InputError("the encoding has no labels or numbers, expected that of a labelled training part")
         return self.targets
 
@@ -213,6 +214,7 @@ class Encoding:
             "statistics": statistics | ({_BAND_MEAN: self.band_mean} if self.band_mean else {}),
             "tokenizer": self.tokenizer,
             "copies": self.targets.copies if isinstance(self.targets, Labels) else 1,
+            **({"separator": self.targets.separator} if isinstance(self.targets, LabelSets) else {}),
             **(graph if self.edges or not self.ordered else {}),
             **text,
             **{name: encoding._files() for name, encoding in nested.items() if encoding is not None},
@@ -244,7 +246,11 @@ class Encoding:
         # Runs from before voices at other speeds lack copies.
         copies = rest.pop("copies", 1)
         nested = {name: cls._of_files(**rest.pop(name)) for name in (_CONTEXT, _TARGETS) if name in rest}
-        targets: Labels | Numbers | Encoding | None = Labels(tuple(labels), copies) if labels else nested.get(_TARGETS)
+        targets: Labels | LabelSets | Numbers | Encoding | None = nested.get(_TARGETS)
+        if "separator" in rest:
+            targets = LabelSets(tuple(labels), rest.pop("separator"))
+        elif labels:
+            targets = Labels(tuple(labels), copies)
         if _MEAN in statistics:
             targets = Numbers(statistics[_MEAN][0], statistics[_DEVIATION][0])
         columns = {name: tuple(entries) for name, entries in vocabularies.items()}

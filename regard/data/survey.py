@@ -105,7 +105,10 @@ class PartSurvey:
 
 
 def part_surveys(
-    labels: Callable[[Part], Sequence[tuple[str, str]]], unit: str, numbers: bool = False
+    labels: Callable[[Part], Sequence[tuple[str, str]]],
+    unit: str,
+    numbers: bool = False,
+    names: Callable[[str], Mapping[str, bool | None]] | None = None,
 ) -> tuple[dict[str, PartSurvey], list[str]]:
     """The survey of each part, and a note for each that cannot be had, which a training without a test part can do without.
 
@@ -113,6 +116,7 @@ def part_surveys(
         labels: of a part, with the beginning of a sentence about each; `Reader.labels`.
         unit: what has a label, in the plural.
         numbers: whether labels are numbers.
+        names: which labels a text stands for, where an example has several.
 
     Raises:
         InputError: the training part cannot be had, or a label is no number where numbers are expected.
@@ -128,6 +132,8 @@ def part_surveys(
             notes.append(f"there is no {name} part: {error}")
             continue
         texts = [text for text, _ in found]
+        if names is not None:
+            texts = [name for text in texts for name, there in names(text).items() if there]
         if numbers:
             parts[name] = of_numbers(len(found), unit, [parse_number(text, where) for text, where in found])
         else:

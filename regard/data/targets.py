@@ -8,6 +8,7 @@ import numpy as np
 
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import UNSEEN, Array, Dataset, Part
+from regard.data.label_sets import LabelSets, label_set
 
 __all__ = ["PartTargets", "label_of", "listed_labels", "unseen_labels"]
 
@@ -19,7 +20,7 @@ class PartTargets:
 
     In the validation and the test part the k-th such label, k = 0, 1, ..., in the order of their first appearance, becomes the
     target `UNSEEN - k`: no output stands for it, so every prediction counts as wrong, and no loss is computed. Training examples
-    cannot have one.
+    cannot have one. Of sets of labels, unseen ones become further columns, for which every prediction is 0.
 
     Args:
         encoding: what was learned from the training part.
@@ -36,6 +37,17 @@ class PartTargets:
         self._new: dict[str, Array] = {}
         self.unseen: dict[str, int] = {}
         """How many targets each label that no training example has is the label of."""
+
+    def all(self, entries: Sequence[tuple[str, str]]) -> list[Array]:
+        """The targets of labels, each with where it stands; sets of labels get a column for each unseen label of any of them."""
+        sets = self._encoding.targets
+        if not isinstance(sets, LabelSets):
+            return [self(text, where) for text, where in entries]
+        for text, where in entries if self._part != "train" else ():
+            for name, there in label_set(text, sets.separator, where).items():
+                if name not in sets.names:
+                    self.unseen[name] = self.unseen.get(name, 0) + bool(there)
+        return [sets(text, where, self.unseen) for text, where in entries]
 
     def __call__(self, text: str, where: str) -> Array:
         """The target of one label or number; `where` begins the sentence of an error.

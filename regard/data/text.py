@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
@@ -22,10 +23,11 @@ from regard.data.conllu import (
 )
 from regard.data.documents import Columns, Document, is_text, read_documents, text_format
 from regard.data.encoded import Documents, Sentences
-from regard.data.encoding import WORD, Encoding, Labels, learn_targets, parse_number
+from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets, parse_number
 from regard.data.examples import ALL, IGNORE, PARTS, Array, Example, Part, check_part, parts_of, split
 from regard.data.folders import files_at, part_in
 from regard.data.inputs import read_sentences, streamed, to_read
+from regard.data.label_sets import LabelSets, label_set
 from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.survey import Skips, Survey, part_surveys
@@ -191,15 +193,16 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 @dataclass
 class Texts:
-    """A label, or a number, per text, from CSV, TSV, JSON lines, lines of `label text`, or a folder of files for each label.
+    """Labels, or a number, per text, from CSV, TSV, JSON lines, lines of `label text`, or a folder of files for each label.
 
     Args:
         path: a file of texts, a folder of such files with train, dev (or val, validation) and test in their names, or a folder
             (or archive) of text files by label; None is the published data set.
         dataset: which one is meant where there is no path.
-        target: whether the label is the name of a class or a number.
+        target: whether the label is the name of a class, any number of names, or a number.
         text_column: what a table or JSON object calls the text.
-        label_column: what it calls the label.
+        label_column: what it calls the label; of texts with several labels it may be some columns of 1 and 0, joined by commas.
+        label_separator: what stands between several labels in one column; JSON may have a list of them.
         split_column: what it calls the part, where it says that.
         id_column: what it calls the names that predictions are reported under; if empty, `id` or `name` where there is one.
         one_per_line: whether a plain text file to predict for holds a text on each line; else it is one text.
@@ -218,9 +221,10 @@ class Texts:
 
     path: str | None = None
     dataset: Literal["sst2", "imdb"] = "sst2"
-    target: Literal["label", "number"] = "label"
+    target: Literal["label", "labels", "number"] = "label"
     text_column: str = "text"
     label_column: str = "label"
+    label_separator: str = ";"
     split_column: str = "split"
     id_column: str = ""
     one_per_line: bool = True
@@ -236,6 +240,8 @@ class Texts:
     def __post_init__(self) -> None:
         check_numbers("data", self, "vocabulary", "longest", "prefix", least=0)
         check_numbers("data", self, "minimum_count", least=1)
+        if not self.label_separator:
+            raise InputError("data.label_separator is empty, expected what stands between labels, such as ;")
 
     @property
     def published(self) -> str:
@@ -248,7 +254,11 @@ class Texts:
         numbers = self.target == "number"
         for document in documents if numbers else ():
             parse_number(document.label or "", document.where)
-        targets = learn_targets((document.label or "" for document in documents), numbers)
+        targets: LabelSets | Labels | Numbers
+        if self.target == "labels":
+            targets = LabelSets.of(self.labels("train"), self.label_separator)
+        else:
+            targets = learn_targets((document.label or "" for document in documents), numbers)
         texts = [self.cleaned(document.text) for document in documents]
         columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count, self.prefix)
         return Encoding(targets, columns, tokenizer=form)
@@ -261,7 +271,7 @@ class Texts:
         """
         documents = self._documents(check_part(name))
         target = PartTargets(encoding, name)
-        targets = [target(document.label or "", document.where) for document in documents]
+        targets = target.all([(document.label or "", document.where) for document in documents])
         return self._encoded(documents, encoding, targets, target.unseen)
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
@@ -301,8 +311,9 @@ class Texts:
     def survey(self) -> Survey:
         """The labels or numbers of each part, and the first texts."""
         place, numbers = self._place, self.target == "number"
-        documents = read_documents(place, self._columns, not numbers)
-        parts, notes = part_surveys(self.labels, "texts", numbers)
+        documents = read_documents(place, self._columns, self.target == "label")
+        names = partial(label_set, separator=self.label_separator) if self.target == "labels" else None
+        parts, notes = part_surveys(self.labels, "texts", numbers, names)
         first = [(document.name, document.label or "", document.text) for document in documents[:3]]
         return Survey(str(place), text_format(place), parts, encoding="UTF-8", examples=first, notes=notes)
 
@@ -317,7 +328,8 @@ class Texts:
 
     @property
     def _columns(self) -> Columns:
-        return Columns(self.text_column, self.label_column, self.split_column, self.id_column)
+        several = self.target == "labels"
+        return Columns(self.text_column, self.label_column, self.split_column, self.id_column, several)
 
     def names_parts(self) -> bool:
         """Whether the files, folders or a column say which part a text is in."""

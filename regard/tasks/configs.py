@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
-from typing import Literal
+from math import inf, nan
+from typing import Any, ClassVar, Literal
 
-from regard.errors import InputError, check_numbers
+from regard.errors import InputError, check_numbers, nearest
+from regard.tasks.corpus import CorpusMetric
 
-__all__ = ["PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber"]
+__all__ = ["MultiLabel", "PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber", "named_weights"]
 
 Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
+
+
+def _hits(prediction: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many predicted labels are right, and how many labels are predicted or there."""
+    if "target" not in prediction:
+        return None
+    chosen = set(prediction["labels"]) - set(prediction.get("gaps", ()))
+    return len(chosen & set(prediction["target"])), len(chosen) + len(prediction["target"])
+
+
+def _micro_f1(records: Sequence[tuple[int, int]]) -> float:
+    total = sum(both for _, both in records)
+    return 2 * sum(hits for hits, _ in records) / total if total else nan
+
+
 ClassWeights = Literal["balanced"] | dict[str, float] | None
 
 
@@ -18,6 +35,23 @@ def _check_weights(weights: ClassWeights) -> None:
     for name, weight in weights.items() if isinstance(weights, dict) else ():
         if not 0 <= weight < inf:
             raise InputError(f"task.class_weights has {name!r}: {weight}, expected a finite number of at least 0")
+
+
+def named_weights(weights: ClassWeights, labels: Sequence[str]) -> list[float] | None:
+    """The weight of each label where `class_weights` names some, 1 for the others.
+
+    Raises:
+        InputError: a name that is no label, or weights that are all 0.
+    """
+    if not isinstance(weights, dict):
+        return None
+    for name in weights:
+        if name not in labels:
+            raise InputError(f"task.class_weights names {name!r}, which is no label: {nearest(name, labels)}")
+    chosen = [weights.get(name, 1.0) for name in labels]
+    if not any(chosen):
+        raise InputError("task.class_weights is 0 for every label, expected at least one to learn")
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -79,6 +113,32 @@ class PerSetLabel:
         check_numbers("task", self, "hidden", "margin_warm_up", "scale", least=0)
         check_numbers("task", self, "margin", least=0, below=2)
         check_numbers("task", self, "top", least=1)
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    """Several labels at once for each set: the topics of a text, all instruments of a recording.
+
+    Args:
+        pool: how the vectors of a set become one.
+        threshold: the least probability of a label that is predicted.
+        class_weights: of the losses where a label is there: "balanced" is (examples without the label / examples with it) of the
+            training part; {fraud: 20} weighs by name, other labels by 1.
+        dropout: on the vectors that enter the head.
+    """
+
+    corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = (CorpusMetric("micro_f1", _hits, _micro_f1),)
+
+    pool: Pool = "mean"
+    threshold: float = 0.5
+    class_weights: ClassWeights = None
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "dropout", least=0, below=1)
+        if not 0 < self.threshold <= 1:
+            raise InputError(f"task.threshold is {self.threshold}, expected more than 0 and at most 1")
+        _check_weights(self.class_weights)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import IGNORE
 from regard.data.targets import label_of
-from regard.errors import InputError, nearest
+from regard.errors import InputError
 from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
 from regard.tasks.base import HeadTask
 from regard.tasks.by_label import answered, confusion, label_scores
-from regard.tasks.configs import PerSetLabel, PerVectorLabel
+from regard.tasks.configs import PerSetLabel, PerVectorLabel, named_weights
 from regard.tasks.heads import CosineHead, with_margin
 
 if TYPE_CHECKING:
@@ -52,13 +52,7 @@ class LabelTask(HeadTask):
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
         super().__init__(width, len(labels), config.dropout, pool)
-        weights = config.class_weights if isinstance(config.class_weights, dict) else {}
-        for name in weights:
-            if name not in labels:
-                raise InputError(f"task.class_weights names {name!r}, which is no label: {nearest(name, labels)}")
-        self._own_weights = [weights.get(name, 1.0) for name in labels]
-        if not any(self._own_weights):
-            raise InputError("task.class_weights is 0 for every label, expected at least one to learn")
+        self.own_weights = named_weights(config.class_weights, labels)
         self.config = config
         self.labels = labels
         self.register_buffer("counts", torch.zeros(len(labels), dtype=torch.int64))
@@ -71,10 +65,8 @@ class LabelTask(HeadTask):
     @property
     def class_weights(self) -> Tensor | None:
         """`[classes]` or None: what the loss of each class is multiplied with; "balanced" is 0 for one without training targets."""
-        if self.config.class_weights is None:
-            return None
         if self.config.class_weights != "balanced":
-            return torch.tensor(self._own_weights, device=self.counts.device)
+            return None if self.own_weights is None else torch.tensor(self.own_weights, device=self.counts.device)
         weights = self.counts.sum() / (len(self.labels) * self.counts.clamp(min=1))
         return torch.where(self.counts > 0, weights, 0)
 

@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network"),
     },
     "task": {
+        "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),
         "PerSetLabel": Kind("regard.tasks.configs", "regard.tasks.label:SetLabelTask"),
