@@ -15,6 +15,7 @@ from regard.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from regard.vectors.scoring import Score
+    from regard.vectors.words import WordVectors
 
 __all__ = ["run"]
 
@@ -27,7 +28,8 @@ _DESCRIPTION = """Word vectors:
   regard vectors draw FILE --out PICTURE        a picture of words by kind
   regard vectors extract RUN --out FILE         the embedding of words that a model has learned
 
-FILE ends in .txt or .vec (word2vec's text format), .bin (its binary format) or .safetensors."""
+FILE ends in .txt or .vec (word2vec's text format, or GloVe's without a first line), .bin (word2vec's binary format), each also with
+.gz, .bz2 or .xz behind, or in .safetensors."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -89,10 +91,10 @@ def run(arguments: Sequence[str]) -> int:
 def _train(chosen: Any) -> int:
     from regard.data.registry import locate
     from regard.vectors.corpus import read_corpus
-    from regard.vectors.files import save
+    from regard.vectors.files import format_of, save
     from regard.vectors.methods import Options, learn
 
-    out = _output(chosen, "a file of word vectors to write")
+    out = _output(chosen, "a file of word vectors to write", format_of)
     names = ("method", "width", "window", "epochs", "seed", "threads", "negatives", "sample", "rate")
     options = Options(**{name: chosen[name] for name in names})
     sources = [locate(name) if name == "novels" and not Path(name).exists() else Path(name) for name in chosen.operands]
@@ -103,12 +105,25 @@ def _train(chosen: Any) -> int:
     return 0
 
 
-def _output(chosen: Any, expected: str) -> Path:
+def _loaded(file: str) -> WordVectors:
+    """The vectors of a file, and what was passed over in it."""
+    from regard.vectors.files import load
+
+    vectors = load(file)
+    for line in vectors.skips.lines():
+        print(f"skipped in {file}: {line}", file=sys.stderr)
+    return vectors
+
+
+def _output(chosen: Any, expected: str, check: Callable[[Path], Any] | None = None) -> Path:
+    """The file to write; `check` refuses a name that says no format."""
     if not chosen.out:
         raise InputError(f"vectors {chosen.action} needs --out, expected {expected}")
     out = Path(chosen.out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder, expected {expected}")
+    if check is not None:
+        check(out)
     # Before the work, lest it is lost.
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -123,10 +138,10 @@ def _extract(chosen: Any) -> int:
     from regard.layers.embed import Embed
     from regard.models.model import Model
     from regard.train import Run
-    from regard.vectors.files import save
+    from regard.vectors.files import format_of, save
     from regard.vectors.words import WordVectors
 
-    out = _output(chosen, "a file of word vectors to write")
+    out = _output(chosen, "a file of word vectors to write", format_of)
     run = Run.open(chosen.operands[0])
     embed, words = run.model.front.embed if isinstance(run.model, Model) else None, run.encoding.words
     if not isinstance(embed, Embed) or not words:
@@ -139,10 +154,8 @@ def _extract(chosen: Any) -> int:
 
 
 def _nearest(chosen: Any) -> int:
-    from regard.vectors.files import load
-
     file, *words = chosen.operands
-    vectors = load(file)
+    vectors = _loaded(file)
     found = [vectors.nearest(word, chosen.count) for word in words]
     for word, near in zip(words, found, strict=True):
         print_table(["word", "cosine"], [(name, f"{cosine:.3f}") for name, cosine in near], f"nearest to {word}")
@@ -150,17 +163,14 @@ def _nearest(chosen: Any) -> int:
 
 
 def _analogy(chosen: Any) -> int:
-    from regard.vectors.files import load
-
     file, a, b, c = chosen.operands
-    found = load(file).analogy(a, b, c, chosen.count)
+    found = _loaded(file).analogy(a, b, c, chosen.count)
     print_table(["word", "cosine"], [(name, f"{cosine:.3f}") for name, cosine in found], f"{a} : {b} = {c} : ?")
     return 0
 
 
 def _evaluate(chosen: Any) -> int:
     from regard.data.registry import locate
-    from regard.vectors.files import load
     from regard.vectors.scoring import ANALOGIES, SIMILARITIES, analogies, read_analogies, similarity, total
 
     named = {Path(chosen.pairs).name: Path(chosen.pairs)} if chosen.pairs else {}
@@ -168,7 +178,7 @@ def _evaluate(chosen: Any) -> int:
     pairs = {name: folder / file for name, file in SIMILARITIES.items()} | named
     questions = read_analogies(folder / ANALOGIES)
     for file in chosen.operands:
-        vectors = load(file)
+        vectors = _loaded(file)
         rows = [_row(name, "Spearman", similarity(vectors, path)) for name, path in pairs.items()]
         kinds = analogies(vectors, questions)
         rows.append(_row("analogies", "accuracy", total(kinds)))
@@ -190,12 +200,11 @@ def _draw(chosen: Any) -> int:
     from regard.data.registry import locate
     from regard.vectors.drawing import chosen as rows_of
     from regard.vectors.drawing import plot, read_kinds
-    from regard.vectors.files import load
     from regard.vectors.scoring import ANALOGIES
 
     out = _output(chosen, "a picture to write, such as words.png")
     kinds = read_kinds(Path(chosen.kinds) if chosen.kinds else locate("word-vectors") / ANALOGIES)
-    vectors = load(chosen.operands[0])
+    vectors = _loaded(chosen.operands[0])
     figure = plot(
         vectors,
         rows_of(vectors, kinds, chosen.most, [name for name in chosen.only.split(",") if name]),

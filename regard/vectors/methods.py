@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +11,11 @@ from regard.errors import InputError, check_numbers, nearest
 from regard.vectors.corpus import Corpus
 from regard.vectors.counts import cooccurrence, ppmi, svd_vectors
 from regard.vectors.predict import Prediction, Progress, train
-from regard.vectors.words import WordVectors
+from regard.vectors.words import WIDEST, WordVectors
 
 __all__ = ["METHODS", "Options", "learn"]
+
+_WIDEST_WINDOW = 10_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Options:
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        check_numbers("vectors", self, "width", "window", "threads", "contexts", least=1)
+        check_numbers("vectors", self, "threads", "contexts", least=1)
+        check_numbers("vectors", self, "width", least=1, below=WIDEST + 1)
+        check_numbers("vectors", self, "window", least=1, below=_WIDEST_WINDOW + 1)
         check_numbers("vectors", self, "seed", least=0)
         if self.epochs is not None:
             check_numbers("vectors", self, "epochs", least=1)
@@ -49,9 +54,23 @@ Told = Callable[[str], None]
 
 
 def learn(corpus: Corpus, options: Options, told: Told | None = None) -> WordVectors:
-    """Word vectors by the method that the options name; `told` hears a line of progress after each epoch."""
+    """Word vectors by the method that the options name; `told` hears a line of progress after each epoch.
+
+    Raises:
+        InputError: the vectors would not fit into the machine's memory, or what the method refuses.
+    """
+    _check_memory(len(corpus.words), options.width)
     _, method = METHODS[options.method]
     return WordVectors(corpus.words, method(corpus, options, told or (lambda line: None)))
+
+
+def _check_memory(words: int, width: int) -> None:
+    """Refuses before it is tried what cannot be: each word has at least one vector of float32."""
+    needed = 4.0 * words * width
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    if needed > there:
+        found = f"{words:,} words of width {width:,} take {needed / 2**30:,.0f} GiB, and the machine has {there / 2**30:,.0f}"
+        raise InputError(f"{found}: expected a smaller --width or --vocabulary")
 
 
 def _prediction(corpus: Corpus, options: Options, told: Told) -> Any:

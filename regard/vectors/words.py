@@ -9,10 +9,14 @@ from unicodedata import is_normalized
 import numpy as np
 
 from regard.data.examples import Array
+from regard.data.survey import Skips
 from regard.data.words import folded
 from regard.errors import InputError, closest
 
-__all__ = ["WordVectors"]
+__all__ = ["WIDEST", "WordVectors"]
+
+WIDEST = 1 << 16
+"""How many numbers a vector may have."""
 
 
 class WordVectors:
@@ -20,6 +24,7 @@ class WordVectors:
 
     Args:
         words: distinct, the most frequent first where that is known. matrix: `[v, d]`, one row each; kept as float32.
+        skips: what was passed over when they were read.
 
     Raises:
         InputError: another number of rows than words, a word that is there twice, or numbers that are not finite.
@@ -29,7 +34,8 @@ class WordVectors:
     [('queen', 0.959683)]
     """
 
-    def __init__(self, words: Sequence[str], matrix: Array) -> None:
+    def __init__(self, words: Sequence[str], matrix: Array, skips: Skips | None = None) -> None:
+        self.skips = Skips() if skips is None else skips
         self.words = tuple(words)
         self.matrix = np.ascontiguousarray(matrix, np.float32)
         if self.matrix.ndim != 2 or len(self.matrix) != len(self.words):

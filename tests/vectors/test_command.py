@@ -89,6 +89,16 @@ def test_from_vectors_to_answers_scores_and_a_picture(tmp_path, published, capsy
         (["train", "TEXT", "--out", "v.txt", "--method", "glove"], "there is no method 'glove'"),
         (["train", "TEXT", "--out", "v.txt", "--method", "ppmi"], "the width is 100, expected 1 to 12"),
         (["train", "TEXT", "--out", "v.txt", "--width", "0"], "vectors.width is 0, expected at least 1"),
+        (
+            ["train", "TEXT", "--out", "v.txt", "--width", "100000000"],
+            "vectors.width is 100000000, expected at least 1 and",
+        ),
+        (
+            ["train", "TEXT", "--out", "v.txt", "--window", "100000000"],
+            "vectors.window is 100000000, expected at least 1",
+        ),
+        (["train", "TEXT", "--out", "new/v.model"], "new/v.model has a name that says no format of word vectors"),
+        (["extract", "RUN", "--out", "v.npz"], "v.npz has a name that says no format of word vectors"),
         (["train", "TEXT", "--out", "v.txt", "--negatives", "-1"], "vectors.negatives is -1, expected at least 0"),
         (["train", "TEXT", "--out", "v.txt", "--rate", "0"], "vectors.rate is 0.0, expected more than 0"),
         (["train", "TEXT", "--out", "v.txt", "--minimum_count", "99999"], "no word occurs 99999 times"),
