@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from regard.cli.options import parse, parser
 from regard.cli.table import print_table
 from regard.errors import InputError, nearest
+from regard.files import write_atomically
 
 if TYPE_CHECKING:
     from regard.vectors.scoring import Score
@@ -200,23 +202,32 @@ def _draw(chosen: Any) -> int:
     from regard.data.registry import locate
     from regard.vectors.drawing import chosen as rows_of
     from regard.vectors.drawing import plot, read_kinds
+    from regard.vectors.lettering import lettering
     from regard.vectors.scoring import ANALOGIES
 
-    out = _output(chosen, "a picture to write, such as words.png")
+    out = _output(chosen, "a picture to write, such as words.png", _picture)
     kinds = read_kinds(Path(chosen.kinds) if chosen.kinds else locate("word-vectors") / ANALOGIES)
     vectors = _loaded(chosen.operands[0])
-    figure = plot(
-        vectors,
-        rows_of(vectors, kinds, chosen.most, [name for name in chosen.only.split(",") if name]),
-        chosen.by,
-        chosen.seed,
-    )
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if out.suffix[1:] not in known:
-        raise InputError(f"--out is {chosen.out!r}, expected a name that ends in one of {', '.join(known)}")
-    figure.savefig(out, dpi=150)
+    rows = rows_of(vectors, kinds, chosen.most, [name for name in chosen.only.split(",") if name])
+    words = [vectors.words[row] for each in rows.values() for row in each]
+    letters = lettering([*words, *rows])
+    if note := letters.note([*words, *rows]):
+        print(note, file=sys.stderr)
+    picture = io.BytesIO()
+    plot(vectors, rows, chosen.by, chosen.seed, letters).savefig(picture, format=_picture(out), dpi=150)
+    write_atomically(out, picture.getvalue())
     print(out)
     return 0
+
+
+def _picture(out: Path) -> str:
+    """The format of pictures that a name ends in."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known, form = sorted(FigureCanvasBase.get_supported_filetypes()), out.suffix[1:].lower()
+    if form not in known:
+        raise InputError(f"--out is {str(out)!r}, expected a name that ends in one of {', '.join(known)}")
+    return form
 
 
 _MANY = 1 << 20

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from regard.data.examples import Array
 from regard.errors import InputError
 from regard.files import read_lines
+from regard.vectors.lettering import Lettering, lettering
 from regard.vectors.words import WordVectors
 
 if TYPE_CHECKING:
@@ -83,13 +84,24 @@ def project(matrix: Array, by: Projection = "pca", seed: int = 0) -> Array:
     return found
 
 
-def plot(vectors: WordVectors, rows: Mapping[str, Sequence[int]], by: Projection = "pca", seed: int = 0) -> Figure:
-    """A figure with each word at its place, in the colour of its kind."""
+def plot(
+    vectors: WordVectors,
+    rows: Mapping[str, Sequence[int]],
+    by: Projection = "pca",
+    seed: int = 0,
+    letters: Lettering | None = None,
+) -> Figure:
+    """A figure with each word at its place, in the colour of its kind.
+
+    Args:
+        letters: how texts are drawn; None is by the installed fonts that have the characters.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     order = [row for each in rows.values() for row in each]
     places = project(vectors.unit[order], by, seed)
+    letters = letters or lettering([*(vectors.words[row] for row in order), *rows])
     figure = Figure(figsize=(9, 7), layout="constrained")
     axis = figure.subplots()
     hues = colormaps["tab10" if len(rows) <= 10 else "tab20"]
@@ -97,12 +109,17 @@ def plot(vectors: WordVectors, rows: Mapping[str, Sequence[int]], by: Projection
     for n, (kind, each) in enumerate(rows.items()):
         part = places[begin : begin + len(each)]
         begin += len(each)
-        axis.scatter(part[:, 0], part[:, 1], s=14, color=hues(n), label=kind)
+        # matplotlib leaves labels out that begin with an underscore.
+        label = letters.drawn(f" {kind}" if kind.startswith("_") else kind)
+        axis.scatter(part[:, 0], part[:, 1], s=14, color=hues(n), label=label)
         for row, (x, y) in zip(each, part, strict=True):
-            # A dollar sign would begin a formula.
-            word = vectors.words[row].replace("$", r"\$")
-            axis.annotate(word, (x, y), xytext=(2, 2), textcoords="offset points", fontsize=8, color=hues(n))
+            style = {"fontsize": 8, "family": list(letters.families), "color": hues(n)}
+            # Two dollar signs would be a formula.
+            word = letters.drawn(vectors.words[row])
+            axis.annotate(word, (x, y), xytext=(2, 2), textcoords="offset points", parse_math=False, **style)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    font = {"family": list(letters.families), "size": 8}
+    for text in axis.legend(frameon=False, prop=font, loc="upper left", bbox_to_anchor=(1, 1)).get_texts():
+        text.set_parse_math(False)
     return figure

@@ -6,9 +6,9 @@
 | `.bin` | a line `v d`; then for each word its UTF-8, a space, d float32 (little-endian); line feeds before a word are skipped |
 | `.txt`, `.vec` | a line `v d`, which GloVe leaves out; then a line for each word: it, and d numbers, with spaces between them |
 
-The last two may end in `.gz`, `.bz2` or `.xz` in addition, and capitals make no difference. Word2vec's formats have no way to write
-a word with white space; GloVe's files have such words, and they are read. Where a file has two vectors for a word, the first counts,
-as it does in gensim, and `WordVectors.skips` says for how many.
+The last two may end in `.gz`, `.bz2` or `.xz` in addition, and capitals make no difference. Word2vec's formats have no way to
+write a word with white space; GloVe's files have such words, and they are read. Where a file has two vectors for a word, the first
+counts, as it does in gensim, and `WordVectors.skips` says for how many.
 """
 
 from __future__ import annotations
