@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from regard.data.examples import Array
 from regard.errors import InputError
@@ -113,7 +113,7 @@ def plot(
         label = letters.drawn(f" {kind}" if kind.startswith("_") else kind)
         axis.scatter(part[:, 0], part[:, 1], s=14, color=hues(n), label=label)
         for row, (x, y) in zip(each, part, strict=True):
-            style = {"fontsize": 8, "family": list(letters.families), "color": hues(n)}
+            style: Any = {"fontsize": 8, "family": list(letters.families), "color": hues(n)}
             # Two dollar signs would be a formula.
             word = letters.drawn(vectors.words[row])
             axis.annotate(word, (x, y), xytext=(2, 2), textcoords="offset points", parse_math=False, **style)
