@@ -24,15 +24,19 @@ def with_all_probabilities(run: Run) -> tuple[Run, Sequence[str]]:
     Raises:
         InputError: a task without labels.
     """
-    config = getattr(run.task, "config", None)
-    if not hasattr(config, "top") or not run.encoding.labels:
+    labels: Sequence[str] = getattr(run.task, "labels", ())
+    if not labels:
         raise InputError("the run predicts no label, expected one that does for --probabilities")
-    run.task.config = replace(config, top=len(run.encoding.labels))  # type: ignore[assignment, type-var]
-    return run, run.encoding.labels
+    task: Any = run.task
+    if hasattr(task.config, "top"):
+        task.config = replace(task.config, top=len(labels))
+    return run, labels
 
 
 def table(predictions: Iterable[dict[str, Any]], labels: Sequence[str] = ()) -> Iterator[list[Any]]:
-    """A header, and a row for each prediction: `Id` and `Category`, a label or number, then the probability of each of the labels.
+    """A header, and a row for each prediction: `Id` and `Category`, then the probability of each of the labels.
+
+    A category is a label, a number, or several labels with ";" between.
 
     A prediction per vector has `Vector`, its place in the set from 0, and `Token`, what it is called, between the two.
 
@@ -51,10 +55,11 @@ def table(predictions: Iterable[dict[str, Any]], labels: Sequence[str] = ()) -> 
 
 
 def _cells(prediction: dict[str, Any], labels: Sequence[str]) -> list[Any]:
-    if "label" not in prediction and "number" not in prediction:
-        raise InputError("the run predicts neither a label nor a number, expected one for --csv")
     told = prediction.get("probabilities", {})
-    return [prediction.get("label", prediction.get("number")), *(told[label] for label in labels)]
+    category = next((prediction[name] for name in ("label", "number", "labels") if name in prediction), None)
+    if category is None:
+        raise InputError("the run predicts neither a label nor a number, expected one for --csv")
+    return [";".join(category) if isinstance(category, list) else category, *(told[label] for label in labels)]
 
 
 def check_conllu(reader: Reader, task_kind: str) -> None:

@@ -58,7 +58,7 @@ def sources_of(reader: Reader, inputs: Sequence[str], texts: Sequence[str], comm
         InputError: no source where standard input is a terminal; an operand that is neither a file nor clearly a text; a text for a
             reader of other data.
     """
-    takes_texts = getattr(reader, "reads_texts", False)
+    takes_texts = hasattr(reader, "texts")
     if texts and not takes_texts:
         raise InputError(
             f"--text is for runs that read texts, expected files for data of the type {type(reader).__name__}"
@@ -132,7 +132,7 @@ def datasets(run: Run, sources: Sequence[Source]) -> Iterator[Dataset]:
     for is_text, group in groupby(sources, lambda source: source.is_text):
         values: list[Any] = [source.value for source in group]
         if is_text:
-            yield run.examples(values, values)
+            yield run.texts(values)
         else:
             yield from run.inputs(values)
 

@@ -29,8 +29,8 @@ class Reader(Protocol):
     A reader may have `input_options`, the names of those of its options without which the same ids or numbers would mean something
     else: a training that begins with a run is refused where the readers of both have such an option and its values differ.
 
-    One whose values in memory may be texts says so, `reads_texts = True`. One whose data may come undivided has a method
-    `names_parts() -> bool`, which tells whether the data says what belongs to which part.
+    One whose values in memory may be texts has `texts(texts, names, encoding) -> Dataset`, which reads many at once. One whose
+    data may come undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

@@ -56,7 +56,6 @@ class Conllu:
     """
 
     input_options: ClassVar[tuple[str, ...]] = ("lowercase",)
-    reads_texts: ClassVar[bool] = True
 
     path: str | None = None
     column: Literal["upos", "xpos", "deprel"] = "upos"
@@ -123,14 +122,28 @@ class Conllu:
         """
         name = name or "the sentence"
         if isinstance(value, str):
-            sentence = plain_sentence(value, name, name, encoding.segmentation)
-        elif isinstance(value, Sequence) and all(isinstance(word, str) and word for word in value):
+            return self.texts([value], [name], encoding)[0]
+        if isinstance(value, Sequence) and all(isinstance(word, str) and word for word in value):
             sentence = worded_sentence(value, name)
         else:
             raise refused_value(value, name, "a text, or its words")
         if not sentence.words:
             raise InputError(f"{name} is {value!r}, expected at least one word")
         return Sentences([sentence], encoding, self.lowercase)[0]
+
+    def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Sentences:
+        """Sentences in memory, as `example` takes one of them.
+
+        Raises:
+            InputError: a text without a word.
+        """
+        found = [
+            plain_sentence(each, name, name, encoding.segmentation) for each, name in zip(texts, names, strict=True)
+        ]
+        for sentence, text in zip(found, texts, strict=True):
+            if not sentence.words:
+                raise InputError(f"{sentence.name} is {text!r}, expected at least one word")
+        return Sentences(found, encoding, self.lowercase)
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Sentences]:
         """Sentences as they arrive, one on each line, or the `text` of a JSON object on each line."""
@@ -217,7 +230,6 @@ class Texts:
     """
 
     input_options: ClassVar[tuple[str, ...]] = ("tokens", "prefix", "lowercase")
-    reads_texts: ClassVar[bool] = True
 
     path: str | None = None
     dataset: Literal["sst2", "imdb"] = "sst2"
@@ -301,7 +313,13 @@ class Texts:
         name = name or "the text"
         if not isinstance(value, str):
             raise refused_value(value, name, "a text")
-        return self._encoded([Document(value, None, name, name)], encoding)[0]
+        return self.texts([value], [name], encoding)[0]
+
+    def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Documents:
+        """Texts in memory, as `example` takes one of them."""
+        return self._encoded(
+            [Document(each, None, name, name) for each, name in zip(texts, names, strict=True)], encoding
+        )
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
         """Texts as they arrive, one on each line, or in a JSON object on each line."""

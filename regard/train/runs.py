@@ -159,11 +159,11 @@ class Run:
         """Of the data that the run was trained on; None where its card does not say."""
         return read_facts(self.folder).get("fingerprint") if (self.folder / CARD).is_file() else None
 
-    def predict(self, paths: Sequence[str | Path]) -> Iterator[dict[str, Any]]:
+    def predict(self, paths: Iterable[str | Path]) -> Iterator[dict[str, Any]]:
         """One JSON object for each set of some files or folders; see `inputs`. Texts themselves are for `predict_texts`."""
         return self.predictions(self.inputs(paths))
 
-    def predict_texts(self, texts: Sequence[str], names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    def predict_texts(self, texts: Iterable[str], names: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """One JSON object for each text; whatever a text says, no file is opened.
 
         Args:
@@ -172,15 +172,9 @@ class Run:
         Raises:
             InputError: a run of other data, or what is no text.
         """
-        reader = self.experiment.data
-        if not getattr(reader, "reads_texts", False):
-            raise InputError(f"the run reads data of the type {type(reader).__name__}, expected one that reads texts")
-        for text in _listed(texts, "texts"):
-            if not isinstance(text, str):
-                raise InputError(f"a text is of the type {type(text).__name__}, expected a string")
-        return self.predict_values(texts, texts if names is None else names)
+        return self.predictions([self.texts(texts, names)])
 
-    def predict_values(self, values: Sequence[Any], names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    def predict_values(self, values: Iterable[Any], names: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """One JSON object for each value in memory; see `examples`."""
         return self.predictions([self.examples(values, names)])
 
@@ -190,12 +184,18 @@ class Run:
             for batch, output in run(self.model, self.task, part, self.experiment.training):
                 yield from self.task.predictions(output, batch)
 
-    def embed(self, paths: Sequence[str | Path], vectors: bool = False) -> Iterator[Embedding]:
+    def embed(self, paths: Iterable[str | Path], vectors: bool = False) -> Iterator[Embedding]:
         """The embedding of each set of some files or folders, or of each of its vectors; see `inputs` and `embeddings`."""
         return self.embeddings(self.inputs(paths), vectors)
 
+    def embed_texts(
+        self, texts: Iterable[str], names: Iterable[str] | None = None, vectors: bool = False
+    ) -> Iterator[Embedding]:
+        """The embedding of each text, or of each of its vectors; see `predict_texts` and `embeddings`."""
+        return self.embeddings([self.texts(texts, names)], vectors)
+
     def embeddings(self, parts: Iterable[Dataset], vectors: bool = False) -> Iterator[Embedding]:
-        """The embedding of each example of some data sets, such as `[run.examples(texts, texts)]`.
+        """The embedding of each example of some data sets, such as `[run.examples(values)]`.
 
         Args:
             vectors: the model's vectors instead of one for each set; see `Embedding`.
@@ -203,7 +203,7 @@ class Run:
         for part in parts:
             yield from embeddings(self.model, self.task, part, self.experiment.training, vectors)
 
-    def inputs(self, paths: Sequence[str | Path]) -> Iterator[Dataset]:
+    def inputs(self, paths: Iterable[str | Path]) -> Iterator[Dataset]:
         """The unlabelled examples of files and folders, as the reader of the run's data reads them.
 
         `-` is standard input: lines of text, each as soon as it arrives, or one file of other data.
@@ -221,7 +221,19 @@ class Run:
             else:
                 yield reader.inputs(list(group), self.encoding)
 
-    def examples(self, values: Sequence[Any], names: Sequence[str] | None = None) -> Listed:
+    def texts(self, texts: Iterable[str], names: Iterable[str] | None = None) -> Dataset:
+        """The examples of texts in memory; see `predict_texts`."""
+        reader: Any = self.experiment.data
+        if not hasattr(reader, "texts"):
+            raise InputError(f"the run reads data of the type {type(reader).__name__}, expected one that reads texts")
+        texts = _listed(texts, "texts")
+        for text in texts:
+            if not isinstance(text, str):
+                raise InputError(f"a text is of the type {type(text).__name__}, expected a string")
+        found: Dataset = reader.texts(texts, _names(names, texts, texts), self.encoding)
+        return found
+
+    def examples(self, values: Iterable[Any], names: Iterable[str] | None = None) -> Listed:
         """The examples of values in memory: texts, samples, the bytes of files, graphs, whatever the reader's `example` takes.
 
         Args:
@@ -231,15 +243,20 @@ class Run:
             InputError: a value that the reader cannot read, or another number of names.
         """
         values = _listed(values, "values")
-        names = [f"value {n}" for n in range(1, len(values) + 1)] if names is None else names
-        if len(names) != len(values):
-            raise InputError(f"there are {len(names)} names for {len(values)} values, expected one each")
-        reader = self.experiment.data
-        return Listed([reader.example(each, self.encoding, name) for each, name in zip(values, names, strict=True)])
+        named = zip(values, _names(names, values, [f"value {n}" for n in range(1, len(values) + 1)]), strict=True)
+        return Listed([self.experiment.data.example(value, self.encoding, name) for value, name in named])
 
 
-def _listed(values: Sequence[Any], what: str) -> Sequence[Any]:
+def _listed(values: Iterable[Any], what: str) -> list[Any]:
     """The values, if there are several of them and not the letters of one."""
     if isinstance(values, (str, bytes, Path)):
         raise InputError(f"{what} are {values!r:.40}, expected a list of them")
-    return values
+    return list(values)
+
+
+def _names(names: Iterable[str] | None, values: Sequence[Any], otherwise: Sequence[str]) -> Sequence[str]:
+    """The names of values, one each."""
+    found = otherwise if names is None else [str(name) for name in names]
+    if len(found) != len(values):
+        raise InputError(f"there are {len(found)} names for {len(values)} values, expected one each")
+    return found

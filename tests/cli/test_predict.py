@@ -16,6 +16,7 @@ import torch
 from regard import InputError
 from regard.cli import main
 from regard.cli.sources import looks_like_text
+from regard.data.tokenizer import tokenizer
 from regard.train import Run
 from tests.cli.test_texts import columns, letters, piped  # noqa: F401
 from tests.cli.test_whole_way import SMALL, done, predictions, refused
@@ -124,6 +125,15 @@ def test_predict_texts_never_opens_a_file(reviews, here):
     ):
         with pytest.raises(InputError, match=sentence):
             wrong()
+
+
+def test_texts_are_cut_by_one_tokenizer(reviews, monkeypatch):
+    """Made once for all texts, because it costs more than a text."""
+    run, made = Run.open(reviews), []
+    monkeypatch.setattr("regard.data.text.tokenizer", lambda *given: made.append(given) or tokenizer(*given))
+    found = list(run.predict_texts(f"film {n}" for n in range(30)))
+    assert [each["name"] for each in found] == [f"film {n}" for n in range(30)]
+    assert len(made) == 1
 
 
 JSON = {
@@ -248,7 +258,7 @@ def test_embeddings_of_sets_and_of_vectors(reviews, here, capsys):
     assert [[each["token"] for each in row["vectors"]] for row in rows] == [["praise", "film"], ["blame"]]
     # What the head makes of the embedding is what the run predicts.
     assert pooled.shape == (2, run.task.width)
-    for each, prediction in zip(run.embeddings([run.examples(texts, texts)]), run.predict_texts(texts), strict=True):
+    for each, prediction in zip(run.embed_texts(texts), run.predict_texts(texts), strict=True):
         chances = run.task.head(torch.from_numpy(each.values)).softmax(-1).tolist()
         assert max(chances) == pytest.approx(prediction["probability"], abs=1e-6)
     (here / "two.csv").write_text("id,body\na,praise film\nb,blame\n")
