@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from regard.cli import main
+from regard.train import Run
 
 SMALL = [
     *("--model.width", "8", "--training.epochs", "1", "--training.progress", "false", "--training.device", "cpu"),
@@ -47,6 +49,7 @@ def test_pictures(pictures, tmp_path, capsys):
     assert [each["name"] for each in found] == [str(file) for file in files]
     assert sum(found[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
+    assert [len(row["vectors"]) for row in predictions(done(capsys, "embed", run, *files, "--vectors"))] == [16, 16]
     drawn = done(capsys, "predict", run, "--show", 2)
     assert "█" in drawn or "▓" in drawn
     assert "which is" in drawn
@@ -81,6 +84,10 @@ def test_sounds(sounds, tmp_path, capsys):
     done(capsys, "evaluate", run)
     (found,) = predictions(done(capsys, "predict", run, sounds / "low" / "0.wav"))
     assert found["label"] in ("low", "high")
+    done(capsys, "embed", run, sounds / "low", "--out", tmp_path / "low.npz")
+    with np.load(tmp_path / "low.npz") as arrays:
+        assert arrays["names"].tolist() == [str(path) for path in sorted((sounds / "low").iterdir())]
+        assert arrays["values"].shape == (6, Run.open(run).task.width)
     assert "which is" in done(capsys, "predict", run, "--show", 1)
 
 
@@ -90,6 +97,8 @@ def test_graph(graph, tmp_path, capsys):
     done(capsys, "evaluate", run)
     (found,) = predictions(done(capsys, "predict", run, graph))
     assert [each["token"] for each in found["vectors"]] == [f"p{n}" for n in range(30)]
+    (embedded,) = predictions(done(capsys, "embed", run, graph, "--vectors"))
+    assert [each["token"] for each in embedded["vectors"]] == [f"p{n}" for n in range(30)]
     assert "and 1 more" in done(capsys, "predict", run, "--show", 3)
 
 
