@@ -25,7 +25,6 @@ from benchmarks.machine import machine, write
 from benchmarks.speaker import COMPONENTS, DEVELOPMENT, FOLDER, NEAREST, SECONDS, VARIANTS, embedded, folders, percent
 from regard.data.examples import Array, Dataset
 from regard.data.speech import STRANGERS, Sounds
-from regard.recipes.speaker import speaker_simple
 from regard.speaker.calibration import Cohort
 from regard.speaker.rates import Trials
 from regard.speaker.voices import Voices
@@ -121,7 +120,7 @@ def choose() -> None:
 
 def untrained(labels: tuple[str, ...] = STRANGERS, hidden: tuple[str, ...] = STRANGERS) -> dict[str, Any]:
     """The mean and deviation of each band, standardized, behind `Within`, both learned from the training part without `hidden`."""
-    reader = speaker_simple().data
+    reader = VARIANTS["simple"]().data
     assert isinstance(reader, Sounds)
     reader = replace(reader, unseen=hidden)
     encoding = reader.fit()

@@ -25,8 +25,8 @@ _DESCRIPTION = """What can be done with a trained model of speakers:
   regard speaker enroll NAME FILE... --run RUN     keep the voice of a person (no sound is kept)
   regard speaker identify FILE... --run RUN        whose voice it is, or nobody's
   regard speaker verify NAME FILE... --run RUN     whether it is this person's voice
-  regard speaker list --run RUN                    who is enrolled
-  regard speaker export NAME --run RUN             the vectors of a person, as JSON
+  regard speaker list --run RUN                    who is enrolled; this and the next two need the store alone,
+  regard speaker export NAME --run RUN             the vectors of a person, as JSON              whatever the model
   regard speaker remove NAME --run RUN             forget a person, and overwrite the vectors
   regard speaker calibrate --run RUN               choose the threshold, on the validation part or other recordings
   regard speaker evaluate --run RUN                error rates over all pairs of a part, or over a list
@@ -102,18 +102,28 @@ def run(arguments: Sequence[str]) -> int:
         raise InputError(f"speaker {chosen.action} got {len(chosen.operands)} operands, expected {wanted}")
     if chosen.action == "trials" and chosen.data:
         return _write_trials(None, chosen)
+    if chosen.action in _WITHOUT_MODEL and chosen.store:
+        return act(None, chosen)
     if not chosen.run:
-        raise InputError(f"speaker {chosen.action} needs --run, expected the folder of a trained run")
+        also = ", or --store" if chosen.action in _WITHOUT_MODEL else ""
+        raise InputError(f"speaker {chosen.action} needs --run, expected the folder of a trained run{also}")
+    if chosen.action in _WITHOUT_MODEL:
+        return act(None, chosen)
 
     from regard.speaker.voices import Voices
 
     return act(Voices.open(chosen.run), chosen)
 
 
+def _place(chosen: Any) -> Path:
+    """Of the store."""
+    return Path(chosen.store) if chosen.store else Path(chosen.run) / "voices.db"
+
+
 def _store(voices: Voices, chosen: Any) -> Store:
     from regard.speaker.store import Store
 
-    return Store(Path(chosen.store) if chosen.store else voices.run.folder / "voices.db", voices.identity, voices.width)
+    return Store(_place(chosen), voices.identity, voices.width)
 
 
 def _enroll(voices: Voices, chosen: Any) -> int:
@@ -165,8 +175,14 @@ def _told(calibration: Calibration, score: float) -> dict[str, Any]:
     }
 
 
-def _list(voices: Voices, chosen: Any) -> int:
-    store = _store(voices, chosen)
+def _list(voices: None, chosen: Any) -> int:
+    from regard.speaker.store import Store
+
+    place = _place(chosen)
+    if not chosen.store and not place.exists() and (Path(chosen.run) / "config.yaml").is_file():
+        print(f"nobody is enrolled in {place}")
+        return 0
+    store = Store.existing(place)
     found = store.names()
     if not found:
         print(f"nobody is enrolled in {store.path}")
@@ -175,16 +191,21 @@ def _list(voices: Voices, chosen: Any) -> int:
     return 0
 
 
-def _export(voices: Voices, chosen: Any) -> int:
+def _export(voices: None, chosen: Any) -> int:
+    from regard.speaker.store import Store
+
     (name,) = chosen.operands
-    _, vectors = _store(voices, chosen).vectors(name)
-    print(json.dumps({"name": name, "model": voices.identity, "vectors": vectors.tolist()}, ensure_ascii=False))
+    store = Store.existing(_place(chosen))
+    _, vectors = store.vectors(name)
+    print(json.dumps({"name": name, "model": store.model, "vectors": vectors.tolist()}, ensure_ascii=False))
     return 0
 
 
-def _remove(voices: Voices, chosen: Any) -> int:
+def _remove(voices: None, chosen: Any) -> int:
+    from regard.speaker.store import Store
+
     (name,) = chosen.operands
-    store = _store(voices, chosen)
+    store = Store.existing(_place(chosen))
     print(f"{name}: {store.remove(name)} recordings removed from {store.path}")
     return 0
 
@@ -269,6 +290,8 @@ def _write_trials(voices: Voices | None, chosen: Any) -> int:
     return 0
 
 
+# What is promised of biometric data holds whatever has become of the model.
+_WITHOUT_MODEL = ("list", "export", "remove")
 _MANY = 1 << 20
 _ACTIONS: dict[str, tuple[Callable[[Any, Any], int], int, int, str]] = {
     "enroll": (_enroll, 2, _MANY, "a name and at least one file"),

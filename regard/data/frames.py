@@ -17,9 +17,11 @@ from regard.data.sound import versions
 from regard.data.voice import VoiceActivity
 from regard.errors import InputError
 
-__all__ = ["Frames", "Framing", "Normalize", "band_mean", "check_crop", "frames_in"]
+__all__ = ["Frames", "Framing", "Normalize", "RunningLevel", "band_mean", "check_crop", "frames_in"]
 
-Normalize = Literal["none", "utterance", "global"]
+Normalize = Literal["none", "utterance", "global", "level", "running"]
+_FLOOR = 1e-6  # of the level: 60 dB below it
+_MEMORY = 3 * FRAMES_PER_SECOND  # frames that a running level remembers
 
 
 def check_crop(name: str, seconds: float) -> None:
@@ -42,6 +44,34 @@ def band_mean(utterances: Iterable[Array]) -> tuple[float, ...]:
     return tuple((total / count).tolist())
 
 
+class RunningLevel:
+    """Log-mel frames relative to the level up to each, in pieces cut anywhere.
+
+        y_t = log(e_t / p_t + 1e-6),    p_t = p_(t-1) + (mean of e_t over bands - p_(t-1)) / min(t, 300),    t = 1, 2, ...
+
+    e_t are the energies whose logarithms a frame has. A gain multiplies all of them and changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._level, self._count = 0.0, 0
+
+    def accept(self, values: Array) -> Array:
+        """`[frames, bands]` float32, those of the next frames."""
+        energies = np.exp(np.clip(values, -700, 700, dtype=np.float64)).mean(1)
+        levels = np.empty(len(values))
+        for n, energy in enumerate(energies.tolist()):
+            self._count = min(self._count + 1, _MEMORY)
+            self._level += (energy - self._level) / self._count
+            levels[n] = self._level
+        return _relative(values, np.log(levels)[:, None])
+
+
+def _relative(values: Array, level: Any) -> Array:
+    """log(e / level + 1e-6) of the logarithms of energies e and of a level."""
+    relative: Array = np.logaddexp(values - level, np.log(_FLOOR)).astype(np.float32)
+    return relative
+
+
 @dataclass(frozen=True)
 class Framing:
     """How a sound becomes the vectors of an example.
@@ -50,7 +80,8 @@ class Framing:
         bands: the width of a frame.
         voice: which frames are dropped because they hold no voice, before anything is cut.
         crop: seconds to keep, from the middle; 0 keeps all.
-        normalize: which mean of each band is subtracted: none, that of what was cut, or that of the training part.
+        normalize: what is subtracted from each band: nothing, its mean over what was cut, its mean over the training part, or in
+            all bands alike the level of what was cut, or that up to each frame (see `normalized`).
         mean: of each band over the training part, where that is subtracted.
     """
 
@@ -77,7 +108,18 @@ class Framing:
         return slice(start, start + wanted) if wanted else slice(None)
 
     def normalized(self, values: Array) -> Array:
-        """`[frames, bands]` of an example, with the mean subtracted in place."""
+        """`[frames, bands]` of an example, which may be changed in place.
+
+        A gain of the recording adds a constant to all values; "utterance", "level" and "running" give the same with any gain.
+
+            level:    y = log(e / p + 1e-6), where e are the energies and p is their mean over frames and bands
+            running:  see `RunningLevel`
+        """
+        if self.normalize == "level":
+            highest = values.max()
+            return _relative(values, highest + np.log(np.exp(values - highest).mean(dtype=np.float64)))
+        if self.normalize == "running":
+            return RunningLevel().accept(values)
         if self.normalize == "utterance":
             values -= values.mean(0)
         elif self.normalize == "global":

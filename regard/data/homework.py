@@ -54,8 +54,9 @@ class LogMelFolder:
 
     Args:
         path: the folder.
-        normalize: which mean of each band is subtracted: "none", "utterance" (of what was cut of it), or "global", that
-            over the training part, which is kept with the run.
+        normalize: what is subtracted from each band: "none", its mean over the "utterance" (of what was cut of it), or "global",
+            its mean over the training part, which is kept with the run; or the loudness alone, in all bands alike: the
+            "level" of what was cut of it, or the "running" level of the last seconds.
         crop: seconds (100 frames) to keep from the middle of each validation, test and input utterance; 0 keeps all.
         train_crop: seconds to keep of each training utterance, at a place that depends on (seed, epoch, utterance).
         seed: of everything that is drawn for training utterances.

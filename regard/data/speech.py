@@ -15,7 +15,7 @@ from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, parts_of, split
 from regard.data.features import LogMelStream, voiced_log_mel
 from regard.data.folders import PART_NAMES, files_at, labeled_files
-from regard.data.frames import Frames, Framing, Normalize, band_mean, check_crop
+from regard.data.frames import Frames, Framing, Normalize, RunningLevel, band_mean, check_crop
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
@@ -24,7 +24,7 @@ from regard.data.tables import read_table
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, Varied, VariedFrames
 from regard.data.voice import VoiceActivity, VoiceStream
-from regard.errors import InputError, check_numbers
+from regard.errors import InputError, check_numbers, nearest
 
 __all__ = ["STRANGERS", "Sounds", "SoundStream"]
 
@@ -60,8 +60,9 @@ class Sounds:
             none of one's own data, and 16 of the published ones (`STRANGERS`).
         numbers: whether that column holds numbers to predict, not names of classes.
         mels: the number of mel bands, the width of the vectors.
-        normalize: which mean of each band is subtracted: "none", "utterance" (of what was cut of it), or "global", that
-            over the training part, which is kept with the run.
+        normalize: what is subtracted from each band: "none", its mean over the "utterance" (of what was cut of it), or "global",
+            its mean over the training part, which is kept with the run; or the loudness alone, in all bands alike: the
+            "level" of what was cut of it, or the "running" level of the last seconds, which a stream knows as well.
         crop: seconds to keep from the middle of each validation, test and input sound; 0 keeps all.
         train_crop: seconds to keep of each training sound, at a place that depends on (seed, epoch, sound); 0 keeps all.
         seed: of everything that is drawn for training sounds.
@@ -100,6 +101,7 @@ class Sounds:
         check_crop("crop", self.crop)
         check_crop("train_crop", self.train_crop)
         chosen = self._part("train")
+        self._check_unseen()
         if self.numbers:
             for sound in chosen:
                 parse_number(sound.label, f"{sound.where}, column {self.column},")
@@ -113,6 +115,12 @@ class Sounds:
             features = self._framing().features([sound.path for sound in chosen], self.cache)
             mean = band_mean(features[i] for i in range(len(features)))
         return Encoding(targets, width=self.mels, band_mean=mean)
+
+    def _check_unseen(self) -> None:
+        known = {sound.label for sound in self._listed()}
+        for label in self.unseen or ():
+            if label not in known:
+                raise InputError(f"no sound has the label {label!r} of data.unseen: {nearest(label, known)}")
 
     def part(self, name: Part, encoding: Encoding) -> Frames:
         """The utterances of one part; with `cache` their features are computed now, where they are not yet.
@@ -229,9 +237,10 @@ class Sounds:
             raise InputError(
                 f"data.crop is {self.crop}, expected 0 for a stream, whose middle is known at its end only"
             )
-        if self.normalize == "utterance":
+        if self.normalize in ("utterance", "level"):
             raise InputError(
-                "data.normalize is 'utterance', expected 'none' or 'global' for a stream, whose mean is known at its end only"
+                f"data.normalize is {self.normalize!r}, expected 'none', 'global' or 'running' for a stream, whose mean is "
+                "known at its end only"
             )
         return SoundStream(self._framing(encoding), rate, channels)
 
@@ -321,6 +330,7 @@ class SoundStream:
         self._frames = LogMelStream(framing.bands, rate, channels)
         self._voice = VoiceStream(framing.voice) if framing.voice.detect else None
         self._mean = np.array(framing.mean or np.zeros(framing.bands), np.float32)
+        self._level = RunningLevel() if framing.normalize == "running" else None
 
     def accept(self, samples: Array) -> Array:
         """`[n]` or `[n, channels]` between -1 and 1 to `[frames, mels]`: the vectors that are known now."""
@@ -332,4 +342,4 @@ class SoundStream:
 
     def _given(self, frames: Array, last: bool) -> Array:
         rows = frames[:, 1:] if self._voice is None else self._voice.accept(frames[:, 0], frames[:, 1:], last)
-        return rows - self._mean
+        return rows - self._mean if self._level is None else self._level.accept(rows)

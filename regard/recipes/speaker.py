@@ -21,7 +21,7 @@ def speaker_simple() -> Experiment:
     """
     return Experiment(
         "speaker-simple",
-        Sounds(train_crop=1.28, normalize="none"),
+        Sounds(train_crop=1.28, normalize="level"),
         Encoder(width=80, layers=1, heads=2, feed_forward=256, positions=Positions("none"), norm="post", dropout=0.1),
         PerSetLabel(hidden=80),
         Optimizer(learning_rate=1e-3, weight_decay=0.01, betas=(0.9, 0.999), warm_up=1000),

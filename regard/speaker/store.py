@@ -56,7 +56,8 @@ class Enrolled:
 class Store:
     """The voices enrolled with one model, in an SQLite file that is made on first use.
 
-    Every change happens whole or not at all, also where several processes write and where one is killed.
+    Every change happens whole or not at all, also where several processes write and where one is killed. `Store.existing` needs no
+    model: whoever is enrolled can be listed, exported and removed whatever has become of it.
 
     Args:
         path: of the file. model: what tells the model from any other, a checksum of its weights. width: of its vectors.
@@ -68,13 +69,41 @@ class Store:
     def __init__(self, path: Path | str, model: str, width: int) -> None:
         self.path, self.model, self.width = Path(path), model, width
         self._create()
+        if self._written_model() != (self.model, self.width):
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Make a store that nobody is enrolled in one of this model."""
+        with self._write() as file:
+            (identity,) = file.execute("SELECT identity FROM model").fetchone()
+            if file.execute("SELECT COUNT(*) FROM voice").fetchone()[0]:
+                raise InputError(
+                    f"{self.path} holds voices of another model ({identity[:12]}, not {self.model[:12]}), expected the run that "
+                    "they were enrolled with, or another --store; `regard speaker list`, `export` and `remove` need no model"
+                )
+            file.execute("UPDATE model SET identity = ?, width = ?", (self.model, self.width))
+
+    @classmethod
+    def existing(cls, path: Path | str) -> Store:
+        """The store in a file, of whichever model.
+
+        Raises:
+            InputError: no file, or one that is no such store.
+        """
+        store = cls.__new__(cls)
+        store.path = Path(path)
+        if not store.path.is_file():
+            raise InputError(f"{store.path} is not there, expected a store of voices: nobody is enrolled in it")
+        store.model, store.width = store._written_model()
+        return store
+
+    def _written_model(self) -> tuple[str, int]:
+        """Which model the store is of, and the width of its vectors."""
         with self._open() as file:
-            (identity, width), *_ = file.execute("SELECT identity, width FROM model").fetchall()
-        if (identity, width) != (self.model, self.width):
-            raise InputError(
-                f"{self.path} holds voices of another model ({identity[:12]}, not {self.model[:12]}), "
-                "expected the run that they were enrolled with"
-            )
+            rows = file.execute("SELECT identity, width FROM model").fetchall()
+        if len(rows) != 1 or not isinstance(rows[0][0], str) or not isinstance(rows[0][1], int) or rows[0][1] < 1:
+            raise InputError(f"the store {self.path} is damaged: it does not say which model it is of")
+        return rows[0]
 
     def _create(self) -> None:
         """Makes an empty store where there is no file, or an empty one: a process may have been killed between the two."""
@@ -103,7 +132,7 @@ class Store:
         try:
             with closing(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)) as file:
                 yield file
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise InputError(f"the store {self.path} cannot be used: {error}") from error
 
     @contextmanager
@@ -118,6 +147,12 @@ class Store:
             if (kind, version) != (_APPLICATION, _VERSION):
                 raise InputError(
                     f"{self.path} is no store of voices, expected a file that `regard speaker enroll` made"
+                )
+            # SQLite notices whole pages that are missing. Opening and closing the file here would end its locks.
+            size = self.path.stat().st_size
+            if size % file.execute("PRAGMA page_size").fetchone()[0]:
+                raise InputError(
+                    f"the store {self.path} breaks off within a page, after {size:,} bytes, expected a whole file"
                 )
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA secure_delete = ON")
@@ -200,7 +235,7 @@ class Store:
         where, given = ("", ()) if name is None else (" WHERE name = ?", (name,))
         with self._open() as file:
             rows = file.execute(f"SELECT name, vector FROM voice{where} ORDER BY rowid", given).fetchall()
-        if any(len(blob) != 4 * self.width for _, blob in rows):
+        if any(not isinstance(blob, bytes) or len(blob) != 4 * self.width for _, blob in rows):
             raise InputError(f"the store {self.path} is damaged: a vector has another width than {self.width}")
         joined = b"".join(blob for _, blob in rows)
         return [each for each, _ in rows], np.frombuffer(joined, np.float32).reshape(-1, self.width).copy()

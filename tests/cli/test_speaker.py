@@ -180,7 +180,9 @@ def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp
     cohort = after.cohort(3, within=False)
     assert len(cohort.vectors) == len(heard) / 3
 
-    assert "holds voices of another model" in refused(capsys, "speaker", "list", *run, *store)
+    for action in (["identify", sound], ["verify", "Ada", sound], ["enroll", "Ada", sound]):
+        assert "holds voices of another model" in refused(capsys, "speaker", *action, *run, *store)
+    assert "Ada" in done(capsys, "speaker", "list", *run, *store)
     mine = ["--store", str(tmp_path / "others.db")]
     for person in ("Ada", "Cy"):
         done(capsys, "speaker", "enroll", person, str(trained / "new" / person / "0.wav"), *run, *mine)
@@ -210,6 +212,55 @@ def test_a_mixture_stands_beside_the_network_until_it_is_taken_away(trained, tmp
     assert not (folder / MIXTURE).exists()
     assert Voices.open(folder).identity == before.identity
     assert "Ada" in done(capsys, "speaker", "list", *run, *store)
+
+
+def test_who_is_enrolled_is_listed_exported_and_removed_whatever_has_become_of_the_model(trained, tmp_path, capsys):
+    from regard.speaker.voices import MIXTURE, Voices
+
+    folder, new = tmp_path / "run", trained / "new"
+    shutil.copytree(trained / "run", folder, ignore=shutil.ignore_patterns("*.db*"))
+    run = ["--run", str(folder)]
+    capsys.readouterr()
+    assert "nobody is enrolled in" in done(capsys, "speaker", "list", *run)
+    assert not (folder / "voices.db").exists()
+    for person in ("Ada", "Bo", "0560", "Cy", "Di"):
+        sound = new / (person if person in PEOPLE else "stranger") / "0.wav"
+        done(capsys, "speaker", "enroll", person, str(sound), *run)
+    identity = Voices.open(folder).identity
+    vectors = {}
+
+    def still_there(people, gone, *options):
+        """All of them can be listed and exported, and one of them can be removed."""
+        said = done(capsys, "speaker", "list", *options)
+        assert [line.split()[0] for line in said.splitlines() if line.split()[0] in [*people, gone]] == sorted(
+            [*people, gone]
+        )
+        for person in people:
+            found = json.loads(done(capsys, "speaker", "export", person, *options))
+            assert found["model"] == identity
+            assert found["vectors"] == vectors.setdefault(person, found["vectors"])
+        assert "1 recordings removed" in done(capsys, "speaker", "remove", gone, *options)
+        assert "is not enrolled" in refused(capsys, "speaker", "export", gone, *options)
+
+    Voices.open(folder).learned_mixture(4).write(folder / MIXTURE)
+    still_there(["0560", "Bo", "Cy", "Di"], "Ada", *run)
+    (folder / MIXTURE).write_bytes(b"none")
+    still_there(["0560", "Bo", "Cy"], "Di", *run)
+    folder.rename(tmp_path / "elsewhere")
+    still_there(["0560", "Bo"], "Cy", "--run", str(tmp_path / "elsewhere"))
+    shutil.copy(tmp_path / "elsewhere" / "voices.db", tmp_path / "mine.db")
+    shutil.rmtree(tmp_path / "elsewhere")
+    still_there(["0560"], "Bo", *run, "--store", str(tmp_path / "mine.db"))
+    still_there([], "0560", "--store", str(tmp_path / "mine.db"))
+    assert "nobody is enrolled in" in done(capsys, "speaker", "list", "--store", str(tmp_path / "mine.db"))
+    for action in (["list"], ["export", "Bo"], ["remove", "Bo"]):
+        assert "needs --run, expected the folder of a trained run, or --store" in refused(capsys, "speaker", *action)
+        assert "nowhere.db is not there" in refused(capsys, "speaker", *action, "--store", str(tmp_path / "nowhere.db"))
+        assert "voices.db is not there" in refused(capsys, "speaker", *action, *run)
+    assert not (tmp_path / "nowhere.db").exists()
+    # A store that nobody is enrolled in any more belongs to no model.
+    sound = str(new / "Ada" / "0.wav")
+    done(capsys, "speaker", "enroll", "Ada", sound, "--run", str(trained / "run"), "--store", str(tmp_path / "mine.db"))
 
 
 def test_data_that_cannot_be_cut_to_seconds_are_refused(tmp_path, capsys):
@@ -289,7 +340,7 @@ def test_what_goes_wrong_is_told_in_a_sentence(trained, tmp_path, capsys):
         assert name in refused(capsys, "speaker", "enroll", "Eve", str(tmp_path / name), sound, *run, *mine)
     short = record(tmp_path / "short.wav", 220, 0, seconds=0.01)
     assert "short.wav" in refused(capsys, "speaker", "identify", str(short), *run, *mine)
-    assert "missing or cannot be read" in refused(capsys, "speaker", "list", "--run", str(tmp_path))
+    assert "is not there, expected a store" in refused(capsys, "speaker", "list", "--run", str(tmp_path))
     assert "Eve" not in done(capsys, "speaker", "list", *run, *mine)
     (trained / "run" / "calibration.json").write_text("{}")
     assert "is no calibration" in refused(capsys, "speaker", "identify", sound, *run, *mine)

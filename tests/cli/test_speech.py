@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from regard.cli import main
 
@@ -67,10 +68,38 @@ def test_options_of_options_are_listed_kept_and_checked(capsys):
         (["--data.noise.folders", "x"], "no option '--data.noise.folders': did you mean '--data.noise.folder'"),
         (["--data.noise.probability", "2"], "data.noise.probability is 2.0, expected a number from 0 to 1"),
         (["--data.noise.probability", "x"], "--data.noise.probability is 'x', expected a number"),
-        (["--data.normalize", "mean"], "--data.normalize is 'mean', expected one of none, utterance, global"),
+        (["--data.normalize", "mean"], "--data.normalize is 'mean', expected one of none, utterance, global, level"),
     ):
         assert main(["train", "speaker", *words]) == 2
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("[0560]", ["0560"]),
+        ("[0560, 1e3, 2.50, 0x10, 1_000]", ["0560", "1e3", "2.50", "0x10", "1_000"]),
+        ("[true, null, no, ~]", ["true", "null", "no", "~"]),
+        ("['0560', \"x, y\", Jürgen]", ["0560", "x, y", "Jürgen"]),
+        ("[]", []),
+    ],
+)
+def test_names_that_look_like_numbers_are_names(capsys, value, names):
+    text = call(capsys, "train", "speaker", "--data.unseen", value, "--print_config")
+    assert yaml.safe_load(text)["data"]["unseen"] == names
+
+
+@pytest.mark.parametrize("value", ["0560", "Ada", "[[0560]]", "[a: b]", "[0560", "{a: b}"])
+def test_what_is_no_list_of_names_is_refused(capsys, value):
+    assert main(["train", "speaker", "--data.unseen", value, "--print_config"]) == 2
+    assert f"--data.unseen is {value!r}, expected a list in brackets of a text or null" in capsys.readouterr().err
+
+
+def test_a_name_to_hold_back_must_be_in_the_data(sounds, tmp_path, capsys):
+    options = ["--data.path", str(sounds), "--folder", str(tmp_path / "run")]
+    assert main(["train", "speaker", "--data.unseen", "[low, hihg]", *options]) == 2
+    assert "no sound has the label 'hihg' of data.unseen: did you mean 'high'?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

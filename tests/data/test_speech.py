@@ -262,7 +262,8 @@ def test_a_stream_of_what_needs_the_whole_is_refused(tmp_path: Path) -> None:
     root = str(spoken(tmp_path))
     encoding = Sounds(root).fit()
     for reader, sentence in (
-        (Sounds(root), r"data\.normalize is 'utterance', expected 'none' or 'global'"),
+        (Sounds(root), r"data\.normalize is 'utterance', expected 'none', 'global' or 'running'"),
+        (Sounds(root, normalize="level"), r"data\.normalize is 'level', expected 'none', 'global' or 'running'"),
         (Sounds(root, normalize="none", crop=1), r"data\.crop is 1, expected 0"),
         (Sounds(root, normalize="none", voice=VOICE), r"data\.voice\.mean_scale is 0\.5, expected 0"),
     ):

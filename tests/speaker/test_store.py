@@ -90,6 +90,7 @@ def test_what_is_no_voice_is_refused(store, name, x, sentence):
 
 
 def test_another_model_is_refused_in_one_sentence(store):
+    store.enroll("Ada", vectors(1), ["one"])
     with pytest.raises(InputError, match="holds voices of another model") as refusal:
         Store(store.path, "b" * 64, 16)
     assert "\n" not in str(refusal.value)
@@ -235,3 +236,58 @@ def test_voices_do_not_come_back_into_a_store_that_was_deleted(tmp_path):
     assert store.names() == []
     store.enroll("Ada", vectors(1), ["one"])
     assert [each.name for each in Store(path, MODEL, 16).names()] == ["Ada"]
+
+
+def test_a_store_needs_no_model_and_belongs_to_none_once_it_is_empty(store):
+    store.enroll("Ada", vectors(2), ["one", "two"])
+    with pytest.raises(InputError, match=r"holds voices of another model \(aaaaaaaaaaaa, not bbbbbbbbbbbb\)"):
+        Store(store.path, "b" * 64, 16)
+    with pytest.raises(InputError, match="holds voices of another model"):
+        Store(store.path, MODEL, 8)
+    found = Store.existing(store.path)
+    assert (found.model, found.width) == (MODEL, 16)
+    np.testing.assert_array_equal(found.vectors("Ada")[1], vectors(2))
+    assert found.remove("Ada") == 2
+    other = Store(store.path, "b" * 64, 8)
+    other.enroll("Bob", vectors(1, width=8), ["three"])
+    assert Store.existing(store.path).model == "b" * 64
+    with pytest.raises(InputError, match=r"nowhere.db is not there"):
+        Store.existing(store.path.parent / "nowhere.db")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM model",
+        "INSERT INTO model VALUES ('b', 16)",
+        "UPDATE model SET width = 'wide'",
+        "DROP TABLE model",
+        "DROP TABLE voice",
+        "UPDATE voice SET vector = 'text'",
+        "UPDATE voice SET vector = x'00'",
+        "UPDATE voice SET name = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_an_altered_store_is_told(store, statement):
+    store.enroll("Ada", vectors(2), ["one", "two"])
+    with sqlite3.connect(store.path) as file:
+        file.execute(statement)
+    file.close()
+    with pytest.raises(InputError, match=f"the store {store.path} (is damaged|cannot be used)"):
+        Store.existing(store.path).vectors()
+
+
+def test_a_store_that_was_cut_is_told_and_never_changed(store):
+    for n in range(20):
+        store.enroll(f"person {n}", vectors(3, n), [f"{n} {k}" for k in range(3)])
+    whole = store.path.read_bytes()
+    for length in range(1, len(whole), 4999):
+        store.path.write_bytes(whole[:length])
+        for act in (
+            lambda: Store.existing(store.path).vectors(),
+            lambda: Store.existing(store.path).remove("person 3"),
+            lambda: Store(store.path, MODEL, 16),
+        ):
+            with pytest.raises(InputError, match=r"the store .* (cannot be used|breaks off)|is no store of voices"):
+                act()
+        assert store.path.read_bytes() == whole[:length]
