@@ -22,6 +22,9 @@ __all__ = ["USUAL", "Problem", "Tensors", "TileSizes"]
 
 T = TypeVar("T")
 
+# Distances of which a table is made for however few vectors.
+_TABLE = 1 << 16
+
 
 @dataclass(frozen=True)
 class Tensors:
@@ -155,6 +158,15 @@ class Problem:
     def reach(self) -> int:
         """The largest |i - j| of the allowed pairs, derived once per layout."""
         return self.kept(("reach", self.union), lambda: self.intervals(self.union).reach())
+
+    @property
+    def far(self) -> str | None:
+        """Why biases are not read from a table of all distances: one would be longer than all that they are added to."""
+        if self.reach <= _TABLE + 4 * (self.layout.total + self.key_layout.total):
+            return None
+        return (
+            f"queries and keys lie up to {self.reach:,} places apart, and it reads biases from a table of all distances"
+        )
 
     @cached_property
     def pairs(self) -> int:

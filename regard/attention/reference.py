@@ -34,9 +34,8 @@ def reference(
     heads = q.shape[1]
     attention = attention.for_heads(heads)
     # No two places are further apart than all that there are.
-    parameters = attention.prepare(
-        parameters, lambda: max(int(x.index.max()) if x.total else 0 for x in (layout, key_layout))
-    )
+    ends = [int(end) for x in (layout, key_layout) if x.total for end in x.index.aminmax()]
+    parameters = attention.prepare(parameters, lambda: max(ends, default=0) - min(ends, default=0))
     k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
     out = q.new_zeros(q.shape[0], heads, v.shape[-1])
     for b in range(layout.sets):

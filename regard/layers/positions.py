@@ -1,6 +1,7 @@
 """Positions on vectors (sinusoidal, learned) and on queries and keys (rotary). Positions on scores are biases of the attention.
 
 Each reads a vector's index in its own set, or, with `coordinates`, as many coordinates of it, each in its own share of the width.
+Angles are right to rounding at every place up to 2^53, so that nothing drifts where sound never ends.
 """
 
 from __future__ import annotations
@@ -13,38 +14,46 @@ from torch.nn.functional import embedding
 
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
+from regard.sets.sinusoids import sinusoids
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Num
 
 __all__ = ["Learned", "Rotary", "Sinusoidal", "places"]
 
 
-def places(layout: Layout, coordinates: int, rows: int) -> Float[Tensor, "{rows} n"]:
+def places(layout: Layout, coordinates: int, rows: int) -> Num[Tensor, "{rows} n"]:
     """The index in the set of each of the t rows as one number, or the first n coordinates.
 
     Raises:
         InputError: a layout with fewer coordinates.
     """
     if coordinates == 0:
-        return layout.order(rows)[:, None].to(torch.float32)
+        return layout.order(rows)[:, None]
     found = 0 if layout.coords is None else layout.coords.shape[1]
     if layout.coords is None or found < coordinates:
         raise InputError(f"the vectors have {found} coordinates, expected at least {coordinates}")
-    return layout.coords[:, :coordinates].to(torch.float32)
+    return layout.coords[:, :coordinates]
 
 
-def _angles(layout: Layout, coordinates: int, width: int, base: float, rows: int) -> Tensor:
-    """`[t, width / 2]` place / base^(2 i / d), axis after axis, each with d = width / axes; kept by the layout."""
-    key = ("angles", coordinates, width, base)
-    return layout.kept(key, lambda: _new_angles(layout, coordinates, width, base, rows))
+def _turned(options: Rotary | Sinusoidal, layout: Layout, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """`[t, width / 2]` cosines and sines of place / base^(2 i / d), axis after axis, each with d = width / axes.
 
+    For every vector of a tensor `like`, in its type, and at least in float32; all layers of a model share them.
+    """
+    coordinates, base, dtype = options.coordinates, options.base, torch.promote_types(like.dtype, torch.float32)
 
-def _new_angles(layout: Layout, coordinates: int, width: int, base: float, rows: int) -> Tensor:
-    place = places(layout, coordinates, rows)
-    share = width // place.shape[1]
-    frequency = base ** (-torch.arange(0, share, 2, device=layout.device, dtype=torch.float32) / share)
-    return (place[..., None] * frequency).flatten(1)
+    def make() -> tuple[Tensor, Tensor]:
+        place = places(layout, coordinates, like.shape[0])
+        share = width // place.shape[1]
+        axes = [sinusoids(column, share, base, dtype) for column in place.unbind(1)]
+        cos, sin = zip(*axes, strict=True)
+        return torch.cat(cos, 1), torch.cat(sin, 1)
+
+    if coordinates and layout.coords is not None and layout.coords.requires_grad:
+        # What is kept holds no graph.
+        return make()
+    return layout.kept(("sinusoids", coordinates, width, base, dtype), make)
 
 
 def _check_share(name: str, width: int, coordinates: int) -> None:
@@ -70,8 +79,8 @@ class Sinusoidal(nn.Module):
         self.width, self.coordinates, self.base, self.scale = width, coordinates, base, scale
 
     def forward(self, sets: VectorSets) -> VectorSets:
-        angles = _angles(sets.layout, self.coordinates, self.width, self.base, sets.values.shape[0])
-        table = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        cos, sin = _turned(self, sets.layout, self.width, sets.values)
+        table = torch.stack([sin, cos], dim=-1).flatten(1)
         return sets.with_values(sets.values + (self.scale * table).to(sets.values.dtype))
 
 
@@ -126,7 +135,6 @@ class Rotary(nn.Module):
     def forward(self, x: Float[Tensor, "t h d"], layout: Layout) -> Float[Tensor, "t h d"]:
         """x, turned."""
         _check_share("Rotary", x.shape[-1], self.coordinates)
-        angles = _angles(layout, self.coordinates, x.shape[-1], self.base, x.shape[0])[:, None]
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        cos, sin = (table.to(x.dtype)[:, None] for table in _turned(self, layout, x.shape[-1], x))
         a, b = x[..., 0::2], x[..., 1::2]
         return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)

@@ -58,6 +58,8 @@ def _unlike(problem: Problem) -> str | None:
         return f"it computes the normalizer Softmax, not {type(attention.normalizer).__name__}"
     if attention.bias is not None and (not attention.bias.of_distance or attention.bias.has_values):
         return f"{attention.bias!r} is no function of the distance alone"
+    if attention.bias is not None and problem.far is not None:
+        return problem.far
     if problem.dropout is not None:
         return "it has no dropout on weights"
     if problem.dtype == torch.float64:

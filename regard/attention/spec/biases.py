@@ -186,7 +186,9 @@ class EdgeBias(Bias):
 
 def _distance(pairs: Pairs, coordinates: bool) -> Tensor:
     if coordinates:
-        return (pairs.key_coords - pairs.query_coords).norm(dim=-1)
+        gap = pairs.key_coords - pairs.query_coords
+        # Whole numbers are subtracted as such, and have no norm.
+        return (gap if gap.is_floating_point() else gap.float()).norm(dim=-1)
     return (pairs.j - pairs.i).abs()
 
 

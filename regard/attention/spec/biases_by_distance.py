@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["T5", "TransformerXL"]
 
+# Distances of which vectors are computed: in float32 with 64 numbers, 4 GiB.
+_FARTHEST = 1 << 23
+
 
 @dataclass(frozen=True, repr=False)
 class T5(Bias):
@@ -157,14 +160,19 @@ class TransformerXL(Bias):
         """Adds `bias_distances [2 * reach + 1, h, d]`: W R for j - i from -reach to reach."""
         from torch import arange, cat, einsum, float32, promote_types
 
+        from regard.sets.sinusoids import sinusoids
+
         projection = parameters["bias_projection"]
         far, width = reach(), projection.shape[-1]
-        # Places far away turn by angles that bfloat16 could not tell apart.
-        exact, device = promote_types(projection.dtype, float32), projection.device
-        frequency = self.base ** (-arange(0, width, 2, dtype=exact, device=device) / width)
-        angle = arange(far, -far - 1, -1, dtype=exact, device=device)[:, None] * frequency
-        sinusoids = cat([angle.sin(), angle.cos()], 1)[:, :width].to(projection.dtype)
-        return {**parameters, "bias_distances": einsum("pw,hdw->phd", sinusoids, projection)}
+        if far > _FARTHEST:
+            raise InputError(
+                f"queries and keys lie up to {far:,} places apart, expected at most {_FARTHEST:,} for TransformerXL, which "
+                "computes the vector of every distance"
+            )
+        exact = promote_types(projection.dtype, float32)
+        cos, sin = sinusoids(arange(far, -far - 1, -1, device=projection.device), width, self.base, exact)
+        tables = cat([sin, cos], 1)[:, :width].to(projection.dtype)
+        return {**parameters, "bias_distances": einsum("pw,hdw->phd", tables, projection)}
 
     def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         table = parameters["bias_distances"]

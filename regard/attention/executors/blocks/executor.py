@@ -21,7 +21,8 @@ def _by_dots(problem: Problem) -> bool:
     """Whether both passes are written out."""
     attention = problem.attention
     bias = attention.bias is None or (attention.bias.of_distance and not attention.bias.has_values)
-    return type(attention.score) is Dot and type(attention.normalizer) is Softmax and bias
+    written_out = type(attention.score) is Dot and type(attention.normalizer) is Softmax and bias
+    return written_out and (attention.bias is None or problem.far is None)
 
 
 def why_not(problem: Problem) -> str | None:

@@ -38,6 +38,8 @@ def why_not(problem: Problem) -> str | None:
         return f"the bias {bias!r} reads more than the distance of query and key, expected none or one of the distance"
     if bias is not None and not (problem.layout.places is None and problem.key_layout.places is None):
         return f"places are left out between those of some set, and it reads the bias {bias!r} by counting rows"
+    if bias is not None and problem.far is not None:
+        return problem.far
     if min(problem.d, problem.e) < 1:
         return f"the vectors have widths {problem.d} and {problem.e}, expected at least 1"
     return None
