@@ -4,7 +4,14 @@ import difflib
 import math
 from collections.abc import Iterable
 
-__all__ = ["InputError", "check_numbers", "closest", "nearest"]
+__all__ = ["LARGEST", "InputError", "check_number", "check_numbers", "closest", "nearest"]
+
+LARGEST = 1 << 40
+"""More than any number of an option: indices, and offsets from them, must fit into 64 bits."""
+
+# What is taken for an option of each kind, by its annotation.
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+_WORDS = {"int": "a whole number", "float": "a number"}
 
 
 class InputError(ValueError):
@@ -32,6 +39,36 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
 
 
+def check_number(
+    owner: str, name: str, value: object, kind: str, least: float = -math.inf, most: float = LARGEST
+) -> None:
+    """Refuse a number that is none, is another kind of number, or lies outside its bounds.
+
+    Args:
+        owner: what has the number, for the sentence. name: of the number. value: what was given.
+        kind: "int" or "float", or these with " | None", which takes None too. A bool is neither, and a float no int.
+        least, most: the bounds; a float that is no number, or infinite, is refused in any case.
+
+    >>> check_number("Window", "left", True, "int")
+    Traceback (most recent call last):
+    regard.errors.InputError: Window has left True, expected a whole number
+    >>> check_number("Window", "left", -1, "int", least=0)
+    Traceback (most recent call last):
+    regard.errors.InputError: Window has left -1, expected at least 0
+    """
+    plain, _, none = kind.partition(" | ")
+    if value is None and none:
+        return
+    number = isinstance(value, int | float) and isinstance(value, _KINDS[plain]) and not isinstance(value, bool)
+    # A whole number may be too large to be a float.
+    if not (number and isinstance(value, int | float)) or (isinstance(value, float) and not math.isfinite(value)):
+        raise InputError(f"{owner} has {name} {value!r}, expected {_WORDS[plain]}{' or None' if none else ''}")
+    if value < least:
+        raise InputError(f"{owner} has {name} {value!r}, expected at least {least:,}")
+    if abs(value) > LARGEST or value > most:
+        raise InputError(f"{owner} has {name} {value!r}, expected at most {min(most, LARGEST):,}")
+
+
 def check_numbers(
     section: str, options: object, *names: str, least: float = -math.inf, below: float = math.inf
 ) -> None:
@@ -44,6 +81,10 @@ def check_numbers(
     """
     for name in names:
         value = getattr(options, name)
+        kind = getattr(type(options), "__annotations__", {}).get(name)
+        whole = kind in ("int", int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise InputError(f"{section}.{name} is {value!r}, expected {_WORDS['int' if whole else 'float']}")
         if not least <= value < below:
             bound = f" and less than {below:,}" if below < math.inf else ""
             raise InputError(f"{section}.{name} is {value}, expected at least {least:,}{bound}")

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from regard.attention.adapters.base import Adapter
 from regard.cli.options import parse, parser
 from regard.errors import InputError
 
 if TYPE_CHECKING:
+    from regard.attention.spec.attention import Attention
     from regard.sets import Layout
 
 __all__ = ["run"]
 
-_MOST = 10_000_000  # vectors, sets or edges to be told about, as their places are in memory
+_MOST = 2_000_000  # vectors, sets or edges to be told about, as their places are in memory
 _DRAWN = 4  # different patterns of heads
+_NAMED = 1 << 27  # pairs that patterns name one by one, which take some seconds
+_HEADS, _WIDTH = 1 << 10, 1 << 20
 
 _DESCRIPTION = """What would run an attention: the executor, why not the others, pairs, operations and bytes.
 SPEC is a pattern such as "Window(64, 16) | First(1)", or a whole "Attention(score=Additive(), pattern=Causal())"."""
@@ -37,6 +41,11 @@ def run(arguments: Sequence[str]) -> int:
     for name, lowest in {"length": 0, "sets": 0, "heads": 1, "width": 1, "degree": 0}.items():
         if chosen[name] < lowest:
             raise InputError(f"--{name} is {chosen[name]}, expected at least {lowest}")
+    for name, most in {"heads": _HEADS, "width": _WIDTH}.items():
+        if chosen[name] > most:
+            raise InputError(f"--{name} is {chosen[name]:,}, expected at most {most:,}")
+    if not 0 <= chosen.dropout < 1:
+        raise InputError(f"--dropout is {chosen.dropout}, expected at least 0 and less than 1")
     vectors, edges = chosen.sets * chosen.length, chosen.sets * chosen.length * chosen.degree
     if max(vectors, chosen.sets, edges) > _MOST:
         raise InputError(
@@ -49,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     import torch
 
     from regard import Attention, plan
-    from regard.attention.adapters.base import Adapter
+    from regard.attention.pairs.pairs import naming_at_most
     from regard.attention.plan import AdapterPlan
     from regard.attention.spec.patterns import Pattern
     from regard.attention.vocabulary import parse as parse_spec
@@ -58,17 +67,22 @@ def run(arguments: Sequence[str]) -> int:
     attention = Attention(pattern=value) if isinstance(value, (Pattern, tuple)) else value
     if not isinstance(attention, Attention | Adapter):
         raise InputError(f"SPEC is {chosen.spec!r}, expected a pattern or an Attention, alone or in an adapter")
+    numbers = attention.coordinates * vectors
+    if numbers > _MOST:
+        found = f"{attention.coordinates:,} coordinates of each of {vectors:,} vectors"
+        raise InputError(f"{attention.text} reads {found}, expected at most {_MOST:,} numbers together")
     layout = _layout(chosen.sets, chosen.length, chosen.degree, attention.coordinates)
-    report = plan(
-        attention,
-        layout,
-        heads=chosen.heads,
-        d=chosen.width // chosen.heads,
-        dropout=chosen.dropout,
-        executor=chosen.executor,
-        dtype=getattr(torch, chosen.dtype),
-    )
-    print(report)
+    with naming_at_most(_NAMED // _patterns(attention, chosen.heads)):
+        report = plan(
+            attention,
+            layout,
+            heads=chosen.heads,
+            d=chosen.width // chosen.heads,
+            dropout=chosen.dropout,
+            executor=chosen.executor,
+            dtype=getattr(torch, chosen.dtype),
+        )
+        print(report)
     if isinstance(report, AdapterPlan):
         return 0
     groups = report.problem.groups
@@ -79,6 +93,12 @@ def run(arguments: Sequence[str]) -> int:
     if len(groups) > _DRAWN:
         print(f"\nand {len(groups) - _DRAWN} patterns of other heads")
     return 0
+
+
+def _patterns(attention: Attention | Adapter, heads: int) -> int:
+    """How many patterns the heads have."""
+    spec = attention.attention if isinstance(attention, Adapter) else attention
+    return len(set(spec.for_heads(heads).patterns))
 
 
 def _layout(sets: int, length: int, degree: int, coordinates: int) -> Layout:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regard.attention.pairs.pairs import AT_ONCE, Intervals, Pairs, Rows
+from regard.attention.pairs.pairs import AT_ONCE, Intervals, Pairs, Rows, naming_at_most
 from regard.attention.pairs.tiles import tiles
 from regard.attention.plan import plan
 from regard.attention.spec.attention import Attention
@@ -214,6 +214,49 @@ def test_random_blocks_are_as_many_as_they_say_and_distinct():
             assert all(len(keys.unique()) == 1 for keys in of_set[first].split(4)), "a block is seen in part"
 
 
+@pytest.mark.parametrize(("per_row", "size"), [(40, 1), (33, 2), (5, 4), (1_000_000, 1), (0, 3)])
+@pytest.mark.parametrize("starts", [0, 7, 10**9 + 3])
+def test_many_random_blocks_are_those_of_the_meaning(per_row, size, starts):
+    """More than are compared one by one, as many as there are, and more than there are."""
+    plain = Layout.of_lengths([0, 33, 41, 80])
+    rows = asked(Layout(plain.offsets, starts=torch.full((4,), starts)))
+    pattern = RandomBlocks(per_row, size, seed=2, head=1)
+    keys = pattern.keys(rows)
+    found = torch.zeros(154, 154, dtype=torch.bool)
+    found[keys.pairs()] = True
+    assert torch.equal(found, by_meaning(pattern, rows))
+    if size == 1:
+        assert keys.counts().tolist() == [min(per_row, n) for n in (33, 41, 80) for _ in range(n)]
+
+
+def test_draws_of_a_table_are_those_of_comparing(monkeypatch):
+    from regard.attention.spec import random_blocks
+
+    queries, blocks = torch.arange(30), torch.arange(30) * 3
+    compared = random_blocks.drawn_blocks(queries, blocks, 9, (1, 0, 4))
+    by_table = random_blocks._by_table(queries[4:], blocks[4:], 9, (1, 0, 4))
+    assert torch.equal(compared.blocks[compared.of[4:]], by_table)
+    assert compared.of[:4].tolist() == [-1] * 4
+    assert all(
+        len(set(row)) == 9 and max(row) < n for row, n in zip(by_table.tolist(), blocks[4:].tolist(), strict=True)
+    )
+
+
+def test_keys_named_one_by_one_are_bounded():
+    layout = Layout.of_lengths([100])
+    with naming_at_most(1000):
+        for pattern in (
+            Stride(2),
+            Dilated(30, 30, 2),
+            RandomBlocks(9, 1, head=0),
+            ~Window(1, 1) & RandomBlocks(9, 1, head=0),
+        ):
+            with pytest.raises(InputError, match=r"one by one, expected at most 1,000: shorter sets"):
+                pattern.keys(asked(layout))
+        assert Window(5, 5).keys(asked(layout)).counts().sum() == 1070
+    assert Stride(2).keys(asked(layout)).counts().sum() == 5000
+
+
 def test_random_blocks_are_drawn_evenly():
     """Of five blocks two at a time: ten pairs of blocks, each in a tenth of 6,000 draws, give or take six deviations."""
     rows = asked(Layout.of_lengths([5]))
@@ -356,7 +399,7 @@ def test_long_sets_are_derived_in_little_memory(text):
     script = f"""
 import resource, torch
 from regard import Layout
-from regard.attention.pairs.pairs import Rows
+from regard.attention.pairs.pairs import Rows, naming_at_most
 from regard.attention.vocabulary import parse
 from regard.attention.pairs.tiles import tiles
 

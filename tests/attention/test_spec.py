@@ -1,8 +1,10 @@
 """Specifications are values with a text form, and only that text form is read."""
 
-from dataclasses import fields, is_dataclass
+import math
+from dataclasses import MISSING, Field, fields, is_dataclass
 
 import pytest
+import torch
 
 from regard import Attention, InputError
 from regard.attention.adapters.base import Adapter
@@ -10,7 +12,7 @@ from regard.attention.spec import biases, scores
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.feature_maps import Favor
 from regard.attention.spec.normalizers import Relu
-from regard.attention.spec.patterns import Causal, Edges, Everyone, First, Window
+from regard.attention.spec.patterns import And, Causal, Edges, Everyone, First, Not, Or, Window
 from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
 from regard.attention.spec.text_form import names_of
 from regard.attention.vocabulary import parse, vocabulary
@@ -102,12 +104,12 @@ def test_what_is_read(text, value):
         ("Window(1, 2, 3)", "has options that do not fit"),
         ("Window(1, to=2)", "Window in 'Window(1, to=2)' has no option 'to': known are left, right"),
         ("Attention(patern=Causal())", "has no option 'patern': did you mean 'pattern'?"),
-        ("Window(1.5, 2)", "Window has left 1.5, expected int"),
-        ("Window('1', 2)", "Window has left '1', expected int"),
-        ("Window(True, 2)", "Window has left True, expected int"),
-        ("Window(10000000000000000000000, 2)", "expected int"),
-        ("Dot(scale=1e999)", "Dot has scale inf, expected float | None"),
-        ("Dot(scale=Dot())", "Dot has scale Dot(), expected float | None"),
+        ("Window(1.5, 2)", "Window has left 1.5, expected a whole number"),
+        ("Window('1', 2)", "Window has left '1', expected a whole number"),
+        ("Window(True, 2)", "Window has left True, expected a whole number"),
+        ("Window(10000000000000000000000, 2)", "expected at most 1,099,511,627,776"),
+        ("Dot(scale=1e999)", "Dot has scale inf, expected a number or None"),
+        ("Dot(scale=Dot())", "Dot has scale Dot(), expected a number or None"),
         ("Additive('relu')", "expected 'tanh' or 'leaky_relu'"),
         ("Shaw(2, keys=1)", "Shaw has keys 1, expected bool"),
         ("Causal() & 3", "'3' in 'Causal() & 3' is no pattern"),
@@ -121,9 +123,9 @@ def test_what_is_read(text, value):
         ("Attention(Kernel(), normalizer=Sum(), bias=ALiBi())", "Attention has bias ALiBi() and normalizer Sum()"),
         ("Attention(Elu(), normalizer=Sum())", "Attention has score Elu(), expected one of"),
         ("Kernel('elu')", "Kernel has phi 'elu', expected Elu() or Favor()"),
-        ("Favor(0)", "Favor(features=0) was asked for, expected at least one feature"),
+        ("Favor(0)", "Favor has features 0, expected at least 1"),
         ("Synthesized()", "has options that do not fit"),
-        ("Synthesized(0)", "Synthesized(places=0) was asked for, expected at least one place"),
+        ("Synthesized(0)", "Synthesized has places 0, expected at least 1"),
         ("Synthesized(9, kind='sparse')", "expected 'dense', 'random' or 'factorized'"),
         ("Attention(pattern=())", "Attention has pattern ()"),
         ("Attention(pattern=(Causal(), 1))", "Attention has pattern"),
@@ -145,6 +147,51 @@ def test_what_is_refused(text, sentence):
         parse(text)
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def numbers_of(made: type) -> list[Field]:
+    return [field for field in fields(made) if str(field.type).split(" | ")[0] in ("int", "float")]
+
+
+NUMBERS = [(made, field) for made in vocabulary().values() for field in numbers_of(made)]
+# What the other options must be; one that is not tried here needs none.
+NEEDED = {
+    "left": 1,
+    "right": 1,
+    "step": 1,
+    "k": 1,
+    "size": 1,
+    "per_row": 1,
+    "n": 1,
+    "radius": 1,
+    "places": 1,
+    "width": 1,
+}
+
+
+@pytest.mark.parametrize(("made", "field"), NUMBERS, ids=lambda x: getattr(x, "__name__", None) or x.name)
+def test_every_number_of_the_vocabulary_is_checked_where_it_is_made(made, field):
+    others = {f.name: NEEDED[f.name] for f in fields(made) if f.default is MISSING and f.default_factory is MISSING}
+    least, most = field.metadata["least"], field.metadata["most"]
+    wrong = [math.nan, math.inf, -math.inf, True, "3", [3], 1 << 80, -(1 << 80), 1e30, 3 + 0j, torch.tensor(3)]
+    wrong += [1.5, 3.0] if str(field.type).startswith("int") else []
+    wrong += [] if "None" in str(field.type) else [None]
+    wrong += [least - 1] if least > -(1 << 40) else []
+    wrong += [most + 1]
+    for value in wrong:
+        with pytest.raises(InputError, match=rf"^{made.__name__} has {field.name} .*, expected ") as refusal:
+            made(**others | {field.name: value})
+        assert "\n" not in str(refusal.value)
+    for value in (least, most) if made.__name__ != "T5" else ():  # whose numbers bound each other
+        value = value if str(field.type).startswith("float") else int(value)
+        value_made = made(**others | {field.name: value})
+        assert parse(repr(value_made)) == value_made
+
+
+def test_parts_of_patterns_are_patterns():
+    for wrong in (lambda: And(Causal(), 3), lambda: Or("Causal()", Causal()), lambda: Not(None)):
+        with pytest.raises(InputError, match="expected a pattern such as Window"):
+            wrong()
 
 
 def test_values_are_immutable_and_hold_no_tensors():

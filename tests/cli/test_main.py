@@ -117,7 +117,32 @@ def test_version(capsys):
         (["plan", "Causal()", "--executor", "--length", "4"], "--executor has no value, expected a text"),
         (
             ["plan", "Causal()", "--length", str(10**20)],
-            f"--sets, --length and --degree make {10**20:,} vectors in 1 sets and 0 edges, expected at most 10,000,000 of each",
+            f"--sets, --length and --degree make {10**20:,} vectors in 1 sets and 0 edges, expected at most 2,000,000 of each",
+        ),
+        (
+            ["plan", "Causal()", "--length", "4", "--heads", "9999", "--width", "9999"],
+            "--heads is 9,999, expected at most 1,024",
+        ),
+        (
+            ["plan", "Causal()", "--length", "4", "--dropout", "1"],
+            "--dropout is 1.0, expected at least 0 and less than 1",
+        ),
+        (["plan", "AlongAxis(1000000)", "--length", "4"], "AlongAxis has k 1000000, expected at most 1,023"),
+        (
+            ["plan", "AlongAxis(1000)", "--length", "9999"],
+            "Attention(pattern=AlongAxis(k=1000)) reads 1,001 coordinates of each of 9,999 vectors, "
+            "expected at most 2,000,000 numbers together",
+        ),
+        (["plan", "Attention(bias=Shaw(-3))", "--length", "4"], "Shaw has radius -3, expected at least 0"),
+        (
+            ["plan", "Stride(2)", "--length", "1000000"],
+            "a pattern names 500,000,000,000 pairs of a query and a key one by one, expected at most 134,217,728: "
+            "shorter sets, or a pattern of whole stretches of keys",
+        ),
+        (
+            ["plan", "RandomBlocks(5000, 1)", "--length", "100000", "--heads", "1"],
+            "a pattern names 4,000,000,000 pairs of a query and a key one by one, expected at most 134,217,728: "
+            "shorter sets, or a pattern of whole stretches of keys",
         ),
         (["data", "gte"], "data does not know 'gte': did you mean 'get'?"),
         (["data", "list", "digist"], "there is no data set 'digist': did you mean 'digits'?"),
@@ -137,6 +162,20 @@ def test_bad_input_is_refused_in_one_sentence(arguments, sentence, capsys, tmp_p
     monkeypatch.chdir(tmp_path)
     assert refused(arguments, capsys) == sentence
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("RandomBlocks(1000000, 1)", "AlongAxis(1000)", "Axes(axes=1000)", "Near(1e12)", "First(1099511627776)"),
+        *("Dilated(1099511627776, 1099511627776, 1099511627776)", "Window(1099511627776, 0)", "Blocks(1099511627776)"),
+        *("Attention(bias=Shaw(1000000000))", "Attention(bias=T5(65536, 1000000000))", "~Stride(1099511627776)"),
+        *("Attention(Kernel(Favor(1048576)), normalizer=Sum())", "Attention(Synthesized(1099511627776, 'random'))"),
+    ],
+)
+def test_a_plan_with_huge_numbers_ends(spec, capsys):
+    assert main(["plan", spec, "--length", "300", "--heads", "2", "--width", "16"]) == 0
+    assert "executor" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from regard.attention.adapters.base import Adapter, Attends, Call
 from regard.attention.spec.attention import Attention
+from regard.attention.spec.base import MOST_COORDINATES, bounded
 from regard.attention.spec.patterns import AlongAxis
 from regard.errors import InputError
 
@@ -51,13 +52,11 @@ class Axes(Adapter):
     Attention(pattern=(Everyone() & AlongAxis(k=1)))
     """
 
-    axes: int = 2
+    axes: int = field(default=2, metadata=bounded(1, MOST_COORDINATES))
     combine: str = "sum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.axes < 1:
-            raise InputError(f"Axes has axes {self.axes}, expected at least 1")
         if self.combine not in ("sum", "stack"):
             raise InputError(f"Axes has combine {self.combine!r}, expected 'sum' or 'stack'")
         if self.attention.reads_edges:

@@ -60,7 +60,7 @@ def grid(n: int, coordinates: int) -> Float[Tensor, "{n} axes"]:
     """`[n, coordinates]` places on a grid as square as can be, row by row; at least two coordinates."""
     axes = max(2, coordinates)
     side = next(side for side in range(1, n + 2) if side**axes >= n)
-    return torch.stack([torch.arange(n) // side**axis % side for axis in reversed(range(axes))], 1).double()
+    return torch.stack([torch.arange(n) // min(side**axis, n + 1) % side for axis in reversed(range(axes))], 1).double()
 
 
 def matrix(pattern: Pattern, layout: Layout | int, cells: int | None = None) -> Float[Tensor, "cells cells"]:

@@ -25,6 +25,8 @@ def near(rows: Rows, allows: Allows, radius: float) -> Intervals:
     """
     first, counts, order = _candidates(rows, radius * _FURTHER)
     of_row = counts.sum(1).cumsum(0)
+    if len(of_row):
+        rows.check_named(int(of_row[-1]))
     found, begin = [rows.rows.new_zeros(0)], 0
     while begin < len(of_row):
         before = int(of_row[begin - 1]) if begin else 0

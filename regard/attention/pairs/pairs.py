@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from regard.errors import InputError
 from regard.sets import Layout
 from regard.sets.whole import insertions, repeated
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Num, Shaped
 
-__all__ = ["AT_ONCE", "Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "ordered"]
+__all__ = ["AT_ONCE", "Allows", "Intervals", "Pairs", "Rows", "coordinates", "expand", "naming_at_most", "ordered"]
 
 AT_ONCE = 1 << 20
 """How many pairs a pattern is asked about at once, and how many intervals are sorted at once."""
@@ -98,6 +101,19 @@ def coordinates(layout: Layout) -> Num[Tensor, "t n"]:
     return layout.coords
 
 
+_most_named: ContextVar[int] = ContextVar("keys that may be named one by one", default=1 << 34)
+
+
+@contextmanager
+def naming_at_most(keys: int) -> Iterator[None]:
+    """Within it, patterns that name more keys one by one, or are asked about more pairs, are refused."""
+    before = _most_named.set(keys)
+    try:
+        yield
+    finally:
+        _most_named.reset(before)
+
+
 class Rows:
     """Query rows whose keys are asked for; what `Pattern.keys` builds intervals with. Keys lie in order of their places.
 
@@ -151,12 +167,27 @@ class Rows:
         first, places = self.key_layout.places_of_sets
         return int((first + places).max()) + 1 if first.numel() else 1
 
+    @staticmethod
+    def check_named(keys: int) -> None:
+        """Refuse to name so many keys one by one, which would end in no time or no memory.
+
+        Raises:
+            InputError: more than `naming_at_most` says.
+        """
+        most = _most_named.get()
+        if keys > most:
+            found = f"a pattern names {keys:,} pairs of a query and a key one by one"
+            raise InputError(
+                f"{found}, expected at most {most:,}: shorter sets, or a pattern of whole stretches of keys"
+            )
+
     def _before(self, place: Tensor) -> Tensor:
         """How many keys of each row's set lie before a place; less than none, or more than there are, where it lies outside."""
+        start, sets, first = (x.view(-1, *[1] * (place.dim() - 1)) for x in (self.start, self.sets, self.first_key))
         if self.key_layout.places is None:
-            return place - self.start
+            return place - start
         line = self.key_layout.set_of_row * self.reach + self.key_layout.places
-        return insertions(line, self.sets * self.reach + place.clamp(0, self.reach - 1)) - self.first_key
+        return insertions(line, sets * self.reach + place.clamp(0, self.reach - 1)) - first
 
     def between(self, low: Int[Tensor, " rows"] | int, high: Int[Tensor, " rows"] | int) -> Intervals:
         """Keys with low <= j < high, j a place in its own set."""
@@ -170,10 +201,17 @@ class Rows:
         some = low < high
         return Intervals(self, (place + low)[some], (place + high)[some])
 
-    def stretches(self, parts: Sequence[tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]]) -> Intervals:
-        """Keys that lie in one of several stretches, each as in `between`."""
-        each = [self.between(low, high) for low, high in parts] or [self.between(0, 0)]
-        return Intervals(self, torch.cat([x.start for x in each]), torch.cat([x.stop for x in each])).merged()
+    def stretches(self, low: Int[Tensor, "rows k"], high: Int[Tensor, "rows k"]) -> Intervals:
+        """Keys that lie in one of several stretches of a row, each as in `between`; they increase, and none overlaps another."""
+        low = self._before(low).clamp(min=0)
+        high = torch.minimum(self._before(high), self.number[:, None])
+        place = torch.arange(len(self.rows), device=self.rows.device)[:, None] * self.stretch
+        some = low < high
+        start, stop = (place + low)[some], (place + high)[some]
+        # Neighbors grow together.
+        apart = torch.ones(len(start) + 1, dtype=torch.bool, device=start.device)
+        apart[1:-1] = start[1:] != stop[:-1]
+        return Intervals(self, start[apart[:-1]], stop[apart[1:]])
 
     def everything(self) -> Intervals:
         """All keys of each row's set."""
@@ -189,6 +227,7 @@ class Rows:
             return self.between(low + self.start, high + self.start)
         # On the line, rows and their keys follow each other in order; nothing larger than the keys is held twice.
         number = ((high - low + step - 1) // step).clamp(min=0)
+        self.check_named(int(number.sum()))
         places = repeated(low + torch.arange(len(low), device=low.device) * self.stretch, number)
         before = torch.nn.functional.pad(number.cumsum(0), (1, 0))[:-1]
         turn = torch.arange(len(places), device=low.device).sub_(repeated(before, number))
@@ -204,7 +243,9 @@ class Rows:
         which = insertions(classes, row_class).clamp(max=max(len(classes) - 1, 0))
         begin, end = (insertions(line, which * reach + x.clamp(0, reach - 1)) for x in (low, high))
         there = classes[which] == row_class if len(classes) else torch.zeros_like(begin, dtype=torch.bool)
-        row, place = expand(begin, torch.where(there, end - begin, 0).clamp(min=0))
+        number = torch.where(there, end - begin, 0).clamp(min=0)
+        self.check_named(int(number.sum()))
+        row, place = expand(begin, number)
         return Intervals.of_places(self, self.on_line(row, order[place]))
 
     def alike_but_for(self, axis: int) -> Intervals:
@@ -226,7 +267,9 @@ class Rows:
         mine = mine.masked_fill(mine < 0, len(alike))
         others, key = torch.sort(others, stable=True)
         begin = insertions(others, mine)
-        row, place = expand(begin, insertions(others, mine, right=True) - begin)
+        number = insertions(others, mine, right=True) - begin
+        self.check_named(int(number.sum()))
+        row, place = expand(begin, number)
         return Intervals.of_places(self, self.on_line(row, key[place]))
 
     def edges(self) -> Intervals:
@@ -273,6 +316,8 @@ class Intervals:
     def allowed(self, allows: Allows) -> Intervals:
         """Those of these keys that a pattern allows, found by asking about each pair, in parts of bounded size."""
         rows, until = self.of, (self.stop - self.start).cumsum(0)
+        if len(until):
+            rows.check_named(int(until[-1]))
         parts, begin, asked = [self.start[:0]], 0, 0
         while begin < len(until):
             # At least one interval, which is no longer than a set.
@@ -285,10 +330,6 @@ class Intervals:
             parts.append(place[torch.as_tensor(allows(pairs.i, pairs.j, pairs)).expand(place.shape)])
             begin, asked = end, int(until[end - 1])
         return Intervals.of_places(rows, torch.cat(parts))
-
-    def merged(self) -> Intervals:
-        """The same keys in as few intervals as hold them."""
-        return self._sweep([self], [1], at_least=1)
 
     def _sweep(self, parts: Sequence[Intervals], signs: Sequence[int], at_least: int) -> Intervals:
         """Walk the line from left to right; keep where the signed number of intervals overhead is at least so many."""

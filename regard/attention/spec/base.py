@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from regard.errors import InputError
+from regard.errors import LARGEST, InputError, check_number
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from regard.sets import Layout
 
-__all__ = ["Parameters", "Part", "Shapes", "Value"]
+__all__ = ["MOST_COORDINATES", "Parameters", "Part", "Shapes", "Value", "bounded"]
 
 # The learned tensors of a part by name, and their shapes.
 Parameters = Mapping[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
 
-_KINDS: dict[Any, tuple[type, ...]] = {
-    "bool": (bool,),
-    "int": (int,),
-    "int | None": (int, NoneType),
-    "float": (int, float),
-    "float | None": (int, float, NoneType),
-    "str": (str,),
-}
-# Indices and offsets from them must fit into 64 bits.
-_LARGEST = 1 << 40
+# Of a vector; more would only be there to exhaust the memory.
+MOST_COORDINATES = 1 << 10
+_NUMBERS = ("int", "int | None", "float", "float | None")
+_KINDS: dict[Any, type] = {"bool": bool, "str": str}
+
+
+def bounded(least: float = -LARGEST, most: float = LARGEST) -> dict[str, float]:
+    """The metadata of a field that holds a number: `left: int = field(metadata=bounded(0))`. Every number says its bounds."""
+    return {"least": least, "most": most}
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,17 +35,17 @@ class Value:
     """An immutable piece of a specification. Its `repr` names the options that differ from their defaults.
 
     Raises:
-        InputError: an option of another kind than its annotation says, or a number that has no text form.
+        InputError: an option of another kind than its annotation says, or a number outside the bounds of its field.
     """
 
     def __post_init__(self) -> None:
+        owner = type(self).__name__
         for field in fields(self):
-            value, kinds = getattr(self, field.name), _KINDS.get(field.type)
-            fits = kinds is None or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))
-            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < _LARGEST):
-                fits = False
-            if not fits:
-                raise InputError(f"{type(self).__name__} has {field.name} {value!r}, expected {field.type}")
+            value = getattr(self, field.name)
+            if field.type in _NUMBERS:
+                check_number(owner, field.name, value, str(field.type), **(field.metadata or bounded()))
+            elif field.type in _KINDS and not isinstance(value, _KINDS[field.type]):
+                raise InputError(f"{owner} has {field.name} {value!r}, expected {field.type}")
 
     def __repr__(self) -> str:
         options = []

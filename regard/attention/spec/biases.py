@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.base import Parameters, Shapes
+from regard.attention.spec.base import MOST_COORDINATES, Parameters, Shapes, bounded
 from regard.attention.spec.bias import Bias, looked_up
 from regard.attention.spec.biases_by_distance import T5, TransformerXL
 
@@ -83,10 +83,10 @@ class Shaw(Bias):
         coordinates: of this many coordinates, each has tables of its own, and their vectors add up; 0 means the order in the set.
     """
 
-    radius: int
+    radius: int = field(metadata=bounded(0))
     keys: bool = True
     values: bool = True
-    coordinates: int = 0
+    coordinates: int = field(default=0, metadata=bounded(0, MOST_COORDINATES))
 
     @property
     def scaled(self) -> bool:
@@ -160,7 +160,7 @@ class EdgeBias(Bias):
         width: the number of values an edge carries.
     """
 
-    width: int
+    width: int = field(metadata=bounded(1))
 
     @property
     def reads_edges(self) -> bool:

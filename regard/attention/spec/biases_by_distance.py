@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from regard.attention.spec.base import Parameters, Shapes
+from regard.attention.spec.base import Parameters, Shapes, bounded
 from regard.attention.spec.bias import Bias, looked_up
 from regard.errors import InputError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["T5", "TransformerXL"]
 
+# Of bounds between buckets, and what of them is rounding.
+_DIGITS, _NONE = 60, Decimal("1e-45")
 # Distances of which vectors are computed: in float32 with 64 numbers, 4 GiB.
 _FARTHEST = 1 << 23
 
@@ -44,8 +47,8 @@ class T5(Bias):
     [3, 3, 2, 1, 0, 5, 6, 7]
     """
 
-    buckets: int = 32
-    max_distance: int = 128
+    buckets: int = field(default=32, metadata=bounded(2, 1 << 16))
+    max_distance: int = field(default=128, metadata=bounded(2))
     bidirectional: bool = True
 
     def __post_init__(self) -> None:
@@ -115,14 +118,14 @@ def _t5_bounds(buckets: int, max_distance: int) -> list[int]:
     """The least distance of each bucket of one direction but the first."""
     exact, others = buckets // 2, buckets - buckets // 2
     bounds = list(range(1, exact + 1))
-    for turn in range(1, others):
-        # The least n with (n / exact)^others >= (max_distance / exact)^turn, in integers, so that it is the same everywhere.
-        low, n = bounds[-1], max_distance
-        while low < n:
-            middle = (low + n) // 2
-            enough = middle**others * exact**turn >= max_distance**turn * exact**others
-            low, n = (low, middle) if enough else (middle + 1, n)
-        bounds.append(n)
+    with localcontext() as context:
+        context.prec = _DIGITS
+        ratio = (Decimal(max_distance) / exact).ln() / others
+        for turn in range(1, others):
+            bound = exact * (ratio * turn).exp()
+            n = int(bound.to_integral_value())
+            # A power that is a whole number is that number, whatever its last digit was rounded to.
+            bounds.append(n if abs(bound - n) < _NONE * bound or n > bound else n + 1)
     return bounds
 
 
@@ -139,15 +142,8 @@ class TransformerXL(Bias):
         base: R holds sin and cos of (i - j) / base^(2n / width).
     """
 
-    width: int | None = None
-    base: float = 10000.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.width is not None and self.width < 1:
-            raise InputError(f"TransformerXL has width {self.width}, expected at least 1")
-        if self.base <= 0:
-            raise InputError(f"TransformerXL has base {self.base}, expected more than 0")
+    width: int | None = field(default=None, metadata=bounded(1))
+    base: float = field(default=10000.0, metadata=bounded(1e-30))
 
     @property
     def scaled(self) -> bool:

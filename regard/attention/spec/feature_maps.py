@@ -6,12 +6,11 @@ Attention divides by the sum of scores, so a factor of phi(q) that is the same f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from regard.attention.spec.base import Value
-from regard.errors import InputError
+from regard.attention.spec.base import Value, bounded
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -112,13 +111,8 @@ class Favor(Features):
     Favor(features=8, seed=1)
     """
 
-    features: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.features < 1 or self.seed < 0:
-            raise InputError(f"{self!r} was asked for, expected at least one feature and a seed from 0 on")
+    features: int = field(default=256, metadata=bounded(1, 1 << 20))
+    seed: int = field(default=0, metadata=bounded(0))
 
     def redrawn(self) -> Favor:
         """The same with the rows of the next seed (section 4.2: drawn anew while training)."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Intervals, Pairs, Rows
     from regard.sets import Layout
 
-__all__ = ["And", "Not", "Or", "Pattern", "at_least"]
+__all__ = ["And", "Not", "Or", "Pattern"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,12 +109,21 @@ class Pattern(Part):
         return Not(self)
 
 
+def _check_parts(combined: Pattern) -> None:
+    for part in combined.parts:
+        if not isinstance(part, Pattern):
+            raise InputError(f"{type(combined).__name__} has {part!r}, expected a pattern such as Window(64, 16)")
+
+
 @dataclass(frozen=True, repr=False)
 class _Two(Pattern):
     """Two patterns, combined."""
 
     a: Pattern
     b: Pattern
+
+    def __post_init__(self) -> None:
+        _check_parts(self)
 
     @property
     def parts(self) -> tuple[Pattern, ...]:
@@ -175,6 +184,9 @@ class Not(Pattern):
 
     a: Pattern
 
+    def __post_init__(self) -> None:
+        _check_parts(self)
+
     @property
     def parts(self) -> tuple[Pattern, ...]:
         return (self.a,)
@@ -190,8 +202,3 @@ class Not(Pattern):
 
     def __repr__(self) -> str:
         return f"~{self.a!r}"
-
-
-def at_least(lowest: int, value: Pattern, option: str, found: float) -> None:
-    if found < lowest:
-        raise InputError(f"{type(value).__name__} has {option} {found}, expected at least {lowest}")

@@ -5,13 +5,14 @@ What every pattern offers, and how patterns combine, is in `pattern`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.pattern import And, Not, Or, Pattern, at_least
+from regard.attention.spec.base import bounded
+from regard.attention.spec.pattern import And, Not, Or, Pattern
 from regard.attention.spec.patterns_by_layout import AlongAxis, Edges, Near
-from regard.kernels.hashing import hashed
+from regard.attention.spec.random_blocks import DrawnBlocks, drawn_blocks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,10 @@ __all__ = [
     "Stride",
     "Window",
 ]
+
+
+# Places and offsets from them must fit into 64 bits.
+_FARTHEST = 1 << 60
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,13 +80,8 @@ class Window(Pattern):
     [3, 4, 5, 6]
     """
 
-    left: int
-    right: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(0, self, "left", self.left)
-        at_least(0, self, "right", self.right)
+    left: int = field(metadata=bounded(0))
+    right: int = field(metadata=bounded(0))
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -104,26 +104,23 @@ class Dilated(Pattern):
     [0, 3, 6, 9]
     """
 
-    left: int
-    right: int
-    step: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(0, self, "left", self.left)
-        at_least(0, self, "right", self.right)
-        at_least(1, self, "step", self.step)
+    left: int = field(metadata=bounded(0))
+    right: int = field(metadata=bounded(0))
+    step: int = field(metadata=bounded(1))
 
     @property
     def extent(self) -> tuple[float, float]:
-        return self.left * self.step, self.right * self.step
+        # Steps past all places are none: a place and an offset from it must fit into 64 bits.
+        most = _FARTHEST // self.step
+        return min(self.left, most) * self.step, min(self.right, most) * self.step
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        inside = (i - self.left * self.step <= j) & (j <= i + self.right * self.step)
-        return inside & ((i - j) % self.step == 0)
+        before, after = self.extent
+        return (i - before <= j) & (j <= i + after) & ((i - j) % self.step == 0)
 
     def keys(self, rows: Rows) -> Intervals:
-        return rows.every(self.step, rows.index - self.left * self.step, rows.index + self.right * self.step + 1)
+        before, after = self.extent
+        return rows.every(self.step, rows.index - int(before), rows.index + int(after) + 1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,11 +133,7 @@ class Stride(Pattern):
     [1, 5, 9]
     """
 
-    k: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, self, "k", self.k)
+    k: int = field(metadata=bounded(1))
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i - j) % self.k == 0
@@ -157,11 +150,7 @@ class Blocks(Pattern):
     [4, 5, 6, 7]
     """
 
-    size: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, self, "size", self.size)
+    size: int = field(metadata=bounded(1))
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -195,15 +184,10 @@ class RandomBlocks(Pattern):
     RandomBlocks(per_row=2, size=4, seed=1, head=3)
     """
 
-    per_row: int
-    size: int
-    seed: int = 0
-    head: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(0, self, "per_row", self.per_row)
-        at_least(1, self, "size", self.size)
+    per_row: int = field(metadata=bounded(0))
+    size: int = field(metadata=bounded(1))
+    seed: int = field(default=0, metadata=bounded(0))
+    head: int | None = field(default=None, metadata=bounded(0))
 
     @property
     def varies(self) -> bool:
@@ -219,38 +203,34 @@ class RandomBlocks(Pattern):
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         if pairs is None:
             raise ValueError("RandomBlocks was asked about indices alone, expected pairs of rows in a layout")
-        key_block = j // self.size
-        allowed = (i < i) & (j < j)
-        for block in self._drawn(i, pairs.start, pairs.places):
-            allowed = allowed | (block == key_block)
-        return allowed
+        first, blocks = self._blocks(pairs.start, pairs.places)
+        return (j == j) & ((blocks <= self.per_row) | self._drawn(i // self.size, blocks).has(j // self.size - first))
 
     def keys(self, rows: Rows) -> Intervals:
-        blocks = self._drawn(rows.index, rows.start, rows.places)
-        return rows.stretches([(block * self.size, (block + 1) * self.size) for block in blocks])
+        first, blocks = self._blocks(rows.start, rows.places)
+        # Drawn one after another, they take about so many times as long as keys that follow a rule.
+        rows.check_named(8 * self.per_row * int((blocks > self.per_row).sum()))
+        drawn = self._drawn(rows.index // self.size, blocks)
+        if not drawn.blocks.numel():
+            return rows.between(0, (blocks <= self.per_row) * rows.reach)
+        low = (drawn.blocks.index_select(0, drawn.of.clamp(min=0)) + first[:, None]) * self.size
+        high, none = low + self.size, (drawn.of < 0)[:, None]
+        low, high = low.masked_fill(none, 0), high.masked_fill(none, 0)
+        high[:, 0] += none[:, 0] * rows.reach
+        return rows.stretches(low, high)
 
-    def _drawn(self, i: Tensor, start: Tensor | int, number: Tensor) -> list[Tensor]:
-        """The numbers of the blocks of keys that each query's block sees, -1 in place of those that a small set lacks.
-
-        Floyd's way to draw k of m blocks: draw n is one of the first m - k + n + 1, or the last of these if that one is taken.
-
-        Args:
-            i: the queries' places. start, number: of the keys of each query's set, the first place and how many places.
-        """
+    def _blocks(self, start: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
+        """The first block of keys of each query's set, and how many there are, from the keys' first place and number of places."""
         from torch import where
 
+        first = start // self.size
+        return first, where(number > 0, (start + number - 1) // self.size - first + 1, 0)
+
+    def _drawn(self, query_block: Tensor, blocks: Tensor) -> DrawnBlocks:
+        """What each block of queries draws, of so many blocks of keys."""
         if self.head is None:
             raise ValueError("RandomBlocks was asked without a head, expected what `for_head` gives")
-        first = start // self.size
-        blocks = where(number > 0, (start + number - 1) // self.size - first + 1, 0)
-        chosen: list[Tensor] = []
-        for draw in range(self.per_row):
-            last = blocks - self.per_row + draw
-            one = hashed(self.seed, self.seed >> 32, self.head, i // self.size, draw) % (last + 1).clamp(min=1)
-            for other in chosen:
-                one = where(other == one, last, one)
-            chosen.append(where(last >= 0, one, -1))
-        return [where(one >= 0, first + one, -1) for one in chosen]
+        return drawn_blocks(query_block, blocks, self.per_row, (self.seed, self.seed >> 32, self.head))
 
 
 @dataclass(frozen=True, repr=False)
@@ -261,11 +241,7 @@ class First(Pattern):
     (True, True, False)
     """
 
-    n: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(0, self, "n", self.n)
+    n: int = field(metadata=bounded(0))
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         return (i < self.n) | (j < self.n)

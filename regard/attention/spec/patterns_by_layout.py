@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.pattern import Pattern, at_least
-from regard.errors import InputError
+from regard.attention.spec.base import MOST_COORDINATES, bounded
+from regard.attention.spec.pattern import Pattern
 
 if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Intervals, Pairs, Rows
@@ -46,11 +46,7 @@ class Near(Pattern):
     With `Causal`, the local attention of Parmar et al. 2018 (Image Transformer), section 3.2.
     """
 
-    radius: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(0, self, "radius", self.radius)
+    radius: float = field(metadata=bounded(0))
 
     @property
     def coordinates(self) -> int:
@@ -77,7 +73,7 @@ class AlongAxis(Pattern):
     Source: Ho et al. 2019 (Axial Transformer), section 3.1.
     """
 
-    k: int
+    k: int = field(metadata=bounded(0, MOST_COORDINATES - 1))
 
     @property
     def coordinates(self) -> int:
@@ -85,11 +81,6 @@ class AlongAxis(Pattern):
 
     def needs(self, layout: Layout, key_layout: Layout) -> str | None:
         return _lacking_coordinates(self, layout, key_layout)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.k < 0:
-            raise InputError(f"AlongAxis has k {self.k}, expected the number of a coordinate, from 0")
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         if pairs is None:

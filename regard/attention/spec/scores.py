@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from regard.attention.spec.base import Parameters, Shapes
+from regard.attention.spec.base import Parameters, Shapes, bounded
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.score import Score
 from regard.errors import InputError
@@ -28,7 +28,7 @@ class Dot(Score):
         scale: the factor; None stands for 1 / sqrt(d), and 1.0 is the unscaled form of lectures.
     """
 
-    scale: float | None = None
+    scale: float | None = field(default=None, metadata=bounded())
 
     def scaling(self, d: int) -> float:
         return d**-0.5 if self.scale is None else self.scale
@@ -68,7 +68,7 @@ class Additive(Score):
     """
 
     activation: str = "tanh"
-    slope: float = 0.2
+    slope: float = field(default=0.2, metadata=bounded())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,7 +98,7 @@ class Separable(Score):
         slope: of LeakyReLU below zero. With slope 1 the score is a sum of two independent parts, and softmax forgets the query.
     """
 
-    slope: float = 0.2
+    slope: float = field(default=0.2, metadata=bounded())
 
     def parameters(self, heads: int, d: int) -> Shapes:
         return {"score_query": (heads, d), "score_key": (heads, d)}
@@ -185,16 +185,14 @@ class Synthesized(Score):
         rank: the width of a and b.
     """
 
-    places: int
+    places: int = field(metadata=bounded(1))
     kind: str = "dense"
-    rank: int = 8
+    rank: int = field(default=8, metadata=bounded(1))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kind not in ("dense", "random", "factorized"):
             raise InputError(f"Synthesized has kind {self.kind!r}, expected 'dense', 'random' or 'factorized'")
-        if self.places < 1 or self.rank < 1:
-            raise InputError(f"{self!r} was asked for, expected at least one place and a rank from 1 on")
 
     @property
     def placed(self) -> bool:
