@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from regard.attention.adapters.base import Adapter
 from regard.cli.options import parse, parser
@@ -38,22 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--executor", help="ask for this executor by name: it runs or says why not")
     chosen = parse(options, arguments)
-    for name, lowest in {"length": 0, "sets": 0, "heads": 1, "width": 1, "degree": 0}.items():
-        if chosen[name] < lowest:
-            raise InputError(f"--{name} is {chosen[name]}, expected at least {lowest}")
-    for name, most in {"heads": _HEADS, "width": _WIDTH}.items():
-        if chosen[name] > most:
-            raise InputError(f"--{name} is {chosen[name]:,}, expected at most {most:,}")
-    if not 0 <= chosen.dropout < 1:
-        raise InputError(f"--dropout is {chosen.dropout}, expected at least 0 and less than 1")
-    vectors, edges = chosen.sets * chosen.length, chosen.sets * chosen.length * chosen.degree
-    if max(vectors, chosen.sets, edges) > _MOST:
-        raise InputError(
-            f"--sets, --length and --degree make {vectors:,} vectors in {chosen.sets:,} sets and {edges:,} edges, "
-            f"expected at most {_MOST:,} of each"
-        )
-    if chosen.width % chosen.heads:
-        raise InputError(f"--width is {chosen.width}, expected a multiple of the {chosen.heads} heads")
+    _check(chosen)
 
     import torch
 
@@ -67,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     attention = Attention(pattern=value) if isinstance(value, (Pattern, tuple)) else value
     if not isinstance(attention, Attention | Adapter):
         raise InputError(f"SPEC is {chosen.spec!r}, expected a pattern or an Attention, alone or in an adapter")
+    vectors = chosen.sets * chosen.length
     numbers = attention.coordinates * vectors
     if numbers > _MOST:
         found = f"{attention.coordinates:,} coordinates of each of {vectors:,} vectors"
@@ -93,6 +79,26 @@ def run(arguments: Sequence[str]) -> int:
     if len(groups) > _DRAWN:
         print(f"\nand {len(groups) - _DRAWN} patterns of other heads")
     return 0
+
+
+def _check(chosen: Any) -> None:
+    """Refuse sizes that are none, or that no plan is made for."""
+    for name, lowest in {"length": 0, "sets": 0, "heads": 1, "width": 1, "degree": 0}.items():
+        if chosen[name] < lowest:
+            raise InputError(f"--{name} is {chosen[name]}, expected at least {lowest}")
+    for name, most in {"heads": _HEADS, "width": _WIDTH}.items():
+        if chosen[name] > most:
+            raise InputError(f"--{name} is {chosen[name]:,}, expected at most {most:,}")
+    if not 0 <= chosen.dropout < 1:
+        raise InputError(f"--dropout is {chosen.dropout}, expected at least 0 and less than 1")
+    vectors, edges = chosen.sets * chosen.length, chosen.sets * chosen.length * chosen.degree
+    if max(vectors, chosen.sets, edges) > _MOST:
+        raise InputError(
+            f"--sets, --length and --degree make {vectors:,} vectors in {chosen.sets:,} sets and {edges:,} edges, "
+            f"expected at most {_MOST:,} of each"
+        )
+    if chosen.width % chosen.heads:
+        raise InputError(f"--width is {chosen.width}, expected a multiple of the {chosen.heads} heads")
 
 
 def _patterns(attention: Attention | Adapter, heads: int) -> int:

@@ -71,7 +71,7 @@ def test_t5_buckets_reach_far():
         (lambda: T5(buckets=1, bidirectional=False), "T5 has buckets 1, expected at least 2"),
         (lambda: T5(max_distance=8), "T5 has max_distance 8, expected more than 8"),
         (lambda: TransformerXL(width=0), "TransformerXL has width 0, expected at least 1"),
-        (lambda: TransformerXL(width=2.5), "TransformerXL has width 2.5, expected int | None"),
+        (lambda: TransformerXL(width=2.5), "TransformerXL has width 2.5, expected a whole number or None"),
         (lambda: TransformerXL(base=-1.0), "TransformerXL has base -1.0, expected more than 0"),
     ],
 )
