@@ -72,7 +72,7 @@ def test_t5_buckets_reach_far():
         (lambda: T5(max_distance=8), "T5 has max_distance 8, expected more than 8"),
         (lambda: TransformerXL(width=0), "TransformerXL has width 0, expected at least 1"),
         (lambda: TransformerXL(width=2.5), "TransformerXL has width 2.5, expected a whole number or None"),
-        (lambda: TransformerXL(base=-1.0), "TransformerXL has base -1.0, expected more than 0"),
+        (lambda: TransformerXL(base=-1.0), "TransformerXL has base -1.0, expected at least 1e-30"),
     ],
 )
 def test_biases_that_make_no_sense_are_refused(make, sentence):
