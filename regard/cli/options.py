@@ -76,6 +76,11 @@ def parse(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> jso
 def _quoted(flag: str, kind: Any) -> str:
     """The argument with texts in quotes, where the option is a list of texts or has them as keys: YAML takes 0560 for 368."""
     name, equals, value = flag.partition("=")
+    if re.fullmatch(r"[+-]?[\d_]+(:[\d_]+)+(\.[\d_]*)?", value) and {int, float} & {kind, *get_args(kind)}:
+        from regard.train.values import spelled
+
+        # YAML takes 1:30 for 90.
+        raise InputError(f"{name} is {value!r}, expected {spelled(kind)}")
     origins = {get_origin(each): get_args(each)[0] for each in (kind, *get_args(kind)) if get_args(each)}
     members = {origin: member for origin, member in origins.items() if origin in (list, tuple, dict)}
     if not equals or value in _NULL or str not in members.values():

@@ -149,6 +149,12 @@ def _of_kind(kind: Any, value: Any, written: Any) -> Any:
             named_as = written if isinstance(written, Mapping) else value
             rows = zip(named_as, value.values(), named_as.values(), strict=True)
             return {_of_kind(names, name, name): _of_kind(values, each, text) for name, each, text in rows}
+    elif kind in (int, float) and isinstance(written, str) and re.fullmatch(r"[+-]?0\d+", written):
+        # YAML takes 010 for 8.
+        return kind(written)
+    elif kind in (int, float) and isinstance(written, str) and ":" in written:
+        # Nor is 1:30 the number 90.
+        raise ValueError
     elif kind is float:
         if number or isinstance(value, str):
             return float(value)

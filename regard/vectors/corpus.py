@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import lzma
 import re
@@ -23,6 +22,7 @@ import numpy as np
 from regard.data.examples import Array
 from regard.data.words import extending, folded
 from regard.errors import InputError, nearest
+from regard.files import opened
 
 __all__ = ["BREAK", "Corpus", "Tokens", "keep_probability", "read_corpus", "tokenizer"]
 
@@ -33,7 +33,6 @@ BREAK = -1
 _BLOCK = 1 << 20
 _LONGEST = 1 << 20  # bytes without white space that are kept together
 _SPACES = b" \n\r\t"
-_OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,15 +190,15 @@ def _texts(sources: Iterable[Path | str]) -> Iterator[Iterator[str]]:
 
 def _file(path: Path) -> Iterator[Iterator[str]]:
     """The texts of one file: one, or those of an archive."""
-    with _refused(path):
-        if ".tar" in path.suffixes[-2:] or path.suffix == ".tgz":
-            with tarfile.open(path, "r|*") as archive:
+    name = path.name.lower()
+    with opened(path) as file, _refused(path):
+        if ".tar" in Path(name).suffixes[-2:] or name.endswith(".tgz"):
+            with tarfile.open(fileobj=file, mode="r|*") as archive:
                 for member in archive:
                     if (inner := archive.extractfile(member)) is not None:
                         yield _pieces(inner, path, f"{path}, {member.name}")
         else:
-            with _OPENERS.get(path.suffix, _plain)(path) as file:
-                yield _pieces(file, path, str(path))
+            yield _pieces(file, path, str(path))
 
 
 @contextmanager
@@ -211,10 +210,6 @@ def _refused(path: Path) -> Iterator[None]:
         raise InputError(f"{path} breaks off or is damaged, expected a whole file: {error}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _plain(path: Path) -> IO[bytes]:
-    return path.open("rb")
 
 
 def _pieces(file: IO[bytes] | Any, path: Path, where: str) -> Iterator[str]:

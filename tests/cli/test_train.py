@@ -285,3 +285,12 @@ def test_labels_with_weights_stay_as_they_are_written(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text(text.replace("'0560'", "0560").replace("'yes'", "yes"))
     assert main(["train", "--config", str(tmp_path / "c.yaml"), "--print_config"]) == 0
     assert capsys.readouterr().out == text
+
+
+def test_numbers_are_decimal_on_the_command_line_too(capsys):
+    assert main(["train", "tagging", "--print_config", "--training.seed", "010", "--training.clip", "010"]) == 0
+    training = from_yaml(capsys.readouterr().out).training
+    assert (training.seed, training.clip) == (10, 10.0)
+    for option in ("--training.seed", "--training.clip"):
+        assert main(["train", "tagging", "--print_config", option, "1:30"]) == 2
+        assert f"{option} is '1:30', expected a" in capsys.readouterr().err

@@ -130,6 +130,8 @@ def test_sections_have_defaults():
     [
         ("layers: 1", "layers: null", "c.yaml has model.layers: nothing, expected a whole number"),
         ("layers: 1", "layers: 1.5", "c.yaml has model.layers: 1.5, expected a whole number"),
+        ("layers: 1", "layers: 1:30", "c.yaml has model.layers: 90, expected a whole number"),
+        ("clip: 1.0", "clip: 1:30.5", "c.yaml has training.clip: 90.5, expected a number"),
         ("layers: 1", "layers: true", "c.yaml has model.layers: True, expected a whole number"),
         ("layers: 1", "layers: [1]", "c.yaml has model.layers: [1], expected a whole number"),
         ("layers: 1", "layers: 0x" + "f" * 9999, "c.yaml has model.layers: a number of many digits, expected a whole number"),
@@ -183,6 +185,12 @@ def test_a_bomb_of_aliases_is_refused():
     ]
     with pytest.raises(InputError, match=r"has no option data\.a"):
         from_yaml("recipe: x\ndata:\n  type: Tiny\n  " + "\n  ".join(lines))
+
+
+@pytest.mark.parametrize(("text", "number"), [("010", 10), ("0x10", 16), ("1_000", 1000), ("+7", 7), ("0", 0)])
+def test_whole_numbers_are_decimal_whatever_they_begin_with(text, number):
+    assert from_yaml(TEXT.replace("seed: 0", f"seed: {text}")).training.seed == number
+    assert from_yaml(TEXT.replace("clip: 1.0", f"clip: {text}")).training.clip == number
 
 
 def test_numbers_that_yaml_takes_for_texts_are_numbers():

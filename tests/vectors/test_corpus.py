@@ -3,6 +3,7 @@
 import gzip
 import io
 import lzma
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -66,12 +67,15 @@ def test_compressed_files_and_archives_read_as_what_they_hold(tmp_path, monkeypa
     plain = b"so it is\nso it was"
     (tmp_path / "a.gz").write_bytes(gzip.compress(plain))
     (tmp_path / "a.xz").write_bytes(lzma.compress(plain))
+    (tmp_path / "A.TXT.GZ").write_bytes(gzip.compress(plain))
     with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as archive:
         entry = tarfile.TarInfo("inner/a.txt")
         entry.size = len(plain)
         archive.addfile(entry, io.BytesIO(plain))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(plain)))
-    for source in (tmp_path / "a.gz", tmp_path / "a.xz", tmp_path / "a.tar.xz", "-"):
+    (tmp_path / "A.TAR.XZ").write_bytes((tmp_path / "a.tar.xz").read_bytes())
+    names = ("a.gz", "a.xz", "A.TXT.GZ", "a.tar.xz", "A.TAR.XZ")
+    for source in (*(tmp_path / name for name in names), "-"):
         assert text(read_corpus([source], minimum_count=1)) == "so it is so it was |"
 
 
@@ -132,3 +136,9 @@ def test_the_published_novels_are_read(data: Path):
     assert read.words[:3] == ("the", "and", "to")
     assert (len(read.words), read.length) == (26_778, 6_115_515)
     assert (read.ids == BREAK).sum() == 36
+
+
+def test_a_pipe_is_refused_where_a_file_is_expected(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(InputError, match="is a named pipe, expected a file"):
+        read_corpus([tmp_path / "a.txt"], minimum_count=1)
