@@ -165,7 +165,8 @@ def _parsed(path: Path, columns: Columns, modified: int, size: int) -> tuple[Doc
 
 
 def _table(path: Path, columns: Columns, tabs: bool) -> Iterator[Document]:
-    header, rows = read_table(path, (columns.text, *columns.labels), tabs)
+    table = read_table(path, (columns.text, *columns.labels), tabs)
+    header, rows = table.header, table.rows
     text, labels = header.index(columns.text), {name: header.index(name) for name in columns.labels}
     at = header.index(columns.split) if columns.split in header else None
     for number, row in rows:

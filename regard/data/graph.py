@@ -100,7 +100,7 @@ class Planetoid:
     def names_parts(self) -> bool:
         """Whether a column, or files in the form of Planetoid, say which part a node is in."""
         nodes = Path(self.path or "") / "nodes.csv"
-        return self.path is None or not nodes.exists() or "split" in read_table(nodes, ("id",))[0]
+        return self.path is None or not nodes.exists() or "split" in read_table(nodes, ("id",)).header
 
     def training(self, encoding: Encoding) -> Listed:
         """The graph with the targets of its training nodes: nothing varies it."""
@@ -235,7 +235,8 @@ def _array(value: Mapping[str, Any], entry: str, name: str, kind: type | None = 
 
 def _read_tables(folder: Path) -> Graph:
     path = folder / "nodes.csv"
-    header, rows = read_table(path, ("id",))
+    table = read_table(path, ("id",))
+    header, rows = table.header, table.rows
     columns = {name: header.index(name) for name in ("id", "label", "split") if name in header}
     wide = [(i, name) for i, name in enumerate(header) if name not in columns]
     if not wide:
@@ -269,7 +270,8 @@ def _part(text: str, label: str, where: str) -> str:
 
 
 def _read_edges(path: Path, nodes: dict[str, int]) -> tuple[Array, Array | None]:
-    header, rows = read_table(path, ("source", "target"))
+    table = read_table(path, ("source", "target"))
+    header, rows = table.header, table.rows
     places = [header.index("source"), header.index("target")]
     carried = [(i, name) for i, name in enumerate(header) if i not in places]
     seen: dict[tuple[int, int], int] = {}

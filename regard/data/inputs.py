@@ -13,7 +13,7 @@ from regard.data.documents import Columns, Document, decoded, json_object, text_
 from regard.data.reader import STREAM
 from regard.data.tables import read_table
 from regard.errors import InputError, nearest
-from regard.files import read_lines
+from regard.files import LONGEST_LINE, read_lines, too_long
 
 __all__ = ["absent", "arriving", "read_sentences", "streamed", "to_read"]
 
@@ -78,7 +78,8 @@ def read_sentences(sources: Iterable[str], column: str, segmentation: int) -> li
 
 
 def _rows(path: Path, columns: Columns, tabs: bool) -> Iterator[Document]:
-    header, rows = read_table(path, (columns.text, *filter(None, [columns.id])), tabs)
+    table = read_table(path, (columns.text, *filter(None, [columns.id])), tabs)
+    header, rows = table.header, table.rows
     text, named = header.index(columns.text), _id_among(header, columns)
     for number, row in rows:
         name = row[header.index(named)] if named else ""
@@ -159,18 +160,25 @@ def arriving(file: IO[bytes]) -> Iterator[list[tuple[int, str]]]:
     Raises:
         InputError: bytes that are not UTF-8; the sentence names the line, and the lines before come before it.
     """
-    number, rest = 0, b""
+    number = size = 0
+    begun: list[bytes] = []
     read = file.read1 if hasattr(file, "read1") else file.read
     while True:
         piece = read(1 << 16)
-        whole, newline, rest = (rest + piece).rpartition(b"\n")
-        block = whole + newline if piece else whole + newline + rest
+        whole, newline, rest = piece.rpartition(b"\n")
+        # A line that goes on over pieces is joined once.
+        block = b"".join([*begun, whole, newline] if piece else begun) if newline or not piece else b""
+        begun, size = ([], 0) if newline else (begun, size)
+        begun.append(rest)
+        size += len(rest)
         lines, error = _until_error(_numbered(block, number))
         number += len(lines)
         if lines:
             yield lines
         if error:
             raise error
+        if size > LONGEST_LINE:
+            raise too_long(STREAM, number + 1)
         if not piece:
             return
 

@@ -282,7 +282,7 @@ class Sounds:
         """Whether a column or folders say which part a sound is in."""
         table = self.root / "utterances.csv"
         if table.exists():
-            return "split" in read_table(table, ("path", self.column))[0]
+            return "split" in read_table(table, ("path", self.column)).header
         return any(part for _, _, part in labeled_files(self.root, sound_suffixes()))
 
     def _part(self, name: Part) -> list[_Listed]:
@@ -293,7 +293,8 @@ class Sounds:
         return chosen
 
     def _table(self, table: Path) -> list[_Listed]:
-        header, rows = read_table(table, ("path", self.column))
+        found = read_table(table, ("path", self.column))
+        header, rows = found.header, found.rows
         places = header.index("path"), header.index(self.column)
         names, labels = [row[places[0]] for _, row in rows], [row[places[1]] for _, row in rows]
         lines = [f"{table}, line {line}, ({name})" for name, (line, _) in zip(names, rows, strict=True)]
