@@ -98,7 +98,7 @@ def _shown(opened: Run, count: int) -> Iterator[str]:
     from regard.data.targets import unseen_labels
     from regard.train.scoring import run as outputs
 
-    part = opened.experiment.data.part("test", opened.encoding)
+    part = opened.part("test")
     examples = [part[i * len(part) // count] for i in range(min(count, len(part)))]
     chosen = Listed(examples, unseen_labels(part))
     first = 0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "add_sources", "datasets", "looks_like_text", "sources_of", "with_ids"]
 
 _MARKS = frozenset("._-+~/\\@=,%:#")
+_JSON = re.compile(r"""\s*(\{\s*["}]|\[\s*["\[{\]])""")
 _FILE = re.compile(
     r"(?i)\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|conllu?|gz|xz|bz2|tar|tgz|zip|parquet|xlsx?|ods|docx?|pdf|html?|xml|md|log|wav|flac|ogg|"
     r"mp3|m4a|png|jpe?g|gif|bmp|tiff?|webp|npy|npz|pt)$"
@@ -89,6 +90,9 @@ def _source(operand: str) -> Source:
         return Source(operand)
     if not operand.strip():
         raise InputError(f"an INPUT is {operand!r}, expected a text, a file, or - for standard input")
+    if _JSON.match(operand):
+        expected = "expected JSON lines in a file or on standard input, or --text for the text itself"
+        raise InputError(f"{operand:.40} looks like JSON, {expected}")
     if looks_like_text(operand) and not ("/" in operand and _is_there(operand.rpartition("/")[0])):
         return Source(operand.strip(), True)
     raise InputError(

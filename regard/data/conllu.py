@@ -168,10 +168,10 @@ def plain_sentence(text: str, name: str, where: str, segmentation: int = SEGMENT
     """The sentence that a text is; `where` begins the sentence of an error, `segmentation` is the rule that cuts the text.
 
     Raises:
-        InputError: a line of CoNLL-U.
+        InputError: a line of CoNLL-U, or a comment there.
     """
-    if text.count("\t") == 9:
-        found = "looks like CoNLL-U with its 10 fields"
+    if text.count("\t") == 9 or re.match(r"# *(sent_id|text|newdoc id|newpar id|global\.columns) *= ", text):
+        found = "looks like CoNLL-U with its 10 fields" if "\t" in text else "looks like CoNLL-U with its comments"
         raise InputError(f"{where} {found}, expected plain text, or a file named .conllu")
     return worded_sentence(tokenize(text, segmentation), name, where)
 

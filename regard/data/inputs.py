@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -19,6 +20,7 @@ __all__ = ["absent", "arriving", "read_sentences", "streamed", "to_read"]
 
 T = TypeVar("T")
 
+_HEADER = re.compile(r'("?[\w.-]+"?)([,;\t]"?[\w.-]+"?)+')
 _IDS = ("id", "Id", "ID", "name")
 """What names a text, where the columns do not say which one does."""
 
@@ -92,7 +94,7 @@ def _records(
     """A text on each line, or in each JSON object where the first line that is not blank is one; blank lines are passed over."""
     for number, line in lines:
         if line.strip():
-            as_json = _is_json(number, line, where) if as_json is None else as_json
+            as_json = _first(number, line, where, columns) if as_json is None else as_json
             yield _record(number, line, where, columns, as_json)
 
 
@@ -111,13 +113,25 @@ def _record(number: int, line: str, where: str, columns: Columns, as_json: bool)
 
 def _id_among(names: Collection[str], columns: Columns) -> str:
     """Which of the names is that of the ids; empty if none is."""
-    known = (columns.id,) if columns.id else _IDS
-    return next((name for name in known if name in names and name != columns.text), "")
+    known = (columns.id,) if columns.id else tuple(name for name in _IDS if name != columns.text)
+    return next((name for name in known if name in names), "")
 
 
 def _spelled(entries: Mapping[str, Any], name: str) -> str:
     value = entries.get(name)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _first(number: int, line: str, where: str, columns: Columns) -> bool:
+    """Whether the first of some lines says that they are JSON objects.
+
+    Raises:
+        InputError: a line that names the columns of a table, or begins a list.
+    """
+    if _HEADER.fullmatch(line.strip()) and columns.text in re.split(r"[,;\t]", line.strip().replace('"', "")):
+        expected = "expected a text or a JSON object on each line, or a file whose name ends in .csv or .tsv"
+        raise InputError(f"{where}, line {number}, looks like the first line of a table, {expected}")
+    return _is_json(number, line, where)
 
 
 def _is_json(number: int, line: str, where: str) -> bool:
@@ -144,7 +158,7 @@ def streamed(file: IO[bytes], columns: Columns) -> Iterator[list[Document]]:
     for lines in arriving(file):
         kept = [(number, line) for number, line in lines if line.strip()]
         if as_json is None and kept:
-            as_json = _is_json(*kept[0], STREAM)
+            as_json = _first(*kept[0], STREAM, columns)
         found, error = _until_error(_records(kept, STREAM, columns, as_json))
         if found:
             yield found

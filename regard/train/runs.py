@@ -137,6 +137,14 @@ class Run:
             add_evaluation(self.folder, part, computed, trivial)
         return evaluation
 
+    def part(self, name: Part = "test") -> Dataset:
+        """The labeled examples of a part of the run's data.
+
+        Raises:
+            InputError: data that cannot be read, or are not where they were.
+        """
+        return self._labeled(name, None)[0].part(name, self.encoding)
+
     def _labeled(self, part: Part | None, path: Path | str | None) -> tuple[Reader, Part, str]:
         """The reader of labeled data, the part to read, and what files about data other than the run's are called."""
         reader: Any = self.experiment.data

@@ -166,6 +166,36 @@ def test_json_that_is_not_as_it_should_be_is_never_taken_for_text(way, content, 
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize("content", ["body,kind", '"kind";"body"', "id\tbody\tkind"])
+def test_a_table_is_not_read_line_by_line(content, reviews, here, capsys, piped):  # noqa: F811
+    (here / "table.txt").write_text(content + "\na film,praise\n")
+    piped((content + "\na film,praise\n").encode())
+    for source in ("-", "table.txt"):
+        assert "line 1, looks like the first line of a table, expected a text" in refused(
+            capsys, "predict", reviews, source
+        )
+    piped(b"body, kind and more\nkind,of\n")
+    assert len(predictions(done(capsys, "predict", reviews))) == 2
+
+
+def test_a_treebank_is_not_read_line_by_line(tagger, capsys, piped):  # noqa: F811
+    for content, found in (
+        ("# sent_id = 1\n1\tI", "CoNLL-U with its comments"),
+        ("1" + "\t_" * 9, "CoNLL-U with its 10 fields"),
+    ):
+        piped(content.encode())
+        assert f"standard input, line 1, looks like {found}" in refused(capsys, "predict", tagger)
+    piped(b"# a heading\n")
+    assert len(predictions(done(capsys, "predict", tagger))) == 1
+
+
+@pytest.mark.parametrize("operand", ['{"body": "a film"}', '[{"body": "a film"}]', "{}", '["a", "b"]'])
+def test_json_on_the_command_line_is_not_a_text(operand, reviews, capsys):
+    assert "looks like JSON, expected JSON lines" in refused(capsys, "predict", reviews, operand)
+    (found,) = predictions(done(capsys, "predict", reviews, "--text", operand))
+    assert found["name"] == operand
+
+
 def test_text_that_only_looks_a_little_like_json_is_text(reviews, here, capsys, piped):  # noqa: F811
     lines = ['"a quoted film"', "{sighs} a film", "[laughs] a film", "{a: b}"]
     piped("\n".join(lines).encode())
@@ -188,6 +218,8 @@ def test_predictions_as_a_table_have_the_names_of_the_user(reviews, here, capsys
         chances = [float(chance) for chance in row[2:]]
         assert sum(chances) == pytest.approx(1)
         assert LABELS[int(np.argmax(chances))] == row[1]
+    by_text = predictions(done(capsys, "predict", reviews, "new.csv", "--id", "body"))
+    assert [each["name"] for each in by_text] == ["praise film", "blame film"]
     assert "has no column 'nr' in its first line" in refused(capsys, "predict", reviews, "new.csv", "--id", "nr")
     assert "new.jsonl, line 1, has no entry 'nr'" in refused(capsys, "predict", reviews, "new.jsonl", "--id", "nr")
 
