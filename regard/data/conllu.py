@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from regard.data.folders import inside
 from regard.data.survey import Skips
 from regard.data.words import SEGMENTATION, tokenize
 from regard.errors import InputError
@@ -86,9 +88,10 @@ def sentence_files(source: str) -> list[str]:
     Raises:
         InputError: a folder without any.
     """
-    if not source.strip() or not Path(source).is_dir():
+    if not source.strip() or not os.path.isdir(source):
         return [source]
-    files = [str(path) for path in sorted(Path(source).rglob("*")) if is_conllu(path) or path.suffix.lower() == ".txt"]
+    below = [Path(source) / name for name in inside(Path(source), "sentences").files]
+    files = [str(path) for path in below if is_conllu(path) or path.suffix.lower() == ".txt"]
     if not files:
         raise InputError(f"{source} has no file whose name ends in .conllu, .conllu.gz or .txt, expected some")
     return files

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
-import lzma
-import tarfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from regard.data.examples import PARTS, Part, split
-from regard.data.folders import PART_NAMES, part_in
+from regard.data.archives import is_archive, labeled_texts
+from regard.data.arrangement import ending
+from regard.data.examples import Part, divided, split
+from regard.data.folders import files_by_part, inside
+from regard.data.parts import stated_part
+from regard.data.survey import Skips
 from regard.data.tables import read_table
 from regard.errors import InputError, nearest
 from regard.files import read_lines
 
-__all__ = ["Columns", "Document", "decoded", "is_text", "json_object", "read_documents", "text_entry", "text_format"]
+__all__ = [
+    "Columns",
+    "Document",
+    "found_documents",
+    "is_text",
+    "json_object",
+    "read_documents",
+    "text_entry",
+    "text_format",
+]
 
 
 @dataclass(frozen=True)
@@ -66,33 +77,39 @@ class Document:
 def read_documents(place: Path, columns: Columns, by_label: bool = True, divide: bool = True) -> list[Document]:
     """The labelled texts of a file or a folder, each in its part.
 
-    A folder holds files with train, dev (or val, validation) and test in their names; or `PART/LABEL/NAME.txt`, or
-    `LABEL/NAME.txt`, as they are or in one `.tar` archive (`.gz`, `.xz` or `.bz2`), read without being unpacked. A folder of
-    texts without labels named `unsup` is passed over. Where nothing says which part a text belongs to, and where there is no
-    validation part, `split` decides by their names, and, if `by_label`, label by label; not so without `divide`.
+    A folder holds files with train, dev (or val, validation) and test in their names; or `PART/LABEL/NAME.txt`,
+    `LABEL/NAME.txt` or `LABEL/PART/NAME.txt`, as they are or in one archive, `.tar` (`.gz`, `.xz` or `.bz2`) or `.zip`,
+    read without being unpacked. A folder of texts without labels named `unsup` is passed over. Where nothing says which
+    part a text belongs to, and where there is no validation part, `split` decides by their names, and, if `by_label`,
+    label by label; not so without `divide`.
 
     Raises:
         InputError: nothing to read, or what departs from its format; the sentence names the file and the line.
     """
-    if place.is_dir():
-        entries = [entry for entry in sorted(place.iterdir()) if not entry.name.startswith(".")]
-        named = [(entry, part) for entry in entries if entry.is_file() and (part := part_in(entry.name))]
-        archives = [entry for entry in entries if ".tar" in entry.suffixes]
-        if named:
-            found = [_in_part(each, part) for entry, part in named for each in _read_file(entry, columns)]
-        elif len(archives) == 1:
-            found = list(_read_archive(archives[0], archives[0].stat().st_mtime_ns))
-        else:
-            files = ((str(path.relative_to(place)), path.read_bytes) for path in sorted(place.rglob("*.txt")))
-            found = list(_labelled(files, str(place)))
-    elif ".tar" in place.suffixes and place.is_file():
-        found = list(_read_archive(place, place.stat().st_mtime_ns))
-    else:
-        found = _read_file(place, columns)
+    found, _ = found_documents(place, columns)
     return _divided(found, place, by_label) if divide else found
 
 
-_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".train", ".dev", ".test", ".tar")
+def found_documents(place: Path, columns: Columns) -> tuple[list[Document], Skips]:
+    """The labelled texts of a file or a folder as `read_documents` finds them, before they are divided; and what is skipped."""
+    if not os.path.isdir(place):
+        return _by_label(place) if is_archive(place) else (_read_file(place, columns), Skips())
+    named, skips = files_by_part(place)
+    if named:
+        return [_in_part(each, part) for path, part in named for each in _read_file(path, columns)], skips
+    below = inside(place, "texts")
+    archives = [name for name in below.files if "/" not in name and is_archive(Path(name))]
+    if len(archives) == 1 and not any(ending(name) == ".txt" and "/" in name for name in below.files):
+        return _by_label(place / archives[0])
+    return _by_label(place)
+
+
+def _by_label(place: Path) -> tuple[list[Document], Skips]:
+    texts, skips = labeled_texts(place)
+    return [Document(*text) for text in texts], skips
+
+
+_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".train", ".dev", ".test", ".tar", ".zip")
 
 
 def is_text(path: Path) -> bool:
@@ -102,11 +119,11 @@ def is_text(path: Path) -> bool:
 
 def text_format(place: Path) -> str:
     """What a file or a folder of texts is read as."""
-    if not place.is_dir():
+    if not os.path.isdir(place):
         suffix = place.name.removesuffix(".gz").rpartition(".")[2].lower()
         known = {"csv": "CSV", "tsv": "TSV", "jsonl": "JSON lines", "ndjson": "JSON lines"}
-        return "archive of text files by label" if ".tar" in place.suffixes else known.get(suffix, "lines `label text`")
-    files = [path for path in sorted(place.iterdir()) if path.is_file() and part_in(path.name)]
+        return "archive of text files by label" if is_archive(place) else known.get(suffix, "lines `label text`")
+    files = [path for path, _ in files_by_part(place)[0]]
     return " and ".join(dict.fromkeys(map(text_format, files))) if files else "text files by label"
 
 
@@ -129,11 +146,9 @@ def _divided(found: Sequence[Document], place: Path, by_label: bool) -> list[Doc
             raise InputError(f"{place} has no {part} part, {expected}")
     if "validation" in present:
         return list(found)
-    train = [document for document in found if document.part == "train"]
-    # Both of the shares that are held out: a tenth.
-    held = split([d.name for d in train], _labels(train) if by_label else None, (0.9, 0.05, 0.05))
-    divided = [_in_part(d, "train" if part == "train" else "validation") for d, part in zip(train, held, strict=True)]
-    return divided + [document for document in found if document.part == "test"]
+    labels = _labels(found) if by_label else [""] * len(found)
+    parts = divided([document.name for document in found], labels, [document.part for document in found])
+    return [_in_part(document, part) for document, part in zip(found, parts, strict=True)]
 
 
 def _labels(documents: Sequence[Document]) -> list[str]:
@@ -171,7 +186,7 @@ def _table(path: Path, columns: Columns, tabs: bool) -> Iterator[Document]:
     at = header.index(columns.split) if columns.split in header else None
     for number, row in rows:
         where = f"{path}, line {number},"
-        part = None if at is None else _part(row[at], where, columns)
+        part = None if at is None else stated_part(row[at], where, columns.split)
         label = _label({name: row[column] for name, column in labels.items()}, where, columns)
         yield Document(row[text], label, f"{path.name}:{number}", where, part)
 
@@ -183,7 +198,7 @@ def _json_lines(path: Path, columns: Columns) -> Iterator[Document]:
             entries = json_object(line, where)
             text = text_entry(entries, where, columns)
             label = _label({name: _entry(entries, name, where) for name in columns.labels}, where, columns)
-            part = _part(str(entries[columns.split]), where, columns) if columns.split in entries else None
+            part = stated_part(str(entries[columns.split]), where, columns.split) if columns.split in entries else None
             yield Document(text, label, f"{path.name}:{number}", where, part)
 
 
@@ -213,13 +228,6 @@ def _label(values: dict[str, Any], where: str, columns: Columns) -> str:
     return label
 
 
-def _part(name: str, where: str, columns: Columns) -> Part:
-    for part in PARTS:
-        if PART_NAMES.get(name.lower()) == part:
-            return part
-    raise InputError(f"{where} has the {columns.split} {name!r}: {nearest(name, PART_NAMES)}")
-
-
 def json_object(line: str, where: str) -> dict[str, Any]:
     """The entries of a line that is a JSON object; `where` begins the sentence of an error."""
     try:
@@ -243,50 +251,3 @@ def text_entry(entries: dict[str, Any], where: str, columns: Columns) -> str:
     if not isinstance(text, str):
         raise InputError(f"{where} has the {columns.text} {json.dumps(text)[:40]}, expected a text")
     return text
-
-
-@lru_cache(maxsize=2)
-def _read_archive(path: Path, modified: int) -> tuple[Document, ...]:
-    """The texts of an archive, whose members are read one after another and never written anywhere."""
-
-    def members(archive: tarfile.TarFile) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        for member in archive:
-            if member.isfile() and (file := archive.extractfile(member)):
-                yield member.name, file.read
-
-    try:
-        with tarfile.open(path) as archive:
-            return tuple(_labelled(members(archive), str(path)))
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        reason = str(error).partition("\n")[0].rstrip(" :")
-        raise InputError(
-            f"{path} is no whole archive ({reason}), expected .tar, .tar.gz, .tar.xz or .tar.bz2"
-        ) from None
-
-
-def _labelled(files: Iterable[tuple[str, Callable[[], bytes]]], place: str) -> Iterator[Document]:
-    """Texts by label, `.../LABEL/NAME.txt`, and by part where the folder above is named like one; in the order of their names."""
-    found = []
-    for name, read in files:
-        path = PurePosixPath(name)
-        folders = path.parent.parts
-        if path.suffix.lower() != ".txt" or not folders or folders[-1] in PART_NAMES or folders[-1] == "unsup":
-            continue
-        above = part_in(folders[-2]) if len(folders) > 1 and folders[-2] in PART_NAMES else None
-        # What lies above the parts, or the labels, is no matter of a text's name.
-        short = "/".join(path.parts[-3:] if above else path.parts[-2:])
-        where = f"{place}/{name}"
-        found.append((short, Document(decoded(read(), where), folders[-1], short, where, above)))
-    if not found:
-        raise InputError(f"{place} has no text by label, expected LABEL/NAME.txt, or files named by their parts")
-    for _, document in sorted(found, key=lambda each: each[0]):
-        yield document
-
-
-def decoded(content: bytes, where: str) -> str:
-    """The text of a file; `where` begins the sentence of an error."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        found = f"the byte 0x{content[error.start]:02x} at place {error.start}"
-        raise InputError(f"{where} holds {found}, expected text in UTF-8") from None

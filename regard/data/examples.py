@@ -199,14 +199,27 @@ def split(
     return parts
 
 
-def divided(names: Sequence[str], labels: Sequence[str], parts: Sequence[str | None]) -> list[str]:
-    """The part of each example: what its folder says, or, where some are in none, what `split` says of all.
+def divided(names: Sequence[str], labels: Sequence[str], parts: Sequence[str | None]) -> list[Part]:
+    """The part of each example: what its folder or column says, or, where some are in none, what `split` says of all.
 
-    >>> divided(["a", "b"], ["x", "x"], ["test", "train"])
-    ['test', 'train']
+    Where there is a training part and a test part and no other, the validation part is a tenth of each label's training examples.
+
+    >>> divided(["a", "b", "c"], ["x", "x", "x"], ["test", "train", "validation"])
+    ['test', 'train', 'validation']
+    >>> parts = divided([str(i) for i in range(21)], ["x"] * 21, ["train"] * 20 + ["test"])
+    >>> [parts.count(part) for part in PARTS]
+    [18, 2, 1]
     """
-    named = [part for part in parts if part is not None]
-    return named if len(named) == len(parts) else [*split(names, labels)]
+    if None in parts:
+        return split(names, labels)
+    named = [check_part(str(part)) for part in parts]
+    train = [i for i, part in enumerate(named) if part == "train"]
+    if "validation" not in named and "test" in named and train:
+        # Both of the shares that are held out: a tenth.
+        held = split([names[i] for i in train], [labels[i] for i in train], (0.9, 0.05, 0.05))
+        for i, part in zip(train, held, strict=True):
+            named[i] = "train" if part == "train" else "validation"
+    return named
 
 
 def parts_of(name: Part) -> tuple[str, ...]:

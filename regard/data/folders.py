@@ -1,69 +1,154 @@
-"""Folders of files: what their names say of parts and labels."""
+"""Folders of files: what lies in them, without what systems leave there, by label and by part."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from regard.data.examples import PARTS, Part
+from regard.data.arrangement import Labeled, by_label, ending
+from regard.data.examples import Part
+from regard.data.parts import hidden, part_in
+from regard.data.survey import Skips, listed
 from regard.errors import InputError
 
-__all__ = ["PART_NAMES", "files_at", "labeled_files", "part_in"]
+__all__ = ["Inside", "files_at", "files_below", "files_by_part", "inside", "labeled_files"]
 
-PART_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
-"""What the parts of a data set are called in files and folders."""
+HIDDEN = "hidden files and folders"
+"""The reason for which `parts.hidden` skips."""
 
 
-def part_in(name: str) -> Part | None:
-    """The part that a file's name tells: that of the last of its words which names one.
+@dataclass
+class Inside:
+    """What lies below a folder, as paths inside it with `/` between their parts, and what was skipped."""
 
-    >>> part_in("stsa.binary.dev"), part_in("reviews_train.csv"), part_in("testament.txt")
-    ('validation', 'train', None)
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    skips: Skips = field(default_factory=Skips)
+
+
+def inside(folder: Path, what: str = "files") -> Inside:
+    """All files and folders below a folder, links followed, in the order of their paths.
+
+    Skipped are hidden files and folders, links to nothing or to a folder that they lie in, and what is no file (pipes, devices).
+
+    Raises:
+        InputError: no such folder, or one that may not be read, `what` being what is expected in it.
     """
-    for word in reversed(name.lower().replace("_", ".").replace("-", ".").split(".")):
-        for part in PARTS:
-            if PART_NAMES.get(word) == part:
-                return part
-    return None
+    found = Inside()
+    ahead: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(folder, "", frozenset())]
+    while ahead:
+        path, prefix, above = ahead.pop()
+        try:
+            status = path.stat()
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except (NotADirectoryError, FileNotFoundError):
+            raise InputError(f"{path} is not a folder, expected one with {what}") from None
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read: {error.strerror or error}, expected a folder with {what}"
+            ) from None
+        around = above | {(status.st_dev, status.st_ino)}
+        for entry in entries:
+            name = prefix + entry.name
+            kind = _kind(entry, around)
+            if hidden(entry.name):
+                found.skips.add(HIDDEN, name)
+            elif kind == "folder":
+                found.folders.append(name)
+                ahead.append((path / entry.name, f"{name}/", around))
+            elif kind == "file":
+                found.files.append(name)
+            else:
+                found.skips.add(kind, name)
+    for names in (found.files, found.folders):
+        names.sort(key=lambda name: name.split("/"))
+    return found
+
+
+def _kind(entry: os.DirEntry[str], around: Collection[tuple[int, int]]) -> str:
+    """ "file", "folder", or the reason why it is skipped."""
+    try:
+        if entry.is_dir():
+            status = entry.stat()
+            looped = entry.is_symlink() and (status.st_dev, status.st_ino) in around
+            return "links to a folder that they lie in" if looped else "folder"
+        if entry.is_file():
+            return "file"
+    except OSError:
+        return "links to nothing"
+    return "links to nothing" if entry.is_symlink() else "pipes and devices"
 
 
 def files_at(place: Path) -> Iterator[Path]:
-    """The file itself, or every file below a folder, in the order of their names."""
-    if not place.is_dir():
+    """The file itself, or every file below a folder that is not hidden, in the order of their paths."""
+    if not os.path.isdir(place):
         yield place
         return
-    yield from (path for path in sorted(place.rglob("*")) if path.is_file())
+    yield from (place / name for name in inside(place).files)
 
 
-def labeled_files(folder: Path, suffixes: Collection[str]) -> list[tuple[Path, str, str | None]]:
-    """Every file of `folder/LABEL/` or `folder/PART/LABEL/` with one of the suffixes: its path, label, and part or None.
+def files_below(folder: Path, suffixes: Collection[str], what: str) -> tuple[list[Path], Skips]:
+    """All files below a folder that have one of these endings, in the order of their paths; and what is skipped.
+
+    Args:
+        suffixes: in small letters; those of the files may be in any.
+        what: the files, in the plural.
 
     Raises:
-        InputError: no such folder, a file outside a label's folder, or no file at all.
+        InputError: no such folder, one that may not be read, or none of these files in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, expected one with a folder of files for each label")
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if any(entry.is_dir() and entry.name in PART_NAMES for entry in entries):
-        folders = [entry for entry in entries if entry.is_dir()]
-        for entry in folders:
-            if entry.name not in PART_NAMES:
-                raise InputError(f"{entry} lies beside folders of parts, expected train, validation and test only")
-        return [(path, label, PART_NAMES[e.name]) for e in folders for path, label, _ in labeled_files(e, suffixes)]
-    found: list[tuple[Path, str, str | None]] = []
-    for entry in entries:
-        if entry.is_file() and entry.suffix.lower() in suffixes:
-            raise InputError(f"{entry} has no label, expected it in a folder named by its label")
-        inside = sorted(entry.rglob("*")) if entry.is_dir() else []
-        found += [(path, entry.name, None) for path in inside if path.suffix.lower() in suffixes and path.is_file()]
-    if not found:
-        raise InputError(f"{folder} has no file by label, expected LABEL/FILE ending in {', '.join(sorted(suffixes))}")
-    return found
+    found = inside(folder, what)
+    chosen = [name for name in found.files if ending(name) in suffixes]
+    for name in found.files:
+        if ending(name) not in suffixes:
+            found.skips.add(f"files ending in {ending(name)}" if ending(name) else "files without an ending", name)
+    if not chosen:
+        raise InputError(f"{folder} has no {what}, expected at least one, ending in {listed(sorted(suffixes))}")
+    return [folder / name for name in chosen], found.skips
+
+
+def files_by_part(
+    folder: Path, wanted: Callable[[Path], bool] = lambda path: True
+) -> tuple[list[tuple[Path, Part]], Skips]:
+    """The files of a folder, not those below it, whose names tell their part; and what is skipped.
+
+    Args:
+        wanted: which files are read at all.
+
+    Raises:
+        InputError: no such folder, or one that may not be read.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}, expected a folder of files") from None
+    chosen, skips = [], Skips()
+    for name in names:
+        path, part = folder / name, part_in(name)
+        if hidden(name):
+            skips.add(HIDDEN, name)
+        elif os.path.isdir(path):
+            skips.add("folders beside files of parts", name)
+        elif part is None:
+            skips.add("files whose names tell no part", name)
+        elif not wanted(path):
+            skips.add("files of parts in other formats", name)
+        else:
+            chosen.append((path, part))
+    return chosen, skips
+
+
+def labeled_files(
+    folder: Path, suffixes: Iterable[str], lone: bool = False, what: str = "files"
+) -> tuple[list[Labeled], Skips]:
+    """Every file below a folder that has one of these endings, with its label and part; and what is skipped: see `by_label`.
+
+    Raises:
+        InputError: no such folder, one that may not be read, or files that lie otherwise than `by_label` knows.
+    """
+    found = inside(folder, f"a folder of {what} for each label")
+    arranged, skips = by_label(str(folder), found.files, found.folders, set(suffixes), lone)
+    found.skips.update(skips)
+    return arranged, found.skips

@@ -10,8 +10,9 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets, parse_number
-from regard.data.examples import PARTS, Array, Example, Listed, Part, check_part, parts_of, split
-from regard.data.folders import PART_NAMES, files_at
+from regard.data.examples import Array, Example, Listed, Part, check_part, parts_of, split
+from regard.data.folders import files_at
+from regard.data.parts import stated_part
 from regard.data.planetoid import read_planetoid
 from regard.data.reader import refused_stream, refused_value
 from regard.data.registry import locate
@@ -262,11 +263,9 @@ def _read_tables(folder: Path) -> Graph:
 
 
 def _part(text: str, label: str, where: str) -> str:
-    if text and text not in PART_NAMES:
-        raise InputError(f"{where} has the split {text!r}, expected {', '.join(PARTS)} or nothing")
     if text and not label:
         raise InputError(f"{where} has no label, expected one as the node is in the part {text}")
-    return PART_NAMES[text] if text else ""
+    return stated_part(text, where) if text else ""
 
 
 def _read_edges(path: Path, nodes: dict[str, int]) -> tuple[Array, Array | None]:

@@ -17,7 +17,7 @@ from regard.data.encoding import Encoding, Grid, Labels
 from regard.data.examples import Array, Example, Listed, Part, check_part, divided, parts_of, split
 from regard.data.folders import files_at, labeled_files
 from regard.data.reader import STREAM, refused_value
-from regard.data.survey import Survey, part_surveys
+from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.errors import InputError, check_numbers
 
@@ -99,7 +99,7 @@ class Digits:
 
     def names_parts(self) -> bool:
         """Whether folders say which part a picture is in."""
-        return self.path is None or any(part for _, _, part in labeled_files(Path(self.path), _SUFFIXES))
+        return self.path is None or any(each.part for each in labeled_files(Path(self.path), _SUFFIXES)[0])
 
     def _chosen(self, name: Part) -> list[tuple[str, str]]:
         """What each picture of a part is named by, and its label."""
@@ -118,7 +118,9 @@ class Digits:
         index = self._index()
         parts, notes = part_surveys(self.labels, "pictures")
         source, form = ("scikit-learn", "digits") if self.path is None else (self.path, "pictures by label")
-        return Survey(source, form, parts, examples=[(name, label, "") for name, label, _ in index[:3]], notes=notes)
+        first = [(name, label, "") for name, label, _ in index[:3]]
+        skips = Skips() if self.path is None else labeled_files(Path(self.path), _SUFFIXES, what="pictures")[1]
+        return Survey(source, form, parts, skipped=skips, examples=first, notes=notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -168,10 +170,9 @@ class Digits:
             names = [str(i) for i in range(len(labels))]
             return list(zip(names, labels, split(names, labels, (0.56, 0.165, 0.275)), strict=True))
         root = Path(self.path)
-        files = labeled_files(root, _SUFFIXES)
-        names, labels = [path.relative_to(root).as_posix() for path, _, _ in files], [label for _, label, _ in files]
-        parts = divided(names, labels, [part for _, _, part in files])
-        return [(name, label, part) for name, label, part in zip(names, labels, parts, strict=True)]
+        files, _ = labeled_files(root, _SUFFIXES, what="pictures")
+        parts = divided([each.name for each in files], [each.label for each in files], [each.part for each in files])
+        return [(each.name, each.label, part) for each, part in zip(files, parts, strict=True)]
 
     def _pixels(self, key: str) -> Array:
         if self.path is not None:

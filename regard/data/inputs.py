@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from regard.data.archives import read_text
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, sentence_files
-from regard.data.documents import Columns, Document, decoded, json_object, text_entry
+from regard.data.documents import Columns, Document, json_object, text_entry
+from regard.data.folders import files_below
 from regard.data.reader import STREAM
 from regard.data.tables import read_table
 from regard.errors import InputError, nearest
@@ -42,11 +44,8 @@ def to_read(source: str, columns: Columns, one_per_line: bool) -> Iterator[Docum
     if not source.strip() or not path.exists():
         raise absent(source)
     if path.is_dir():
-        files = sorted(path.rglob("*.txt"))
-        if not files:
-            raise InputError(f"{path} has no file whose name ends in .txt, expected one for each text")
-        for file in files:
-            yield Document(decoded(file.read_bytes(), str(file)), None, str(file), str(file))
+        for file in files_below(path, (".txt",), "texts")[0]:
+            yield Document(read_text(file), None, str(file), str(file))
     elif suffix in ("csv", "tsv"):
         yield from _rows(path, columns, suffix == "tsv")
     elif suffix in ("jsonl", "ndjson", "json"):

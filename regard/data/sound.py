@@ -16,6 +16,7 @@ import numpy as np
 
 from regard.data.containers import whole_file
 from regard.data.examples import Array
+from regard.data.folders import files_below
 from regard.errors import InputError
 
 __all__ = [
@@ -78,15 +79,9 @@ def sound_files(folder: Path) -> list[Path]:
     """All sounds below a folder, in the order of their paths.
 
     Raises:
-        InputError: no such folder, or none in it.
+        InputError: no such folder, one that may not be read, or none in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, expected one with sounds")
-    suffixes = sound_suffixes()
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    if not files:
-        raise InputError(f"{folder} has no sound file, expected at least one")
-    return files
+    return files_below(folder, sound_suffixes(), "sound files")[0]
 
 
 @dataclass(frozen=True)

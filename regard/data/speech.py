@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,15 @@ import numpy as np
 from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Held
 from regard.data.encoding import Encoding, learn_targets, parse_number
-from regard.data.examples import PARTS, Array, Example, Part, check_part, divided, parts_of, split
+from regard.data.examples import Array, Example, Part, check_part, divided, parts_of, split
 from regard.data.features import LogMelStream, voiced_log_mel
-from regard.data.folders import PART_NAMES, files_at, labeled_files
+from regard.data.folders import files_at, labeled_files
 from regard.data.frames import Frames, Framing, Normalize, RunningLevel, band_mean, check_crop
+from regard.data.parts import stated_part
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
-from regard.data.survey import Survey, part_surveys
+from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.tables import read_table
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, Varied, VariedFrames
@@ -201,7 +203,7 @@ class Sounds:
         paths: list[Path] = []
         for source in sources:
             path = Path(source)
-            paths += sound_files(path) if path.is_dir() else [path]
+            paths += sound_files(path) if os.path.isdir(path) else [path]
         return self._unlabelled(paths, encoding, least)
 
     def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
@@ -250,11 +252,12 @@ class Sounds:
         parts, notes = part_surveys(self.labels, "sounds", self.numbers)
         hidden = len(self._listed()) - len(sounds)
         notes += [f"{hidden:,} sounds of {len(self.hidden)} unseen labels are in no part"] if hidden else []
-        tabled = (self.root / "utterances.csv").exists()
+        tabled = os.path.lexists(self.root / "utterances.csv")
+        skips = Skips() if tabled else labeled_files(self.root, sound_suffixes(), what="sounds")[1]
         form = "sounds listed in utterances.csv" if tabled else "sounds by label"
         columns = {"path": "sound", self.column: "number" if self.numbers else "label"} if tabled else {}
         first = [(sound.name, sound.label, "") for sound in sounds[:3]]
-        return Survey(str(self.root), form, parts, columns, examples=first, notes=notes)
+        return Survey(str(self.root), form, parts, columns, skipped=skips, examples=first, notes=notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -276,14 +279,14 @@ class Sounds:
 
     def _listed(self) -> list[_Listed]:
         table = self.root / "utterances.csv"
-        return self._table(table) if table.exists() else _folder(self.root)
+        return self._table(table) if os.path.lexists(table) else _folder(self.root)
 
     def names_parts(self) -> bool:
         """Whether a column or folders say which part a sound is in."""
         table = self.root / "utterances.csv"
-        if table.exists():
+        if os.path.lexists(table):
             return "split" in read_table(table, ("path", self.column)).header
-        return any(part for _, _, part in labeled_files(self.root, sound_suffixes()))
+        return any(each.part for each in labeled_files(self.root, sound_suffixes(), what="sounds")[0])
 
     def _part(self, name: Part) -> list[_Listed]:
         chosen = [sound for sound in self._listed() if sound.part in parts_of(name) and sound.label not in self.hidden]
@@ -302,25 +305,22 @@ class Sounds:
             if not label:
                 raise InputError(f"{where} has an empty {self.column}, expected a label")
         if "split" in header:
-            parts = [row[header.index("split")] for _, row in rows]
-            for part, where in zip(parts, lines, strict=True):
-                if part not in PART_NAMES:
-                    raise InputError(f"{where} has the split {part!r}, expected {', '.join(PARTS)}")
-            parts = [PART_NAMES[part] for part in parts]
+            place = header.index("split")
+            stated = [stated_part(row[place], where) for (_, row), where in zip(rows, lines, strict=True)]
+            parts = divided(names, [""] * len(names) if self.numbers else labels, stated)
         else:
             # Numbers are hardly ever equal: dividing within each would put all of them into the training part.
-            parts = [str(part) for part in split(names, None if self.numbers else labels)]
+            parts = split(names, None if self.numbers else labels)
         whole = zip(names, labels, parts, lines, strict=True)
         return [_Listed(table.parent / name, name, label, part, where) for name, label, part, where in whole]
 
 
 def _folder(root: Path) -> list[_Listed]:
-    files = labeled_files(root, sound_suffixes())
-    names, labels = [path.relative_to(root).as_posix() for path, _, _ in files], [label for _, label, _ in files]
-    parts = divided(names, labels, [part for _, _, part in files])
+    files, _ = labeled_files(root, sound_suffixes(), what="sounds")
+    parts = divided([each.name for each in files], [each.label for each in files], [each.part for each in files])
     return [
-        _Listed(path, name, label, part, str(path))
-        for (path, _, _), name, label, part in zip(files, names, labels, parts, strict=True)
+        _Listed(root / each.name, each.name, each.label, part, str(root / each.name))
+        for each, part in zip(files, parts, strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +22,11 @@ from regard.data.conllu import (
     read_conllu,
     worded_sentence,
 )
-from regard.data.documents import Columns, Document, is_text, read_documents, text_format
+from regard.data.documents import Columns, Document, found_documents, is_text, read_documents, text_format
 from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets, parse_number
 from regard.data.examples import ALL, IGNORE, PARTS, Array, Example, Part, check_part, parts_of, split
-from regard.data.folders import files_at, part_in
+from regard.data.folders import files_at, files_by_part, inside
 from regard.data.inputs import read_sentences, streamed, to_read
 from regard.data.label_sets import LabelSets, label_set
 from regard.data.reader import refused_value
@@ -158,7 +159,7 @@ class Conllu:
             (s.name, "", " ".join(map("/".join, zip(s.words, s.labels, strict=True))))
             for s in self._sentences("train")[:3]
         ]
-        skips = Skips()
+        skips = files_by_part(self._place, is_conllu)[1] if os.path.isdir(self._place) else Skips()
         for part in PARTS:
             count_unlabeled(self._sentences(part) if part in parts else (), self.column, skips)
         return Survey(str(self._place), "CoNLL-U", parts, {self.column: "label"}, "UTF-8", skips, first, notes)
@@ -179,11 +180,11 @@ class Conllu:
 
     def names_parts(self) -> bool:
         """Whether files say by their names which part they are."""
-        return self._place.is_dir() and any(part_in(path.name) for path in self._place.glob("*") if is_conllu(path))
+        return os.path.isdir(self._place) and bool(files_by_part(self._place, is_conllu)[0])
 
     def _sentences(self, part: Part) -> list[Sentence]:
         place = self._place
-        if not place.is_dir():
+        if not os.path.isdir(place):
             sentences = read_conllu(place, self.column)
             parts = split([sentence.name for sentence in sentences])
             chosen = [
@@ -194,7 +195,10 @@ class Conllu:
                     f"{place} has too few sentences, {len(sentences)}, expected at least 3 to divide into three parts"
                 )
             return chosen
-        files = [path for path in sorted(place.glob("*")) if is_conllu(path) and part in (part_in(path.name), ALL)]
+        if part == ALL:
+            files = [place / name for name in inside(place).files if "/" not in name and is_conllu(Path(name))]
+        else:
+            files = [path for path, named in files_by_part(place, is_conllu)[0] if named == part]
         if not files:
             expected = f"expected a .conllu, .conllu.gz or .conll file with {part} in its name"
             raise InputError(f"{place} has no {part} part, {expected}")
@@ -332,8 +336,10 @@ class Texts:
         documents = read_documents(place, self._columns, self.target == "label")
         names = partial(label_set, separator=self.label_separator) if self.target == "labels" else None
         parts, notes = part_surveys(self.labels, "texts", numbers, names)
+        skips = found_documents(place, self._columns)[1]
         first = [(document.name, document.label or "", document.text) for document in documents[:3]]
-        return Survey(str(place), text_format(place), parts, encoding="UTF-8", examples=first, notes=notes)
+        form = text_format(place)
+        return Survey(str(place), form, parts, encoding="UTF-8", skipped=skips, examples=first, notes=notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:

@@ -20,6 +20,8 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from regard.data.examples import Array
+from regard.data.folders import inside
+from regard.data.parts import hidden_in
 from regard.data.words import extending, folded
 from regard.errors import InputError, nearest
 from regard.files import opened
@@ -180,8 +182,7 @@ def _texts(sources: Iterable[Path | str]) -> Iterator[Iterator[str]]:
             raise InputError(f"{place} is not there, expected a file or a folder of text")
         files = [place]
         if place.is_dir():
-            found = (path for path in place.rglob("*") if path.is_file())
-            files = sorted(path for path in found if not any(p[0] == "." for p in path.relative_to(place).parts))
+            files = [place / name for name in inside(place, "texts").files]
             if not files:
                 raise InputError(f"{place} holds no file, expected at least one of text")
         for path in files:
@@ -195,7 +196,7 @@ def _file(path: Path) -> Iterator[Iterator[str]]:
         if ".tar" in Path(name).suffixes[-2:] or name.endswith(".tgz"):
             with tarfile.open(fileobj=file, mode="r|*") as archive:
                 for member in archive:
-                    if (inner := archive.extractfile(member)) is not None:
+                    if not hidden_in(member.name) and (inner := archive.extractfile(member)) is not None:
                         yield _pieces(inner, path, f"{path}, {member.name}")
         else:
             yield _pieces(file, path, str(path))

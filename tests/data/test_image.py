@@ -91,7 +91,8 @@ def test_own_parts_are_kept(tmp_path: Path) -> None:
     part = reader.part("test", encoding)
     assert part.unseen == {"more": 1}
     assert [e.name for e in part.examples if e.target == UNSEEN] == ["test/more/c/0.jpg"]
-    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    (tmp_path / "other" / "a" / "1.png").write_bytes((tmp_path / "train" / "a" / "1.png").read_bytes())
     with pytest.raises(InputError, match="beside folders of parts"):
         reader.fit()
 
