@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from regard.data.examples import Array
 from regard.errors import InputError
 from regard.files import read_lines
@@ -73,9 +75,12 @@ def chosen(
 def project(matrix: Array, by: Projection = "pca", seed: int = 0) -> Array:
     """`[n, 2]`: unit vectors on their two principal axes, or by t-SNE with cosine distances (van der Maaten and Hinton 2008)."""
     if by == "pca":
-        from sklearn.decomposition import PCA
-
-        found: Array = PCA(2, random_state=seed).fit_transform(matrix)
+        centered = matrix - matrix.mean(0)
+        axes = np.linalg.svd(centered, full_matrices=False)[2][:2]
+        # An axis has two directions: the one whose greatest entry is positive.
+        axes = axes * np.where(axes[range(len(axes)), abs(axes).argmax(1)] < 0, -1, 1)[:, None]
+        found: Array = np.zeros((len(matrix), 2), matrix.dtype)
+        found[:, : len(axes)] = centered @ axes.T
     else:
         from sklearn.manifold import TSNE
 

@@ -13,6 +13,7 @@ __all__ = ["Lettering", "lettering"]
 
 # Fonts whose glyphs are boxes that stand for missing ones.
 _BOXES = ("Last Resort", "LastResort", "Adobe Blank", "Noto Sans Tofu")
+_LONGEST = 40  # characters of a text in a picture
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Lettering:
         return not self.lacking.isdisjoint(_visible(text))
 
     def drawn(self, text: str) -> str:
-        """The text with the code points of what no font can draw."""
-        return "".join(f"[U+{ord(c):04X}]" if c in self.lacking else c for c in _visible(text))
+        """The text with the code points of what no font can draw; one that is long is cut short."""
+        return _short("".join(f"[U+{ord(c):04X}]" if c in self.lacking else c for c in _visible(text)))
 
     def note(self, words: Iterable[str]) -> str:
         """One sentence about the words that cannot be drawn; empty where all can."""
@@ -44,7 +45,7 @@ class Lettering:
         lost = [word for word in words if self.lacks(word)]
         if not lost:
             return ""
-        which = f"{len(lost):,} of the {len(words):,} words ({listed(lost)})"
+        which = f"{len(lost):,} of the {len(words):,} words ({listed([_short(word) for word in lost])})"
         shown = "so their code points are shown: install a font of their script, such as one of Noto"
         return f"no installed font can draw {which}, {shown}"
 
@@ -67,6 +68,10 @@ def lettering(texts: Iterable[str]) -> Lettering:
         families.append(best)
         missing -= faces[best]
     return Lettering(tuple(families), frozenset(missing))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _visible(text: str) -> str:

@@ -9,7 +9,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from regard.cli import main
-from regard.vectors.drawing import plot
+from regard.vectors.drawing import plot, project
 from regard.vectors.files import save
 from regard.vectors.lettering import Lettering, lettering
 from regard.vectors.words import WordVectors
@@ -91,6 +91,29 @@ def test_the_picture_draws_what_fonts_have_without_a_warning(font):
     assert [text.get_text() for text in axis.texts] == [OWN * 2, "[U+F1235]", "whale", "$a$", "_x"]
     assert all("Own" in text.get_fontfamily() for text in axis.texts)
     assert [text.get_text().strip() for text in axis.get_legend().get_texts()] == [f"_{OWN}$b$", "$c$"]
+
+
+@pytest.mark.parametrize("by", ["pca", "tsne"])
+@pytest.mark.parametrize("matrix", [np.ones((4, 3)), np.zeros((4, 3)), np.array([[1], [2], [-1], [3]]), np.eye(4)])
+def test_long_words_and_vectors_in_one_place_are_drawn_without_a_warning(matrix, by):
+    vectors = WordVectors([OWN * 300, "a" * 300, "sea", "whale"], matrix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = plot(vectors, {OWN * 300: [0, 1], "k" * 300: [2, 3]}, by)
+        figure.canvas.draw()
+    assert [len(text.get_text()) for text in figure.axes[0].texts] == [40, 40, 3, 5]
+
+
+def test_axes_are_the_principal_ones():
+    matrix = np.random.default_rng(0).normal(size=(20, 5)) * [5, 1, 0.1, 0.1, 0.1]
+    found = project(matrix)
+    assert found.shape == (20, 2)
+    centered = matrix - matrix.mean(0)
+    values = np.linalg.eigvalsh(centered.T @ centered)
+    assert found.mean(0) == pytest.approx([0, 0], abs=1e-9)
+    assert found.T @ found == pytest.approx(np.diag(values[:-3:-1]), abs=1e-6)
+    assert project(matrix[:, :1])[:, 0] == pytest.approx(centered[:, 0])
+    assert not project(matrix[:, :1])[:, 1].any()
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf", "PNG"])
