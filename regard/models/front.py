@@ -42,10 +42,12 @@ class Words(Embed):
         super().__init__(sizes, width, drop_ids, deviation)
         self.words, self.deviation, self.path = words, deviation, path
 
-    def begin_training(self) -> None:
-        """Takes the vectors of the file."""
+    def begin_training(self) -> list[str]:
+        """Takes the vectors of the file, and says how many words have one."""
         table: Any = self.tables[0]
-        begin_with(table.weight, self.words, self.path, self.deviation)
+        said: list[str] = []
+        begin_with(table.weight, self.words, self.path, self.deviation, said.append)
+        return said
 
 
 class Characters(nn.Module):

@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     with within_memory():
         model = build(experiment.model, encoding)
     for piece in beginners(model) if fresh else ():
-        piece.begin_training()
+        _say(piece.begin_training())
     with within_memory():
         task = build(experiment.task, model.width, encoding)
     watch = watched(task, experiment.training)
@@ -104,6 +104,12 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
         lines = Beginning.load(folder).lines() if experiment.training.start else []
         write_card(folder, experiment, trained, best.found, trivial, lines)
     return folder
+
+
+def _say(lines: Sequence[str] | None) -> None:
+    """Tell what a piece of the model began with, once for all processes."""
+    if lines and _rank() == 0:
+        print(*lines, sep="\n", file=sys.stderr)
 
 
 def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning | None, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,13 +13,16 @@ from regard.vectors.files import load
 __all__ = ["begin_with"]
 
 
-def begin_with(weight: Tensor, words: Sequence[str], path: str, deviation: float = 1.0) -> int:
+def begin_with(
+    weight: Tensor, words: Sequence[str], path: str, deviation: float = 1.0, told: Callable[[str], object] | None = None
+) -> int:
     """Write the vectors of a file into the rows of the words that have one; the others stay. Returns how many have.
 
     One number divides them all, so that their entries have the root mean square `deviation`, as those of the rows that stay.
 
     Args:
-        weight: `[v, d]`, changed in place. words: what each row stands for.
+        weight: `[v, d]`, changed in place. words: what each row stands for. told: hears how many words have a vector, and what was
+            passed over in the file.
 
     Raises:
         InputError: a file that is none of word vectors, of another width, or without a vector for any of the words.
@@ -37,4 +40,8 @@ def begin_with(weight: Tensor, words: Sequence[str], path: str, deviation: float
     scale = deviation / float(chosen.square().mean().sqrt().clamp(min=1e-12))
     with torch.no_grad():
         weight[list(rows)] = chosen.to(weight) * scale
+    if told is not None:
+        told(f"vectors: {path} has one for {len(found):,} of the {len(words) - 1:,} words")
+        for line in vectors.skips.lines():
+            told(f"skipped in {path}: {line}")
     return len(found)

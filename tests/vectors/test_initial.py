@@ -1,6 +1,7 @@
 """Word vectors as the embedding that a recipe begins with; the trained run does without their file."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -56,6 +57,8 @@ def test_a_run_begins_with_them_and_does_without_their_file(tmp_path, sentences,
     folder = tmp_path / "run"
     begin = [*TRAIN, "--data.path", sentences, "--model.front.vectors", vectors, "--optimizer.learning_rate", "1e-9"]
     assert main([*begin, "--folder", str(folder)]) == 0
+    said = capsys.readouterr().err
+    assert re.search(rf"vectors: {re.escape(vectors)} has one for \d of the \d words\n", said)
     (tmp_path / "v.txt").unlink()
     run = Run.open(folder)
     row = run.encoding.words.index("cat")
@@ -67,6 +70,16 @@ def test_a_run_begins_with_them_and_does_without_their_file(tmp_path, sentences,
     capsys.readouterr()
     assert main(["predict", str(folder), "I saw a cat"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0])
+
+
+def test_what_the_file_has_and_what_was_passed_over_is_told(tmp_path):
+    (tmp_path / "v.txt").write_text("cat 1 2\ncat 3 4\ncow 5 6\n")
+    said = []
+    assert begin_with(torch.zeros(3, 2), ["<unknown>", "cat", "dog"], str(tmp_path / "v.txt"), told=said.append) == 1
+    assert said == [
+        f"vectors: {tmp_path / 'v.txt'} has one for 1 of the 2 words",
+        f"skipped in {tmp_path / 'v.txt'}: 1 further vectors of a word that has one: 'cat'",
+    ]
 
 
 def test_a_file_that_does_not_fit_is_refused_before_a_run_is_begun(tmp_path, sentences, vectors, capsys):
