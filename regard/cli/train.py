@@ -12,6 +12,7 @@ from typing import Any, Literal
 import jsonargparse
 
 from regard.cli.options import parse, parser
+from regard.data.readers import reading
 from regard.errors import InputError
 from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
@@ -134,6 +135,8 @@ def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsona
     if chosen.seeds < 1:
         raise InputError(f"--seeds is {chosen.seeds}, expected at least 1")
     sections: dict[str, Any] = {section: _made(made, chosen[section]) for section, made in types.items()}
+    if "--task.type" in given and not given.keys() & {"--data.target", "--data.numbers"}:
+        sections["data"] = reading(sections["data"], getattr(types["task"], "targets", "label"))
     # As the run folder's configuration will be read, where 0 for a fraction is 0.0.
     return from_yaml(to_yaml(Experiment(base.recipe, **sections))), chosen
 

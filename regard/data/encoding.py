@@ -96,9 +96,22 @@ class Numbers:
         return np.array((parse_number(text, where) - self.mean) / self.deviation, np.float32)
 
 
-def learn_targets(texts: Iterable[str], numbers: bool, copies: int = 1) -> Labels | Numbers:
-    """How the texts of labels become targets, learned from those of the training part."""
-    return Numbers.of(texts) if numbers else Labels.of(texts, copies)
+def learn_targets(entries: Iterable[tuple[str, str]], numbers: bool, copies: int = 1) -> Labels | Numbers:
+    """How the texts of labels become targets, learned from those of the training part.
+
+    Args:
+        entries: each label, and the beginning of a sentence about it. numbers: whether they are numbers. copies: see `Labels`.
+
+    Raises:
+        InputError: what is no finite number, where numbers are expected.
+
+    >>> learn_targets([("3", "line 1"), ("many", "line 2")], numbers=True)
+    Traceback (most recent call last):
+    regard.errors.InputError: line 2 holds 'many', expected a finite number
+    """
+    if not numbers:
+        return Labels.of((text for text, _ in entries), copies)
+    return Numbers.of(str(parse_number(text, where)) for text, where in entries)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ __all__ = [
     "Listed",
     "Part",
     "TargetKind",
+    "TargetName",
     "VectorSet",
     "check_part",
     "divided",
@@ -45,6 +46,9 @@ UNSEEN = IGNORE - 1
 
 TargetKind = Literal["vector", "set", "sets"]
 """What has a target: each vector, each set, or each set a set of its own (a sentence in another language, boxes)."""
+
+TargetName = Literal["label", "labels", "number"]
+"""What a target is: one label, any number of labels, or a number."""
 
 
 @dataclass(frozen=True, eq=False)

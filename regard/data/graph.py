@@ -67,13 +67,7 @@ class Planetoid:
     def fit(self) -> Encoding:
         """The labels of the training nodes and the width of the features."""
         graph = self._read(self.path)
-        rows = [row for row, part in enumerate(graph.parts) if part == "train"]
-        if not rows:
-            raise InputError(f"{graph.where} has no training node, expected at least one with a label")
-        if self.numbers:
-            for row in rows:
-                parse_number(graph.labels[row], f"{graph.where}, node {graph.names[row]}, column label,")
-        targets = learn_targets([graph.labels[row] for row in rows], self.numbers)
+        targets = learn_targets([(label, where) for _, label, where in _nodes(graph, "train")], self.numbers)
         return Encoding(
             targets,
             width=graph.features.shape[1],

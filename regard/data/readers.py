@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
+from regard.data.examples import TargetName
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
@@ -12,7 +14,7 @@ from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
 
-__all__ = ["READERS", "reader_of"]
+__all__ = ["READERS", "reader_of", "reading"]
 
 # `type:` in the section `data` of a configuration may name each of these.
 READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Planetoid, Sounds, Texts)
@@ -34,3 +36,14 @@ def reader_of(place: Path) -> type[Reader]:
         names = ", ".join(reader.__name__ for reader in READERS)
         raise InputError(f"{place} may be read by {what}, expected --as with one of {names}")
     return found[0]
+
+
+def reading(reader: Reader, target: TargetName) -> Reader:
+    """A reader that gives such targets, where it has an option for that: `numbers`, or `target`.
+
+    >>> reading(Texts(), "number").target, reading(Sounds(), "number").numbers
+    ('number', True)
+    """
+    options = {option.name for option in fields(reader)}
+    changes = {"numbers": target == "number", "target": target}
+    return replace(reader, **{name: value for name, value in changes.items() if name in options})

@@ -12,7 +12,7 @@ import numpy as np
 
 from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Held
-from regard.data.encoding import Encoding, learn_targets, parse_number
+from regard.data.encoding import Encoding, learn_targets
 from regard.data.examples import Array, Example, Part, check_part, divided, parts_of, split
 from regard.data.features import LogMelStream, voiced_log_mel
 from regard.data.folders import files_at, labeled_files
@@ -104,10 +104,7 @@ class Sounds:
         check_crop("train_crop", self.train_crop)
         chosen = self._part("train")
         self._check_unseen()
-        if self.numbers:
-            for sound in chosen:
-                parse_number(sound.label, f"{sound.where}, column {self.column},")
-        targets = learn_targets([sound.label for sound in chosen], self.numbers, self.speed.copies)
+        targets = learn_targets(self.labels("train"), self.numbers, self.speed.copies)
         if self.numbers and self.speed.voices:
             raise InputError(
                 "data.speed.voices is asked for with data.numbers, expected labels to make further ones of"

@@ -24,8 +24,8 @@ from regard.data.conllu import (
 )
 from regard.data.documents import Columns, Document, found_documents, is_text, read_documents, text_format
 from regard.data.encoded import Documents, Sentences
-from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets, parse_number
-from regard.data.examples import ALL, IGNORE, PARTS, Array, Example, Part, check_part, parts_of, split
+from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets
+from regard.data.examples import ALL, PARTS, Array, Example, Part, check_part, parts_of, split
 from regard.data.folders import files_at, files_by_part, inside
 from regard.data.inputs import read_sentences, streamed, to_read
 from regard.data.label_sets import LabelSets, label_set
@@ -42,7 +42,7 @@ __all__ = ["UNKNOWN", "Conllu", "Texts"]
 
 @dataclass
 class Conllu:
-    """A label per word, from CoNLL-U files.
+    """A label, or a number, per word, from CoNLL-U files.
 
     The vocabulary is that of the training part; a model drops a word by setting its id to 0, the unknown.
 
@@ -51,6 +51,7 @@ class Conllu:
             names, or one file, of which a fixed tenth of the sentences is the test part and another the validation part,
             by the SHA-256 of their names; None is UD English EWT.
         column: which column of the file is the label; a word that has `_` there has none.
+        numbers: whether that column holds numbers to predict, such as reading times, not names of classes.
         minimum_count: how often the training part must show a word, or a character, for it to have an id.
         lowercase: whether words are lower-cased before they get their id; characters keep their case.
         characters: whether each word also comes as its characters' ids.
@@ -60,6 +61,7 @@ class Conllu:
 
     path: str | None = None
     column: Literal["upos", "xpos", "deprel"] = "upos"
+    numbers: bool = False
     minimum_count: int = 2
     lowercase: bool = True
     characters: bool = True
@@ -71,10 +73,8 @@ class Conllu:
         if self.minimum_count < 1:
             raise InputError(f"minimum_count is {self.minimum_count}, expected at least 1")
         words: Counter[str] = Counter()
-        labels: set[str] = set()
         for sentence in self._labeled("train"):
             words.update(sentence.words)
-            labels.update(label for label, _ in sentence.labeled if label is not None)
         lookups: Counter[str] = Counter()
         letters: Counter[str] = Counter()
         for word, count in words.items():
@@ -83,19 +83,19 @@ class Conllu:
                 letters[letter] += count
         columns = {WORD: frequent(lookups, self.minimum_count)}
         characters = frequent(letters, self.minimum_count) if self.characters else ()
-        return Encoding(Labels.of(labels), columns, characters)
+        return Encoding(learn_targets(self.labels("train"), self.numbers), columns, characters)
 
     def part(self, name: Part, encoding: Encoding) -> Sentences:
-        """The labelled sentences of one part; a word without label has the target `IGNORE`.
+        """The labelled sentences of one part; a word without label has the target `IGNORE`, or NaN.
 
         Raises:
-            InputError: not one word of the part has a label.
+            InputError: not one word of the part has a label, or one is no number, where numbers are expected.
         """
         sentences = self._labeled(check_part(name))
         target = PartTargets(encoding, name)
+        gap = encoding.missing
         rows = [
-            np.array([IGNORE if label is None else int(target(label, where)) for label, where in s.labeled], np.int64)
-            for s in sentences
+            np.array([gap if label is None else target(label, where) for label, where in s.labeled]) for s in sentences
         ]
         return Sentences(sentences, encoding, self.lowercase, rows, target.unseen)
 
@@ -154,7 +154,7 @@ class Conllu:
 
     def survey(self) -> Survey:
         """How many words of each part have each label, and the first sentences."""
-        parts, notes = part_surveys(self.labels, "words")
+        parts, notes = part_surveys(self.labels, "words", self.numbers)
         first = [
             (s.name, "", " ".join(map("/".join, zip(s.words, s.labels, strict=True))))
             for s in self._sentences("train")[:3]
@@ -162,7 +162,8 @@ class Conllu:
         skips = files_by_part(self._place, is_conllu)[1] if os.path.isdir(self._place) else Skips()
         for part in PARTS:
             count_unlabeled(self._sentences(part) if part in parts else (), self.column, skips)
-        return Survey(str(self._place), "CoNLL-U", parts, {self.column: "label"}, "UTF-8", skips, first, notes)
+        columns: dict[str, str] = {self.column: "number" if self.numbers else "label"}
+        return Survey(str(self._place), "CoNLL-U", parts, columns, "UTF-8", skips, first, notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -266,15 +267,12 @@ class Texts:
 
     def fit(self) -> Encoding:
         """The labels and the vocabulary of the training part, and the pieces that it is cut into."""
-        documents = self._documents("train")
-        numbers = self.target == "number"
-        for document in documents if numbers else ():
-            parse_number(document.label or "", document.where)
+        documents, entries = self._documents("train"), self.labels("train")
         targets: LabelSets | Labels | Numbers
         if self.target == "labels":
-            targets = LabelSets.of(self.labels("train"), self.label_separator)
+            targets = LabelSets.of(entries, self.label_separator)
         else:
-            targets = learn_targets((document.label or "" for document in documents), numbers)
+            targets = learn_targets(entries, self.target == "number")
         texts = [self.cleaned(document.text) for document in documents]
         columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count, self.prefix)
         return Encoding(targets, columns, tokenizer=form)

@@ -20,7 +20,20 @@ from regard.tasks.heads import CosineHead
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["HeadTask", "Task"]
+__all__ = ["HeadTask", "Task", "other_targets"]
+
+
+# What has the readers of data give such targets.
+_OPTIONS = {
+    "numbers": ", or to be read with --data.numbers true (texts: --data.target number)",
+    "sets of labels": ", or to be read with --data.target labels",
+}
+
+
+def other_targets(wanted: str, found: str) -> InputError:
+    """The error of a task whose data has targets of another kind; both as `Encoding.described_targets` calls them."""
+    way = _OPTIONS.get(wanted, "")
+    return InputError(f"the task is about {wanted}, but the targets are {found}: the data needs another task{way}")
 
 
 class Task(nn.Module, ABC):
@@ -131,9 +144,7 @@ class HeadTask(Task):
         targets = batch.target_values("vector" if self.pool is None else "set")
         if targets.is_floating_point() != self._floating:
             known = ("labels", "numbers") if self._floating else ("numbers", "labels")
-            raise InputError(
-                f"the task is about {known[1]}, but the targets are {known[0]}: the data needs another task"
-            )
+            raise other_targets(known[1], known[0])
         return targets
 
     def present(self, batch: Batch) -> Tensor:

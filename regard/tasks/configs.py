@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf, nan
 from typing import Any, ClassVar, Literal
 
+from regard.data.examples import TargetName
 from regard.errors import InputError, check_numbers, nearest
 from regard.tasks.corpus import CorpusMetric
 
@@ -66,6 +67,8 @@ class PerVectorLabel:
         top: how many labels a written prediction gives a probability for.
     """
 
+    targets: ClassVar[TargetName] = "label"
+
     class_weights: ClassWeights = None
     label_smoothing: float = 0.0
     dropout: float = 0.0
@@ -95,6 +98,8 @@ class PerSetLabel:
         dropout: on the vectors that enter the head.
         top: how many labels a written prediction gives a probability for.
     """
+
+    targets: ClassVar[TargetName] = "label"
 
     pool: Pool = "mean"
     hidden: int = 0
@@ -127,6 +132,7 @@ class MultiLabel:
         dropout: on the vectors that enter the head.
     """
 
+    targets: ClassVar[TargetName] = "labels"
     corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = (CorpusMetric("micro_f1", _hits, _micro_f1),)
 
     pool: Pool = "mean"
@@ -150,6 +156,8 @@ class PerVectorNumber:
         dropout: on the vectors that enter the head.
     """
 
+    targets: ClassVar[TargetName] = "number"
+
     loss: Literal["squared", "huber"] = "squared"
     dropout: float = 0.0
 
@@ -166,6 +174,8 @@ class PerSetNumber:
         loss: squared error, or Huber's, which grows linearly past one standard deviation of the targets.
         dropout: on the vectors that enter the head.
     """
+
+    targets: ClassVar[TargetName] = "number"
 
     pool: Pool = "mean"
     loss: Literal["squared", "huber"] = "squared"

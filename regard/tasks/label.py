@@ -16,7 +16,7 @@ from regard.data.targets import label_of
 from regard.errors import InputError
 from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
-from regard.tasks.base import HeadTask
+from regard.tasks.base import HeadTask, other_targets
 from regard.tasks.by_label import answered, confusion, label_scores
 from regard.tasks.configs import PerSetLabel, PerVectorLabel, named_weights
 from regard.tasks.heads import CosineHead, with_margin
@@ -46,8 +46,7 @@ class LabelTask(HeadTask):
         self, config: PerVectorLabel | PerSetLabel, width: int, encoding: Encoding, pool: PoolName | None = None
     ) -> None:
         if not isinstance(encoding.targets, Labels):
-            described = encoding.described_targets
-            raise InputError(f"the task is about labels, but the targets are {described}: the data needs another task")
+            raise other_targets("labels", encoding.described_targets)
         labels = encoding.targets.names
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")

@@ -15,7 +15,7 @@ from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.data.label_sets import LabelSets
 from regard.errors import InputError
-from regard.tasks.base import HeadTask
+from regard.tasks.base import HeadTask, other_targets
 from regard.tasks.by_label import scores_of
 from regard.tasks.configs import MultiLabel, named_weights
 from regard.tasks.ranking import average_precision, roc_auc
@@ -42,9 +42,7 @@ class MultiLabelTask(HeadTask):
     def __init__(self, config: MultiLabel, width: int, encoding: Encoding) -> None:
         targets = encoding.targets
         if not isinstance(targets, LabelSets):
-            raise InputError(
-                f"the task is about sets of labels, but the targets are {encoding.described_targets}: the data needs another task"
-            )
+            raise other_targets("sets of labels", encoding.described_targets)
         if not targets.names:
             raise InputError("no example of the training part has a label, expected at least one label to learn")
         super().__init__(width, len(targets.names), config.dropout, config.pool)

@@ -12,10 +12,9 @@ from torch.nn.functional import huber_loss, mse_loss
 
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Numbers
-from regard.errors import InputError
 from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
-from regard.tasks.base import HeadTask
+from regard.tasks.base import HeadTask, other_targets
 from regard.tasks.configs import PerSetNumber, PerVectorNumber
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class NumberTask(HeadTask):
     ) -> None:
         targets = encoding.targets
         if not isinstance(targets, Numbers):
-            described = encoding.described_targets
-            raise InputError(f"the task is about numbers, but the targets are {described}: the data needs another task")
+            raise other_targets("numbers", encoding.described_targets)
         super().__init__(width, 1, config.dropout, pool)
         self.config = config
         self.mean, self.deviation = targets.mean, targets.deviation
