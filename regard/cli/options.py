@@ -127,26 +127,7 @@ def _split(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> tu
             flags[-1] = f"{name}={value}"
         if flags[-1] == f"{name}=":
             raise InputError(f"{name} has no value, expected {_kind(known[name])}")
-        flags[-1] = _with_texts(flags[-1], known[name])
     return flags, operands
-
-
-def _with_texts(flag: str, action: argparse.Action) -> str:
-    """An option with quotes around the members of a list of texts, which may look like numbers: `[0560]` names a speaker."""
-    kind = getattr(action, "_typehint", None)
-    # The members of a union, or the type itself.
-    members = (kind, *get_args(kind))
-    name, equals, value = flag.partition("=")
-    if tuple[str, ...] not in members or not value.startswith("["):
-        return flag
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        texts = yaml.load(value, yaml.BaseLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return flag
-    plain = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-    return f"{name}{equals}{json.dumps(texts, ensure_ascii=False)}" if plain else flag
 
 
 def _command(options: jsonargparse.ArgumentParser) -> str:
