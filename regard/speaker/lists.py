@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.data.tables import Style, rows_of
 from regard.errors import InputError
 from regard.files import read_lines, write_atomically
 
@@ -54,23 +55,24 @@ def read_trials(path: Path) -> TrialList:
     index: dict[str, int] = {}
     rows: list[tuple[int, int, int, bool]] = []
     where: list[str] = []
-    texts = (text.replace("\t", " ") for _, text in read_lines(path))
-    lines = csv.reader(texts, delimiter=" ", skipinitialspace=True, strict=True)
-    try:
-        for found in lines:
-            fields, here = [each for each in found if each], f"{path}, line {lines.line_num},"
-            if not fields:
-                continue
-            if len(fields) != 3 or fields[0] not in ("0", "1"):
-                raise InputError(f"{here} is {' '.join(fields)[:80]!r}, expected '1 PATH PATH' or '0 PATH PATH'")
-            if fields[1] == fields[2]:
-                raise InputError(f"{here} compares {fields[1]} with itself, expected two recordings")
-            for name in fields[1:]:
-                if index.setdefault(name, len(index)) == len(where):
-                    where.append(f"{here} names")
-            rows.append((lines.line_num, index[fields[1]], index[fields[2]], fields[0] == "1"))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {lines.line_num}, cannot be read: {error}") from None
+    lines = ((number, text.replace("\t", " ")) for number, text in read_lines(path))
+    for line in rows_of(lines, Style(separator=" "), str(path)):
+        fields, here = [each for each in line.fields if each], f"{path}, line {line.number},"
+        if len(line.lines) > 1:
+            begin = line.number - len(line.lines) + 1
+            raise InputError(
+                f"{path}, line {begin}, opens a quote that is not closed in it, expected paths on one line"
+            )
+        if line.empty:
+            continue
+        if len(fields) != 3 or fields[0] not in ("0", "1"):
+            raise InputError(f"{here} is {' '.join(fields)[:80]!r}, expected '1 PATH PATH' or '0 PATH PATH'")
+        if fields[1] == fields[2]:
+            raise InputError(f"{here} compares {fields[1]} with itself, expected two recordings")
+        for name in fields[1:]:
+            if index.setdefault(name, len(index)) == len(where):
+                where.append(f"{here} names")
+        rows.append((line.number, index[fields[1]], index[fields[2]], fields[0] == "1"))
     if not rows:
         raise InputError(f"{path} has no trial, expected lines '1 PATH PATH' or '0 PATH PATH'")
     numbers, first, second = (np.array(column, np.int64) for column in list(zip(*rows, strict=True))[:3])

@@ -84,7 +84,12 @@ def test_published_lists_are_read(tmp_path):
         ("1 a b c\n", "line 1, is '1 a b c', expected"),
         ("0 a a\n", "line 1, compares a with itself"),
         ("1 a b\n1 b c\n0 d c\n0 a c\n", "line 4, says that a and c are of two speakers, but trials of 1 link them"),
-        ('1 "a b\n', "line 1, cannot be read"),
+        ('1 "a b\n', "line 1, opens a quote that is not closed up to the end of the file"),
+        ('1 a b\n1 "c d\n0 e f\n1 g" h\n', "line 2, opens a quote that is not closed in it"),
+        ('1 "c d\n0 e" f\n', "line 1, opens a quote that is not closed in it"),
+        ('1 "a"b c\n', "line 1, opens a quote where text follows the closing quote: 'b c'"),
+        ("1 a b\rc\n", "line 1, "),
+        ("\n \t \n", "has no trial"),
         (b"1 a b\n1 a \xff\n", "line 2, holds the byte 0xff, expected text in UTF-8"),
     ],
 )
@@ -94,6 +99,14 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path, text, sentence):
     with pytest.raises(InputError, match=rf"^{path}.* ?{sentence}") as refusal:
         read_trials(path)
     assert "\n" not in str(refusal.value)
+
+
+def test_fields_of_a_list_may_be_quoted_and_apart_by_any_blanks(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(
+        '\ufeff1 "a  b/1.wav"   "c ""d"".wav" \n  0\ta\'b.wav "c ""d"".wav"\n1 0560 0561\n', encoding="utf-8"
+    )
+    assert read_trials(path).names == ("a  b/1.wav", 'c "d".wav', "a'b.wav", "0560", "0561")
 
 
 def test_a_list_needs_both_kinds(tmp_path):
