@@ -2,9 +2,10 @@
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 
-__all__ = ["LARGEST", "InputError", "check_number", "check_numbers", "closest", "nearest"]
+__all__ = ["LARGEST", "InputError", "check_number", "check_numbers", "check_processes", "closest", "nearest"]
 
 LARGEST = 1 << 40
 """More than any number of an option: indices, and offsets from them, must fit into 64 bits."""
@@ -88,3 +89,20 @@ def check_numbers(
         if not least <= value < below:
             bound = f" and less than {below:,}" if below < math.inf else ""
             raise InputError(f"{section}.{name} is {value}, expected at least {least:,}{bound}")
+
+
+def check_processes(section: str, options: object, *names: str) -> None:
+    """Refuse options that ask for far more threads or processes than there are processors, which would end in a crash.
+
+    At most four for each processor, or 64 where those are fewer, so that a run of a larger machine can be resumed.
+
+    Raises:
+        InputError: an option that is larger.
+    """
+    processors = os.cpu_count() or 1
+    most = max(64, 4 * processors)
+    for name in names:
+        value = getattr(options, name)
+        if value > most:
+            found = f"{section}.{name} is {value:,}, and there are {processors} processors here"
+            raise InputError(f"{found}, expected at most {most}")

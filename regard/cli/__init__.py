@@ -41,10 +41,14 @@ COMMANDS = {
 
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
+# GNU's OpenMP, which torch brings along, reads the first; Intel's, in other builds of torch, the second.
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 2 bad input (one sentence on stderr), 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _wait_without_spinning()
     try:
         status = _run(arguments)
     except SystemExit:  # of an option such as --help, which prints and ends
@@ -97,6 +101,16 @@ def _abandon(stream: TextIO) -> None:
     """Let what is left in the buffer of a stream go nowhere, so that Python does not try to write it again at exit."""
     with suppress(OSError, ValueError):  # a stream without a descriptor, as tests and notebooks have
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _wait_without_spinning() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user has chosen.
+
+    By default they spin, on a busy machine in place of the very threads that they wait for, which makes steps many times as long;
+    where nothing else runs, sleeping costs little. OpenMP reads the environment when torch loads it.
+    """
+    if "torch" not in sys.modules and not _WAITING.keys() & os.environ.keys() and "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.update(_WAITING)
 
 
 def _dispatch(arguments: list[str]) -> int:

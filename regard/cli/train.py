@@ -3,7 +3,8 @@
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields, replace
 from inspect import cleandoc
 from pathlib import Path
@@ -26,13 +27,13 @@ __all__ = ["run"]
 _DESCRIPTION = """Train, and write a run folder: its configuration, weights, metrics and curves.
 Every option of an experiment can be set, and `regard train RECIPE --help` lists them.
 Sections of an experiment with a --SECTION.type can become another type; options that both types have keep their values."""
-_BARE = ("-h", "--help", "--print_config")  # options without a value
+_BARE = ("-h", "--help", "--print_config", "--changed_data")  # options without a value
 
 
 def run(arguments: Sequence[str]) -> int:
     operands, given = _scan(arguments)
     if "--resume" in given:
-        return _resume(Path(given["--resume"]), len(operands) + len(given) - 1)
+        return _resume(Path(given["--resume"]), operands, arguments)
     if not operands and "--config" not in given:
         _without_recipe(arguments)
     base = _base(operands, given.get("--config"))
@@ -44,8 +45,8 @@ def run(arguments: Sequence[str]) -> int:
             raise InputError("--print_config shows one experiment, expected neither --sweep nor --seeds with it")
         print(to_yaml(first), end="")
         return 0
-    folder = _folder(options.folder, base.recipe)
-    return _train({folder / words: experiment for words, experiment in experiments.items()})
+    with _folder(options.folder, base.recipe) as folder:
+        return _train({folder / words: experiment for words, experiment in experiments.items()})
 
 
 def _scan(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -98,7 +99,12 @@ def _common(command: str) -> jsonargparse.ArgumentParser:
     options = parser(command, _DESCRIPTION)
     options.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"one of {', '.join(RECIPES)}")
     options.add_argument("--config", metavar="FILE", help="an experiment in YAML instead of a recipe's")
-    options.add_argument("--resume", metavar="RUN", help="continue a run that was stopped; takes no other option")
+    options.add_argument(
+        "--resume", metavar="RUN", help="continue a run that was stopped, or with a larger --training.epochs"
+    )
+    options.add_argument(
+        "--changed_data", action="store_true", help="resume although files that the run learned from have changed"
+    )
     options.add_argument("--folder", metavar="RUN", help="where to write the run; runs/RECIPE-N if not given")
     options.add_argument(
         "--seeds", type=int, default=1, help="a run for each of this many seeds, from training.seed on"
@@ -251,21 +257,56 @@ def _slug(value: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", value).strip("-")
 
 
-def _folder(given: str | None, name: str) -> Path:
+@contextmanager
+def _folder(given: str | None, name: str) -> Iterator[Path]:
+    """The folder to write: the one that is given, or the next number, made at once so that no other training takes it."""
     if given is not None:
-        return Path(given)
+        yield Path(given)
+        return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("training in several processes needs --folder, so that all of them write one run")
-    return next(folder for n in itertools.count(1) if not (folder := Path("runs", f"{name}-{n}")).exists())
+    for n in itertools.count(1):
+        folder = Path("runs", f"{name}-{n}")
+        try:
+            folder.parent.mkdir(exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            if folder.parent.is_dir():
+                continue
+            raise
+        break
+    try:
+        yield folder
+    finally:
+        # Nothing is left of a training that was refused.
+        for place in (folder, folder.parent):
+            with suppress(OSError):
+                place.rmdir()
 
 
-def _resume(folder: Path, others: int) -> int:
-    if others:
-        raise InputError("--resume continues a run unchanged, expected no recipe and no other option with it")
-    return _train({folder: read_config(folder)}, resume=True)
+def _resume(folder: Path, operands: Sequence[str], arguments: Sequence[str]) -> int:
+    """Continue a run unchanged, or with more epochs."""
+    _, given = _scan(arguments)
+    others = given.keys() - {"--resume", "--training.epochs"}
+    if operands or others:
+        found = " and ".join(map(repr, [*operands, *sorted(others)]))
+        expected = "expected no recipe and no other option with it than --training.epochs and --changed_data"
+        raise InputError(f"--resume continues a run unchanged and got {found}, {expected}")
+    experiment = read_config(folder)
+    if epochs := given.get("--training.epochs"):
+        experiment = _longer(experiment, epochs, folder)
+    return _train({folder: experiment}, resume=True, changed_data="--changed_data" in arguments)
 
 
-def _train(experiments: dict[Path, Experiment], resume: bool = False) -> int:
+def _longer(experiment: Experiment, epochs: str, folder: Path) -> Experiment:
+    before = experiment.training.epochs
+    if not epochs.isdecimal() or int(epochs) <= before:
+        found = f"--training.epochs is {epochs!r}, and {folder} is a training of {before} epochs"
+        raise InputError(f"{found}, expected a larger whole number")
+    return replace(experiment, training=replace(experiment.training, epochs=int(epochs)))
+
+
+def _train(experiments: dict[Path, Experiment], resume: bool = False, changed_data: bool = False) -> int:
     from regard.train import fit
 
     first = os.environ.get("RANK", "0") == "0"
@@ -275,7 +316,7 @@ def _train(experiments: dict[Path, Experiment], resume: bool = False) -> int:
             raise InputError(f"{folder} already exists, expected a new folder; --resume {folder} continues a run")
     for folder, experiment in experiments.items():
         try:
-            fit(experiment, folder, resume=resume)
+            fit(experiment, folder, resume=resume, **({"changed_data": True} if changed_data else {}))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted: `regard train --resume {folder}` continues") from None
         if first:

@@ -1,4 +1,4 @@
-"""`fit`: from an experiment to a run directory."""
+"""The training itself: from an experiment and its encoding to a run directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from regard.data.batching import BudgetSampler, loader
 from regard.data.encoding import Encoding
@@ -31,8 +32,8 @@ from regard.train.begin import Beginning, Start
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
-from regard.train.experiment import Experiment, Training, rooted, to_yaml
-from regard.train.folder import CONFIG, ENCODING, SURVEY, read_config, save, sweep
+from regard.train.experiment import Experiment, Training, to_yaml
+from regard.train.folder import CONFIG, ENCODING, SURVEY, save, sweep
 from regard.train.kinds import build
 from regard.train.learner import Learner
 from regard.train.memory import within_memory
@@ -41,31 +42,23 @@ from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
 from regard.train.scoring import device_of, run, targets_of, trivial_metrics, watched
 
-__all__ = ["fit"]
+__all__ = ["train"]
 
 
-def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Path:
-    """Train an experiment and write a run directory: configuration, encoding, best weights, metrics, curves, model card.
-
-    Under torchrun every process calls it with the same arguments, and only the first one writes.
+def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool, describe: Callable[[], None]) -> None:
+    """Train an experiment in a folder that `regard.train.prepared.fit` has checked and claimed.
 
     Args:
-        folder: of the run; new or empty, unless `resume`.
-        resume: continue from the newest checkpoint of the folder, or start over where there is none; the losses are those of a
-            training that was never interrupted.
-
-    Raises:
-        InputError: a folder that holds something else, data that cannot be read, a full disk, a loss that is not finite.
+        encoding: what the run has, or what the training part alone gives.
+        resume: see `fit`.
+        describe: writes what is true before training; called once all that can be checked was.
     """
-    folder, experiment = Path(folder), rooted(experiment)
-    _check_folder(experiment, folder, resume)
     seed = experiment.training.seed
     _seed(seed)
     begun = resume and _is_begun(folder)
     # What a checkpoint holds has begun already; a killed run without one begins anew.
     fresh = not (begun and newest(folder / "checkpoints")[0])
     start = Start.open(experiment, folder) if fresh and experiment.training.start else None
-    encoding = Encoding.load(folder) if begun else experiment.data.fit()
     if start and not begun:
         encoding = start.extended(encoding)
     parts = _Parts(experiment, encoding)
@@ -86,8 +79,10 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
     # Dropout differs between processes, the initial weights do not.
     _seed(seed + 1_000_003 * _rank())
     learner: Learner = task.learner(Learner)(model, task, experiment, parts.steps)
-    if _rank() == 0 and not begun:
-        _describe(experiment, encoding, beginning, folder)
+    if _rank() == 0:
+        describe()
+        if not begun:
+            _describe(experiment, encoding, beginning, folder)
     best, recorder = _train(learner, parts, folder, resume, watch)
     if _rank() == 0:
         trivial = trivial_metrics(task.cpu(), targets_of(parts.validation))
@@ -103,7 +98,6 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False) -> Pat
         }
         lines = Beginning.load(folder).lines() if experiment.training.start else []
         write_card(folder, experiment, trained, best.found, trivial, lines)
-    return folder
 
 
 def _say(lines: Sequence[str] | None) -> None:
@@ -153,18 +147,6 @@ def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) ->
             task.loss(output, batch)
     model.train()
     task.train()
-
-
-def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
-    if not resume:
-        # Under torchrun another process may have started to write.
-        if _rank() == 0 and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} already exists, expected a new folder, or --resume to continue the run in it")
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder, expected the run directory to resume")
-    if _is_begun(folder) and to_yaml(rooted(read_config(folder))) != to_yaml(experiment):
-        raise InputError(f"{folder / CONFIG} describes another experiment, expected the one to resume")
 
 
 def _is_begun(folder: Path) -> bool:
@@ -236,6 +218,14 @@ class _Epochs(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # A training resumed in the middle of an epoch gets no `on_train_epoch_start`.
         self._validate(trainer)
+        # A checkpoint holds the next step's rate, which is another one where more epochs are asked for.
+        for config in trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            if isinstance(schedule, LambdaLR):
+                for group, base, factor in zip(
+                    schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+                ):
+                    group["lr"] = base * factor(schedule.last_epoch)
 
     def _validate(self, trainer: lightning.Trainer) -> None:
         last = trainer.current_epoch + 1 == self.options.epochs

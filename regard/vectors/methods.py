@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from regard.errors import InputError, check_numbers, nearest
+from regard.errors import InputError, check_numbers, check_processes, nearest
 from regard.vectors.corpus import Corpus
 from regard.vectors.counts import cooccurrence, ppmi, svd_vectors
 from regard.vectors.predict import Prediction, Progress, train
@@ -43,6 +43,7 @@ class Options:
         check_numbers("vectors", self, "threads", "contexts", least=1)
         check_numbers("vectors", self, "width", least=1, below=WIDEST + 1)
         check_numbers("vectors", self, "window", least=1, below=_WIDEST_WINDOW + 1)
+        check_processes("vectors", self, "threads")
         check_numbers("vectors", self, "seed", least=0)
         if self.epochs is not None:
             check_numbers("vectors", self, "epochs", least=1)

@@ -204,7 +204,7 @@ def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys, tmp_path
         (["tagging", "--model.positions", "rotry"], f"--model.positions.type is 'rotry', {PLACES}"),
         (["tagging", "--model.front.charcters", "9"], f"train tagging has no option '--model.front.charcters': {CHARACTERS}"),
         (["tagging", "--model.front.step", "0"], "model.front.step is 0, expected at least 1"),
-        (["citation", "--model.layers", "0"], "model.layers is 0, expected at least 1"),
+        (["citation", "--model.layers", "0"], "model.layers is 0, expected at least 1 and less than 10,001"),
         (["digits", "--task.label_smoothing", "3"], "task.label_smoothing is 3.0, expected at least 0 and less than 1"),
         (["digits", "--training.seed", "-1"], "training.seed is -1, expected at least 0 and less than 4,294,967,296"),
         (["digits", "--model.width", "5.5"], "--model.width is '5.5', expected a whole number"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,9 +190,60 @@ def test_a_run_that_is_there_is_not_trained_over(tmp_path):
 def test_another_experiment_is_not_resumed(tmp_path):
     folder = fit(tiny.experiment(epochs=1), tmp_path / "run")
     with pytest.raises(InputError, match=r"config\.yaml describes another experiment"):
-        fit(tiny.experiment(epochs=2), folder, resume=True)
+        fit(tiny.experiment(epochs=1, seed=1), folder, resume=True)
+    with pytest.raises(InputError, match="describes another experiment"):
+        fit(tiny.experiment(epochs=2, clip=0), folder, resume=True)
     with pytest.raises(InputError, match="is not a folder"):
         fit(tiny.experiment(epochs=2), tmp_path / "nowhere", resume=True)
+
+
+def constant(**training):
+    """A training whose learning rate does not depend on its length."""
+    whole = tiny.experiment(**training)
+    return replace(whole, optimizer=replace(whole.optimizer, schedule="constant"))
+
+
+def test_more_epochs_are_those_that_a_longer_training_would_have_had(tmp_path):
+    whole = fit(constant(epochs=3), tmp_path / "whole")
+    folder = fit(constant(epochs=1), tmp_path / "run")
+    fit(constant(epochs=2), folder, resume=True)
+    fit(constant(epochs=3), folder, resume=True)
+    assert left(folder) == left(whole)
+    assert (folder / "config.yaml").read_text() == (whole / "config.yaml").read_text()
+    assert read_facts(folder)["steps"] == 27
+    assert Run.open(folder).experiment.training.epochs == 3
+    with pytest.raises(InputError, match=r"training.epochs is 2, and .* is a training of 3 epochs, expected more"):
+        fit(constant(epochs=2), folder, resume=True)
+    assert left(folder) == left(whole)
+
+
+def test_with_more_epochs_the_rate_goes_on_as_in_a_longer_training(tmp_path):
+    """The cosine, at its end when the shorter training ends, is that of the longer training from the next step on."""
+    whole = fit(tiny.experiment(epochs=3), tmp_path / "whole")
+    folder = fit(tiny.experiment(epochs=2), tmp_path / "run")
+    fit(tiny.experiment(epochs=3), folder, resume=True)
+    rates = [[row["learning_rate"] for row in read_metrics(each) if row["kind"] == "step"] for each in (whole, folder)]
+    assert rates[1][18:] == rates[0][18:]
+    assert rates[1][:18] != rates[0][:18]
+    assert float(rates[1][17]) < float(rates[1][18])
+    # The optimizer itself had that rate: the first further step moved the weights.
+    losses = [row["loss"] for row in read_metrics(folder) if row["kind"] == "step"]
+    assert len(set(losses)) == 27
+    _, state = newest(folder / "checkpoints")
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0
+
+
+def test_a_training_that_is_killed_after_it_was_made_longer_goes_on(tmp_path):
+    whole = fit(constant(epochs=3), tmp_path / "whole")
+    folder = fit(constant(epochs=1), tmp_path / "run")
+    assert in_process(lengthened, folder) == -signal.SIGKILL
+    fit(constant(epochs=3), folder, resume=True)
+    assert left(folder) == left(whole)
+
+
+def lengthened(folder):
+    kill_when(Learner, "training_step", 5)
+    fit(constant(epochs=3), folder, resume=True)
 
 
 def test_generators_go_back_to_what_they_were():
