@@ -61,6 +61,8 @@ def run(arguments: Sequence[str]) -> int:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0
     opened = replace(opened, experiment=replace(opened.experiment, data=reader))
+    if chosen.csv and opened.task.target_kind == "sets":
+        raise InputError("the run predicts sets, expected one per set for --csv")
     if chosen.conllu:
         check_conllu(reader, opened.task.target_kind)
         for sentence in conllu(opened, sources):
