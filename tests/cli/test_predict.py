@@ -270,6 +270,19 @@ def test_sentences_come_out_as_conllu(tagger, reviews, here, capsys, piped):  # 
     assert "does not label the words of sentences in CoNLL-U" in refused(capsys, "predict", reviews, "a b", "--conllu")
 
 
+@pytest.mark.parametrize("command", ["predict", "embed", "explain"])
+def test_an_input_that_is_not_there_is_told_before_anything_heavy_is_loaded(command, reviews):
+    script = f"""
+import sys
+from regard.cli import main
+status = main([{command!r}, {str(reviews)!r}, "nowhere.csv"])
+sys.exit("loaded torch" if "torch" in sys.modules else status)
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert told.stderr.startswith("regard: nowhere.csv is not there, expected a file or a folder, or --text")
+    assert told.returncode == 2
+
+
 @pytest.mark.parametrize("form", [[], ["--csv"]])
 def test_predictions_that_cannot_be_written_are_told_in_one_sentence(form, reviews):
     command = [sys.executable, "-m", "regard.cli", "predict", str(reviews), "a film", *form]

@@ -175,10 +175,3 @@ def test_a_sound_is_read_from_standard_input_and_what_cannot_be_is_refused(
     found = capsys.readouterr()
     assert found.out == ""
     assert "data of the type LogMelFolder are not read from standard input, expected a folder" in found.err
-
-
-def test_a_label_per_vector_is_no_table(sentences, tmp_path, capsys):
-    run = tmp_path / "run"
-    call(capsys, "train", "tagging", "--data.path", sentences, "--folder", run, *SMALL)
-    assert main(["predict", str(run), str(sentences), "--csv"]) == 2
-    assert "one label per vector, expected one per set for --csv" in capsys.readouterr().err
