@@ -7,15 +7,17 @@ import importlib.util
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
 
-from regard.data.encoding import Encoding, Grid, Labels
-from regard.data.examples import Array, Example, Listed, Part, check_part, divided, parts_of, split
-from regard.data.folders import files_at, labeled_files
+from regard.data.encoding import Encoding, Grid
+from regard.data.examples import Array, Example, Listed, Part, check_part, parts_of, split
+from regard.data.folders import files_at
+from regard.data.label_sets import label_set
+from regard.data.listing import LabeledFile, Listing, listing_targets
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
@@ -38,15 +40,19 @@ class _Picture:
 
 @dataclass
 class Digits:
-    """A label per picture; vectors are pixels or square patches, with the coordinates (row, column) of the patch.
+    """Labels, or a number, per picture; vectors are pixels or square patches, with the coordinates (row, column) of the patch.
 
     A vector holds the values of its patch, row by row and between 0 (black) and 1 (white); a pixel is a patch of 1.
 
     Args:
         path: a folder `LABEL/` of PNG or JPEG files, or of `train/LABEL/`, `validation/LABEL/` and `test/LABEL/`; without
             such a division a tenth of each label is the test part and another the validation part, by the SHA-256 of
-            the files' paths inside the folder. None is scikit-learn's 1,797 digits of 8 x 8 pixels, named by their
+            the files' paths inside the folder. Or a folder with `pictures.csv` (columns `path`, `split` if there is one, and the
+            label's). None is scikit-learn's 1,797 digits of 8 x 8 pixels, named by their
             number, divided by label in the same way into 1,005 / 297 / 495.
+        column: the column of `pictures.csv` that is the label.
+        numbers: whether labels are numbers to predict, not names of classes.
+        label_separator: what stands between the labels of a picture that may have several; empty where each has one.
         patch: the side of a patch in pixels; it divides `size`.
         size: the side to which own pictures are resized.
         color: whether own pictures keep red, green and blue; otherwise they become gray.
@@ -58,6 +64,9 @@ class Digits:
     input_options: ClassVar[tuple[str, ...]] = ("patch",)
 
     path: str | None = None
+    column: str = "label"
+    numbers: bool = False
+    label_separator: str = ""
     patch: int = 1
     size: int = 8
     color: bool = False
@@ -76,7 +85,7 @@ class Digits:
         if not 0 <= self.distort < 1:
             raise InputError(f"distort is {self.distort}, expected at least 0 and less than 1")
         side = self._side // self.patch
-        targets = Labels.of(label for _, label, part in self._index() if part == "train")
+        targets = listing_targets(self.labels("train"), self)
         width = self.patch**2 * (3 if self.color and self.path is not None else 1)
         return Encoding(targets, width=width, grid=Grid(2, (side, side)))
 
@@ -87,23 +96,24 @@ class Digits:
             InputError: a picture that cannot be read, or an empty part.
         """
         target = PartTargets(encoding, check_part(name))
-        examples = [
-            self._example(key, self._pixels(key), target(label, str(Path(self.path or "") / key)))
-            for key, label in self._chosen(name)
-        ]
+        chosen, targets = self._chosen(name), target.all(self.labels(name))
+        examples = [self._example(f.name, self._pixels(f.name), its) for f, its in zip(chosen, targets, strict=True)]
         return Listed(examples, target.unseen)
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
-        """The label of each picture of one part, and its path."""
-        return [(label, str(Path(self.path or "") / key)) for key, label in self._chosen(check_part(name))]
+        """The label of each picture of one part, and where it stands."""
+        return [(picture.label, picture.where) for picture in self._chosen(check_part(name))]
 
     def names_parts(self) -> bool:
-        """Whether folders say which part a picture is in."""
-        return self.path is None or any(each.part for each in labeled_files(Path(self.path), _SUFFIXES)[0])
+        """Whether a column or folders say which part a picture is in."""
+        return self.path is None or self._listing.names_parts()
 
-    def _chosen(self, name: Part) -> list[tuple[str, str]]:
-        """What each picture of a part is named by, and its label."""
-        chosen = [(key, label) for key, label, part in self._index() if part in parts_of(name)]
+    @property
+    def _listing(self) -> Listing:
+        return Listing(Path(self.path or ""), "pictures.csv", _SUFFIXES, "pictures", self)
+
+    def _chosen(self, name: Part) -> list[LabeledFile]:
+        chosen = [picture for picture in self._index()[0] if picture.part in parts_of(name)]
         if not chosen:
             raise InputError(f"{self.path} has no picture in the {name} part, expected at least 3 of some label")
         return chosen
@@ -115,12 +125,14 @@ class Digits:
 
     def survey(self) -> Survey:
         """How many pictures of each part have each label."""
-        index = self._index()
-        parts, notes = part_surveys(self.labels, "pictures")
-        source, form = ("scikit-learn", "digits") if self.path is None else (self.path, "pictures by label")
-        first = [(name, label, "") for name, label, _ in index[:3]]
-        skips = Skips() if self.path is None else labeled_files(Path(self.path), _SUFFIXES, what="pictures")[1]
-        return Survey(source, form, parts, skipped=skips, examples=first, notes=notes)
+        (index, skips), listed = self._index(), self.path is not None and self._listing.tabled
+        names = partial(label_set, separator=self.label_separator) if self.label_separator else None
+        parts, notes = part_surveys(self.labels, "pictures", self.numbers, names)
+        form = "digits" if self.path is None else "pictures listed in pictures.csv" if listed else "pictures by label"
+        first = [(picture.name, picture.label, "") for picture in index[:3]]
+        columns = {"path": "picture", self.column: "number" if self.numbers else "label"} if listed else {}
+        source = self.path or "scikit-learn"
+        return Survey(source, form, parts, columns, skipped=skips, examples=first, notes=notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -163,16 +175,14 @@ class Digits:
     def _side(self) -> int:
         return 8 if self.path is None else self.size
 
-    def _index(self) -> list[tuple[str, str, str]]:
-        """What each picture is named by, its label and its part."""
-        if self.path is None:
-            labels = [str(label) for label in _digits()[1]]
-            names = [str(i) for i in range(len(labels))]
-            return list(zip(names, labels, split(names, labels, (0.56, 0.165, 0.275)), strict=True))
-        root = Path(self.path)
-        files, _ = labeled_files(root, _SUFFIXES, what="pictures")
-        parts = divided([each.name for each in files], [each.label for each in files], [each.part for each in files])
-        return [(each.name, each.label, part) for each, part in zip(files, parts, strict=True)]
+    def _index(self) -> tuple[list[LabeledFile], Skips]:
+        """The pictures, named by their number or their path, and what is skipped."""
+        if self.path is not None:
+            return self._listing.files()
+        labels = [str(label) for label in _digits()[1]]
+        names = [str(i) for i in range(len(labels))]
+        whole = zip(names, labels, split(names, labels, (0.56, 0.165, 0.275)), strict=True)
+        return [LabeledFile(Path(name), name, label, part, f"digit {name}") for name, label, part in whole], Skips()
 
     def _pixels(self, key: str) -> Array:
         if self.path is not None:

@@ -45,5 +45,9 @@ def reading(reader: Reader, target: TargetName) -> Reader:
     ('number', True)
     """
     options = {option.name for option in fields(reader)}
-    changes = {"numbers": target == "number", "target": target}
+    changes: dict[str, object] = {"numbers": target == "number", "target": target}
+    if "target" not in options and target != "labels":
+        changes["label_separator"] = ""
+    elif "target" not in options:
+        changes["label_separator"] = getattr(reader, "label_separator", "") or ";"
     return replace(reader, **{name: value for name, value in changes.items() if name in options})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
@@ -12,17 +13,17 @@ import numpy as np
 
 from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
 from regard.data.cache import Held
-from regard.data.encoding import Encoding, learn_targets
-from regard.data.examples import Array, Example, Part, check_part, divided, parts_of, split
+from regard.data.encoding import Encoding
+from regard.data.examples import Array, Example, Part, check_part, parts_of
 from regard.data.features import LogMelStream, voiced_log_mel
-from regard.data.folders import files_at, labeled_files
+from regard.data.folders import files_at
 from regard.data.frames import Frames, Framing, Normalize, RunningLevel, band_mean, check_crop
-from regard.data.parts import stated_part
+from regard.data.label_sets import label_set
+from regard.data.listing import LabeledFile, Listing, listing_targets
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
-from regard.data.survey import Skips, Survey, part_surveys
-from regard.data.tables import read_table
+from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, Varied, VariedFrames
 from regard.data.voice import VoiceActivity, VoiceStream
@@ -35,17 +36,6 @@ STRANGERS = (
     *("0563", "0594", "2129", "2488", "9608", "9622", "9625", "9647"),
     *("0739", "1039", "1099", "1181", "1420", "2252", "2355", "2892"),
 )
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """A sound, its label, its part, and how an error names it."""
-
-    path: Path
-    name: str
-    label: str
-    part: str
-    where: str
 
 
 @dataclass
@@ -61,6 +51,7 @@ class Sounds:
         unseen: labels that belong to no part: voices that the model never hears, to test it with strangers. None means
             none of one's own data, and 16 of the published ones (`STRANGERS`).
         numbers: whether that column holds numbers to predict, not names of classes.
+        label_separator: what stands between the labels of a sound that may have several; empty where each has one.
         mels: the number of mel bands, the width of the vectors.
         normalize: what is subtracted from each band: "none", its mean over the "utterance" (of what was cut of it), or "global",
             its mean over the training part, which is kept with the run; or the loudness alone, in all bands alike: the
@@ -83,6 +74,7 @@ class Sounds:
     column: str = "speaker"
     unseen: tuple[str, ...] | None = None
     numbers: bool = False
+    label_separator: str = ""
     mels: int = 40
     normalize: Normalize = "utterance"
     crop: float = 0
@@ -104,11 +96,10 @@ class Sounds:
         check_crop("train_crop", self.train_crop)
         chosen = self._part("train")
         self._check_unseen()
-        targets = learn_targets(self.labels("train"), self.numbers, self.speed.copies)
-        if self.numbers and self.speed.voices:
-            raise InputError(
-                "data.speed.voices is asked for with data.numbers, expected labels to make further ones of"
-            )
+        targets = listing_targets(self.labels("train"), self, self.speed.copies)
+        if self.speed.voices and (self.numbers or self.label_separator):
+            with_ = "data.numbers" if self.numbers else "data.label_separator"
+            raise InputError(f"data.speed.voices is asked for with {with_}, expected labels to make further ones of")
         mean: tuple[float, ...] = ()
         if self.normalize == "global":
             features = self._framing().features([sound.path for sound in chosen], self.cache)
@@ -158,7 +149,7 @@ class Sounds:
     def _labelled(self, name: Part, target: PartTargets) -> tuple[list[Path], list[str], list[Array]]:
         """The files of a part, their names and targets."""
         chosen = self._part(name)
-        targets = [target(sound.label, sound.where) for sound in chosen]
+        targets = target.all([(sound.label, sound.where) for sound in chosen])
         return [sound.path for sound in chosen], [sound.name for sound in chosen], targets
 
     def strangers(self, encoding: Encoding) -> tuple[Frames, list[str]]:
@@ -245,12 +236,12 @@ class Sounds:
 
     def survey(self) -> Survey:
         """How many sounds of each part have each label, without those of labels that are `unseen`."""
-        sounds = [sound for sound in self._listed() if sound.label not in self.hidden]
-        parts, notes = part_surveys(self.labels, "sounds", self.numbers)
-        hidden = len(self._listed()) - len(sounds)
+        (listed, skips), tabled = self._listing.files(), self._listing.tabled
+        sounds = [sound for sound in listed if sound.label not in self.hidden]
+        names = partial(label_set, separator=self.label_separator) if self.label_separator else None
+        parts, notes = part_surveys(self.labels, "sounds", self.numbers, names)
+        hidden = len(listed) - len(sounds)
         notes += [f"{hidden:,} sounds of {len(self.hidden)} unseen labels are in no part"] if hidden else []
-        tabled = os.path.lexists(self.root / "utterances.csv")
-        skips = Skips() if tabled else labeled_files(self.root, sound_suffixes(), what="sounds")[1]
         form = "sounds listed in utterances.csv" if tabled else "sounds by label"
         columns = {"path": "sound", self.column: "number" if self.numbers else "label"} if tabled else {}
         first = [(sound.name, sound.label, "") for sound in sounds[:3]]
@@ -274,51 +265,23 @@ class Sounds:
         """The folder that the names of sounds are relative to."""
         return Path(self.path) if self.path is not None else locate(self.published)
 
-    def _listed(self) -> list[_Listed]:
-        table = self.root / "utterances.csv"
-        return self._table(table) if os.path.lexists(table) else _folder(self.root)
+    @property
+    def _listing(self) -> Listing:
+        return Listing(self.root, "utterances.csv", sound_suffixes(), "sounds", self)
+
+    def _listed(self) -> list[LabeledFile]:
+        return self._listing.files()[0]
 
     def names_parts(self) -> bool:
         """Whether a column or folders say which part a sound is in."""
-        table = self.root / "utterances.csv"
-        if os.path.lexists(table):
-            return "split" in read_table(table, ("path", self.column)).header
-        return any(each.part for each in labeled_files(self.root, sound_suffixes(), what="sounds")[0])
+        return self._listing.names_parts()
 
-    def _part(self, name: Part) -> list[_Listed]:
+    def _part(self, name: Part) -> list[LabeledFile]:
         chosen = [sound for sound in self._listed() if sound.part in parts_of(name) and sound.label not in self.hidden]
         if not chosen:
             way = "" if (self.root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
             raise InputError(f"{self.root} has no sound in the {name} part, expected at least one{way}")
         return chosen
-
-    def _table(self, table: Path) -> list[_Listed]:
-        found = read_table(table, ("path", self.column))
-        header, rows = found.header, found.rows
-        places = header.index("path"), header.index(self.column)
-        names, labels = [row[places[0]] for _, row in rows], [row[places[1]] for _, row in rows]
-        lines = [f"{table}, line {line}, ({name})" for name, (line, _) in zip(names, rows, strict=True)]
-        for label, where in zip(labels, lines, strict=True):
-            if not label:
-                raise InputError(f"{where} has an empty {self.column}, expected a label")
-        if "split" in header:
-            place = header.index("split")
-            stated = [stated_part(row[place], where) for (_, row), where in zip(rows, lines, strict=True)]
-            parts = divided(names, [""] * len(names) if self.numbers else labels, stated)
-        else:
-            # Numbers are hardly ever equal: dividing within each would put all of them into the training part.
-            parts = split(names, None if self.numbers else labels)
-        whole = zip(names, labels, parts, lines, strict=True)
-        return [_Listed(table.parent / name, name, label, part, where) for name, label, part, where in whole]
-
-
-def _folder(root: Path) -> list[_Listed]:
-    files, _ = labeled_files(root, sound_suffixes(), what="sounds")
-    parts = divided([each.name for each in files], [each.label for each in files], [each.part for each in files])
-    return [
-        _Listed(root / each.name, each.name, each.label, part, str(root / each.name))
-        for each, part in zip(files, parts, strict=True)
-    ]
 
 
 class SoundStream:

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
@@ -120,3 +121,38 @@ def test_what_cannot_be_read_is_one_sentence(name, text, options, sentence, tmp_
 def test_a_separator_must_be_something():
     with pytest.raises(InputError, match=r"data\.label_separator is empty"):
         Texts(label_separator="")
+
+
+@pytest.mark.parametrize("kind", ["sounds", "pictures"])
+def test_sounds_and_pictures_have_several_labels_too(kind, tmp_path, capsys):
+    rows = [(f"{n}", "; ".join(topics), part) for n, (_, topics, part) in enumerate(examples())]
+    if kind == "sounds":
+        soundfile = pytest.importorskip("soundfile")
+        for name, _, _ in rows:
+            soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(int(name)).normal(0, 0.1, 4000), 16_000)
+        table, ending, recipe = "utterances.csv", "wav", "speaker-simple"
+        options = ["--data.cache", "false", "--data.column", "label"]
+    else:
+        from PIL import Image
+
+        for name, _, _ in rows:
+            Image.fromarray(np.full((8, 8), int(name), np.uint8)).save(tmp_path / f"{name}.png")
+        table, ending, recipe, options = "pictures.csv", "png", "digits", ["--data.patch", "4"]
+    with (tmp_path / table).open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split"), *((f"{n}.{ending}", label, p) for n, label, p in rows)])
+    run = tmp_path / "run"
+    small = [*SMALL[:2], *SMALL[6:10]]
+    options += ["--data.path", str(tmp_path), "--task.type", "MultiLabel", *small]
+    assert main(["train", recipe, "--folder", str(run), *options]) == 0
+    assert "'ice' (1)" in capsys.readouterr().err
+    assert main(["evaluate", str(run)]) == 0
+    predictions = [json.loads(line) for line in (run / "predictions-test.jsonl").read_text().splitlines()]
+    assert [each["target"] for each in predictions] == [topics for _, topics, part in examples() if part == "test"]
+    assert json.loads((run / "data.json").read_text())["parts"]["train"]["labels"] == dict.fromkeys(TOPICS, 12)
+
+
+def test_numbers_and_several_labels_at_once_are_refused(tmp_path):
+    from regard.data.image import Digits
+
+    with pytest.raises(InputError, match=r"data\.numbers and data\.label_separator are both given"):
+        Digits(numbers=True, label_separator=";").fit()

@@ -9,6 +9,7 @@ import pytest
 from regard.cli import main
 from regard.data.encoding import Encoding, Labels, Numbers
 from regard.data.graph import Planetoid
+from regard.data.image import Digits
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
@@ -55,6 +56,26 @@ def recordings(folder, numbers):
     return Sounds(str(folder), column="age", numbers=True, cache=False), "speaker-simple", "PerSetNumber"
 
 
+def pictures(folder, numbers):
+    """In a table, or in a folder for each number."""
+    from PIL import Image
+
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    for n in range(len(PARTS)):
+        Image.fromarray(pixels + n).save(folder / f"{n}.png")
+    write(folder / "pictures.csv", ("path", "label", "split"), [(f"{n}.png", *each) for n, each in enumerate(numbers)])
+    return Digits(str(folder), patch=4, numbers=True), "digits", "PerSetNumber"
+
+
+def folders(folder, numbers):
+    from PIL import Image
+
+    for n, (number, part) in enumerate(numbers):
+        (folder / part / number).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), n, np.uint8)).save(folder / part / number / "a.png")
+    return Digits(str(folder), patch=4, numbers=True), "digits", "PerSetNumber"
+
+
 def graph(folder, numbers):
     rows = [(f"n{n}", *each, n) for n, each in enumerate(numbers)]
     write(folder / "nodes.csv", ("id", "label", "split", "age"), rows)
@@ -62,7 +83,7 @@ def graph(folder, numbers):
     return Planetoid(str(folder), numbers=True), "citation", "PerVectorNumber"
 
 
-READERS = {each.__name__: each for each in (texts, treebank, recordings, graph)}
+READERS = {each.__name__: each for each in (texts, treebank, recordings, pictures, folders, graph)}
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -118,6 +139,9 @@ def test_words_have_numbers_from_training_to_predictions(tmp_path, capsys):
         ("tagging", ["--task.type", "PerVectorNumber"], ("numbers", True)),
         ("tagging", [], ("numbers", False)),
         ("citation", ["--task.type", "PerVectorNumber"], ("numbers", True)),
+        ("digits", ["--task.type", "PerSetNumber"], ("numbers", True)),
+        ("digits", ["--task.type", "MultiLabel"], ("label_separator", ";")),
+        ("digits", ["--task.type", "MultiLabel", "--data.label_separator", "|"], ("label_separator", "|")),
         ("speaker-simple", ["--task.type", "PerSetNumber", "--data.numbers", "false"], ("numbers", False)),
     ],
 )
