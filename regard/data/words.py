@@ -77,7 +77,7 @@ def _cut(chunk: str, marks: str) -> list[str]:
         return _repeated(characters)
     before, after = characters[: inner[0]], characters[inner[-1] + 1 :]
     middle = "".join(characters[inner[0] : inner[-1] + 1])
-    if after[:1] == ["."] != after[1:2] and (_abbreviation() if marks else _ABBREVIATION).fullmatch(middle + "."):
+    if after[:1] == ["."] != after[1:2] and _abbreviates(middle + ".", marks):
         middle, after = middle + ".", after[1:]
     clitic = _CLITIC.search(middle)
     if clitic and clitic.start() and _begins_word(middle[clitic.start() - 1], marks):
@@ -103,6 +103,15 @@ def _characters() -> re.Pattern[str]:
     return re.compile(f"(?:{flag}|.){marks}(?:(?<=\u200d)[{re.escape(symbols)}]{marks})*", re.DOTALL)
 
 
+def _abbreviates(text: str, marks: str) -> bool:
+    """Whether a point at the end is part of the word. In scripts without case a letter's name may have two characters."""
+    if not marks:
+        return bool(_ABBREVIATION.fullmatch(text))
+    letters, names = _abbreviations()
+    return bool(letters.fullmatch(text) or (text.lower() == text.upper() and names.fullmatch(text)))
+
+
 @cache
-def _abbreviation() -> re.Pattern[str]:
-    return re.compile(rf"(\w[{re.escape(extending())}]*\.)+|{_SHORT}")
+def _abbreviations() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    marks = f"[{re.escape(extending())}]*"
+    return re.compile(rf"(\w{marks}\.)+|{_SHORT}"), re.compile(rf"(?:(?:[^\W\d_]{marks}){{1,2}}\.){{2,}}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,8 +82,9 @@ def save(vectors: WordVectors, path: Path | str) -> None:
         if compress is None:
             _write(vectors, form, file)
         else:
-            with compress(file) as folded:
-                _write(vectors, form, folded)
+            # Compressed piece by piece, and not word by word.
+            with compress(file) as folded, io.BufferedWriter(folded, _BLOCK) as pieces:
+                _write(vectors, form, pieces)
 
 
 def _write(vectors: WordVectors, form: str, file: IO[bytes]) -> None:
