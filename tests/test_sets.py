@@ -6,6 +6,7 @@ import pickle
 import weakref
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -63,6 +64,77 @@ WIDTHS = st.sampled_from([None, 1, 3])
 
 
 # Packed and back.
+
+
+@pytest.mark.parametrize(
+    ("lengths", "sentence"),
+    [
+        ([3.0, 1.5], r"lengths\[0\] is 3.0, expected a whole number"),
+        ([3, True], r"lengths\[1\] is True, expected a whole number"),
+        ([3, float("nan")], r"lengths\[1\] is nan, expected a whole number"),
+        ([3, None], r"lengths\[1\] is None, expected a whole number"),
+        ([3, "4"], r"lengths\[1\] is '4', expected a whole number"),
+        ("34", "lengths are '34', expected whole numbers in a list"),
+        (3, "lengths are 3, expected whole numbers in a list"),
+        ([[3], [4]], r"lengths\[0\] is \[3\], expected a whole number"),
+        ([3, -1], "set 1 would have -1 vectors"),
+        ([1 << 70], r"lengths\[0\] is 1180591620717411303424, expected at most 1,099,511,627,776"),
+        (
+            torch.tensor([3.0, 1.0]),
+            r"lengths have shape \[2\] and type torch.float32, expected one axis of whole numbers",
+        ),
+        (torch.tensor([True]), r"lengths have shape \[1\] and type torch.bool"),
+        (torch.tensor(3), r"lengths have shape \[\] and type torch.int64, expected one axis"),
+        (torch.ones(2, 2, dtype=torch.int64), r"lengths have shape \[2, 2\]"),
+        (np.array([1.5]), r"lengths have shape \[1\] and type torch.float64"),
+        ([torch.tensor(2.0)], r"lengths\[0\] is tensor\(2\.\), expected a whole number"),
+    ],
+)
+def test_lengths_that_are_no_whole_numbers_are_refused(lengths, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Layout.of_lengths(lengths)
+
+
+def test_whole_numbers_of_every_kind_are_lengths():
+    for lengths in (
+        [2, 0, 3],
+        (2, 0, 3),
+        np.array([2, 0, 3]),
+        torch.tensor([2, 0, 3], dtype=torch.int32),
+        iter([2, 0, 3]),
+    ):
+        assert Layout.of_lengths(lengths).offsets.tolist() == [0, 2, 2, 5]
+    for none in ([], torch.zeros(0), np.zeros(0)):
+        assert Layout.of_lengths(none).sets == 0
+    assert Layout.of_lengths([np.int64(2), torch.tensor(3)]).offsets.tolist() == [0, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Layout([0, 2]), "offsets is of type list, expected a tensor"),
+        (lambda: Layout(torch.tensor([0, 2]), starts=[1]), "starts is of type list, expected a tensor or None"),
+        (
+            lambda: Layout(torch.tensor([0, 2]), starts=torch.tensor([2**53 + 1])),
+            "set 0 starts at place 9007199254740993",
+        ),
+        (lambda: Layout(torch.tensor([0, 2]), places=[0, 1]), "places is of type list, expected a tensor or None"),
+        (lambda: VectorSets([[1.0]], Layout.of_lengths([1])), "values is of type list, expected a tensor"),
+        (lambda: VectorSets(torch.ones(1, 2), [1]), "layout is of type list, expected a Layout, such as"),
+        (lambda: VectorSets.pack([[1.0]]), r"values\[0\] is of type list, expected a tensor"),
+        (lambda: VectorSets.pack("ab"), "values is of type str, expected a list with a tensor per set"),
+        (lambda: VectorSets.pack([torch.ones(2, 1)], places=[[0, 1]]), r"places\[0\] is of type list"),
+        (lambda: VectorSets.from_padded([[1.0]], torch.ones(1, 1) > 0), "values is of type list, expected a tensor"),
+        (lambda: VectorSets.from_padded(torch.ones(1, 1, 2), [[True]]), "the mask is of type list, expected a tensor"),
+        (
+            lambda: VectorSets.from_padded(torch.ones(1, 2, 2), torch.ones(1, 2)),
+            r"the mask has shape \[1, 2\] torch.float32",
+        ),
+    ],
+)
+def test_sets_of_other_things_than_tensors_are_refused(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
 
 
 def test_pack_and_unpack():

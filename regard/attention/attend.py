@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from regard.attention.adapters.base import Adapter
-from regard.attention.call import ANY, check_parameters, compute, in_one_type, in_order, pose
+from regard.attention.adapters.base import Adapter, check_attention
+from regard.attention.call import ANY, check_given, check_parameters, compute, in_one_type, in_order, pose
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Rows
 from regard.attention.plan import check
@@ -71,6 +71,8 @@ def attend(
     >>> attend(Attention(), torch.zeros(5, 1, 4), x, x, layout)[:, 0, 0].tolist()
     [0.5, 0.5, 3.0, 3.0, 3.0]
     """
+    check_attention(attention)
+    check_given(q, k, v, layout, key_layout)
     tensors = Tensors(q, k, v, parameters)
     if torch.compiler.is_compiling():
         return traced_attend(attention, tensors, layout, key_layout, dropout, executor)
@@ -113,6 +115,8 @@ def attention_weights(
     >>> attention_weights(Attention(), x, x, Layout.of_lengths([1, 2]), rows=[2]).values.tolist()
     [[0.5], [0.5]]
     """
+    check_attention(attention)
+    check_given(q, k, k, layout, key_layout)
     if isinstance(attention, Adapter):
         raise InputError(
             f"weights of {attention.text} were asked for, expected an Attention: each call of it has its own"

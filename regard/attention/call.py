@@ -22,7 +22,7 @@ from regard.sets import Layout
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["ANY", "check_parameters", "compute", "in_one_type", "in_order", "pose"]
+__all__ = ["ANY", "check_given", "check_parameters", "compute", "in_one_type", "in_order", "pose"]
 
 # A size of which nothing is known.
 ANY = -1
@@ -101,6 +101,22 @@ def in_one_type(problem: Problem, tensors: Tensors) -> Iterator[Tensors]:
         return
     with torch.autocast(device, enabled=False):
         yield tensors
+
+
+def check_given(q: object, k: object, v: object, layout: object, key_layout: object) -> None:
+    """Refuse arguments of another type.
+
+    Raises:
+        InputError: what is no tensor where one belongs, or no layout.
+    """
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} is of type {type(x).__name__}, expected a tensor [rows, heads, width]")
+    for name, y in (("layout", layout), ("key_layout", key_layout)):
+        if not (isinstance(y, Layout) or (y is None and name == "key_layout")):
+            raise InputError(
+                f"{name} is of type {type(y).__name__}, expected a Layout, such as Layout.of_lengths([2, 3])"
+            )
 
 
 def pose(

@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 
 from regard.attention import costs
-from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.base import Adapter, check_attention
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense, flex
 from regard.attention.executors.additive import executor as additive
@@ -264,6 +264,11 @@ def plan(
     >>> print(plan(Attention(pattern=Window(64, 16)), Layout.of_lengths([8000]), heads=4, d=64).executor)
     fused
     """
+    check_attention(attention)
+    if not isinstance(layout, Layout):
+        raise InputError(
+            f"layout is of type {type(layout).__name__}, expected a Layout, such as Layout.of_lengths([2, 3])"
+        )
     if isinstance(attention, Adapter):
         options = {"heads": heads, "d": d, "dropout": dropout, "executor": executor, "dtype": dtype}
         return plan_adapter(attention, layout, key_layout, **options)

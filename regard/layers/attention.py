@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.base import Adapter, check_attention
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.states import begin
 from regard.attention.attend import attend
@@ -17,6 +17,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.layers.states import LayerState
 from regard.sets import Layout, VectorSets
 
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Attend", "CrossAttention", "SelfAttention"]
 
+# Of one layer's attention beside its projections: 4 GiB of float32.
+_MOST_NUMBERS = 1 << 30
+
 Rotation = Callable[[Tensor, Layout], Tensor]
 
 
+@checked()
 class Attend(nn.Module):
     """`attend` with its learned tensors; every attention of a model runs through one, so that a hook on it sees everything.
 
@@ -53,7 +58,11 @@ class Attend(nn.Module):
         self.attention, self.d, self.e = attention, d, e
         self.dropout = dropout
         self.executor = executor
+        check_attention(attention)
         shapes = attention.parameters(heads, d, e)
+        numbers = sum(math.prod(shape) for shape in shapes.values())
+        if numbers > _MOST_NUMBERS:
+            raise InputError(f"{attention.text} learns {numbers:,} numbers, expected at most {_MOST_NUMBERS:,}")
         # Learned vectors start small, so that at first every allowed key is heard about alike.
         self.learned = nn.ParameterDict(
             {name: nn.Parameter(torch.randn(shape) * 0.1) for name, shape in shapes.items()}
@@ -111,6 +120,7 @@ class Attend(nn.Module):
         return f"{self.attention!r}, dropout={self.dropout}"
 
 
+@checked()
 class SelfAttention(nn.Module):
     """Multi-head self-attention: out = W_o [head_1; ...; head_h] with head = attend(W_q x, W_k x, W_v x).
 
@@ -184,6 +194,7 @@ class SelfAttention(nn.Module):
         return sets.with_values(self.out(out.flatten(1)))
 
 
+@checked()
 class CrossAttention(nn.Module):
     """Multi-head attention whose queries come from one batch of sets and whose keys and values from another: set b to set b.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
+from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.layers.stacks import context_of
 from regard.layers.states import LayerState
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "FeedForward", "Stack"]
 
 
+@checked()
 class FeedForward(nn.Module):
     """W_2 f(W_1 x + b_1) + b_2, every vector by itself (Vaswani et al. 2017, eq. 2).
 
@@ -40,6 +42,7 @@ class FeedForward(nn.Module):
         return self.out(self.dropout(self.activation(self.into(values))))
 
 
+@checked()
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + feed_forward(norm(x)); or, post-norm, norm(x + mixer(x)), then norm(x + feed_forward(x)).
 
@@ -122,6 +125,7 @@ class Block(nn.Module):
         return sets.with_values(x)
 
 
+@checked()
 class Stack(nn.Module):
     """Blocks one after another, and a layer norm at the end where the blocks are pre-norm.
 

@@ -9,11 +9,13 @@ from torch import nn
 
 from regard.errors import InputError
 from regard.layers.adjacency import spread
+from regard.layers.checks import checked
 from regard.sets import VectorSets
 
 __all__ = ["Chebyshev"]
 
 
+@checked()
 class Chebyshev(nn.Module):
     """Y = sum_{k=0}^{K-1} T_k(L') X W_k + b, with T_0 = 1, T_1(L') = L' and T_k(L') = 2 L' T_{k-1}(L') - T_{k-2}(L').
 

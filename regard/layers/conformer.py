@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from regard.layers.attention import SelfAttention
+from regard.layers.checks import checked
 from regard.layers.convolution import ConvolutionModule
 from regard.layers.dropout import Dropout
 from regard.sets import VectorSets
@@ -12,6 +13,7 @@ from regard.sets import VectorSets
 __all__ = ["ConformerBlock"]
 
 
+@checked()
 class ConformerBlock(nn.Module):
     """Half a feed-forward step, attention, convolution, half a feed-forward step, each around a residual; then a layer norm.
 

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, gelu, glu, pad, silu
 
 from regard.kernels import available
+from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.sets import Layout, VectorSets
 
 __all__ = ["ConvolutionModule", "ConvolutionalStem", "Depthwise", "Subsample"]
 
 
+@checked(left=0, right=0)
 class Depthwise(nn.Module):
     """y_i = sum_r w_r * x_{i + r} + b for -left <= r <= right, number by number, with zeros beyond the ends of the set.
 
@@ -54,6 +56,7 @@ def _with_gaps(values: Tensor, taps: Tensor, layout: Layout, left: int) -> Tenso
     return out[0].T.index_select(0, place)
 
 
+@checked(left=0, right=0)
 class ConvolutionModule(nn.Module):
     """W_2 silu(norm(depthwise(glu(W_1 x)))): the convolution module of the Conformer (Gulati et al. 2020, section 2.2, figure 2).
 
@@ -77,6 +80,7 @@ class ConvolutionModule(nn.Module):
         return sets.with_values(self.dropout(self.out(silu(self.norm(sets.values)))))
 
 
+@checked(reach=0)
 class Subsample(nn.Module):
     """z_n = W [x_{step n - reach}; ...; x_{step n + step - 1 + reach}] + b: `step` frames become one, with zeros beyond the ends.
 
@@ -99,6 +103,7 @@ class Subsample(nn.Module):
         return VectorSets(self.linear(joined), fewer)
 
 
+@checked()
 class ConvolutionalStem(Subsample):
     """z_n = gelu(W [x_{step n - reach}; ...; x_{step n + step - 1 + reach}] + b): a convolution whose windows overlap.
 

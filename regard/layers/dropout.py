@@ -11,6 +11,7 @@ from torch.nn import functional
 from regard.attention import dropout as weights
 from regard.kernels import available
 from regard.kernels.threads import share
+from regard.layers.checks import checked
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -103,6 +104,7 @@ def dropout(values: Float[Tensor, "*b"], p: float) -> Float[Tensor, "*b"]:
     return found
 
 
+@checked()
 class Dropout(nn.Module):
     """`dropout` while training, nothing otherwise. Args: p: the probability to drop, 0 <= p < 1."""
 

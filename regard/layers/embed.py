@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from regard.errors import InputError
 from regard.kernels.hashing import hashed
+from regard.layers.checks import checked
 from regard.layers.mixers import WindowedLinear
 from regard.layers.pooling import Max
 from regard.sets import VectorSets
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Embed", "FromCharacters", "NGrams"]
 
 
+@checked()
 class Embed(nn.Module):
     """x_i = E[id_i]; with f columns of ids, the sum of one table's vector for each column.
 
@@ -57,6 +59,7 @@ class Embed(nn.Module):
         return sets.with_values(torch.stack(vectors).sum(0))
 
 
+@checked(reach=0)
 class FromCharacters(nn.Module):
     """A vector for each word from its characters: max_c relu(W [e_{c - reach}; ...; e_{c + reach}] + b).
 
@@ -78,6 +81,7 @@ class FromCharacters(nn.Module):
         return self.pool(seen.with_values(seen.values.relu()))
 
 
+@checked()
 class NGrams(nn.Module):
     """y_i = sum_{n=2}^{longest} G[hash(id_{i-n+1}, ..., id_i)]: a vector for each run of ids that ends in i.
 

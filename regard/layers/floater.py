@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.sets import Layout
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Floater"]
 
 
+@checked()
 class Floater(nn.Module):
     """Position vectors of every block from one learned dynamical system (Liu et al. 2020, arXiv 2003.09229, sections 3.1 and 3.2).
 
@@ -61,8 +63,6 @@ class Floater(nn.Module):
         super().__init__()
         if width < 2 or width % 2:
             raise InputError(f"Floater has width {width}, expected an even number: two for each sinusoid")
-        if steps < 1 or layers < 1:
-            raise InputError(f"Floater has {steps} steps and {layers} layers, expected at least 1 of each")
         self.width, self.span, self.steps, self.base = width, span, steps, base
         self.start = nn.Parameter(torch.zeros(layers, width))
         self.into = nn.Linear(width, hidden or width)

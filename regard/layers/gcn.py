@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from regard.layers.adjacency import spread
+from regard.layers.checks import checked
 from regard.sets import VectorSets
 
 __all__ = ["GraphConvolution"]
 
 
+@checked()
 class GraphConvolution(nn.Module):
     """Y = D^-1/2 (A + I) D^-1/2 X W + b, with A_ij = 1 where i attends to j along an edge, and D_ii = 1 + sum_j A_ij.
 

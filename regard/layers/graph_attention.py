@@ -11,11 +11,13 @@ from regard.attention.adapters.base import Adapter
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.layers.attention import Attend
+from regard.layers.checks import checked
 from regard.sets import VectorSets
 
 __all__ = ["GraphAttentionLayer"]
 
 
+@checked()
 class GraphAttentionLayer(nn.Module):
     """out_i = sum_j a_ij W x_j + b with a from score(W x_i, W x_j) along the edges (Velickovic et al. 2018, eq. 1 to 5).
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear
 
-from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Convolution", "Pointwise", "WindowedLinear"]
 
 
+@checked()
 class Pointwise(nn.Module):
     """y_i = W x_i + b: fully connected, every vector by itself.
 
@@ -38,6 +39,7 @@ class Pointwise(nn.Module):
         return sets.with_values(self.linear(sets.values))
 
 
+@checked(left=0, right=0)
 class WindowedLinear(nn.Module):
     """y_i = W [x_{i - left}; ...; x_{i + right}] + b, with zeros beyond the ends of the set: neighboring frames joined.
 
@@ -70,6 +72,7 @@ class WindowedLinear(nn.Module):
         return sets.with_values(linear(joined, weight, self.linear.bias))
 
 
+@checked(left=0, right=0)
 class Convolution(nn.Module):
     """y_i = sum_r W_r x_{i + step r} + b for -left <= r <= right, with zeros beyond the ends of the set.
 
@@ -92,9 +95,6 @@ class Convolution(nn.Module):
 
     def __init__(self, width_in: int, left: int, right: int, width: int | None = None, step: int = 1) -> None:
         super().__init__()
-        if min(left, right) < 0 or step < 1:
-            found = f"{left} taps before, {right} behind and a step of {step}"
-            raise InputError(f"a convolution has {found}, expected no negative number of taps and a step of at least 1")
         self.width, self.left, self.right, self.step = width or width_in, left, right, step
         self.context = float(left * step), float(right * step)
         taps = left + right + 1

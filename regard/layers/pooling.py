@@ -11,6 +11,7 @@ from regard.attention.spec.attention import Attention
 from regard.attention.spec.scores import Additive, Dot
 from regard.errors import InputError
 from regard.layers.attention import Attend
+from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _mean(values: Tensor, layout: Layout) -> Tensor:
     return total / layout.offsets.diff().clamp(min=1)[:, None].to(values.dtype)
 
 
+@checked()
 class Mean(nn.Module):
     """The mean of a set's vectors. Args: width: of the vectors."""
 
@@ -61,6 +63,7 @@ class Mean(nn.Module):
         return _mean(sets.values, sets.layout)
 
 
+@checked()
 class Max(nn.Module):
     """The largest of each of the vectors' numbers. Args: width: of the vectors."""
 
@@ -74,6 +77,7 @@ class Max(nn.Module):
         return empty.scatter_reduce(0, place, sets.values, "amax", include_self=False)
 
 
+@checked()
 class First(nn.Module):
     """The first vector of a set: the one that `ClassVector` put there. Args: width: of the vectors."""
 
@@ -89,6 +93,7 @@ class First(nn.Module):
         return torch.cat([values, values.new_zeros(1, self.width)]).index_select(0, row)
 
 
+@checked()
 class ClassVector(nn.Module):
     """[c; x_1; ...; x_n]: a learned vector in front of each set's, for the set as a whole (Devlin et al. 2019, section 3, [CLS]).
 
@@ -128,6 +133,7 @@ def _one_more(layout: Layout, rows: int) -> tuple[Layout, Tensor]:
     return Layout._trusted([layout.offsets + steps, None, None, None, None]), place
 
 
+@checked()
 class Statistics(nn.Module):
     """[mean; standard deviation] of a set's vectors (Snyder et al. 2017, section 2.1). Args: width: of the vectors."""
 
@@ -142,6 +148,7 @@ class Statistics(nn.Module):
         return torch.cat([mean, _mean(spread.square(), sets.layout).clamp(min=1e-8).sqrt()], dim=1)
 
 
+@checked()
 class SelfAttentionPooling(nn.Module):
     """sum_i a_i h_i with a = softmax of w . h_i over the set: one learned query, unscaled (Safari et al. 2020, eq. 5 and 6).
 
@@ -162,6 +169,7 @@ class SelfAttentionPooling(nn.Module):
         return self.attend(q, vectors, vectors, one, sets.layout)[:, 0]
 
 
+@checked()
 class AttentiveStatistics(nn.Module):
     """[mu; sigma] with mu = sum_i a_i h_i, sigma^2 = sum_i a_i h_i^2 - mu^2 and a = softmax of v . tanh(W h_i + b) over the set.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 from regard.sets.sinusoids import sinusoids
 
@@ -63,6 +64,7 @@ def _check_share(name: str, width: int, coordinates: int) -> None:
         )
 
 
+@checked(coordinates=0)
 class Sinusoidal(nn.Module):
     """x + P with P(place, 2i) = sin(place / base^(2i/d)) and P(place, 2i + 1) = cos of the same (Vaswani et al. 2017, 3.5).
 
@@ -84,6 +86,7 @@ class Sinusoidal(nn.Module):
         return sets.with_values(sets.values + (self.scale * table).to(sets.values.dtype))
 
 
+@checked(coordinates=0)
 class Learned(nn.Module):
     """x + P[place], one learned vector for each place; with several axes their vectors add up.
 
@@ -118,6 +121,7 @@ class Learned(nn.Module):
         return sets.with_values(values)
 
 
+@checked(coordinates=0)
 class Rotary(nn.Module):
     """Queries and keys turned by their places: each pair of numbers (2i, 2i + 1) by the angle place / base^(2i/d).
 

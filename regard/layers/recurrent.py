@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 
 __all__ = ["LSTM", "Recurrent"]
@@ -26,6 +27,7 @@ __all__ = ["LSTM", "Recurrent"]
 _ALIKE = 4
 
 
+@checked()
 class Recurrent(nn.Module):
     """A recurrent network, whose memory is its last state (Elman) or its last output (Jordan).
 
@@ -81,6 +83,7 @@ class Recurrent(nn.Module):
         return sets.with_values(found.sum(1) if self.out is None else self.out(found.flatten(1)))
 
 
+@checked()
 class LSTM(nn.Module):
     """Long short-term memory: gates decide what a cell c takes in, forgets and shows.
 

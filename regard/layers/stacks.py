@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
+from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.sets import VectorSets
 
@@ -24,6 +25,7 @@ def context_of(layers: Iterable[Any]) -> tuple[float, float]:
     return sum(before for before, _ in contexts), sum(after for _, after in contexts)
 
 
+@checked()
 class JoinedStack(nn.Module):
     """[x_{n - joined + 1}; ...; x_n], normalized, of what enters the first of n blocks, x_0, and what leaves each, x_1 to x_n.
 
@@ -53,6 +55,7 @@ class JoinedStack(nn.Module):
         return sets.with_values(self.norm(outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)))
 
 
+@checked()
 class PlainStack(nn.Module):
     """x = layer(dropout(x)) for each layer, with an ELU between two (Velickovic et al. 2018, section 3.3).
 

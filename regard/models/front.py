@@ -11,6 +11,7 @@ from torch import nn
 from regard.data.batch import Batch, Spelling
 from regard.data.encoding import Encoding
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.layers.convolution import ConvolutionalStem, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.mixers import Pointwise
@@ -50,6 +51,7 @@ class Words(Embed):
         return said
 
 
+@checked()
 class Characters(nn.Module):
     """W [x_i; c_i] + b, with c_i made from the characters of word i.
 

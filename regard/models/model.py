@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from regard.data.batch import Batch
+from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.layers.pooling import ClassVector
 from regard.models.front import ModelFront
@@ -44,6 +46,7 @@ class Place(NamedTuple):
 Places = Sequence[Place]
 
 
+@checked()
 class Model(nn.Module):
     """stack(dropout(positions(front(batch)))): what every model is, whatever its pieces are.
 
@@ -100,11 +103,21 @@ class Model(nn.Module):
         return first + [range(n, min(n + self.step, length)) for n in range(0, length, self.step)]
 
     def forward(self, batch: Batch) -> VectorSets:
-        """Hidden vectors of `batch.inputs`."""
+        """Hidden vectors of `batch.inputs`.
+
+        Raises:
+            InputError: what is no batch.
+        """
+        _check_batch(batch)
         sets: VectorSets = self.class_vector(self.positions(self.front(batch)))
         per_block = self.positions.per_block(sets)
         hidden: VectorSets = self.stack(sets.with_values(self.dropout(sets.values)), per_block)
         return hidden
+
+
+def _check_batch(batch: object) -> None:
+    if not isinstance(batch, Batch):
+        raise InputError(f"a model was given {type(batch).__name__}, expected a Batch, such as Batch(sets)")
 
 
 def places_of(model: nn.Module, length: int, count: int, tokens: Sequence[str] | None) -> Places:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from regard.data.encoding import Encoding
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.layers.floater import Floater
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.models.pieces import Positions
@@ -16,6 +17,7 @@ from regard.sets import VectorSets
 __all__ = ["ModelPositions", "make_positions"]
 
 
+@checked()
 class ModelPositions(nn.Module):
     """Where each vector stands, in one of three ways.
 

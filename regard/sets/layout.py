@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
+from regard.sets.checks import check_tensor, whole_numbers
 from regard.sets.whole import repeated
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 # More places than any set has, so that a set and a place fit into one number.
 _MOST_PLACES = 1 << 31
+# Farther places, a float64 could not tell from their neighbors.
+_MOST_START = 1 << 53
 
 
 class Layout:
@@ -68,6 +71,8 @@ class Layout:
         self.edge_values = edge_values
         self.starts = starts
         self.places = places
+        for name in self.FIELDS:
+            check_tensor(name, getattr(self, name), none=name != "offsets")
         self._check()
 
     @classmethod
@@ -82,10 +87,13 @@ class Layout:
     def of_lengths(cls, lengths: Sequence[int] | Int[Tensor, " s"]) -> Layout:
         """The layout of sets with these numbers of vectors, and nothing else.
 
+        Raises:
+            InputError: lengths that are no whole numbers; the sentence names the set.
+
         >>> Layout.of_lengths([2, 0, 3]).offsets.tolist()
         [0, 2, 2, 5]
         """
-        return cls(offsets_of(torch.as_tensor(lengths, dtype=torch.int64)))
+        return cls(offsets_of(whole_numbers("lengths", lengths)))
 
     def _fields(self) -> list[Tensor | None]:
         return [getattr(self, name) for name in self.FIELDS]
@@ -108,6 +116,11 @@ class Layout:
         if self.starts is not None and (self.starts.shape != (self.sets,) or self.starts.dtype != torch.int64):
             raise InputError(
                 f"starts have shape {list(self.starts.shape)}, expected [{self.sets}] of int64: one per set"
+            )
+        if self.starts is not None and (self.starts.abs() > _MOST_START).any():
+            b = int((self.starts.abs() > _MOST_START).nonzero()[0])
+            raise InputError(
+                f"set {b} starts at place {int(self.starts[b])}, expected at most 2^53: a place is a float64 too"
             )
         if self.places is not None:
             self._check_places(self.places)

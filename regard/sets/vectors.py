@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
+from regard.sets.checks import check_tensor, check_tensors
 from regard.sets.layout import Layout, offsets_of
 from regard.sets.whole import repeated
 
@@ -37,6 +38,11 @@ class VectorSets:
     """
 
     def __init__(self, values: Float[Tensor, "t d"] | Int[Tensor, " t *f"], layout: Layout) -> None:
+        check_tensor("values", values)
+        if not isinstance(layout, Layout):
+            raise InputError(
+                f"layout is of type {type(layout).__name__}, expected a Layout, such as Layout.of_lengths([2, 3])"
+            )
         if values.dim() not in (1, 2) or (values.dim() == 1 and values.is_floating_point()):
             raise InputError(
                 f"values have shape {list(values.shape)} and type {values.dtype}, expected [t, d] floats or ids"
@@ -98,6 +104,11 @@ class VectorSets:
         Raises:
             InputError: a set whose width, type or numbers differ from the others'; the sentence names it.
         """
+        check_tensors("values", values)
+        named = {"coords": coords, "edges": edges, "edge_values": edge_values, "places": places}
+        for name, parts in named.items():
+            if parts is not None:
+                check_tensors(name, parts)
         _check_parts(values, coords, edges, edge_values, places)
         joined, offsets = _join(values), offsets_of(torch.tensor([each.shape[0] for each in values], dtype=torch.int64))
         offsets = offsets.to(joined.device)
@@ -115,21 +126,49 @@ class VectorSets:
 
     @classmethod
     def from_padded(cls, values: Shaped[Tensor, "s longest *d"], mask: Bool[Tensor, "s longest"]) -> VectorSets:
-        """Sets from rectangles, with the mask True where a vector is real.
+        """Sets from rectangles, with the mask True where a vector is real: padding may lie on any side, or between.
 
-        >>> sets = VectorSets.from_padded(torch.ones(2, 3, 4), torch.tensor([[True, False, False], [True, True, True]]))
+        >>> sets = VectorSets.from_padded(torch.ones(2, 3, 4), torch.tensor([[False, False, True], [True, True, True]]))
         >>> sets.offsets.tolist()
         [0, 1, 4]
         """
+        check_tensor("values", values)
+        check_tensor("the mask", mask)
         if mask.dtype != torch.bool or mask.dim() != 2 or mask.shape != values.shape[:2]:
             found = f"{list(mask.shape)} {mask.dtype}"
             raise InputError(f"the mask has shape {found}, expected {list(values.shape[:2])} of bool, True where real")
         return cls(values[mask], Layout(offsets_of(mask.sum(1))))
 
-    def to_padded(self, fill: float = 0) -> tuple[Shaped[Tensor, "s longest *d"], Bool[Tensor, "s longest"]]:
-        """The values with `fill` after the shorter sets, and the mask, True where a vector is real."""
+    def to_padded(
+        self, fill: float = 0, mask: Bool[Tensor, "s longest"] | None = None, left: bool = False
+    ) -> tuple[Shaped[Tensor, "s longest *d"], Bool[Tensor, "s longest"]]:
+        """The values with `fill` where shorter sets have none, and the mask, True where a vector is real.
+
+        Args:
+            fill: of what is no vector.
+            mask: where the vectors go, such as the mask that `from_padded` was given: what came in comes out, whatever its padding.
+            left: whether `fill` lies before the shorter sets and not after them, where there is no mask.
+
+        Raises:
+            InputError: a mask of other sets.
+
+        >>> sets = VectorSets.pack([torch.ones(1, 1), torch.ones(2, 1)])
+        >>> sets.to_padded(left=True)[0].squeeze(2).tolist()
+        [[0.0, 1.0], [1.0, 1.0]]
+        """
         layout = self.layout
-        mask = torch.arange(layout.longest, device=self.device) < layout.lengths[:, None]
+        if mask is None:
+            place = torch.arange(layout.longest, device=self.device)
+            lengths = layout.lengths[:, None]
+            mask = place >= layout.longest - lengths if left else place < lengths
+        else:
+            check_tensor("the mask", mask)
+            if mask.dtype != torch.bool or mask.dim() != 2 or not torch.equal(mask.sum(1), layout.lengths):
+                found = f"shape {list(mask.shape)} {mask.dtype}" + (
+                    f", {mask.sum(1).tolist()} True" if mask.dim() == 2 else ""
+                )
+                wanted = f"bool, True so many times per set: {layout.lengths.tolist()}"
+                raise InputError(f"the mask has {found}, expected {wanted}")
         values = self.values.new_full((*mask.shape, *self.values.shape[1:]), fill)
         values[mask] = self.values
         return values, mask

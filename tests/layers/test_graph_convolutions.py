@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused() -> None:
     for layer in (GraphConvolution(WIDTH), Chebyshev(WIDTH)):
         with pytest.raises(InputError, match="the sets have no edges, expected graphs"):
             layer(plain)
-    with pytest.raises(InputError, match="has 0 terms, expected at least 1"):
+    with pytest.raises(InputError, match="Chebyshev has terms 0, expected at least 1"):
         Chebyshev(WIDTH, terms=0)
 
 

@@ -207,7 +207,7 @@ def test_one_graph_serves_all_sizes() -> None:
 def test_what_does_not_fit_is_refused_in_a_sentence() -> None:
     with pytest.raises(InputError, match="width 5, expected an even number"):
         Floater(5, 1)
-    with pytest.raises(InputError, match="0 steps and 1 layers, expected at least 1"):
+    with pytest.raises(InputError, match="Floater has steps 0, expected at least 1"):
         Floater(4, 1, steps=0)
     with pytest.raises(InputError, match="starts at place -2, expected 0 or more"):
         Floater(4, 1)(places(3, -2), 2)

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.base import Part, Shapes
+from regard.attention.spec.bias import Bias
+from regard.attention.spec.normalizers import Normalizer
+from regard.attention.spec.pattern import Pattern
+from regard.attention.spec.score import Score
 from regard.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from regard.attention.problem import Tensors
     from regard.sets import Layout
 
-__all__ = ["Adapter", "Attends", "Call", "State"]
+__all__ = ["Adapter", "Attends", "Call", "State", "check_attention"]
 
 
 @runtime_checkable
@@ -39,6 +43,22 @@ class Attends(Protocol):
         key_layout: Layout | None = None,
         dropout: Dropout | None = None,
     ) -> Float[Tensor, "t h e"]: ...
+
+
+def check_attention(value: object) -> None:
+    """Refuse what is neither an attention nor an adapter.
+
+    Raises:
+        InputError: a part of one, such as a pattern, or something else; the sentence says what to write.
+    """
+    if isinstance(value, Attention | Adapter):
+        return
+    made = {Pattern: "pattern", Score: "score", Normalizer: "normalizer", Bias: "bias"}
+    option = next((name for kind, name in made.items() if isinstance(value, kind)), None)
+    wanted = f"Attention({option}={value!r})" if option else "an Attention or an adapter"
+    if isinstance(value, str):
+        wanted = f"parse({value!r}), the value of that text"
+    raise InputError(f"the attention is {value!r}, expected {wanted}")
 
 
 class Call(NamedTuple):

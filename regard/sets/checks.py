@@ -1,0 +1,69 @@
+"""Whether what sets are made of is what it should be: tensors, and whole numbers."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regard.errors import LARGEST, InputError
+
+__all__ = ["check_tensor", "check_tensors", "whole_numbers"]
+
+
+def check_tensor(name: str, value: object, none: bool = False) -> None:
+    """Refuse what is no tensor.
+
+    Raises:
+        InputError: something else; with `none`, None is fine.
+    """
+    if not (isinstance(value, Tensor) or (none and value is None)):
+        raise InputError(f"{name} is of type {type(value).__name__}, expected a tensor{' or None' if none else ''}")
+
+
+def check_tensors(name: str, values: object) -> None:
+    """Refuse what is no sequence of tensors.
+
+    Raises:
+        InputError: something else; the sentence names the first that is no tensor.
+    """
+    if isinstance(values, Tensor) and values.dim() > 0:
+        return
+    if isinstance(values, str | bytes | dict) or not hasattr(values, "__len__") or not hasattr(values, "__getitem__"):
+        raise InputError(f"{name} is of type {type(values).__name__}, expected a list with a tensor per set")
+    for b, each in enumerate(values):  # type: ignore[arg-type,var-annotated]
+        check_tensor(f"{name}[{b}]", each)
+
+
+def whole_numbers(name: str, values: Any) -> Tensor:
+    """`[n]` int64 of a sequence of whole numbers, or of a tensor of them. Bools are none, and neither is 3.0.
+
+    Raises:
+        InputError: another kind of thing, or another kind of number; the sentence says which one.
+    """
+    if isinstance(values, Tensor) or type(values).__module__ == "numpy":
+        tensor = torch.as_tensor(values)
+        if tensor.dim() != 1 or tensor.dtype == torch.bool or tensor.is_floating_point() or tensor.is_complex():
+            found = f"shape {list(tensor.shape)} and type {tensor.dtype}"
+            if tensor.numel() or tensor.dim() != 1:
+                raise InputError(f"{name} have {found}, expected one axis of whole numbers")
+        return tensor.to(torch.int64)
+    if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
+        raise InputError(f"{name} are {values!r}, expected whole numbers in a list")
+    return torch.tensor([_whole(f"{name}[{n}]", value) for n, value in enumerate(values)], dtype=torch.int64)
+
+
+def _whole(name: str, value: Any) -> int:
+    kind = getattr(value, "dtype", None)
+    try:
+        number = None if isinstance(value, bool) or kind in (torch.bool, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise InputError(f"{name} is {value!r}, expected a whole number")
+    if abs(number) > LARGEST:
+        raise InputError(f"{name} is {number}, expected at most {LARGEST:,}")
+    return number
