@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +52,14 @@ class Labels:
 
     @classmethod
     def of(cls, texts: Iterable[str], copies: int = 1) -> Labels:
-        """The labels of the training part, each once: whole numbers by value, then words."""
-        return cls(tuple(sorted(set(texts), key=_natural)), copies)
+        """The labels of the training part, each once: whole numbers by value, then words.
+
+        Raises:
+            InputError: all labels are numbers, and some have a fraction, or two are one number.
+        """
+        names = set(texts)
+        _check_classes(names)
+        return cls(tuple(sorted(names, key=_natural)), copies)
 
     @property
     def missing(self) -> Array:
@@ -289,6 +296,28 @@ def _read_json(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"{path} is missing or cannot be read, expected {expected}")
     return read_json(path, expected)
+
+
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+def _check_classes(names: Iterable[str]) -> None:
+    """Refuse labels that are numbers to predict, and not names of classes."""
+    names = sorted(names)
+    if not all(_NUMBER.fullmatch(name) for name in names):
+        return
+    values: dict[float, str] = {}
+    for name in names:
+        number = float(name.replace(",", "."))
+        if not number.is_integer():
+            way = "numbers are learned by --task.type PerSetNumber, with --data.target number for texts, else --data.numbers true"
+            raise InputError(
+                f"all labels are numbers, some with a fraction, such as {name!r}, expected names of classes: {way}"
+            )
+        if values.setdefault(number, name) != name:
+            raise InputError(
+                f"the labels {values[number]!r} and {name!r} are one number, expected one spelling for a class"
+            )
 
 
 def _natural(text: str) -> tuple[int, int, str]:

@@ -11,12 +11,11 @@ from typing import IO, Any, TypeVar
 
 from regard.data.archives import read_text
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, sentence_files
-from regard.data.documents import Columns, Document, json_object, text_entry
 from regard.data.folders import files_below
 from regard.data.reader import STREAM
-from regard.data.tables import read_table
+from regard.data.text_files import Columns, Document, table_of, text_entry
 from regard.errors import InputError, nearest
-from regard.files import LONGEST_LINE, read_lines, too_long
+from regard.files import LONGEST_LINE, parse_object, plain_suffix, read_lines, text_form, too_long
 
 __all__ = ["absent", "arriving", "read_sentences", "streamed", "to_read"]
 
@@ -40,20 +39,19 @@ def to_read(source: str, columns: Columns, one_per_line: bool) -> Iterator[Docum
         InputError: a source that is not there or cannot be read.
     """
     path = Path(source)
-    suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     if not source.strip() or not path.exists():
         raise absent(source)
     if path.is_dir():
         for file in files_below(path, (".txt",), "texts")[0]:
             yield Document(read_text(file), None, str(file), str(file))
-    elif suffix in ("csv", "tsv"):
-        yield from _rows(path, columns, suffix == "tsv")
-    elif suffix in ("jsonl", "ndjson", "json"):
-        yield from _records(read_lines(path), source, columns, as_json=True)
+    elif (suffix := plain_suffix(path)) in (".csv", ".tsv"):
+        yield from _rows(path, columns)
+    elif suffix in (".jsonl", ".ndjson", ".json"):
+        yield from _records(_lines(path, columns), source, columns, as_json=True)
     elif one_per_line:
-        yield from _records(read_lines(path), source, columns)
+        yield from _records(_lines(path, columns), source, columns)
     else:
-        yield Document("\n".join(line for _, line in read_lines(path)), None, source, source)
+        yield Document("\n".join(line for _, line in _lines(path, columns)), None, source, source)
 
 
 def read_sentences(sources: Iterable[str], column: str, segmentation: int) -> list[Sentence]:
@@ -78,13 +76,17 @@ def read_sentences(sources: Iterable[str], column: str, segmentation: int) -> li
     return found
 
 
-def _rows(path: Path, columns: Columns, tabs: bool) -> Iterator[Document]:
-    table = read_table(path, (columns.text, *filter(None, [columns.id])), tabs)
+def _rows(path: Path, columns: Columns) -> Iterator[Document]:
+    table = table_of(path, (columns.text, *filter(None, [columns.id])), columns)
     header, rows = table.header, table.rows
     text, named = header.index(columns.text), _id_among(header, columns)
     for number, row in rows:
         name = row[header.index(named)] if named else ""
         yield Document(row[text], None, name or f"{path}:{number}", f"{path}, line {number},")
+
+
+def _lines(path: Path, columns: Columns) -> Iterator[tuple[int, str]]:
+    return read_lines(path, form=text_form(path, columns.encoding, "--data.encoding"))
 
 
 def _records(
@@ -103,7 +105,7 @@ def _record(number: int, line: str, where: str, columns: Columns, as_json: bool)
         if _is_json(number, line, where):
             raise InputError(f"{place} is a JSON object among lines of text, expected either on each line")
         return Document(line.strip(), None, name, place)
-    entries = json_object(line, place)
+    entries = parse_object(line, place)
     named = _id_among(entries, columns)
     if columns.id and not named:
         raise InputError(f"{place} has no entry {columns.id!r}: {nearest(columns.id, entries)}")

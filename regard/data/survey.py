@@ -18,6 +18,7 @@ __all__ = ["NAMED", "PartSurvey", "Skipped", "Skips", "Survey", "listed", "of_la
 NAMED = 10
 """How many of the things that were skipped, or of the labels, are named."""
 
+_FEW = 10  # examples, of which it says nothing that each has a label of its own
 _GLIMPSE = 60  # characters of an example
 
 
@@ -138,6 +139,8 @@ def part_surveys(
             parts[name] = of_numbers(len(found), unit, [parse_number(text, where) for text, where in found])
         else:
             parts[name] = of_labels(len(found), unit, texts)
+        if name == "train" and not numbers and names is None and 2 * len(set(texts)) > len(texts) >= _FEW:
+            notes.append(f"train has {len(set(texts)):,} labels for {len(texts):,} {unit}, so that most stand once")
     return parts, notes
 
 

@@ -22,7 +22,7 @@ from regard.data.conllu import (
     read_conllu,
     worded_sentence,
 )
-from regard.data.documents import Columns, Document, found_documents, is_text, read_documents, text_format
+from regard.data.documents import found_documents, is_text, read_documents
 from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import ALL, PARTS, Array, Example, Part, check_part, parts_of, split
@@ -33,6 +33,7 @@ from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
+from regard.data.text_files import Columns, Document, check_table_options
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.data.words import SEGMENTATION, folded
 from regard.errors import InputError, check_numbers
@@ -223,6 +224,8 @@ class Texts:
         label_separator: what stands between several labels in one column; JSON may have a list of them.
         split_column: what it calls the part, where it says that.
         id_column: what it calls the names that predictions are reported under; if empty, `id` or `name` where there is one.
+        separator: between the fields of a table: comma, semicolon, tab, pipe or another character; if empty, the file tells.
+        encoding: of files that are not UTF-8 and do not say what else they are, such as "windows-1252".
         one_per_line: whether a plain text file to predict for holds a text on each line; else it is one text.
         tokens: what a text is cut into; "bpe" and "unigram" are pieces learned from the training part.
         vocabulary: how many entries the vocabulary has at most; 0 is all words or characters, and 8,000 pieces.
@@ -244,6 +247,8 @@ class Texts:
     label_separator: str = ";"
     split_column: str = "split"
     id_column: str = ""
+    separator: str = ""
+    encoding: str = ""
     one_per_line: bool = True
     tokens: Tokens = "words"
     vocabulary: int = 0
@@ -257,6 +262,7 @@ class Texts:
     def __post_init__(self) -> None:
         check_numbers("data", self, "vocabulary", "longest", "prefix", least=0)
         check_numbers("data", self, "minimum_count", least=1)
+        check_table_options(self.separator, self.encoding)
         if not self.label_separator:
             raise InputError("data.label_separator is empty, expected what stands between labels, such as ;")
 
@@ -331,13 +337,11 @@ class Texts:
     def survey(self) -> Survey:
         """The labels or numbers of each part, and the first texts."""
         place, numbers = self._place, self.target == "number"
-        documents = read_documents(place, self._columns, self.target == "label")
+        found = found_documents(place, self._columns)
         names = partial(label_set, separator=self.label_separator) if self.target == "labels" else None
         parts, notes = part_surveys(self.labels, "texts", numbers, names)
-        skips = found_documents(place, self._columns)[1]
-        first = [(document.name, document.label or "", document.text) for document in documents[:3]]
-        form = text_format(place)
-        return Survey(str(place), form, parts, encoding="UTF-8", skipped=skips, examples=first, notes=notes)
+        first = [(document.name, document.label or "", document.text) for document in found.documents[:3]]
+        return Survey(str(place), found.format, parts, found.columns, found.encoding, found.skips, first, notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -350,8 +354,8 @@ class Texts:
 
     @property
     def _columns(self) -> Columns:
-        several = self.target == "labels"
-        return Columns(self.text_column, self.label_column, self.split_column, self.id_column, several)
+        names = self.text_column, self.label_column, self.split_column, self.id_column
+        return Columns(*names, self.target, self.separator, self.encoding)
 
     def names_parts(self) -> bool:
         """Whether the files, folders or a column say which part a text is in."""

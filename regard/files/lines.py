@@ -27,6 +27,22 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
+# What files begin with that people take for tables or text; those whose first bytes are letters must hold other bytes as well.
+_NO_TEXTS = (
+    (b"PK\x03\x04", "a workbook (.xlsx, .ods), or another ZIP file", "save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "a workbook (.xls), or another document of Office", "save it as CSV"),
+    (b"PAR1", "a Parquet file", "write it as CSV or JSON lines"),
+    (b"ARROW1", "an Arrow file", "write it as CSV or JSON lines"),
+    (b"%PDF", "a PDF", "save its text"),
+    (b"\x1f\x8b", "compressed by gzip", "let its name end in .gz"),
+    (b"BZh", "compressed by bzip2", "let its name end in .bz2"),
+    (b"\xfd7zXZ", "compressed by xz", "let its name end in .xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard", "compress it by gzip"),
+    (b"SQLite format 3", "a database of SQLite", "write a table of it as CSV"),
+    (b"\x89PNG", "a picture", ""),
+    (b"\xff\xd8\xff", "a picture", ""),
+    (b"RIFF", "a sound", ""),
+)
 _COMMON = (
     *("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "iso-8859-15", "windows-1250", "windows-1251"),
     *("windows-1252", "mac-roman", "koi8-r", "gb18030", "big5", "shift-jis", "euc-jp", "euc-kr"),
@@ -104,6 +120,9 @@ def text_form(path: Path, encoding: str = "", option: str = "") -> TextForm:
 
 def _encoding(head: bytes, encoding: str, where: str) -> tuple[str, str]:
     """The codec, and its name for people."""
+    for begin, kind, way in _NO_TEXTS:
+        if head.startswith(begin) and not (_decodes(head, "utf-8") and head.count(0) == 0):
+            raise InputError(f"{where} is {kind}, expected text{way and f': {way}'}")
     for mark, codec, name in _BOMS:
         if head.startswith(mark):
             return codec, name
