@@ -21,6 +21,7 @@ Order = Literal["little", "big"]
 _PLACEHOLDERS = (0x7F000000, 0x80000040), (0xFFFFFF00, 0xFFFFFFFF)
 """Sizes that programs write into a pipe, where they cannot go back: near 2 or 4 GiB. They promise nothing."""
 _CHUNKS = 10_000
+_FAR = 1 << 62
 _TAIL = 1024  # bytes after the samples that need not make sense
 _PAGE = 65_307  # the longest page of Ogg
 
@@ -110,6 +111,9 @@ def _size(file: IO[bytes]) -> int:
 
 
 def _read(file: IO[bytes], place: int, count: int) -> bytes:
+    """The bytes at a place, as far as there are any; a header may tell of a place that no file has."""
+    if place >= _FAR:
+        return b""
     file.seek(place)
     return file.read(count)
 
@@ -157,7 +161,7 @@ def _long_chunk_end(file: IO[bytes]) -> int | None:
             return None
         length = int.from_bytes(head[16:], "little")
         if head[:4] == b"data":
-            return place + length if 24 < length < 2**62 else None
+            return place + length if 24 < length < _FAR else None
         place += max(24, length + -length % 8)
     return None
 

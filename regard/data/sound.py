@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from regard.data.containers import whole_file
+from regard.data.containers import Spliced, whole_file
 from regard.data.examples import Array
 from regard.data.folders import files_below
 from regard.errors import InputError
@@ -138,8 +138,8 @@ def _opened(source: Path | Clip) -> Iterator[tuple[Any, Header]]:
             if not raw.read(1):
                 raise InputError(f"{source} cannot be read as sound: it is empty")
             whole = whole_file(raw, str(source))
-            whole.seek(0)
-            with _sequential()(source if whole is raw and isinstance(source, Path) else whole) as file:
+            plain = source if isinstance(source, Path) else Spliced(b"", raw, 0)
+            with _sequential()(plain if whole is raw else whole) as file:
                 header = Header(file.samplerate, file.frames, file.channels)
                 _check_rate(header.rate, str(source))
                 _check_log(file, str(source))
@@ -220,9 +220,11 @@ class Resampler:
             )
         # Added channel by channel, so that the order of additions does not depend on how many samples there are.
         mono = samples[:, 0].copy()
-        for channel in range(1, self._channels):
-            mono += samples[:, channel]
-        mono /= self._channels
+        # What is not finite is told below.
+        with np.errstate(invalid="ignore", over="ignore"):
+            for channel in range(1, self._channels):
+                mono += samples[:, channel]
+            mono /= self._channels
         if not np.isfinite(mono).all():
             first = self._taken + int(np.flatnonzero(~np.isfinite(mono))[0])
             raise InputError(f"{self._where} has a sample {first} that is not a finite number")

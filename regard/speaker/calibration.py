@@ -186,7 +186,7 @@ class Calibration:
         try:
             values = parse_json(text, where)
             identity = values["model"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise InputError(altered) from None
         if identity != model:
             again = "expected `regard speaker calibrate` to be run again"
@@ -195,13 +195,14 @@ class Calibration:
             numbers, cohort = {name: float(values[name]) for name in _NUMBERS}, values["cohort"]
             if not np.isfinite(list(numbers.values())).all():
                 raise ValueError
-            vectors = _numbers_of(cohort["vectors"], (int(cohort["recordings"]), width if cohort["recordings"] else 0))
+            recordings = int(cohort["recordings"])
+            vectors = _numbers_of(cohort["vectors"], (recordings, width if recordings else 0))
             within = cohort.get("within") and Within(
                 *(_numbers_of(x, shape) for x, shape in zip(cohort["within"], ((width,), (width, width)), strict=True))
             )
             voices = Cohort(vectors, int(cohort["nearest"]), within)
             source = str(values["source"])
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise InputError(altered) from None
         return cls(**numbers, cohort=voices, source=source)
 
@@ -213,7 +214,7 @@ def _text_of(numbers: NDArray[np.float32]) -> str:
 def _numbers_of(text: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """What `_text_of` wrote; ValueError where it is something else."""
     found = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
-    if not np.isfinite(found).all():
+    if not np.isfinite(found).all() or min(shape) < 0:
         raise ValueError
     return found.reshape(shape).astype(np.float32)
 

@@ -93,7 +93,8 @@ class Store:
         store = cls.__new__(cls)
         store.path = Path(path)
         if not store.path.is_file():
-            raise InputError(f"{store.path} is not there, expected a store of voices: nobody is enrolled in it")
+            found = "no file" if store.path.exists() else "not there"
+            raise InputError(f"{store.path} is {found}, expected a store of voices that `regard speaker enroll` made")
         store.model, store.width = store._written_model()
         return store
 

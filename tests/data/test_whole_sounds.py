@@ -1,6 +1,7 @@
 """A sound that was cut is refused in any format whose header says its length; nothing of a whole one is left out."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_only_the_samples_of_a_wav_count() -> None:
         "a list before the samples": listed,
         "zeros at the end": content + bytes(5000),
         "a tag at the end": content + b"TAG" + bytes(125),
+        "a chunk of any size before": content[:12] + b"junk" + (4).to_bytes(4, "little") + b"abcd" + content[12:],
         "a wrong size of all": patched(content, 4, 100),
     }.items():
         np.testing.assert_array_equal(read_sound(Clip(data, name)), expected, err_msg=name)
@@ -257,3 +259,45 @@ def test_beginnings_of_sounds_are_none(data: bytes) -> None:
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is no file, expected a sound file"):
         read_sound(tmp_path)
+
+
+@pytest.mark.parametrize(("form", "subtype"), FORMATS)
+def test_altered_bytes_are_read_or_refused_in_a_sentence(form: str, subtype: str) -> None:
+    """Bytes anywhere, or in the header, are others, and pieces are left out or put in."""
+    whole, generator = encoded(noise(3000), form, subtype), np.random.default_rng(0)
+    for n in range(24):
+        data = bytearray(whole)
+        place = int(generator.integers(len(data)))
+        if n % 3 == 2:
+            data[place : place + int(generator.integers(50))] = generator.bytes(int(generator.integers(50)))
+        else:
+            for other in generator.integers(len(data) if n % 3 else min(100, len(data)), size=5):
+                data[other] = generator.integers(256)
+        assert re.fullmatch("|a [^\n]+", refusal(Clip(bytes(data), "a")))
+
+
+def refusal(clip: Clip) -> str:
+    """The sentence that refuses a sound; empty where it is read."""
+    try:
+        read_sound(clip)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, 2**64 - 1, 2**62, 23, 0])
+def test_places_that_no_file_has_are_none(size: int) -> None:
+    data = encoded(noise(3000), "W64", "PCM_16")
+    refusal(Clip(data[:56] + size.to_bytes(8, "little") + data[64:], "a"))
+    data = encoded(noise(3000), "CAF", "PCM_16")
+    assert refusal(Clip(data[:12] + size.to_bytes(8, "big") + data[20:], "a")).startswith("a ")
+
+
+@pytest.mark.parametrize("bits", [0x7F800001, 0x7FC00000, 0x7F800000, 0xFF800000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_that_are_not_finite_are_told(bits: int, channels: int) -> None:
+    """Signaling numbers too, which warn where they are computed with."""
+    data = encoded(noise(1000, channels=channels), "WAV", "FLOAT")
+    place = len(data) - 4 * channels * 10
+    with pytest.raises(InputError, match=r"^a has a sample 990 that is not a finite number"):
+        read_sound(Clip(patched(data, place, bits), "a"))

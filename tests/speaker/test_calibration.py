@@ -135,12 +135,22 @@ def test_an_altered_calibration_is_refused():
         {"cohort": values["cohort"] | {"recordings": 8}},
         {"cohort": values["cohort"] | {"vectors": "!"}},
         {"cohort": values["cohort"] | {"nearest": 1}},
+        {"cohort": values["cohort"] | {"nearest": -1}},
+        {"cohort": values["cohort"] | {"nearest": float("inf")}},
+        {"cohort": values["cohort"] | {"recordings": float("inf")}},
+        {"cohort": values["cohort"] | {"recordings": -1}},
+        {"cohort": values["cohort"] | {"recordings": 10**30}},
+        {"cohort": []},
+        {"cohort": "all"},
+        {"slope": 10**400},
+        {"slope": [1]},
         {"cohort": values["cohort"] | {"within": [values["cohort"]["vectors"]] * 2}},
     ]
     for each in altered:
         with pytest.raises(InputError, match="file is no calibration"):
             Calibration.from_json(json.dumps(values | each), "file", MODEL, 12)
-    for text in ("", "[]", "{}", "nonsense"):
+    whole = json.dumps(values)
+    for text in ("", "[]", "{}", "nonsense", "[" * 100_000, whole[: len(whole) // 2]):
         with pytest.raises(InputError, match="file is no calibration"):
             Calibration.from_json(text, "file", MODEL, 12)
     with pytest.raises(InputError, match="belongs to other weights"):
