@@ -15,12 +15,13 @@ import jsonargparse
 from regard.cli.options import parse, parser
 from regard.data.readers import reading
 from regard.errors import InputError
+from regard.files import read_whole
 from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
 from regard.train.earlier import refuse_moved
 from regard.train.folder import read_config, read_start
 from regard.train.kinds import KINDS, kind
-from regard.train.values import explained, fits, names_type, nested, types_of
+from regard.train.values import LONGEST_YAML, explained, fits, names_type, nested, types_of
 
 __all__ = ["run"]
 
@@ -81,11 +82,9 @@ def _base(operands: Sequence[str], config: str | None) -> Experiment:
     if config is None:
         return recipe(operands[0]).experiment()
     try:
-        text = Path(config).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{config} cannot be read ({getattr(error, 'strerror', 'it is no text')}), expected a configuration in YAML"
-        ) from None
+        text = read_whole(Path(config), LONGEST_YAML).decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{config} is no text in UTF-8, expected a configuration in YAML") from None
     base = from_yaml(text, config)
     if operands and base.recipe != recipe(operands[0]).name:
         raise InputError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from regard.errors import InputError
+from regard.files import opened
 from regard.inspector.compare import CorpusOutcome, Outcome
 from regard.tasks.corpus import CorpusMetric
 
@@ -93,8 +94,9 @@ def _predictions(path: Path, whole_parts: bool) -> Iterator[tuple[str, Answers, 
     Other targets are for metrics of whole parts.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError:
+        with opened(path) as file:
+            lines = file.read().decode().split("\n")
+    except (OSError, InputError):
         raise InputError(f"{path} is missing or cannot be read: `regard evaluate {path.parent}` writes it") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is no text in UTF-8, expected what evaluation wrote") from None

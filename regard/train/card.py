@@ -13,9 +13,10 @@ import regard
 from regard.data.fingerprint import fingerprint
 from regard.data.registry import DATASETS
 from regard.errors import InputError
+from regard.files import read_whole
 from regard.train.experiment import Experiment, to_yaml
 from regard.train.folder import save
-from regard.train.values import named, read_yaml
+from regard.train.values import LONGEST_YAML, named, read_yaml
 
 __all__ = ["CARD", "add_evaluation", "read_facts", "table", "write_card"]
 
@@ -93,7 +94,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     path = folder / CARD
     try:
-        found = read_yaml(path.read_text(encoding="utf-8").split("---\n")[1], str(path))
+        found = read_yaml(read_whole(path, LONGEST_YAML).decode().split("---\n")[1], str(path))
     except (OSError, UnicodeDecodeError, IndexError, InputError):
         found = None
     if not isinstance(found, dict):

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.errors import InputError
-from regard.files import write_atomically
+from regard.files import read_whole, write_atomically
 from regard.train.earlier import now_named
 from regard.train.experiment import Experiment, from_yaml
+from regard.train.values import LONGEST_YAML
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,8 +81,8 @@ def read_config(folder: Path) -> Experiment:
     """
     path = folder / CONFIG
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_whole(path, LONGEST_YAML).decode()
+    except (InputError, UnicodeDecodeError):
         raise InputError(f"{path} is missing or cannot be read, expected a run directory that training made") from None
     return from_yaml(text, str(path))
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from regard.errors import InputError, nearest
 
 __all__ = [
+    "LONGEST_YAML",
     "explained",
     "fits",
     "key",
@@ -27,7 +28,9 @@ __all__ = [
     "types_of",
 ]
 
-_LONGEST_YAML = 1 << 20
+LONGEST_YAML = 1 << 20
+"""More bytes than any configuration has."""
+
 _LARGEST = 1 << 63
 
 
@@ -51,8 +54,8 @@ def read_as_written(text: str, source: str) -> tuple[Any, Any]:
     """
     import yaml  # type: ignore[import-untyped]
 
-    if len(text) > _LONGEST_YAML:
-        raise InputError(f"{source} has {len(text):,} characters, expected at most {_LONGEST_YAML:,}")
+    if len(text) > LONGEST_YAML:
+        raise InputError(f"{source} has {len(text):,} characters, expected at most {LONGEST_YAML:,}")
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

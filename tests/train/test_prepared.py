@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -232,3 +233,27 @@ print({name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME
             [sys.executable, "-c", script], env=clean | given, capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == str(none | expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["config.yaml", "card.md", "predictions-test.jsonl", "model.safetensors"])
+def test_a_named_pipe_in_a_run_folder_is_refused_and_not_waited_for(films, name, tmp_path, capsys):
+    run = shutil.copytree(films / "run", tmp_path / "run")
+    (run / "predictions-test.jsonl").write_text('{"name": "a", "label": "x", "target": "x"}\n')
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    capsys.readouterr()
+    assert main(["predict" if name == "model.safetensors" else "compare", str(run)]) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_no_file_is_refused(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "noise.yaml").write_bytes(b"\xff\xfe\x00")
+    for name, sentence in (
+        ("pipe.yaml", "a named pipe"),
+        ("noise.yaml", "no text in UTF-8"),
+        ("absent.yaml", "cannot be read"),
+    ):
+        assert main(["train", "--config", str(tmp_path / name)]) == 2
+        assert sentence in capsys.readouterr().err
