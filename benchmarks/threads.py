@@ -5,7 +5,6 @@
 Trains on the first sentences of UD English EWT, about 34 steps, as a command of its own, while so many other processes compute.
 The ways take turns; a time is the median of the rounds, of training alone, as the model card says it. Needs REGARD_DATA and writes
 `results/threads.json`.
-
 """
 
 from __future__ import annotations
