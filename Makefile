@@ -68,9 +68,10 @@ docs: $(INSTALLED)  ## build the documentation into site/
 lessons: $(INSTALLED)  ## execute the notebooks again, in place
 	$(BIN)python -m benchmarks.lessons
 
-tables: $(INSTALLED)  ## write the tables of README and docs from benchmarks/results, and docs/support.md
+tables: $(INSTALLED)  ## write the tables of README and docs from benchmarks/results, docs/support.md and docs/reference
 	$(BIN)python -m benchmarks.tables
 	$(BIN)python -m benchmarks.support
+	$(BIN)python -m benchmarks.reference
 
 figures: $(INSTALLED)  ## draw the pictures of README and docs
 	$(BIN)python -m benchmarks.figures
