@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from regard.tasks.ranking import average_precision, roc_auc
 
 __all__ = ["AveragePrecision", "MacroF1", "MicroF1", "RocAuc"]
+
+_COLUMNS = {"labels": torch.int64, "scores": torch.float64, "positive": torch.bool}
 
 
 class _Answers(Metric):
@@ -25,34 +28,42 @@ class _Answers(Metric):
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
-    labels: Tensor
-    scores: Tensor
-    positive: Tensor
+    labels: list[Tensor]
+    scores: list[Tensor]
+    positive: list[Tensor]
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
         self.threshold = threshold
-        # Tensors and no lists: a process without an example would not take part when lists are gathered.
-        self.add_state("labels", torch.zeros(0, dtype=torch.int64), dist_reduce_fx="cat")
-        self.add_state("scores", torch.zeros(0, dtype=torch.float64), dist_reduce_fx="cat")
-        self.add_state("positive", torch.zeros(0, dtype=torch.bool), dist_reduce_fx="cat")
+        for name in _COLUMNS:
+            self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, labels: Tensor, scores: Tensor, positive: Tensor) -> None:
         """`[n]` the number of a label, its probability, and whether it is there."""
-        self.labels = torch.cat([self.labels, labels])
-        self.scores = torch.cat([self.scores, scores])
-        self.positive = torch.cat([self.positive, positive])
+        self.labels.append(labels)
+        self.scores.append(scores)
+        self.positive.append(positive)
+
+    def sync(self, *arguments: Any, **options: Any) -> None:
+        """Gather the answers of all processes."""
+        # A process without an answer would not take part, and the others would wait for it.
+        for name, kind in _COLUMNS.items():
+            if not len(getattr(self, name)):
+                setattr(self, name, [torch.zeros(0, dtype=kind, device=self.device)])
+        super().sync(*arguments, **options)
 
     def compute(self) -> Tensor:
         raise NotImplementedError
 
     def _by_label(self) -> Iterator[tuple[Any, Any]]:
         """The scores and the targets of each label that has some."""
-        labels = self.labels.cpu().numpy()
+        if not len(self.labels):
+            return iter(())
+        labels, scores, positive = (dim_zero_cat(getattr(self, name)).cpu().numpy() for name in _COLUMNS)
         order = np.argsort(labels, kind="stable")
         cuts = np.flatnonzero(np.diff(labels[order])) + 1
-        columns = (np.split(each.cpu().numpy()[order], cuts) for each in (self.scores, self.positive))
-        return zip(*columns, strict=True)
+        whole = zip(np.split(scores[order], cuts), np.split(positive[order], cuts), strict=True)
+        return ((its, there) for its, there in whole if len(its))
 
     def _counts(self) -> Any:
         """`[labels, 3]` hits, predictions and targets."""
@@ -65,7 +76,7 @@ class _Answers(Metric):
     def _mean(self, values: Any) -> Tensor:
         defined = np.asarray(values, float)
         defined = defined[~np.isnan(defined)]
-        return torch.tensor(defined.mean() if len(defined) else np.nan, device=self.scores.device)
+        return torch.tensor(defined.mean() if len(defined) else np.nan, device=self.device)
 
 
 class MicroF1(_Answers):
