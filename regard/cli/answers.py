@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from regard.cli.sources import Source
+from regard.cli.sources import Source, tell_skips
 from regard.data.conllu import filled, is_conllu, sentence_files, written
 from regard.data.text import Conllu
 from regard.errors import InputError
@@ -82,6 +82,7 @@ def conllu(run: Run, sources: Sequence[Source]) -> Iterator[str]:
         if source.is_text:
             yield from _new(run.predict_texts([source.value], [""]), reader.column, source.value)
             continue
+        tell_skips(reader, source.value)
         for file in [source.value] if source.value == "-" else sentence_files(source.value):
             predictions = run.predict([file])
             if file != "-" and is_conllu(file):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from regard.data.reader import Reader
     from regard.train import Run
 
-__all__ = ["Source", "add_sources", "datasets", "looks_like_text", "sources_of", "with_ids"]
+__all__ = ["Source", "add_sources", "datasets", "looks_like_text", "sources_of", "tell_skips", "with_ids"]
 
 _MARKS = frozenset("._-+~/\\@=,%:#")
 _JSON = re.compile(r"""\s*(\{\s*["}]|\[\s*["\[{\]])""")
@@ -131,6 +131,13 @@ def _quoted(text: str) -> str:
     return f'"{text}"' if re.search(r"\s", text) else text
 
 
+def tell_skips(reader: Any, path: str) -> None:
+    """Say what is skipped in a folder: nothing is dropped without being counted."""
+    if path != "-" and Path(path).is_dir() and hasattr(reader, "folder_files"):
+        for line in reader.folder_files(Path(path))[1].lines():
+            print(f"{path}: skipped {line}", file=sys.stderr)
+
+
 def datasets(run: Run, sources: Sequence[Source]) -> Iterator[Dataset]:
     """The examples of the sources, in their order."""
     for is_text, group in groupby(sources, lambda source: source.is_text):
@@ -138,6 +145,8 @@ def datasets(run: Run, sources: Sequence[Source]) -> Iterator[Dataset]:
         if is_text:
             yield run.texts(values)
         else:
+            for value in values:
+                tell_skips(run.experiment.data, value)
             yield from run.inputs(values)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "plain_sentence",
     "read_conllu",
     "sentence_files",
+    "sentences_below",
     "tokenize",
     "worded_sentence",
     "written",
@@ -90,11 +91,24 @@ def sentence_files(source: str) -> list[str]:
     """
     if not source.strip() or not os.path.isdir(source):
         return [source]
-    below = [Path(source) / name for name in inside(Path(source), "sentences").files]
-    files = [str(path) for path in below if is_conllu(path) or path.suffix.lower() == ".txt"]
+    return [str(path) for path in sentences_below(Path(source))[0]]
+
+
+def sentences_below(folder: Path) -> tuple[list[Path], Skips]:
+    """The files of sentences below a folder, in CoNLL-U or as text, and what is skipped.
+
+    Raises:
+        InputError: a folder without any.
+    """
+    found, files = inside(folder, "sentences"), []
+    for name in found.files:
+        if is_conllu(name) or name.lower().endswith(".txt"):
+            files.append(folder / name)
+        else:
+            found.skips.add("files whose names end in neither .conllu nor .txt", name)
     if not files:
-        raise InputError(f"{source} has no file whose name ends in .conllu, .conllu.gz or .txt, expected some")
-    return files
+        raise InputError(f"{folder} has no file whose name ends in .conllu, .conllu.gz or .txt, expected some")
+    return files, found.skips
 
 
 def read_conllu(path: Path, column: str = "upos") -> tuple[Sentence, ...]:

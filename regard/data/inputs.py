@@ -13,11 +13,12 @@ from regard.data.archives import read_text
 from regard.data.conllu import Sentence, is_conllu, plain_sentence, read_conllu, sentence_files
 from regard.data.folders import files_below
 from regard.data.reader import STREAM
+from regard.data.survey import Skips
 from regard.data.text_files import Columns, Document, table_of, text_entry
 from regard.errors import InputError, nearest
 from regard.files import LONGEST_LINE, parse_object, plain_suffix, read_lines, text_form, too_long
 
-__all__ = ["absent", "arriving", "read_sentences", "streamed", "to_read"]
+__all__ = ["absent", "arriving", "read_sentences", "streamed", "texts_below", "to_read"]
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ def to_read(source: str, columns: Columns, one_per_line: bool) -> Iterator[Docum
     if not source.strip() or not path.exists():
         raise absent(source)
     if path.is_dir():
-        for file in files_below(path, (".txt",), "texts")[0]:
+        for file in texts_below(path)[0]:
             yield Document(read_text(file), None, str(file), str(file))
     elif (suffix := plain_suffix(path)) in (".csv", ".tsv"):
         yield from _rows(path, columns)
@@ -52,6 +53,15 @@ def to_read(source: str, columns: Columns, one_per_line: bool) -> Iterator[Docum
         yield from _records(_lines(path, columns), source, columns)
     else:
         yield Document("\n".join(line for _, line in _lines(path, columns)), None, source, source)
+
+
+def texts_below(folder: Path) -> tuple[list[Path], Skips]:
+    """The files of whole texts below a folder, and what is skipped.
+
+    Raises:
+        InputError: a folder without any.
+    """
+    return files_below(folder, (".txt",), "texts")
 
 
 def read_sentences(sources: Iterable[str], column: str, segmentation: int) -> list[Sentence]:

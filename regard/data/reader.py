@@ -30,6 +30,7 @@ class Reader(Protocol):
     else: a training that begins with a run is refused where the readers of both have such an option and its values differ.
 
     One whose values in memory may be texts has `texts(texts, names, encoding) -> Dataset`, which reads many at once. One whose
+    inputs may be folders of files has `folder_files(folder) -> (paths, skips)`, so that what is skipped can be told. One whose
     data may come undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part.
     """
 

@@ -16,14 +16,14 @@ from regard.data.cache import Held
 from regard.data.encoding import Encoding
 from regard.data.examples import Array, Example, Part, check_part, parts_of
 from regard.data.features import LogMelStream, voiced_log_mel
-from regard.data.folders import files_at
+from regard.data.folders import files_at, files_below
 from regard.data.frames import Frames, Framing, Normalize, RunningLevel, band_mean, check_crop
 from regard.data.label_sets import label_set
 from regard.data.listing import LabeledFile, Listing, listing_targets
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
-from regard.data.survey import Survey, part_surveys
+from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, Varied, VariedFrames
 from regard.data.voice import VoiceActivity, VoiceStream
@@ -204,6 +204,10 @@ class Sounds:
             raise refused_value(value, name, "samples [n] at 16 kHz, or the bytes of a sound file")
         name = name or "the sound"
         return self._unlabelled([Clip(value, name) if isinstance(value, bytes) else Samples(value, name)], encoding)[0]
+
+    def folder_files(self, folder: Path) -> tuple[list[Path], Skips]:
+        """The files of a folder that `inputs` reads, and what it skips."""
+        return files_below(folder, sound_suffixes(), "sound files")
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Frames]:
         """One sound file; `live` gives the frames of a sound that never ends."""

@@ -20,6 +20,7 @@ from regard.data.conllu import (
     is_conllu,
     plain_sentence,
     read_conllu,
+    sentences_below,
     worded_sentence,
 )
 from regard.data.documents import found_documents, is_text, read_documents
@@ -27,7 +28,7 @@ from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import ALL, PARTS, Array, Example, Part, check_part, parts_of, split
 from regard.data.folders import files_at, files_by_part, inside
-from regard.data.inputs import read_sentences, streamed, to_read
+from regard.data.inputs import read_sentences, streamed, texts_below, to_read
 from regard.data.label_sets import LabelSets, label_set
 from regard.data.reader import refused_value
 from regard.data.registry import locate
@@ -68,6 +69,7 @@ class Conllu:
     characters: bool = True
 
     published = "ud-english-ewt"
+    folder_files = staticmethod(sentences_below)
 
     def fit(self) -> Encoding:
         """The labels, words and characters of the training part."""
@@ -139,9 +141,8 @@ class Conllu:
         Raises:
             InputError: a text without a word.
         """
-        found = [
-            plain_sentence(each, name, name, encoding.segmentation) for each, name in zip(texts, names, strict=True)
-        ]
+        named = zip(texts, names, strict=True)
+        found = [plain_sentence(each, name, name, encoding.segmentation) for each, name in named]
         for sentence, text in zip(found, texts, strict=True):
             if not sentence.words:
                 raise InputError(f"{sentence.name} is {text!r}, expected at least one word")
@@ -258,6 +259,7 @@ class Texts:
     drop_tags: bool = False
     longest: int = 0
     keep: Literal["begin", "end"] = "begin"
+    folder_files = staticmethod(texts_below)
 
     def __post_init__(self) -> None:
         check_numbers("data", self, "vocabulary", "longest", "prefix", least=0)
@@ -325,9 +327,8 @@ class Texts:
 
     def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Documents:
         """Texts in memory, as `example` takes one of them."""
-        return self._encoded(
-            [Document(each, None, name, name) for each, name in zip(texts, names, strict=True)], encoding
-        )
+        named = zip(texts, names, strict=True)
+        return self._encoded([Document(each, None, name, name) for each, name in named], encoding)
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
         """Texts as they arrive, one on each line, or in a JSON object on each line."""

@@ -105,6 +105,29 @@ def test_texts_and_files_have_doors_of_their_own(reviews, here, capsys):
     assert "expected text in UTF-8" in refused(capsys, "predict", reviews, "--text", "caf\udce9 x")
 
 
+def test_what_is_skipped_in_a_folder_is_told(reviews, tagger, here, capsys):
+    for name in ("a.txt", "b.TXT", "c.csv", "d.doc", "e", ".hidden.txt", "in/f.conllu"):
+        (here / "mail" / name).parent.mkdir(exist_ok=True, parents=True)
+        (here / "mail" / name).write_text(
+            "# sent_id = f\n1\tI" + "\t_" * 8 + "\n" if "conllu" in name else "praise film\n"
+        )
+    assert main(["predict", str(reviews), "mail"]) == 0
+    out, told = capsys.readouterr()
+    assert [each["name"] for each in predictions(out)] == ["mail/a.txt", "mail/b.TXT"]
+    assert told.splitlines() == [
+        "mail: skipped 1 hidden files and folders: .hidden.txt",
+        "mail: skipped 1 files ending in .csv: c.csv",
+        "mail: skipped 1 files ending in .doc: d.doc",
+        "mail: skipped 1 files without an ending: e",
+        "mail: skipped 1 files ending in .conllu: in/f.conllu",
+    ]
+    for form in ([], ["--conllu"]):
+        assert main(["predict", str(tagger), "mail", *form]) == 0
+        out, told = capsys.readouterr()
+        assert len(out.split("\n\n") if form else out.splitlines()) == 3 + len(form)
+        assert "mail: skipped 3 files whose names end in neither .conllu nor .txt: c.csv, d.doc, e" in told
+
+
 def test_predict_texts_never_opens_a_file(reviews, here):
     (here / "letter.txt").write_text("praise film\nblame film\n")
     run, place = Run.open(reviews), str(here / "letter.txt")
