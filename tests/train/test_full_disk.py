@@ -40,7 +40,7 @@ def fill_disk(patch, at):
         file = opened(handle, mode)
         return HalfWritten(file) if len(written) == at else file
 
-    patch.setattr("regard.files.os.fdopen", fdopen)
+    patch.setattr("regard.files.writing.os.fdopen", fdopen)
 
 
 # Four files come first: the configuration and the encoding. Then checkpoints after steps 4 and 8.
