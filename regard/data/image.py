@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -15,27 +15,17 @@ import numpy as np
 
 from regard.data.encoding import Encoding, Grid
 from regard.data.examples import Array, Example, Listed, Part, check_part, parts_of, split
-from regard.data.folders import files_at
+from regard.data.folders import files_below
 from regard.data.label_sets import label_set
 from regard.data.listing import LabeledFile, Listing, listing_targets
+from regard.data.patches import Distortion, cut, joined
+from regard.data.picture_files import PICTURE_SUFFIXES, read_picture, resized
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.errors import InputError, check_numbers
 
 __all__ = ["Digits"]
-
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    """`pixels [h, w, c]` between 0 and 1."""
-
-    name: str
-    label: str
-    where: str
-    pixels: Array
 
 
 @dataclass
@@ -45,7 +35,7 @@ class Digits:
     A vector holds the values of its patch, row by row and between 0 (black) and 1 (white); a pixel is a patch of 1.
 
     Args:
-        path: a folder `LABEL/` of PNG or JPEG files, or of `train/LABEL/`, `validation/LABEL/` and `test/LABEL/`; without
+        path: a folder `LABEL/` of picture files, or of `train/LABEL/`, `validation/LABEL/` and `test/LABEL/`; without
             such a division a tenth of each label is the test part and another the validation part, by the SHA-256 of
             the files' paths inside the folder. Or a folder with `pictures.csv` (columns `path`, `split` if there is one, and the
             label's). None is scikit-learn's 1,797 digits of 8 x 8 pixels, named by their
@@ -110,7 +100,7 @@ class Digits:
 
     @property
     def _listing(self) -> Listing:
-        return Listing(Path(self.path or ""), "pictures.csv", _SUFFIXES, "pictures", self)
+        return Listing(Path(self.path or ""), "pictures.csv", PICTURE_SUFFIXES, "pictures", self)
 
     def _chosen(self, name: Part) -> list[LabeledFile]:
         chosen = [picture for picture in self._index()[0] if picture.part in parts_of(name)]
@@ -121,13 +111,19 @@ class Digits:
     def training(self, encoding: Encoding) -> Listed:
         """The pictures of the training part, distorted where that is asked for; see `part`."""
         plain = self.part("train", encoding)
-        return _Distorted(self, plain.examples) if self.distort else plain
+        return (
+            _Distorted(self.patch, Distortion(self.distort, seed=self.seed), plain.examples) if self.distort else plain
+        )
 
     def survey(self) -> Survey:
         """How many pictures of each part have each label."""
         (index, skips), listed = self._index(), self.path is not None and self._listing.tabled
         names = partial(label_set, separator=self.label_separator) if self.label_separator else None
         parts, notes = part_surveys(self.labels, "pictures", self.numbers, names)
+        if self.path is not None:
+            shown = "color" if self.color else "gray"
+            kept = f"pictures become {self.size} x {self.size}, {shown}"
+            notes.insert(0, f"{kept}: the recipe pictures follows the data instead")
         form = "digits" if self.path is None else "pictures listed in pictures.csv" if listed else "pictures by label"
         first = [(picture.name, picture.label, "") for picture in index[:3]]
         columns = {"path": "picture", self.column: "number" if self.numbers else "label"} if listed else {}
@@ -136,13 +132,13 @@ class Digits:
 
     @classmethod
     def claims(cls, place: Path) -> int:
-        """The number of picture files."""
-        return sum(path.suffix.lower() in _SUFFIXES for path in files_at(place))
+        """None: pictures are for the reader `Pictures`, which follows them."""
+        return 0
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """Picture files, brought to the size of training; for the embedded digits also their numbers, such as `17`."""
         examples = []
-        for source in sources:
+        for source in self._files(sources):
             embedded = self.path is None and source.isdecimal() and not Path(source).exists()
             pixels = self._pixels(source) if embedded else self._open(Path(source), source)
             examples.append(self._example(source, pixels, None))
@@ -157,7 +153,7 @@ class Digits:
         name, side = name or "the picture", self._side
         channels = 3 if self.color and self.path is not None else 1
         if isinstance(value, bytes):
-            return self._example(name, self._open(io.BytesIO(value), name), None)
+            return self._example(name, self._open(value, name), None)
         if not isinstance(value, np.ndarray):
             raise refused_value(value, name, "the bytes of a picture's file, or its pixels")
         pixels = value.astype(np.float32)
@@ -170,6 +166,16 @@ class Digits:
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
         """One picture file."""
         yield Listed([self.example(file.read(), encoding, STREAM)])
+
+    def _files(self, sources: Sequence[str]) -> list[str]:
+        """The sources, and all pictures below those that are folders."""
+        return [
+            str(file)
+            for source in sources
+            for file in (
+                files_below(Path(source), PICTURE_SUFFIXES, "pictures")[0] if os.path.isdir(source) else [source]
+            )
+        ]
 
     @property
     def _side(self) -> int:
@@ -193,78 +199,33 @@ class Digits:
             raise InputError(f"there is no digit {key}, expected a number below {len(pictures)} or a picture file")
         return pictures[int(key)][:, :, None]
 
-    def _open(self, source: Path | io.BytesIO, name: str) -> Array:
-        """`[side, side, c]` float32, of a picture that was resized to the square."""
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            with Image.open(source) as file:
-                # Pillow would cut 16 bits off at 255, not scale them.
-                deep = file.mode.startswith("I;16")
-                whole = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file
-                picture = whole.convert("RGB" if self.color and self.path is not None else "L")
-            if picture.size != (self._side, self._side):
-                picture = picture.resize((self._side, self._side), Image.Resampling.BOX)
-            pixels = np.asarray(picture, np.float32) / 255
-        except FileNotFoundError:
-            raise InputError(f"{name} is not there, expected a picture") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = getattr(error, "strerror", None) or str(error).rstrip(".") or "it is damaged"
-            size = (
-                len(source.getvalue()) if isinstance(source, io.BytesIO) else source.is_dir() or source.stat().st_size
-            )
-            raise InputError(f"{name} cannot be read as a picture: {reason if size else 'it is empty'}") from None
-        return pixels.reshape(self._side, self._side, -1)
+    def _open(self, source: Path | bytes, name: str) -> Array:
+        """`[side, side, c]` float32, of a picture that was brought to the square."""
+        colored = self.color and self.path is not None
+        return resized(read_picture(source, name), self._side, colored).astype(np.float32) / 255
 
     def _example(self, name: str, pixels: Array, target: Array | None) -> Example:
         side = self._side // self.patch
         rows, columns = np.divmod(np.arange(side * side), side)
         coords = np.stack([rows, columns], 1).astype(np.float32)
-        return Example(_patches(pixels, self.patch), target, name, coords=coords)
+        return Example(cut(pixels, self.patch), target, name, coords=coords)
 
 
 class _Distorted(Listed):
     """Pictures that are turned, stretched and moved a little, differently in each epoch."""
 
-    def __init__(self, reader: Digits, examples: Sequence[Example]) -> None:
+    def __init__(self, patch: int, distortion: Distortion, examples: Sequence[Example]) -> None:
         super().__init__(examples)
-        self._reader = reader
-        self._epoch = 0
+        self._patch, self._distortion, self._epoch = patch, distortion, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the distortions."""
         self._epoch = epoch
 
     def __getitem__(self, index: int, /) -> Example:
-        from scipy.ndimage import affine_transform
-
-        example, patch, most = self.examples[index], self._reader.patch, self._reader.distort
-        pixels = _pixels(example.values, patch)
-        side = len(pixels)
-        key = (self._reader.seed % 2**32) << 32 | self._epoch
-        turn, *rest = np.random.Generator(np.random.Philox(key=[key, index])).uniform(-most, most, 5)
-        matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (1 + np.array(rest[:2]))
-        center = np.full(2, (side - 1) / 2)
-        offset = center - matrix @ (center + side * np.array(rest[2:]))
-        moved = [
-            affine_transform(channel, matrix, offset, order=1, mode="grid-constant")
-            for channel in pixels.transpose(2, 0, 1)
-        ]
-        return replace(example, values=_patches(np.stack(moved, 2), patch))
-
-
-def _patches(pixels: Array, patch: int) -> Array:
-    """`[patches, patch * patch * c]` of a square picture `[side, side, c]`."""
-    side, channels = len(pixels) // patch, pixels.shape[2]
-    cut = pixels.reshape(side, patch, side, patch, channels).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(cut.reshape(side * side, -1), np.float32)
-
-
-def _pixels(patches: Array, patch: int) -> Array:
-    """The square picture that was cut into these patches."""
-    side = round(len(patches) ** 0.5)
-    cut = patches.reshape(side, side, patch, patch, -1).transpose(0, 2, 1, 3, 4)
-    return cut.reshape(side * patch, side * patch, -1)
+        example = self.examples[index]
+        varied = self._distortion(joined(example.values, self._patch), self._epoch, index)
+        return replace(example, values=cut(varied, self._patch))
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from regard.data.examples import TargetName
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
+from regard.data.pictures import Pictures
 from regard.data.reader import Reader
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
@@ -17,7 +18,7 @@ from regard.errors import InputError
 __all__ = ["READERS", "reader_of", "reading"]
 
 # `type:` in the section `data` of a configuration may name each of these.
-READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Planetoid, Sounds, Texts)
+READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Pictures, Planetoid, Sounds, Texts)
 
 
 def reader_of(place: Path) -> type[Reader]:

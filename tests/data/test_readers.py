@@ -18,6 +18,7 @@ from regard.data.examples import VectorSet
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
+from regard.data.pictures import Pictures
 from regard.data.reader import Reader
 from regard.data.readers import READERS
 from regard.data.registry import DATASETS
@@ -55,6 +56,14 @@ def log_mel(tmp_path: Path) -> Reader:
     return LogMelFolder(str(tmp_path / "own"), train_crop=0.1)
 
 
+def pictures(tmp_path: Path) -> Reader:
+    for n in range(20):
+        (tmp_path / "own" / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(n).integers(0, 255, (9, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "own" / "ab"[n % 2] / f"{n}.png")
+    return Pictures(str(tmp_path / "own"), distort=0.1, flip=True)
+
+
 def graph(tmp_path: Path) -> Reader:
     (tmp_path / "nodes.csv").write_text("id,label,x,y\n" + "".join(f"n{n},{n % 2},{n},1\n" for n in range(20)))
     (tmp_path / "edges.csv").write_text("source,target\nn0,n1\nn1,n2\n")
@@ -65,6 +74,7 @@ MADE: dict[str, Any] = {
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
     "LogMelFolder": log_mel,
+    "Pictures": pictures,
     "Planetoid": graph,
     "Sounds": lambda tmp_path: Sounds(
         str(sounds(tmp_path)), mels=8, train_crop=0.2, speed=Speed((0.9, 1.0), voices=True)
@@ -144,6 +154,7 @@ VALUES: dict[str, Any] = {
     "Conllu": lambda tmp_path: ("I saw it", file(tmp_path, b"I saw it\n")),
     "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
+    "Pictures": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Planetoid": lambda tmp_path: (
         {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
         str(tmp_path),

@@ -1,0 +1,240 @@
+"""A label per picture: one's own pictures by label, or idx files, in the size, the patches and the colors that they call for."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, ClassVar, Literal
+
+import numpy as np
+
+from regard.data.arrangement import Labeled
+from regard.data.encoding import Encoding, Grid, Labels
+from regard.data.examples import Array, Example, Part, check_part, divided, parts_of
+from regard.data.folders import files_at, files_below, labeled_files
+from regard.data.idx import idx_parts, is_idx, read_idx
+from regard.data.patches import DistortedPictures, Distortion, Patches, PictureSet
+from regard.data.picture_files import PICTURE_SUFFIXES, is_colored, read_header, read_picture, resized
+from regard.data.reader import STREAM, refused_value
+from regard.data.survey import Skips, Survey, part_surveys
+from regard.data.targets import PartTargets
+from regard.errors import InputError, check_numbers
+
+__all__ = ["Pictures"]
+
+_LARGEST_SIDE = 64
+_PATCHES = 16  # along a side, at most, where no patch is asked for
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A picture: its file or pixels, label and part, and how predictions and errors name it."""
+
+    source: Path | Array
+    name: str
+    label: str
+    part: Part | None
+    where: str
+
+
+@dataclass
+class Pictures:
+    """A label per picture; vectors are square patches, with the coordinates (row, column) of the patch.
+
+    A vector holds the values of its patch, row by row and between 0 (black) and 1 (white). What is not asked for follows the
+    training part: the side is the median of the pictures', at most 64 pixels, the patch such that at most 16 lie along a side
+    (which becomes a multiple of it), and red, green and blue are kept where any picture has color.
+
+    Args:
+        path: a folder of pictures (PNG, JPEG, GIF, BMP, WebP, TIFF, PGM) as `LABEL/FILE` or `PART/LABEL/FILE`, or of idx files
+            such as `train-images-idx3-ubyte.gz`. Where nothing says the part, a tenth of each label is the test part and another
+            the validation part, by the SHA-256 of the files' paths inside the folder.
+        size: the side of the square, in pixels, to which pictures are brought; 0 follows the training part.
+        patch: the side of a patch in pixels; it divides `size`. 0 follows the size.
+        color: "color" keeps red, green and blue, "gray" does not, "auto" follows the training part.
+        distort: how far each training picture is turned (radians), stretched and moved (parts of its side), at most and anew in
+            each epoch; 0 leaves pictures as they are.
+        flip: whether half of the training pictures are mirrored, left for right, drawn anew in each epoch.
+        seed: of the distortions, which are a function of (seed, epoch, picture).
+    """
+
+    input_options: ClassVar[tuple[str, ...]] = ()
+
+    path: str | None = None
+    size: int = 0
+    patch: int = 0
+    color: Literal["auto", "color", "gray"] = "auto"
+    distort: float = 0.0
+    flip: bool = False
+    seed: int = 0
+
+    published = ""
+
+    def fit(self) -> Encoding:
+        """The labels of the training part, and the grid of patches that its pictures call for."""
+        patches = self._patches()
+        targets = Labels.of(entry.label for entry in self._chosen("train"))
+        return Encoding(targets, width=patches.width, grid=Grid(2, (patches.count, patches.count)))
+
+    def part(self, name: Part, encoding: Encoding) -> PictureSet:
+        """The pictures of one part.
+
+        Raises:
+            InputError: a picture that cannot be read, or an empty part.
+        """
+        target = PartTargets(encoding, check_part(name))
+        chosen = self._chosen(name)
+        return self._read(chosen, encoding, [target(entry.label, entry.where) for entry in chosen], target.unseen)
+
+    def training(self, encoding: Encoding) -> PictureSet:
+        """The pictures of the training part, distorted where that is asked for; see `part`."""
+        plain = self.part("train", encoding)
+        if self.distort or self.flip:
+            return DistortedPictures(plain, Distortion(self.distort, self.flip, self.seed))
+        return plain
+
+    def labels(self, name: Part) -> list[tuple[str, str]]:
+        """The label of each picture of one part, and its path."""
+        return [(entry.label, entry.where) for entry in self._chosen(check_part(name))]
+
+    def names_parts(self) -> bool:
+        """Whether folders, or the names of idx files, say which part a picture is in."""
+        return bool(idx_parts(self._root)) or any(each.part for each in self._labeled()[0])
+
+    def survey(self) -> Survey:
+        """How many pictures of each part have each label, what becomes of them, and which are not read as they are."""
+        entries, (idx, skips) = self._entries(), (bool(idx_parts(self._root)), Skips())
+        parts, notes = part_surveys(self.labels, "pictures")
+        if not idx:
+            skips.update(self._labeled()[1])
+            moving = [entry.name for entry in entries if read_header(self._root / entry.name).moving]
+            for name in moving:
+                skips.add("pictures after their first frame", name)
+            clear = sum(read_header(self._root / entry.name).transparent for entry in entries)
+            notes += [f"{clear:,} pictures may have transparent places, which become white"] if clear else []
+        notes.insert(0, self._patches().described)
+        first = [(entry.name, entry.label, "") for entry in entries[:3]]
+        form = "pictures in idx files" if idx else "pictures by label"
+        return Survey(str(self._root), form, parts, skipped=skips, examples=first, notes=notes)
+
+    @classmethod
+    def claims(cls, place: Path) -> int:
+        """The number of picture files, or of idx files."""
+        return sum(path.suffix.lower() in PICTURE_SUFFIXES or is_idx(path.name) for path in files_at(place))
+
+    def inputs(self, sources: Sequence[str], encoding: Encoding) -> PictureSet:
+        """Picture files, and all pictures below folders, brought to the size of training."""
+        paths: list[Path] = []
+        for source in map(Path, sources):
+            paths += files_below(source, PICTURE_SUFFIXES, "pictures")[0] if os.path.isdir(source) else [source]
+        entries = [_Entry(path, str(path), "", "test", str(path)) for path in paths]
+        return self._read(entries, encoding, [None] * len(entries))
+
+    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
+        """A picture in memory: the bytes of its file; its pixels `[h, w]`, `[h, w, 3]` or, with alpha, `[h, w, 4]` uint8; or those
+        of the size of training, `[side, side]` or `[side, side, c]` between 0 and 1.
+
+        Raises:
+            InputError: what is neither.
+        """
+        name, patches = name or "the picture", Patches.of(encoding)
+        if isinstance(value, bytes) or (isinstance(value, np.ndarray) and value.dtype == np.uint8):
+            return patches.example(resized(read_picture(value, name), patches.side, patches.colored), name)
+        if not isinstance(value, np.ndarray):
+            raise refused_value(value, name, "the bytes of a picture's file, or its pixels")
+        return patches.of_fractions(value, name)
+
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[PictureSet]:
+        """One picture file."""
+        content = file.read()
+        patches = Patches.of(encoding)
+        pixels = resized(read_picture(content, STREAM), patches.side, patches.colored)
+        yield PictureSet(patches, [STREAM], pixels[None], [None])
+
+    @property
+    def _root(self) -> Path:
+        if self.path is None:
+            raise InputError("data.path is not given, expected a folder of pictures by label, or of idx files")
+        return Path(self.path)
+
+    def _labeled(self) -> tuple[list[Labeled], Skips]:
+        return labeled_files(self._root, PICTURE_SUFFIXES, what="pictures")
+
+    def _entries(self) -> list[_Entry]:
+        idx = idx_parts(self._root)
+        if idx:
+            entries = [entry for part, files in idx.items() for entry in _entries_of_idx(part, *files)]
+        else:
+            files, _ = self._labeled()
+            entries = [
+                _Entry(self._root / each.name, each.name, each.label, each.part, str(self._root / each.name))
+                for each in files
+            ]
+        names, labels = [entry.name for entry in entries], [entry.label for entry in entries]
+        parts = divided(names, labels, [entry.part for entry in entries])
+        return [
+            _Entry(entry.source, entry.name, entry.label, part, entry.where)
+            for entry, part in zip(entries, parts, strict=True)
+        ]
+
+    def _chosen(self, name: Part) -> list[_Entry]:
+        chosen = [entry for entry in self._entries() if entry.part in parts_of(name)]
+        if not chosen:
+            raise InputError(f"{self._root} has no picture in the {name} part, expected at least 3 of some label")
+        return chosen
+
+    def _patches(self) -> Patches:
+        """The size, the patch and the colors that are asked for, or that the training part calls for."""
+        check_numbers("data", self, "size", "patch", least=0)
+        check_numbers("data", self, "distort", least=0, below=1)
+        chosen = self._chosen("train")
+        sides = [_side(entry.source) for entry in chosen] if not self.size else []
+        side = self.size or max(1, min(_LARGEST_SIDE, round(statistics.median(sides))))
+        patch = self.patch or _patch(side, exactly=self.size > 0)
+        if not self.size:
+            side = max(1, round(side / patch)) * patch
+        if side % patch:
+            raise InputError(f"data.patch is {patch}, expected a divisor of the {side} pixels of data.size")
+        colored = self.color == "color"
+        if self.color == "auto":
+            colored = any(is_colored(read_picture(entry.source, entry.where)) for entry in chosen)
+        origin = f"they have from {min(sides):.0f} to {max(sides):.0f} pixels along a side" if sides else "as asked for"
+        return Patches(side, patch, 3 if colored else 1, origin)
+
+    def _read(
+        self, entries: Sequence[_Entry], encoding: Encoding, targets: Sequence[Array | None], unseen: Any = None
+    ) -> PictureSet:
+        patches = Patches.of(encoding)
+        pixels = np.empty((len(entries), patches.side, patches.side, patches.channels), np.uint8)
+        for n, entry in enumerate(entries):
+            pixels[n] = resized(read_picture(entry.source, entry.where), patches.side, patches.colored)
+        return PictureSet(patches, [entry.name for entry in entries], pixels, targets, unseen)
+
+
+def _side(source: Path | Array) -> float:
+    return read_header(source).side if isinstance(source, Path) else math.sqrt(math.prod(source.shape[:2]))
+
+
+def _patch(side: int, exactly: bool) -> int:
+    """The smallest patch of which at most 16 lie along a side; one that divides the side, where that must stay as it is."""
+    least = -(-side // _PATCHES)
+    return next(patch for patch in range(least, side + 1) if not exactly or side % patch == 0)
+
+
+def _entries_of_idx(part: Part, pictures: Path, labels: Path) -> list[_Entry]:
+    pixels, classes = read_idx(pictures, 3), read_idx(labels, 1)
+    if len(pixels) != len(classes):
+        raise InputError(
+            f"{pictures} has {len(pixels):,} pictures and {labels} {len(classes):,} labels, expected as many"
+        )
+    if not len(pixels) or not pixels[0].size:
+        raise InputError(f"{pictures} has no pictures, expected at least one")
+    name = pictures.name.partition("-images")[0]
+    return [
+        _Entry(picture, f"{name}/{n}", str(label), part, f"{pictures}, picture {n},")
+        for n, (picture, label) in enumerate(zip(pixels, classes.tolist(), strict=True))
+    ]
