@@ -98,4 +98,4 @@ def _new(predictions: Iterable[dict[str, Any]], column: str, text: str = "") -> 
 
 
 def _labels(prediction: dict[str, Any]) -> list[str]:
-    return [vector["label"] for vector in prediction["vectors"]]
+    return [str(vector["label"] if "label" in vector else vector["number"]) for vector in prediction["vectors"]]

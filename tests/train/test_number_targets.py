@@ -126,6 +126,10 @@ def test_words_have_numbers_from_training_to_predictions(tmp_path, capsys):
     words = [word for line in lines for word in json.loads(line)["vectors"]]
     assert [word.get("target") for word in words[::2]] == [None] * 4
     assert [word["target"] for word in words[1::2]] == pytest.approx([16.5, 17.5, 18.5, 19.5], rel=1e-4)
+    capsys.readouterr()
+    assert main(["predict", str(run), "--conllu", str(tmp_path / "data" / "test.conllu")]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines() if line]
+    assert [float(row[4]) for row in rows] == pytest.approx([word["number"] for word in words], rel=1e-4)
 
 
 @pytest.mark.parametrize(
