@@ -10,6 +10,9 @@ __all__ = ["LARGEST", "InputError", "check_number", "check_numbers", "check_proc
 LARGEST = 1 << 40
 """More than any number of an option: indices, and offsets from them, must fit into 64 bits."""
 
+# Characters of a sentence, those of them that come last, characters of a name in it, and how many of very many names it lists.
+_LONGEST, _END, _LONGEST_NAME, _LISTED = 1500, 400, 60, 10
+
 # What is taken for an option of each kind, by its annotation.
 _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
 _WORDS = {"int": "a whole number", "float": "a number"}
@@ -18,8 +21,23 @@ _WORDS = {"int": "a whole number", "float": "a number"}
 class InputError(ValueError):
     """Bad input: one sentence that names what was found, where, and what was expected.
 
-    The command line prints the sentence and exits with status 2; as a library call it is a `ValueError`.
+    The command line prints the sentence and exits with status 2; as a library call it is a `ValueError`. What it quotes from the
+    input may be anything: characters that do not print are escaped, and the middle of a very long sentence is left out.
+
+    >>> print(InputError("line 3 has the label " + chr(10) + ", expected a or b"))
+    line 3 has the label \\n, expected a or b
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(_printable(sentence))
+
+
+def _printable(sentence: str) -> str:
+    """A sentence on one line, in about `_LONGEST` characters at most."""
+    if not sentence.isprintable():
+        sentence = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+    # What was cut is not cut again, when the error goes from one process to another.
+    return sentence if len(sentence) <= _LONGEST + 5 else f"{sentence[: _LONGEST - _END]} ... {sentence[-_END:]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -31,6 +49,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     'known are digits, tagging'
     """
     known = sorted(known)
+    if known and (len(name) > _LONGEST_NAME or sum(map(len, known)) > _LONGEST):
+        known, more = [entry[:_LONGEST_NAME] for entry in known[:_LISTED]], len(known) - _LISTED
+        return f"known are {', '.join(known)}" + (f" and {more:,} more" if more > 0 else "")
     close = closest(name, known)
     return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
 

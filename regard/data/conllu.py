@@ -168,7 +168,7 @@ def _sentence(path: Path, block: Sequence[tuple[int, str]], column: int) -> Sent
                     f"{path}, line {number}, has the word number {index!r}, expected such as 3, 3-4 or 3.1"
                 )
             continue
-        if int(index) != len(words) + 1:
+        if len(index) > 9 or int(index) != len(words) + 1:
             raise InputError(f"{path}, line {number}, has the word number {index}, expected {len(words) + 1}")
         if not form:
             raise InputError(f"{path}, line {number}, has an empty second field, expected a word")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -298,13 +299,14 @@ def _read_json(path: Path) -> Any:
     return read_json(path, expected)
 
 
+_DIGITS = 300  # of a whole number that is one; more are a name
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
 def _check_classes(names: Iterable[str]) -> None:
     """Refuse labels that are numbers to predict, and not names of classes."""
     names = sorted(names)
-    if not all(_NUMBER.fullmatch(name) for name in names):
+    if not all(_NUMBER.fullmatch(name) and math.isfinite(float(name.replace(",", "."))) for name in names):
         return
     values: dict[float, str] = {}
     for name in names:
@@ -322,7 +324,8 @@ def _check_classes(names: Iterable[str]) -> None:
 
 def _natural(text: str) -> tuple[int, int, str]:
     """Whole numbers before words and by value, so that class 10 follows class 9."""
-    return (0, int(text), text) if text.isascii() and text.isdigit() else (1, 0, text)
+    whole = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    return (0, int(text), text) if whole else (1, 0, text)
 
 
 def parse_number(text: str, where: str) -> float:

@@ -195,7 +195,7 @@ class Digits:
             path = Path(self.path) / key
             return self._open(path, str(path))
         pictures = _digits()[0]
-        if int(key) >= len(pictures):
+        if len(key) > 9 or int(key) >= len(pictures):
             raise InputError(f"there is no digit {key}, expected a number below {len(pictures)} or a picture file")
         return pictures[int(key)][:, :, None]
 

@@ -156,7 +156,7 @@ def _links(path: Path, n: int) -> list[tuple[int, int]]:
 def _test_index(path: Path) -> Array:
     rows = []
     for number, line in read_lines(path):
-        if not line.strip().isdecimal():
+        if not line.strip().isdecimal() or len(line.strip()) > 15:
             raise InputError(f"{path}, line {number}, holds {line!r}, expected the number of a node")
         rows.append(int(line))
     if len(set(rows)) < len(rows):

@@ -128,8 +128,10 @@ def _encoding(head: bytes, encoding: str, where: str) -> tuple[str, str]:
             return codec, name
     wide = _without_mark(head)
     if encoding:
-        unmarked = codecs.lookup(encoding).name == "utf-16"
-        return (wide or "utf-16-le", "UTF-16") if unmarked else (encoding, encoding)
+        said = codecs.lookup(encoding).name
+        if said.startswith(("utf-16", "utf-32")) and 0 not in head and _decodes(head, "utf-8"):
+            return "utf-8", "UTF-8"
+        return (wide or "utf-16-le", "UTF-16") if said == "utf-16" else (encoding, encoding)
     if wide:
         return wide, "UTF-16 without a byte order mark"
     if head.count(0) > max(len(head) // 10, 3):

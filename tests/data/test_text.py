@@ -277,3 +277,10 @@ def test_other_columns_of_the_published_treebank(column: str) -> None:
     encoding = reader.fit()
     for name in ("validation", "test"):
         reader.part(name, encoding)  # type: ignore[arg-type]
+
+
+def test_a_word_number_of_very_many_digits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.conllu"
+    path.write_text("9" * 5000 + "\tword" + "\t_" * 8 + "\n\n")
+    with pytest.raises(InputError, match=r"a\.conllu, line 1, has the word number 9+"):
+        read_conllu(path, "upos")
