@@ -175,7 +175,7 @@ class Planetoid:
         folder = Path(source) if source is not None else locate(self.published)
         if not os.path.isdir(folder):
             raise InputError(f"{folder} is not a folder{_other_form([folder.name])}, expected one with {_READ}")
-        if (folder / "nodes.csv").exists():
+        if os.path.lexists(folder / "nodes.csv"):
             return _read_tables(folder)
         known = sorted(path.name[4:-2] for path in folder.glob("ind.*.x"))
         if not known:
