@@ -22,6 +22,7 @@ LINE = [
     "sets",
     "attention",
     "layers",
+    "decoding",
     "vectors",
     "models",
     "tasks",
