@@ -29,7 +29,7 @@ from regard.errors import InputError, check_numbers
 __all__ = ["Pictures"]
 
 _LARGEST_SIDE = 64
-_PATCHES = 16  # along a side, at most, where no patch is asked for
+_PATCHES = 8  # along a side, at most, where no patch is asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Pictures:
     """A label per picture; vectors are square patches, with the coordinates (row, column) of the patch.
 
     A vector holds the values of its patch, row by row and between 0 (black) and 1 (white). What is not asked for follows the
-    training part: the side is the median of the pictures', at most 64 pixels, the patch such that at most 16 lie along a side
+    training part: the side is the median of the pictures', at most 64 pixels, the patch such that at most 8 lie along a side
     (which becomes a multiple of it), and red, green and blue are kept where any picture has color.
 
     Args:
@@ -223,7 +223,7 @@ def _side(source: Path | Array) -> float:
 
 
 def _patch(side: int, exactly: bool) -> int:
-    """The smallest patch of which at most 16 lie along a side; one that divides the side, where that must stay as it is."""
+    """The smallest patch of which at most 8 lie along a side; one that divides the side, where that must stay as it is."""
     least = -(-side // _PATCHES)
     return next(patch for patch in range(least, side + 1) if not exactly or side % patch == 0)
 

@@ -55,7 +55,7 @@ RECIPES = {
             "pictures",
             pictures,
             "none; own: a folder of pictures by label, or of idx files as those of MNIST",
-            "none",
+            "none; measured on crops of blood cells (BCCD, three kinds): .976, with the recipe digits .805",
         ),
         Recipe(
             "tagging",

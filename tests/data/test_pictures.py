@@ -33,18 +33,18 @@ def pictures(root: Path, size: tuple[int, int] = (12, 12), color: bool = True, e
 @pytest.mark.parametrize(
     ("size", "color", "asked", "side", "patch", "channels"),
     [
-        ((12, 12), True, {}, 12, 1, 3),
-        ((12, 12), False, {}, 12, 1, 1),
+        ((12, 12), True, {}, 12, 2, 3),
+        ((12, 12), False, {}, 12, 2, 1),
         # The square of as many pixels: 16 * 64 = 32 * 32.
-        ((16, 64), True, {}, 32, 2, 3),
-        ((300, 200), True, {}, 64, 4, 3),
-        # 19 is no multiple of 2, 20 is.
-        ((19, 19), False, {}, 20, 2, 1),
-        ((300, 300), True, {"size": 30}, 30, 2, 3),
+        ((16, 64), True, {}, 32, 4, 3),
+        ((300, 200), True, {}, 64, 8, 3),
+        # 19 is no multiple of 3, 18 is.
+        ((19, 19), False, {}, 18, 3, 1),
+        ((300, 300), True, {"size": 30}, 30, 5, 3),
         ((300, 300), True, {"size": 34}, 34, 17, 3),
-        ((300, 300), True, {"patch": 8}, 64, 8, 3),
+        ((300, 300), True, {"patch": 4}, 64, 4, 3),
         ((300, 300), True, {"size": 30, "patch": 10, "color": "gray"}, 30, 10, 1),
-        ((12, 12), False, {"color": "color"}, 12, 1, 3),
+        ((12, 12), False, {"color": "color"}, 12, 2, 3),
         ((1, 1), False, {}, 1, 1, 1),
     ],
 )
@@ -173,7 +173,7 @@ def published(root: Path) -> Path:
 def test_idx_files_are_read_as_published(tmp_path: Path) -> None:
     reader = Pictures(str(published(tmp_path)))
     encoding = reader.fit()
-    assert (encoding.labels, encoding.width, encoding.grid) == (("0", "1"), 4, Grid(2, (14, 14)))
+    assert (encoding.labels, encoding.width, encoding.grid) == (("0", "1"), 16, Grid(2, (7, 7)))
     parts = [reader.part(part, encoding) for part in PARTS]
     assert [len(part) for part in parts] == [36, 4, 5]
     example = parts[2][3]
@@ -181,7 +181,7 @@ def test_idx_files_are_read_as_published(tmp_path: Path) -> None:
     expected = np.random.default_rng(0)
     expected.integers(0, 256, (40, 28, 28), np.uint8)
     whole = expected.integers(0, 256, (5, 28, 28), np.uint8)[3]
-    np.testing.assert_array_equal((joined(example.values, 2) * 255).round()[..., 0], whole)
+    np.testing.assert_array_equal((joined(example.values, 4) * 255).round()[..., 0], whole)
     assert reader.survey().format == "pictures in idx files"
     assert reader_of(tmp_path) is Pictures
 
