@@ -96,6 +96,7 @@ VARIANTS: dict[str, Callable[[], Experiment]] = {
     "strong, AM-softmax": lambda: replace(strong(), task=replace(boss().task, pool="mean")),
     "boss": boss,
     "Conformer, statistics": _joined(task_margin_warm_up=400, optimizer_warm_up=200, training_epochs=72),
+    "recipe speaker, level not subtracted": lambda: _with(speaker, data_normalize="none"),
     "recipe speaker": speaker,
 }
 

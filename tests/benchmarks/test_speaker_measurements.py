@@ -52,3 +52,14 @@ def test_a_wide_window_and_a_stream_give_what_is_full(name):
     assert took["seconds"] > 0
     narrow, _ = long_speech.embed_once(name, "Window(2, 2)", values, True)
     assert narrow.isfinite().all()
+
+
+def test_a_gain_is_rounded_to_sixteen_bits_and_clipped():
+    from benchmarks.speaker_levels import crossed, gained
+
+    found = gained(np.array([0.25, 0.6, -0.9, 1.2e-5], np.float32), 20 * np.log10(2))
+    np.testing.assert_array_equal(found, np.array([0.5, 32767 / 32768, -1, 1 / 32768], np.float32))
+    one, other = np.array([[1.0, 0], [0, 1], [1, 1]]), np.array([[0.0, 1], [1, 0], [1, -1]])
+    trials = crossed(one, other, np.array(["a", "b", "a"]))
+    np.testing.assert_allclose(trials.scores, [1, np.sqrt(0.5), -np.sqrt(0.5)], atol=1e-12)
+    assert trials.targets.tolist() == [False, True, False]

@@ -1,5 +1,6 @@
 """A recording means the same at any level: what is learned from it, and what is said of it, does not depend on a gain."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from regard.data.frames import Framing, RunningLevel
 from regard.data.speech import Sounds
 from regard.data.voice import VoiceActivity
 from regard.recipes import RECIPES, recipe
+from regard.train import from_yaml, to_yaml
 
 INDIFFERENT = ["level", "running", "utterance"]
 
@@ -116,3 +118,16 @@ def test_examples_of_the_recipes_do_not_depend_on_the_level(tmp_path: Path, name
     for decibels in (-30, -12, 6, 10):
         found = reader.example((10 ** (decibels / 20) * samples).astype(np.float32), encoding).values
         np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_runs_that_were_trained_before_keep_what_they_subtract() -> None:
+    experiment = recipe("speaker").experiment()
+    assert isinstance(experiment.data, Sounds)
+    before = replace(experiment, data=replace(experiment.data, normalize="none"))
+    text = to_yaml(before)
+    assert "  normalize: none\n" in text
+    assert from_yaml(text) == before
+    # Configurations that do not say it mean the mean of each band.
+    older = from_yaml(text.replace("  normalize: none\n", "")).data
+    assert isinstance(older, Sounds)
+    assert older.normalize == "utterance"
