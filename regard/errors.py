@@ -3,9 +3,19 @@
 import difflib
 import math
 import os
+import re
 from collections.abc import Iterable
 
-__all__ = ["LARGEST", "InputError", "check_number", "check_numbers", "check_processes", "closest", "nearest"]
+__all__ = [
+    "LARGEST",
+    "InputError",
+    "check_number",
+    "check_numbers",
+    "check_processes",
+    "closest",
+    "nearest",
+    "reason_of",
+]
 
 LARGEST = 1 << 40
 """More than any number of an option: indices, and offsets from them, must fit into 64 bits."""
@@ -54,6 +64,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"known are {', '.join(known)}" + (f" and {more:,} more" if more > 0 else "")
     close = closest(name, known)
     return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
+
+
+def reason_of(error: BaseException, otherwise: str = "it is damaged") -> str:
+    """The first line of what another library says, as the end of a sentence.
+
+    >>> reason_of(ValueError("Error in WAV file. No 'data' chunk marker."))
+    "No 'data' chunk marker"
+    >>> reason_of(EOFError())
+    'it is damaged'
+    """
+    text = str(getattr(error, "strerror", None) or getattr(error, "error_string", None) or error)
+    first = text.strip().partition("\n")[0]
+    first = re.sub(r"^(zlib error: )?Error( in [^.]*\.|( -?\d+)? while [^:]*:| ?:)\s*", "", first)
+    return first.rstrip(" .:") or otherwise
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "regard/sets",
     "regard/layers",
+    "regard/decoding",
     "regard/attention/spec",
     "regard/attention/pairs",
     "regard/attention/adapters",

@@ -19,6 +19,7 @@ RUN = [
     *("tests/test_sets.py", "tests/test_whole.py"),
     *(f"tests/attention/test_{name}.py" for name in ("meaning", "biases", "drawing", "features", "remember")),
     *(f"tests/layers/test_{name}.py" for name in ("layers", "dropout", "positions_floater", "graph_convolutions")),
+    "tests/decoding",
 ]
 
 

@@ -19,7 +19,7 @@ from regard.data.examples import Part
 from regard.data.folders import HIDDEN, labeled_files
 from regard.data.parts import hidden_in
 from regard.data.survey import Skips
-from regard.errors import InputError
+from regard.errors import InputError, reason_of
 from regard.files import decoded, read_whole
 from regard.files.opening import LARGEST_RATIO, LONGEST_TEXT, UNBOUNDED
 
@@ -137,8 +137,7 @@ def _members(path: Path, size: int) -> Iterator[tuple[str, bytes | str]]:
         OSError,
         NotImplementedError,
     ) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(" :")
-        raise InputError(f"{path} is no whole archive ({reason}), expected {_FORMATS}") from None
+        raise InputError(f"{path} is no whole archive ({reason_of(error)}), expected {_FORMATS}") from None
 
 
 def _tarred(file: IO[bytes], where: str) -> Iterator[tuple[str, bytes | str]]:

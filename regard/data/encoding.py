@@ -19,10 +19,13 @@ from regard.data.words import SEGMENTATION
 from regard.errors import InputError, nearest
 from regard.files import read_json, write_atomically
 
-__all__ = ["WORD", "Encoding", "Grid", "Labels", "Numbers", "learn_targets", "parse_number"]
+__all__ = ["BEGIN", "END", "WORD", "Encoding", "Grid", "Labels", "Numbers", "learn_targets", "parse_number"]
 
 WORD = "word"
 """The name of a column of ids that stand for words, which word vectors can be given to."""
+
+BEGIN, END = "<begin>", "<end>"
+"""The entries of a vocabulary of targets that stand before the first id, where nothing is written yet, and after the last one."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _FILES = ("labels.json", "vocabulary.json", "encoding.json")
@@ -188,6 +191,19 @@ class Encoding:
         """What the targets are, in a word: labels, sets of labels, numbers, sets or missing."""
         kinds = {Labels: "labels", LabelSets: "sets of labels", Numbers: "numbers", Encoding: "sets"}
         return kinds.get(type(self.targets), "missing")
+
+    def entry(self, name: str) -> int:
+        """The id of an entry of the first column, such as `END`.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        entries = next(iter(self.columns.values()), ())
+        if name not in entries:
+            raise InputError(
+                f"the vocabulary has no entry {name}, expected one, as that of targets that are sets of ids"
+            )
+        return entries.index(name)
 
     def target(self, text: str, where: str) -> Array:
         """The target of one label or number; `where` begins the sentence of an error.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -11,7 +12,7 @@ import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets, parse_number
 from regard.data.examples import Array, Example, Listed, Part, check_part, parts_of, split
-from regard.data.folders import files_at
+from regard.data.folders import files_at, inside
 from regard.data.parts import stated_part
 from regard.data.planetoid import read_planetoid
 from regard.data.reader import refused_stream, refused_value
@@ -172,13 +173,14 @@ class Planetoid:
 
     def _read(self, source: str | None) -> Graph:
         folder = Path(source) if source is not None else locate(self.published)
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder, expected one with nodes.csv and edges.csv, or Planetoid files")
-        if (folder / "nodes.csv").exists():
+        if not os.path.isdir(folder):
+            raise InputError(f"{folder} is not a folder{_other_form([folder.name])}, expected one with {_READ}")
+        if os.path.lexists(folder / "nodes.csv"):
             return _read_tables(folder)
         known = sorted(path.name[4:-2] for path in folder.glob("ind.*.x"))
         if not known:
-            raise InputError(f"{folder} has neither nodes.csv nor files ind.NAME.x, expected either")
+            other = _other_form([Path(name).name for name in inside(folder, "a graph").files])
+            raise InputError(f"{folder} has neither nodes.csv nor files ind.NAME.x{other}, expected {_READ}")
         if self.name not in known:
             raise InputError(f"{folder} has no graph {self.name!r}: {nearest(self.name, known)}")
         features, labels, parts, links = read_planetoid(folder, self.name)
@@ -192,6 +194,27 @@ def _nodes(graph: Graph, name: Part) -> list[tuple[int, str, str]]:
     if not rows:
         raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
     return [(row, graph.labels[row], f"{graph.where}, node {graph.names[row]},") for row in rows]
+
+
+_READ = "nodes.csv (id, label, features) and edges.csv (source, target), or Planetoid's ind.NAME.x and so on"
+# What graphs are published in besides, by the endings of names.
+_FORMS = {
+    (".npz", ".npy"): "arrays of NumPy",
+    (".txt", ".txt.gz", ".edges", ".edgelist", ".el"): "a list of edges, as of SNAP",
+    (".mtx", ".mat"): "a sparse matrix",
+    (".gml", ".graphml", ".gexf", ".net", ".dot"): "a drawing program's graph",
+    (".pt", ".pth", ".pkl", ".bin", ".dgl"): "a library's own objects",
+    (".json", ".jsonl"): "JSON",
+}
+
+
+def _other_form(names: Iterable[str]) -> str:
+    """A clause that says in which form the graph is that these files seem to hold; empty where none is known."""
+    for name in names:
+        for endings, form in _FORMS.items():
+            if name.lower().endswith(endings):
+                return f", but {name}, {form}, which is not read"
+    return ""
 
 
 def _graph_of(value: Mapping[str, Any], name: str) -> Graph:
@@ -235,7 +258,9 @@ def _read_tables(folder: Path) -> Graph:
     columns = {name: header.index(name) for name in ("id", "label", "split") if name in header}
     wide = [(i, name) for i, name in enumerate(header) if name not in columns]
     if not wide:
-        raise InputError(f"{path} has no column other than {', '.join(columns)}, expected at least one feature")
+        raise InputError(
+            f"{path} has no column other than {', '.join(columns)}, expected at least one feature, such as a column of ones"
+        )
     features = np.empty((len(rows), len(wide)), np.float32)
     by_name: dict[str, int] = {}
     labels, parts = [], []

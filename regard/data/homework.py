@@ -29,7 +29,7 @@ from regard.data.reader import refused_stream, refused_value
 from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.varied import Played, VariedFrames
-from regard.errors import InputError
+from regard.errors import InputError, reason_of
 from regard.files import read_json, write_atomically
 
 __all__ = ["LogMelFolder", "write_log_mel_folder"]
@@ -265,7 +265,7 @@ def _load(path: Path, width: int) -> Array:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
     # What it raises depends on where the bytes stop making sense.
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{path} cannot be read as a tensor: {reason}") from None
     if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.is_floating_point() or not len(tensor):
         content = list(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__

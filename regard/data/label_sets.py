@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from regard.data.examples import Array
 from regard.errors import InputError
+from regard.files import parse_json
 
 __all__ = ["LabelSets", "label_set", "present"]
 
@@ -80,8 +80,8 @@ def label_set(text: str, separator: str, where: str = "the text") -> dict[str, b
     if not text.lstrip().startswith(("[", "{")):
         return {name: True for part in text.split(separator) if (name := part.strip())}
     try:
-        stated = json.loads(text)
-    except (ValueError, RecursionError):
+        stated = parse_json(text, where)
+    except InputError:
         stated = None
     if isinstance(stated, dict):
         return {name: present(value, f"{where} label {name!r},") for name, value in stated.items()}

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
-from regard.data.arrangement import Labeled
-from regard.data.encoding import Encoding, Grid, Labels
+from regard.data.encoding import Encoding, Grid
 from regard.data.examples import Array, Example, Part, check_part, divided, parts_of
-from regard.data.folders import files_at, files_below, labeled_files
+from regard.data.folders import files_at, files_below
 from regard.data.idx import idx_parts, is_idx, read_idx
+from regard.data.label_sets import label_set
+from regard.data.listing import Listing, listing_targets
 from regard.data.patches import DistortedPictures, Distortion, Patches, PictureSet
 from regard.data.picture_files import PICTURE_SUFFIXES, is_colored, read_header, read_picture, resized
 from regard.data.reader import STREAM, refused_value
@@ -37,7 +39,7 @@ class _Entry:
     source: Path | Array
     name: str
     label: str
-    part: Part | None
+    part: Part
     where: str
 
 
@@ -52,7 +54,11 @@ class Pictures:
     Args:
         path: a folder of pictures (PNG, JPEG, GIF, BMP, WebP, TIFF, PGM) as `LABEL/FILE` or `PART/LABEL/FILE`, or of idx files
             such as `train-images-idx3-ubyte.gz`. Where nothing says the part, a tenth of each label is the test part and another
-            the validation part, by the SHA-256 of the files' paths inside the folder.
+            the validation part, by the SHA-256 of the files' paths inside the folder. Or a folder with `pictures.csv` (columns
+            `path`, `split` if there is one, and the label's).
+        column: the column of `pictures.csv` that is the label.
+        numbers: whether labels are numbers to predict, not names of classes.
+        label_separator: what stands between the labels of a picture that may have several; empty where each has one.
         size: the side of the square, in pixels, to which pictures are brought; 0 follows the training part.
         patch: the side of a patch in pixels; it divides `size`. 0 follows the size.
         color: "color" keeps red, green and blue, "gray" does not, "auto" follows the training part.
@@ -65,6 +71,9 @@ class Pictures:
     input_options: ClassVar[tuple[str, ...]] = ()
 
     path: str | None = None
+    column: str = "label"
+    numbers: bool = False
+    label_separator: str = ""
     size: int = 0
     patch: int = 0
     color: Literal["auto", "color", "gray"] = "auto"
@@ -77,7 +86,7 @@ class Pictures:
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches that its pictures call for."""
         patches = self._patches()
-        targets = Labels.of(entry.label for entry in self._chosen("train"))
+        targets = listing_targets(self.labels("train"), self)
         return Encoding(targets, width=patches.width, grid=Grid(2, (patches.count, patches.count)))
 
     def part(self, name: Part, encoding: Encoding) -> PictureSet:
@@ -88,7 +97,8 @@ class Pictures:
         """
         target = PartTargets(encoding, check_part(name))
         chosen = self._chosen(name)
-        return self._read(chosen, encoding, [target(entry.label, entry.where) for entry in chosen], target.unseen)
+        targets = target.all([(entry.label, entry.where) for entry in chosen])
+        return self._read(chosen, encoding, targets, target.unseen)
 
     def training(self, encoding: Encoding) -> PictureSet:
         """The pictures of the training part, distorted where that is asked for; see `part`."""
@@ -98,28 +108,29 @@ class Pictures:
         return plain
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
-        """The label of each picture of one part, and its path."""
+        """The label of each picture of one part, and where it stands."""
         return [(entry.label, entry.where) for entry in self._chosen(check_part(name))]
 
     def names_parts(self) -> bool:
-        """Whether folders, or the names of idx files, say which part a picture is in."""
-        return bool(idx_parts(self._root)) or any(each.part for each in self._labeled()[0])
+        """Whether a column, folders or the names of idx files say which part a picture is in."""
+        return bool(idx_parts(self._root)) or self._listing.names_parts()
 
     def survey(self) -> Survey:
         """How many pictures of each part have each label, what becomes of them, and which are not read as they are."""
-        entries, (idx, skips) = self._entries(), (bool(idx_parts(self._root)), Skips())
-        parts, notes = part_surveys(self.labels, "pictures")
-        if not idx:
-            skips.update(self._labeled()[1])
-            moving = [entry.name for entry in entries if read_header(self._root / entry.name).moving]
-            for name in moving:
-                skips.add("pictures after their first frame", name)
-            clear = sum(read_header(self._root / entry.name).transparent for entry in entries)
-            notes += [f"{clear:,} pictures may have transparent places, which become white"] if clear else []
+        (entries, skips), idx = self._entries(), bool(idx_parts(self._root))
+        names = partial(label_set, separator=self.label_separator) if self.label_separator else None
+        parts, notes = part_surveys(self.labels, "pictures", self.numbers, names)
+        headers = {entry.name: read_header(entry.source) for entry in entries if isinstance(entry.source, Path)}
+        for name in (name for name, header in headers.items() if header.moving):
+            skips.add("pictures after their first frame", name)
+        clear = sum(header.transparent for header in headers.values())
+        notes += [f"{clear:,} pictures may have transparent places, which become white"] if clear else []
         notes.insert(0, self._patches().described)
         first = [(entry.name, entry.label, "") for entry in entries[:3]]
-        form = "pictures in idx files" if idx else "pictures by label"
-        return Survey(str(self._root), form, parts, skipped=skips, examples=first, notes=notes)
+        tabled = not idx and self._listing.tabled
+        form = "pictures in idx files" if idx else "pictures listed in pictures.csv" if tabled else "pictures by label"
+        columns = {"path": "picture", self.column: "number" if self.numbers else "label"} if tabled else {}
+        return Survey(str(self._root), form, parts, columns, skipped=skips, examples=first, notes=notes)
 
     @classmethod
     def claims(cls, place: Path) -> int:
@@ -161,28 +172,20 @@ class Pictures:
             raise InputError("data.path is not given, expected a folder of pictures by label, or of idx files")
         return Path(self.path)
 
-    def _labeled(self) -> tuple[list[Labeled], Skips]:
-        return labeled_files(self._root, PICTURE_SUFFIXES, what="pictures")
+    @property
+    def _listing(self) -> Listing:
+        return Listing(self._root, "pictures.csv", PICTURE_SUFFIXES, "pictures", self)
 
-    def _entries(self) -> list[_Entry]:
+    def _entries(self) -> tuple[list[_Entry], Skips]:
+        """All pictures, each in its part; and what is skipped."""
         idx = idx_parts(self._root)
         if idx:
-            entries = [entry for part, files in idx.items() for entry in _entries_of_idx(part, *files)]
-        else:
-            files, _ = self._labeled()
-            entries = [
-                _Entry(self._root / each.name, each.name, each.label, each.part, str(self._root / each.name))
-                for each in files
-            ]
-        names, labels = [entry.name for entry in entries], [entry.label for entry in entries]
-        parts = divided(names, labels, [entry.part for entry in entries])
-        return [
-            _Entry(entry.source, entry.name, entry.label, part, entry.where)
-            for entry, part in zip(entries, parts, strict=True)
-        ]
+            return _entries_of_idx(idx), Skips()
+        files, skips = self._listing.files()
+        return [_Entry(each.path, each.name, each.label, each.part, each.where) for each in files], skips
 
     def _chosen(self, name: Part) -> list[_Entry]:
-        chosen = [entry for entry in self._entries() if entry.part in parts_of(name)]
+        chosen = [entry for entry in self._entries()[0] if entry.part in parts_of(name)]
         if not chosen:
             raise InputError(f"{self._root} has no picture in the {name} part, expected at least 3 of some label")
         return chosen
@@ -225,16 +228,24 @@ def _patch(side: int, exactly: bool) -> int:
     return next(patch for patch in range(least, side + 1) if not exactly or side % patch == 0)
 
 
-def _entries_of_idx(part: Part, pictures: Path, labels: Path) -> list[_Entry]:
-    pixels, classes = read_idx(pictures, 3), read_idx(labels, 1)
-    if len(pixels) != len(classes):
-        raise InputError(
-            f"{pictures} has {len(pixels):,} pictures and {labels} {len(classes):,} labels, expected as many"
-        )
-    if not len(pixels) or not pixels[0].size:
-        raise InputError(f"{pictures} has no pictures, expected at least one")
-    name = pictures.name.partition("-images")[0]
+def _entries_of_idx(files: Mapping[Part, tuple[Path, Path]]) -> list[_Entry]:
+    """The pictures of all parts, of which the training part gives some to a validation part that is not there."""
+    sources: list[Array] = []
+    whole: list[tuple[str, str, Part, str]] = []
+    for part, (pictures, labels) in files.items():
+        pixels, classes = read_idx(pictures, 3), read_idx(labels, 1)
+        if len(pixels) != len(classes):
+            found = f"{len(pixels):,} pictures and {labels} {len(classes):,} labels"
+            raise InputError(f"{pictures} has {found}, expected as many")
+        if not len(pixels) or not pixels[0].size:
+            raise InputError(f"{pictures} has no pictures, expected at least one")
+        sources += list(pixels)
+        name = pictures.name.partition("-images")[0]
+        whole += [
+            (f"{name}/{n}", str(label), part, f"{pictures}, picture {n},") for n, label in enumerate(classes.tolist())
+        ]
+    parts = divided([name for name, *_ in whole], [label for _, label, *_ in whole], [part for _, _, part, _ in whole])
     return [
-        _Entry(picture, f"{name}/{n}", str(label), part, f"{pictures}, picture {n},")
-        for n, (picture, label) in enumerate(zip(pixels, classes.tolist(), strict=True))
+        _Entry(source, name, label, part, where)
+        for source, (name, label, _, where), part in zip(sources, whole, parts, strict=True)
     ]

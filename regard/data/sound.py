@@ -17,7 +17,7 @@ import numpy as np
 from regard.data.containers import Spliced, whole_file
 from regard.data.examples import Array
 from regard.data.folders import files_below
-from regard.errors import InputError
+from regard.errors import InputError, reason_of
 
 __all__ = [
     "LEAST",
@@ -145,7 +145,7 @@ def _opened(source: Path | Clip) -> Iterator[tuple[Any, Header]]:
                 _check_log(file, str(source))
                 yield file, header
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = str(getattr(error, "strerror", None) or getattr(error, "error_string", error)).rstrip(". ")
+        reason = reason_of(error)
         if "SF_INFO" in reason:
             reason = "its header has no possible rate or number of channels"
         raise InputError(f"{source} cannot be read as sound: {reason}") from None

@@ -255,7 +255,8 @@ def _label(values: dict[str, Any], where: str, columns: Columns) -> str:
             raise InputError(
                 f"{where} has the {columns.label} {found}, expected one: --data.target labels takes several"
             )
-        return json.dumps(value)
+        names = [label_name(name) if isinstance(name, str) else name for name in value]
+        return json.dumps(dict(zip(names, value.values(), strict=True)) if isinstance(value, dict) else names)
     label = label_name(str(value).lower() if isinstance(value, bool) else "" if value is None else str(value))
     # A text without any label is one, but where nothing is said it is not known.
     if not label and not (columns.several and value is not None):

@@ -16,9 +16,10 @@ from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Everyone
 from regard.errors import InputError
 from regard.layers.checks import checked
-from regard.layers.states import LayerState
+from regard.layers.states import LayerState, Projected
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -225,10 +226,25 @@ class CrossAttention(nn.Module):
         _start(self.project_query, width)
         _start(self.project_memory, width, width)
 
-    def forward(self, sets: VectorSets, memory: VectorSets) -> VectorSets:
-        q = self.project_query(sets.values).unflatten(-1, (self.heads, self.d))
+    @property
+    def orderless(self) -> bool:
+        """Whether the place of a query changes nothing, so that those of several sets may stand in a row (`Projected.grouped`)."""
+        attention = getattr(self.attend, "attention", None)
+        if not isinstance(attention, Attention) or attention.bias is not None or attention.score.placed:
+            return False
+        return set(attention.patterns) == {Everyone()}
+
+    def projected(self, memory: VectorSets) -> Projected:
+        """The keys and values of a memory that several calls attend to."""
         k, v = self.project_memory(memory.values).unflatten(-1, (-1, self.d)).chunk(2, dim=1)
-        return sets.with_values(self.out(self.attend(q, k, v, sets.layout, memory.layout).flatten(1)))
+        return Projected(k, v, memory.layout)
+
+    def forward(self, sets: VectorSets, memory: VectorSets | Projected) -> VectorSets:
+        """The same sets, each of which has attended to the set of its number in the memory, or as `Projected` says."""
+        known = memory if isinstance(memory, Projected) else self.projected(memory)
+        q = self.project_query(sets.values).unflatten(-1, (self.heads, self.d))
+        layout = sets.layout if known.queries is None else known.queries
+        return sets.with_values(self.out(self.attend(q, known.k, known.v, layout, known.layout).flatten(1)))
 
 
 def _attends(attention: Attention | Adapter | nn.Module | None, heads: int, d: int, dropout: float) -> nn.Module:

@@ -12,7 +12,7 @@ from regard.layers.attention import SelfAttention
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.layers.stacks import context_of
-from regard.layers.states import LayerState
+from regard.layers.states import LayerState, Projected
 from regard.sets import VectorSets
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ class Block(nn.Module):
         self,
         sets: VectorSets,
         position: Float[Tensor, "t d"] | None = None,
-        context: VectorSets | None = None,
+        context: VectorSets | Projected | None = None,
         state: LayerState | None = None,
     ) -> VectorSets:
         """The same sets.
 
         Args:
             position: which the mixer reads added to each vector, or None.
-            context: the sets that `cross` attends to, set b to set b.
+            context: the sets that `cross` attends to, set b to set b, or what it projected of them.
             state: from which the mixer goes on, with the next vectors of sets that grow.
 
         Raises:
@@ -149,25 +149,33 @@ class Stack(nn.Module):
         blocks: Iterable[Any] = self.blocks
         return [block.new_state(sets) for block in blocks]
 
+    def projected(self, context: VectorSets) -> list[Projected]:
+        """For each block the keys and values of a context that several calls attend to."""
+        blocks: Iterable[Any] = self.blocks
+        return [block.cross.projected(context) for block in blocks]
+
     def forward(
         self,
         sets: VectorSets,
         positions: Float[Tensor, "blocks t d"] | None = None,
-        context: VectorSets | None = None,
+        context: VectorSets | Sequence[Projected] | None = None,
         states: Sequence[LayerState] | None = None,
     ) -> VectorSets:
         """The same sets.
 
         Args:
             positions: such as `Floater`'s, for the mixers of the blocks.
-            context: for the cross-attention of every block.
+            context: for the cross-attention of every block, or for each what it projected of it, as `projected` gives them.
             states: one for each block, as `new_states` gives them, to go on from.
         """
         if states is not None and len(states) != len(self.blocks):
             raise InputError(f"there are {len(states)} states, expected {len(self.blocks)}: one for each block")
+        contexts = [context] * len(self.blocks) if context is None or isinstance(context, VectorSets) else context
+        if len(contexts) != len(self.blocks):
+            raise InputError(f"there are {len(contexts)} contexts, expected {len(self.blocks)}: one for each block")
         for n, block in enumerate(self.blocks):
             # Blocks of other kinds take no more than what they need.
-            given: dict[str, Any] = {} if context is None else {"context": context}
+            given: dict[str, Any] = {} if context is None else {"context": contexts[n]}
             if states is not None:
                 given["state"] = states[n]
             sets = block(sets, **given) if positions is None else block(sets, positions[n], **given)

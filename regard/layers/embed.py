@@ -30,14 +30,17 @@ class Embed(nn.Module):
         sizes: how many ids each column has. width: of the vectors.
         drop_ids: probability to take an id for id 0, the unknown one, while training, so that its vector is learned.
         deviation: of the numbers that the tables begin with. The smaller, the less of a rare id's vector is chance.
+        scale: what the vectors are multiplied with, sqrt(width) in Vaswani et al. 2017, section 3.4.
 
     Raises:
         InputError: (when called) an id that no table has; the sentence names the set.
     """
 
-    def __init__(self, sizes: tuple[int, ...], width: int, drop_ids: float = 0.0, deviation: float = 1.0) -> None:
+    def __init__(
+        self, sizes: tuple[int, ...], width: int, drop_ids: float = 0.0, deviation: float = 1.0, scale: float = 1.0
+    ) -> None:
         super().__init__()
-        self.width, self.sizes, self.drop_ids = width, sizes, drop_ids
+        self.width, self.sizes, self.drop_ids, self.scale = width, sizes, drop_ids, scale
         self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
         for weight in self.tables.parameters():
             weight.data.mul_(deviation)
@@ -56,7 +59,8 @@ class Embed(nn.Module):
         if self.training and self.drop_ids:
             ids = ids.masked_fill(torch.rand(ids.shape, device=ids.device) < self.drop_ids, 0)
         vectors = [table(ids[:, column]) for column, table in enumerate(self.tables)]
-        return sets.with_values(torch.stack(vectors).sum(0))
+        summed = torch.stack(vectors).sum(0)
+        return sets.with_values(summed if self.scale == 1 else self.scale * summed)
 
 
 @checked(reach=0)

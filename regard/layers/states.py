@@ -1,8 +1,9 @@
-"""`LayerState`: what a layer remembers of sets that grow, such as sentences that are being written."""
+"""What a layer remembers: `LayerState` of sets that grow, such as sentences being written, `Projected` of those it attends to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,13 +12,13 @@ from torch import Tensor
 from regard.attention.adapters.base import Attends, State
 from regard.attention.problem import Tensors
 from regard.errors import InputError
-from regard.sets import Layout
+from regard.sets import Layout, VectorSets
 from regard.sets.layout import offsets_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["LayerState"]
+__all__ = ["LayerState", "Projected"]
 
 
 class LayerState:
@@ -74,3 +75,28 @@ class LayerState:
         if ((chosen < 0) | (chosen >= len(self.places))).any():
             raise InputError(f"sets {chosen.tolist()} were selected, expected numbers from 0 to {len(self.places) - 1}")
         self.value, self.places = self.value.select(chosen), self.places[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """The keys and values of sets that are attended to again and again, projected once.
+
+    Args:
+        k, v: keys and values. layout: whose rows these are.
+        queries: how many rows in a row, among all queries, attend to each set; None where set b of the queries attends to set b.
+    """
+
+    k: Float[Tensor, "u g d"]
+    v: Float[Tensor, "u g e"]
+    layout: Layout
+    queries: Layout | None = None
+
+    def grouped(self, number: Int[Tensor, " s"]) -> Projected:
+        """The same keys for sets of queries of one row each: the first `number[0]` rows attend to set 0, the next ones to set 1."""
+        return replace(self, queries=Layout._trusted([offsets_of(number)]))
+
+    def select(self, sets: Int[Tensor, " chosen"]) -> Projected:
+        """These sets alone, in this order; one may come several times."""
+        k = VectorSets._trusted(self.k.flatten(1), self.layout).select(sets)
+        v = VectorSets._trusted(self.v.flatten(1), self.layout).select(sets)
+        return Projected(k.values.unflatten(1, self.k.shape[1:]), v.values.unflatten(1, self.v.shape[1:]), k.layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,14 +20,14 @@ from regard.models.pieces import Front
 from regard.sets import VectorSets
 from regard.vectors.initial import begin_with
 
-__all__ = ["Characters", "ModelFront", "Words", "make_front"]
+__all__ = ["Characters", "ModelFront", "Words", "embedding_of", "make_front"]
 
 
 class Words(Embed):
     """An embedding of ids whose first column, of words, begins with the vectors of a file.
 
     Args:
-        sizes, width, drop_ids, deviation: as in `Embed`.
+        sizes, width, drop_ids, deviation, scale: as in `Embed`.
         words: what each id of the first column stands for.
         path: the file, read when training begins; the rows of words without a vector there stay as they are.
     """
@@ -39,8 +40,9 @@ class Words(Embed):
         deviation: float,
         words: Sequence[str],
         path: str,
+        scale: float = 1.0,
     ) -> None:
-        super().__init__(sizes, width, drop_ids, deviation)
+        super().__init__(sizes, width, drop_ids, deviation, scale)
         self.words, self.deviation, self.path = words, deviation, path
 
     def begin_training(self) -> list[str]:
@@ -135,9 +137,20 @@ def _stem(options: Front, width: int) -> Subsample | None:
 
 def _embedding(options: Front, width: int, encoding: Encoding) -> nn.Module:
     sizes = tuple(len(entries) for entries in encoding.columns.values())
-    if options.vectors:
-        if not encoding.words:
-            found = f"model.front.vectors is {options.vectors!r} and the data have no words"
-            raise InputError(f"{found}, expected data read as words")
-        return Words(sizes, width, options.word_dropout, options.deviation, encoding.words, options.vectors)
-    return Embed(sizes, width, options.word_dropout, options.deviation) if sizes else Pointwise(encoding.width, width)
+    if options.vectors and not encoding.words:
+        found = f"model.front.vectors is {options.vectors!r} and the data have no words"
+        raise InputError(f"{found}, expected data read as words")
+    return embedding_of(options, sizes, width, encoding.words) if sizes else Pointwise(encoding.width, width)
+
+
+def embedding_of(options: Front, sizes: tuple[int, ...], width: int, words: Sequence[str] = ()) -> Embed:
+    """The embedding of ids, each column with so many of them.
+
+    Args:
+        words: what the ids of the first column stand for, where they are words.
+    """
+    scale = math.sqrt(width) if options.scaled else 1.0
+    deviation = options.deviation / scale
+    if options.vectors and words:
+        return Words(sizes, width, options.word_dropout, deviation, words, options.vectors, scale)
+    return Embed(sizes, width, options.word_dropout, deviation, scale)

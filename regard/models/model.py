@@ -17,7 +17,7 @@ from regard.models.front import ModelFront
 from regard.models.positions import ModelPositions
 from regard.sets import VectorSets
 
-__all__ = ["Model", "Place", "Places", "beginners", "places_of"]
+__all__ = ["Model", "Place", "Places", "beginners", "check_batch", "places_of"]
 
 
 class Place(NamedTuple):
@@ -108,14 +108,19 @@ class Model(nn.Module):
         Raises:
             InputError: what is no batch.
         """
-        _check_batch(batch)
+        check_batch(batch)
         sets: VectorSets = self.class_vector(self.positions(self.front(batch)))
         per_block = self.positions.per_block(sets)
         hidden: VectorSets = self.stack(sets.with_values(self.dropout(sets.values)), per_block)
         return hidden
 
 
-def _check_batch(batch: object) -> None:
+def check_batch(batch: object) -> None:
+    """Refuse what is no batch.
+
+    Raises:
+        InputError: sets or a tensor, or something else.
+    """
     if not isinstance(batch, Batch):
         raise InputError(f"a model was given {type(batch).__name__}, expected a Batch, such as Batch(sets)")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regard.errors import InputError
+from regard.errors import InputError, reason_of
 from regard.files import read_whole, write_atomically
 from regard.train.earlier import now_named
 from regard.train.experiment import Experiment, from_yaml
@@ -161,7 +161,9 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}), expected what training wrote") from None
+        raise InputError(
+            f"{path} is not a whole safetensors file ({reason_of(error)}), expected what training wrote"
+        ) from None
 
 
 def read_weights(folder: Path, experiment: Experiment) -> dict[str, Any]:

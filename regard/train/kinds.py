@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Kind]] = {
     "model": {
         "Conformer": Kind("regard.models.conformer", "regard.models.conformer:make_conformer"),
         "Encoder": Kind("regard.models.encoder", "regard.models.encoder:make_encoder"),
+        "EncoderDecoder": Kind("regard.models.encoder_decoder", "regard.models.encoder_decoder:make_encoder_decoder"),
         "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network"),
     },
     "task": {

@@ -183,3 +183,27 @@ def test_an_encoding_without_targets_has_none_to_give() -> None:
         Encoding(width=3).target("a", "here")
     made = (Encoding(Labels(("a",))), Encoding(Numbers(0.0, 1.0)), Encoding(Encoding(width=3)), Encoding(width=3))
     assert [encoding.described_targets for encoding in made] == ["labels", "numbers", "sets", "missing"]
+
+
+@pytest.mark.parametrize("name", ["labels.json", "vocabulary.json", "encoding.json"])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[" * 100_000, "is nested more than 64 deep"),
+        ('{"a": ' * 100_000, "is nested more than 64 deep"),
+        ("[NaN]", "holds NaN, expected numbers that JSON knows"),
+        ("[1e999]", "holds the number 1e999, expected a finite one"),
+        ("9" * 10_000, "holds a number of 10,000 digits"),
+        ('{"a": 1, "a": 2}', "has the entry 'a' twice, expected each once"),
+        ("", "is not JSON"),
+        ("\udcff", "is not JSON"),
+        ("null", "was altered, expected all three as training wrote them"),
+        ("{}", "was altered, expected all three as training wrote them"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_json_that_training_never_writes_is_refused(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    Encoding(Labels(("a", "b")), columns={"word": ("<unknown>", "c")}).save(tmp_path)
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=sentence):
+        Encoding.load(tmp_path)

@@ -253,3 +253,31 @@ def test_published_files_that_do_not_fit_are_refused(data: Path, tmp_path: Path)
         reader.fit()
     with pytest.raises(InputError, match="did you mean 'cora'"):
         Planetoid(str(tmp_path), name="corra").fit()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("cora.npz", "arrays of NumPy"),
+        ("email-Eu-core.txt.gz", "a list of edges, as of SNAP"),
+        ("web.EDGES", "a list of edges"),
+        ("graph.graphml", "a drawing program's graph"),
+        ("data.pt", "a library's own objects"),
+    ],
+)
+def test_graphs_in_other_forms_are_told_what_is_read(tmp_path: Path, name: str, form: str) -> None:
+    (tmp_path / name).write_bytes(b"0 1\n")
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(
+            InputError, match=f"but {name}, {form}.*, which is not read, expected.* nodes.csv .* and edges.csv"
+        ):
+            Planetoid(str(place)).fit()
+
+
+def test_a_graph_without_features_or_edges_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "nodes.csv").write_text("id,label\na,x\n")
+    with pytest.raises(InputError, match="no column other than id, label, expected at least one feature, such as"):
+        Planetoid(str(tmp_path)).fit()
+    (tmp_path / "nodes.csv").write_text("id,label,f\na,x,1\n")
+    with pytest.raises(InputError, match=r"edges\.csv"):
+        Planetoid(str(tmp_path)).fit()

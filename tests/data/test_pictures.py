@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regard.data.encoding import Grid
+from regard.data.encoding import Grid, Numbers
 from regard.data.image import Digits
 from regard.data.patches import Distortion, Patches, cut, joined
 from regard.data.pictures import Pictures
@@ -229,3 +229,23 @@ def test_pictures_are_mirrored_in_half_of_the_epochs_and_moved_little() -> None:
     assert np.abs(Distortion(0.2)(pixels, 3, 4) - Distortion(0.2)(pixels, 4, 4)).max() > 0.01
     # What comes in from outside has the value that is given.
     np.testing.assert_allclose(Distortion(0.5)(np.full((8, 8, 1), 0.7, np.float32), 0, 0, beyond=0.7), 0.7, atol=1e-6)
+
+
+def test_pictures_listed_in_a_table_may_have_numbers_or_several_labels(tmp_path: Path) -> None:
+    root = pictures(tmp_path)
+    rows = [f"{label}/{n}.png,{n},{label};x,{'Train' if n < 8 else 'TEST'}\n" for label in "ab" for n in range(10)]
+    (root / "pictures.csv").write_text("path,size,kinds,split\n" + "".join(rows))
+    numbers = Pictures(str(root), column="size", numbers=True)
+    encoding = numbers.fit()
+    assert isinstance(encoding.targets, Numbers)
+    test = numbers.part("test", encoding)
+    raw = [float(target) * encoding.targets.deviation + encoding.targets.mean for target in test.targets]  # type: ignore[arg-type]
+    np.testing.assert_allclose(raw, [8, 9, 8, 9], atol=1e-5)
+    assert numbers.names_parts()
+    several = Pictures(str(root), column="kinds", label_separator=";")
+    sets = several.fit()
+    assert sets.labels == ("a", "b", "x")
+    assert [np.asarray(target).tolist() for target in several.part("test", sets).targets] == [[1, 0, 1]] * 2 + [
+        [0, 1, 1]
+    ] * 2
+    assert several.survey().format == "pictures listed in pictures.csv"

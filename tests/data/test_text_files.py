@@ -258,3 +258,25 @@ def test_the_published_sentences_are_lines_with_labels() -> None:
     assert (len(found.documents), found.format, found.encoding) == (9613, "lines `label text`", "UTF-8")
     with pytest.raises(InputError, match=r"input\.txt is of no known format: line 1 is 'First Citizen:'"):
         parse_file(Path(os.environ["REGARD_DATA"]) / "tinyshakespeare" / "input.txt", Columns())
+
+
+def test_lists_of_labels_are_composed_and_strict(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"text": "a", "label": [" cafe\\u0301 ", "b"]}\n{"text": "b", "label": {"b  c": 1}}\n')
+    found = parse_file(path, Columns(target="labels")).documents
+    assert [json.loads(document.label or "") for document in found] == [["café", "b"], {"b c": 1}]
+    (tmp_path / "own.csv").write_text('text,label\na,"{""b"": 1, ""b"": 0}"\n' + "c,b\n" * 20)
+    with pytest.raises(InputError, match=r"own\.csv, line 2, has the labels .*, expected a list of texts"):
+        Texts(str(tmp_path / "own.csv"), target="labels").fit()
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.csv")
+    for place in (str(tmp_path / "own.csv"), "/dev/zero", "/dev/stdin"):
+        with pytest.raises(InputError, match=r"is a (named pipe|device), expected a file|cannot be read"):
+            Texts(place).fit()
+    (tmp_path / "own.txt").write_text("".join(f"{label} {text}\n" for label, text in LINES))
+    reader = Texts(str(tmp_path / "own.txt"))
+    for place in (str(tmp_path / "own.csv"), "/dev/zero"):
+        with pytest.raises(InputError, match=r"is a (named pipe|device), expected a file"):
+            reader.inputs([place], reader.fit())
