@@ -328,7 +328,7 @@ def _check_classes(names: Iterable[str]) -> None:
     for name in names:
         number = float(name.replace(",", "."))
         if not number.is_integer():
-            way = "numbers are learned by --task.type PerSetNumber, with --data.target number for texts, else --data.numbers true"
+            way = "numbers are learned with --task.type PerSetNumber"
             raise InputError(
                 f"all labels are numbers, some with a fraction, such as {name!r}, expected names of classes: {way}"
             )

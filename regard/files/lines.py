@@ -264,7 +264,7 @@ def _undecoded(line: bytes, error: UnicodeDecodeError, place: str, form: TextFor
     if form.option and form.name == "UTF-8":
         word = line[: error.start].split()[-1:] if line[: error.start][-1:].strip() else []
         word += line[error.start :].split()[:1] or [b""]
-        text = b"".join(word)[:40].decode("windows-1252", "replace")
+        text = b"".join(word)[:40].decode("windows-1252", "replace").strip("\"',;")
         hint = f": {form.option} windows-1252 reads it as {text!r}, another encoding as something else"
     return InputError(f"{place} holds the byte 0x{line[error.start]:02x}, expected text in {form.name}{hint}")
 

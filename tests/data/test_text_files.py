@@ -191,7 +191,7 @@ def test_options_say_what_a_file_does_not(tmp_path: Path) -> None:
     reader = Texts(str(path), separator="^", encoding="windows-1252")
     assert [d.text for d in read_documents(path, reader._columns, divide=False)] == ["café, noir", "thé"]
     with pytest.raises(
-        InputError, match=r"line 2, holds the byte 0xe9, .*: --data\.encoding windows-1252 reads it as 'café,'"
+        InputError, match=r"line 2, holds the byte 0xe9, .*: --data\.encoding windows-1252 reads it as 'café'"
     ):
         Texts(str(path), separator="^").fit()
     assert [e.name for e in map(reader.inputs([str(path)], reader.fit()).__getitem__, range(2))] == [
