@@ -19,7 +19,7 @@ from regard.data.examples import Array
 from regard.data.words import SEGMENTATION, folded, tokenize
 from regard.errors import InputError
 
-__all__ = ["UNKNOWN", "Tokenizer", "Tokens", "clean", "frequent", "learn", "tokenizer"]
+__all__ = ["UNKNOWN", "Tokenizer", "Tokens", "clean", "frequent", "learn", "text_of", "tokenizer"]
 
 Tokens = Literal["words", "characters", "bytes", "bpe", "unigram"]
 
@@ -164,6 +164,23 @@ def tokenizer(tokens: Tokens, encoding: Encoding, prefix: int = 0) -> Tokenizer:
     if tokens == "characters":
         return _Characters(entries)
     return _Bytes() if tokens == "bytes" else _Pieces(encoding.tokenizer)
+
+
+def text_of(tokens: Sequence[str], encoding: Encoding) -> str:
+    """The text of some entries of a vocabulary: words have spaces between them; pieces, characters and bytes are joined.
+
+    >>> text_of(["\u2581a", "\u2581ti", "ny", "\u2581dog", "."], Encoding(columns={"token": ()}, tokenizer="{}"))
+    'a tiny dog.'
+    >>> text_of(["61", "c3", "a4"], Encoding(columns={"token": (UNKNOWN, *_BYTES)}))
+    'a\u00e4'
+    """
+    if encoding.tokenizer:
+        return "".join(tokens).replace("\u2581", " ").strip()
+    if WORD in encoding.columns:
+        return " ".join(tokens)
+    if set(_BYTES) <= set(encoding.columns.get(_TOKEN, ())):
+        return bytes(int(byte, 16) for byte in tokens if byte in _BYTES).decode(errors="replace")
+    return "".join(tokens)
 
 
 # What stands between white space comes again and again: it is cut once.

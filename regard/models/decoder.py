@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,10 +41,10 @@ class Decoder(nn.Module):
         self.positions, self.dropout, self.stack = positions, Dropout(dropout), stack
 
     @property
-    def longest(self) -> float:
-        """How many vectors of a set it has places for."""
+    def longest(self) -> int | None:
+        """How many vectors of a set it has places for; None for any number."""
         added = self.positions.added
-        return added.extent[0] if isinstance(added, Learned) else math.inf
+        return added.extent[0] if isinstance(added, Learned) else None
 
     def forward(
         self,
@@ -77,7 +76,7 @@ class EncoderDecoderModel(SequenceModel):
         self.scores = None if tied else nn.Linear(self.width, self.vocabulary, bias=False)
 
     @property
-    def longest(self) -> float:  # type: ignore[override]
+    def longest(self) -> int | None:  # type: ignore[override]
         return self.decoder.longest
 
     @property

@@ -58,8 +58,11 @@ class Encoder:
             check_heads(self.width, self.heads, self.attention)
 
 
-def make_encoder(options: Encoder, encoding: Encoding) -> Model:
+def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> Model:
     """The encoder of those options, for data of that encoding.
+
+    Args:
+        scaled: whether embeddings are multiplied with sqrt(width), see `regard.models.front.embedding_of`.
 
     Raises:
         InputError: options that the data have nothing for: ids, words, an order, edges.
@@ -72,7 +75,7 @@ def make_encoder(options: Encoder, encoding: Encoding) -> Model:
 
     width, names = options.width, mixer_names(options.mixer)
     check_sets(names, encoding.ordered, encoding.edges)
-    front = make_front(options.front, width, encoding)
+    front = make_front(options.front, width, encoding, scaled)
     positions = make_positions(options.positions, width, options.layers, encoding)
     class_vector = ClassVector(width) if options.front.class_vector else None
     sizes = MixerSizes(

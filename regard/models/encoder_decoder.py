@@ -35,8 +35,9 @@ class EncoderDecoder:
         activation: "relu" or "gelu".
         tied: whether one table gives the vectors of ids and the scores of ids, and where the source's ids are the targets', the
             vectors of these too.
+        scaled: whether vectors of ids are multiplied with sqrt(width), and their table begins smaller by as much, as suits scores.
         positions: where each vector stands, in the encoder and in the decoder.
-        front: what makes vectors of the data; `scaled`, `deviation` and `dropout` are those of the decoder's ids too.
+        front: what makes vectors of the data; `deviation` and `dropout` are those of the decoder's ids too.
     """
 
     width: int = 128
@@ -51,8 +52,9 @@ class EncoderDecoder:
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["relu", "gelu"] = "relu"
     tied: bool = True
+    scaled: bool = True
     positions: Positions = field(default_factory=Positions)
-    front: Front = field(default_factory=lambda: Front(scaled=True))
+    front: Front = field(default_factory=Front)
 
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "heads", "feed_forward", least=1)
@@ -98,6 +100,7 @@ def make_encoder_decoder(options: EncoderDecoder, encoding: Encoding) -> Encoder
             front=options.front,
         ),
         encoding,
+        options.scaled,
     )
     shared = options.tied and list(encoding.columns.values()) == [entries]
     positions = make_positions(options.positions, width, options.decoder_layers, targets)
@@ -115,5 +118,5 @@ def make_encoder_decoder(options: EncoderDecoder, encoding: Encoding) -> Encoder
         for _ in range(options.decoder_layers)
     ]
     decoder = Decoder(positions, Stack(blocks, width, final_norm=norm == "pre"), options.front.dropout)
-    embed = None if shared else embedding_of(options.front, (len(entries),), width)
+    embed = None if shared else embedding_of(options.front, (len(entries),), width, scaled=options.scaled)
     return EncoderDecoderModel(encoder, decoder, targets, embed, options.tied)

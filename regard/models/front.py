@@ -109,14 +109,17 @@ class ModelFront(nn.Module):
         return joined
 
 
-def make_front(options: Front, width: int, encoding: Encoding) -> ModelFront:
+def make_front(options: Front, width: int, encoding: Encoding, scaled: bool = False) -> ModelFront:
     """The front of those options, for data of that encoding.
+
+    Args:
+        scaled: as in `embedding_of`.
 
     Raises:
         InputError: an option that the data have nothing for.
     """
     # In this order, in which initial weights have been drawn from the beginning on.
-    embed = _embedding(options, width, encoding)
+    embed = _embedding(options, width, encoding, scaled)
     ngrams = None
     if options.ngrams > 1:
         if not encoding.columns:
@@ -135,21 +138,25 @@ def _stem(options: Front, width: int) -> Subsample | None:
     return Subsample(width, width, options.step) if options.step > 1 else None
 
 
-def _embedding(options: Front, width: int, encoding: Encoding) -> nn.Module:
+def _embedding(options: Front, width: int, encoding: Encoding, scaled: bool) -> nn.Module:
     sizes = tuple(len(entries) for entries in encoding.columns.values())
     if options.vectors and not encoding.words:
         found = f"model.front.vectors is {options.vectors!r} and the data have no words"
         raise InputError(f"{found}, expected data read as words")
-    return embedding_of(options, sizes, width, encoding.words) if sizes else Pointwise(encoding.width, width)
+    return embedding_of(options, sizes, width, encoding.words, scaled) if sizes else Pointwise(encoding.width, width)
 
 
-def embedding_of(options: Front, sizes: tuple[int, ...], width: int, words: Sequence[str] = ()) -> Embed:
+def embedding_of(
+    options: Front, sizes: tuple[int, ...], width: int, words: Sequence[str] = (), scaled: bool = False
+) -> Embed:
     """The embedding of ids, each column with so many of them.
 
     Args:
         words: what the ids of the first column stand for, where they are words.
+        scaled: whether the tables begin 1 / sqrt(width) as large and vectors are multiplied with sqrt(width) (Vaswani et al. 2017,
+            section 3.4), so that the same table can give the scores of an output.
     """
-    scale = math.sqrt(width) if options.scaled else 1.0
+    scale = math.sqrt(width) if scaled else 1.0
     deviation = options.deviation / scale
     if options.vectors and words:
         return Words(sizes, width, options.word_dropout, deviation, words, options.vectors, scale)

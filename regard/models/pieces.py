@@ -33,8 +33,6 @@ class Front:
         vectors: file of word vectors, as `regard vectors train` writes, that the words' embedding begins with; a trained run does
             without it. Empty for none.
         deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn.
-        scaled: whether embeddings begin 1 / sqrt(width) as large and are multiplied with sqrt(width) (Vaswani et al. 2017, section
-            3.4), so that the same table can give the scores of an output.
         word_dropout: probability to take an id for the unknown one, while training.
         step: the number of neighboring vectors that become one.
         stem: how they do: "joined", by one matrix, or "convolution", by one whose windows overlap, and GELU.
@@ -48,7 +46,6 @@ class Front:
     buckets: int = 1 << 18
     vectors: str = ""
     deviation: float = 1.0
-    scaled: bool = False
     word_dropout: float = 0.0
     step: int = 1
     stem: Literal["joined", "convolution"] = "joined"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,8 @@ class SequenceModel(nn.Module, ABC):
         targets: what was learned of the sets of ids to write.
     """
 
-    longest: float = math.inf
-    """How many ids it can write at most."""
+    longest: int | None = None
+    """How many ids it can write at most; None for any number."""
 
     def __init__(self, width: int, targets: Encoding) -> None:
         super().__init__()

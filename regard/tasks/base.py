@@ -60,6 +60,20 @@ class Task(nn.Module, ABC):
             batch: without targets where predictions are made for new inputs. A task may look only at the places that have some.
         """
 
+    def attach(self, model: nn.Module) -> None:
+        """Take the model whose vectors the task is given, where it asks more of it than these; called once, before all else.
+
+        Raises:
+            InputError: a model that the task cannot work with.
+        """
+
+    def answer(self, hidden: VectorSets, batch: Batch) -> Any:
+        """The output with what takes too long while training, such as sequences that the model writes id by id.
+
+        It is computed where predictions are written or a part is evaluated.
+        """
+        return self(hidden, batch)
+
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum of the losses of all targets that are not gaps, and their number, or the sum of their weights.

@@ -11,7 +11,15 @@ from regard.data.examples import TargetName
 from regard.errors import InputError, check_numbers, nearest
 from regard.tasks.corpus import CorpusMetric
 
-__all__ = ["MultiLabel", "PerSetLabel", "PerSetNumber", "PerVectorLabel", "PerVectorNumber", "named_weights"]
+__all__ = [
+    "MultiLabel",
+    "PerSetLabel",
+    "PerSetNumber",
+    "PerSetSequence",
+    "PerVectorLabel",
+    "PerVectorNumber",
+    "named_weights",
+]
 
 Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
 
@@ -183,3 +191,33 @@ class PerSetNumber:
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "dropout", least=0, below=1)
+
+
+@dataclass(frozen=True)
+class PerSetSequence:
+    """A sequence of ids for each set, such as its translation: as long as the model says.
+
+    Args:
+        label_smoothing: this much of each target's probability is spread evenly over all ids.
+        beam: how many hypotheses of a set go on at each step; with 1 the most probable id is taken each time.
+        n_best: how many hypotheses a written prediction gives, at most `beam`.
+        penalty: what a log probability is divided by: "average" is length^alpha, "wu" ((5 + length) / 6)^alpha.
+        alpha: 0 for no penalty.
+        longer: a sequence has at most so many ids more than the model reads vectors.
+        shortest: how many ids come before the end at least.
+    """
+
+    label_smoothing: float = 0.1
+    beam: int = 1
+    n_best: int = 1
+    penalty: Literal["average", "wu"] = "average"
+    alpha: float = 1.0
+    longer: int = 50
+    shortest: int = 1
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "label_smoothing", least=0, below=1)
+        check_numbers("task", self, "beam", "n_best", least=1)
+        check_numbers("task", self, "alpha", "shortest", "longer", least=0)
+        if self.n_best > self.beam:
+            raise InputError(f"task.n_best is {self.n_best}, expected at most task.beam, which is {self.beam}")

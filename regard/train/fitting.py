@@ -68,6 +68,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
         _say(piece.begin_training())
     with within_memory():
         task = build(experiment.task, model.width, encoding)
+    task.attach(model)
     watch = watched(task, experiment.training)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     beginning = start.give(model, task, encoding) if start else None
@@ -143,7 +144,7 @@ def _rehearse(model: nn.Module, task: Task, parts: _Parts, options: Training) ->
     for part in (parts.train, parts.validation):
         lengths = part.lengths
         longest = Listed([part[max(range(len(part)), key=lengths.__getitem__)]])
-        for batch, output in run(model, task, longest, options):
+        for batch, output in run(model, task, longest, options, answers=False):
             task.loss(output, batch)
     model.train()
     task.train()

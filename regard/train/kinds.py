@@ -39,6 +39,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),
         "PerSetLabel": Kind("regard.tasks.configs", "regard.tasks.label:SetLabelTask"),
+        "PerSetSequence": Kind("regard.tasks.configs", "regard.tasks.sequence:SequenceTask"),
         "PerSetNumber": Kind("regard.tasks.configs", "regard.tasks.number:SetNumberTask"),
     },
     "optimizer": {"Optimizer": Kind("regard.train.experiment")},

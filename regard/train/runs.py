@@ -68,6 +68,7 @@ class Run:
         with like_the_weights(sizes_of_weights(folder), str(folder / WEIGHTS)):
             model = build(experiment.model, encoding)
             task = build(experiment.task, model.width, encoding)
+        task.attach(model)
         load_weights(folder, experiment, model, task)
         return cls(folder, experiment, encoding, model.eval(), task.eval())
 

@@ -57,11 +57,13 @@ def run(
     part: Dataset,
     options: Training,
     output: Callable[[VectorSets], Any] | None = None,
+    answers: bool = True,
 ) -> Iterator[tuple[Batch, Any]]:
     """Each batch of a part, in order, and the task's output for it, both on the CPU.
 
     Args:
         output: what to compute from the hidden vectors in place of the task's output.
+        answers: whether the output is all that is written (`Task.answer`), or what the loss and the metrics need.
     """
     device = device_of(options)
     model.to(device).eval()
@@ -71,7 +73,8 @@ def run(
         batch = replace(collate([part[i] for i in indices]), unseen=unseen)
         moved = batch.to(device)
         hidden = model(moved)
-        computed = task(hidden, moved) if output is None else output(hidden)
+        of_task = task.answer if answers else task
+        computed = of_task(hidden, moved) if output is None else output(hidden)
         yield batch, pytree.tree_map_only(torch.Tensor, torch.Tensor.cpu, computed)
     model.cpu()
     task.cpu()

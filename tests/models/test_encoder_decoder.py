@@ -167,6 +167,9 @@ def test_tables_are_tied_where_ids_are_the_same():
     rare = build(replace(OPTIONS, width=64), encoding_of(ENTRIES * 20)).encoder.front.embed
     assert rare.tables[0].weight.std().item() == pytest.approx(1 / 8, rel=0.1)
     assert rare.scale == 8
+    plain = build(replace(OPTIONS, width=64, scaled=False), encoding_of(ENTRIES * 20)).encoder.front.embed
+    assert plain.tables[0].weight.std().item() == pytest.approx(1, rel=0.1)
+    assert plain.scale == 1
 
 
 @torch.no_grad()
@@ -323,7 +326,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_frames_can_be_read_and_ids_written():
-    options = replace(OPTIONS, front=Front(step=2, stem="convolution", scaled=True))
+    options = replace(OPTIONS, front=Front(step=2, stem="convolution"))
     encoding = Encoding(Encoding(columns={"token": ENTRIES}), width=5)
     model = model_of(options, encoding, torch.float32)
     sets = VectorSets.pack([torch.randn(7, 5), torch.randn(4, 5)])
@@ -331,5 +334,5 @@ def test_frames_can_be_read_and_ids_written():
     batch = Batch(sets, targets, target_kind="sets")
     assert model(batch).values.shape == (4, 16)
     assert model(Batch(sets)).layout.lengths.tolist() == [4, 2]
-    assert model.longest == math.inf
+    assert model.longest is None
     assert model_of(STEPPED["learned"]).longest == 20
