@@ -72,6 +72,7 @@ tables: $(INSTALLED)  ## write the tables of README and docs from benchmarks/res
 	$(BIN)python -m benchmarks.tables
 	$(BIN)python -m benchmarks.support
 	$(BIN)python -m benchmarks.reference
+	$(BIN)python -m benchmarks.looks
 
 figures: $(INSTALLED)  ## draw the pictures of README and docs
 	$(BIN)python -m benchmarks.figures

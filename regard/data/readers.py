@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
 from regard.data.examples import TargetName
+from regard.data.folders import files_at
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
@@ -21,6 +23,12 @@ __all__ = ["READERS", "reader_of", "reading"]
 READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Pictures, Planetoid, Sounds, Texts)
 
 
+_READ = (
+    "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx files, "
+    "sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv"
+)
+
+
 def reader_of(place: Path) -> type[Reader]:
     """The reader for most of the files at a place, a file or a folder.
 
@@ -32,11 +40,19 @@ def reader_of(place: Path) -> type[Reader]:
     claims = {reader: reader.claims(place) for reader in READERS}
     most = max(claims.values())
     found = [reader for reader, count in claims.items() if count == most]
-    if not most or len(found) > 1:
-        what = " as well as ".join(reader.__name__ for reader in found) if most else "no reader"
-        names = ", ".join(reader.__name__ for reader in READERS)
-        raise InputError(f"{place} may be read by {what}, expected --as with one of {names}")
+    if not most:
+        raise InputError(f"{place} holds {_endings(place)}, which no reader reads, expected {_READ}")
+    if len(found) > 1:
+        names = " as well as ".join(reader.__name__ for reader in found)
+        raise InputError(f"{place} may be read by {names}, expected --as with one of them")
     return found[0]
+
+
+def _endings(place: Path) -> str:
+    """How many files there are of each ending."""
+    endings = Counter(path.suffix.lower() or "nothing" for path in files_at(place))
+    counted = [f"{count:,} ending in {ending}" for ending, count in endings.most_common(5)]
+    return f"files ({', '.join(counted)}{' and others' if len(endings) > 5 else ''})" if counted else "no file"
 
 
 def reading(reader: Reader, target: TargetName) -> Reader:

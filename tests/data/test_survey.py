@@ -45,7 +45,7 @@ def test_a_place_that_no_reader_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not there"):
         reader_of(tmp_path / "nowhere")
     (tmp_path / "a.exe").write_bytes(b"\0")
-    with pytest.raises(InputError, match="may be read by no reader, expected --as with one of Conllu, "):
+    with pytest.raises(InputError, match=r"holds files \(1 ending in .exe\), which no reader reads, expected texts"):
         reader_of(tmp_path)
 
 
