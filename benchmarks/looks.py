@@ -20,7 +20,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "looks.md"
 
 _HEAD = """# What a look finds
 
-`regard data look` on each published data set that a reader reads, as it prints it; `$REGARD_DATA` stands for the folder where the data lies.
+`regard data look` on the published data sets that a reader reads; `$REGARD_DATA` stands for the folder of the data.
 The command takes files and folders as well, see [data](data.md).
 """
 

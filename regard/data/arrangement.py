@@ -21,6 +21,7 @@ __all__ = ["Labeled", "by_label", "ending"]
 
 _EXPECTED = "expected LABEL/FILE, PART/LABEL/FILE or LABEL/PART/FILE throughout"
 _Path = tuple[str, ...]
+_OTHERS = 10  # files of other endings for each that is read: with more of them the data is something else
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def by_label(
         lone: whether a file outside all labels is skipped; else it is refused.
 
     Raises:
-        InputError: no file to read; one outside all labels; parts beside labels; two folders of one part; a label none of whose
+        InputError: no file to read, or more than ten others for each;
+            one outside all labels; parts beside labels; two folders of one part; a label none of whose
             files is read.
     """
     skips = Skips()
@@ -66,6 +68,13 @@ def by_label(
     for path in others:
         found = ending(path[-1])
         skips.add(f"files ending in {found}" if found else "files without an ending", "/".join(path))
+    if len(others) > _OTHERS * len(read) > 0:
+        endings = Counter(ending(path[-1]) or "no ending" for path in others)
+        found = listed([f"{end} ({count:,})" for end, count in endings.most_common()])
+        wanted = listed(sorted(suffixes))
+        raise InputError(
+            f"{place} has {len(read):,} files ending in {wanted}, and others: {found}, expected few others"
+        )
     arrangement = _Arrangement(place, read)
     arranged = []
     for path in read:

@@ -24,8 +24,8 @@ READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, Pictures, Pla
 
 
 _READ = (
-    "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx files, "
-    "sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv"
+    "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx "
+    "files, sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv"
 )
 
 

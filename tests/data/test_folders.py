@@ -75,6 +75,18 @@ def test_what_fits_no_arrangement_is_refused(names: list[str], sentence: str) ->
         arranged(*names)
 
 
+def test_data_that_is_mostly_something_else_is_refused() -> None:
+    boxes = [
+        f"BCCD/{folder}/{n}.{end}" for folder, end in (("Annotations", "xml"), ("Pictures", "jpg")) for n in range(6)
+    ]
+    sentence = r"own has 1 files ending in .txt, and others: .xml \(6\), .jpg \(6\), expected few others"
+    with pytest.raises(InputError, match=sentence):
+        by_label("own", ["BCCD/Sets/train.txt", *boxes], [], (".txt",))
+    # A caption for each picture is no reason to refuse pictures.
+    pictures = [f"{label}/{n}.{end}" for label in "ab" for n in range(3) for end in ("jpg", "txt", "json")]
+    assert len(by_label("own", pictures, [], (".jpg",))[0]) == 6
+
+
 def test_what_is_skipped_is_counted_by_reason() -> None:
     labels, skipped = arranged("a/1.png", "a/1.XML", "a/README", "b/2.jpg", "c.csv", folders=("a", "b", "d", "d/e"))
     assert labels == [("a", None), ("b", None)]
