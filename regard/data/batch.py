@@ -66,6 +66,7 @@ class Batch(_Moved):
         target_kind: "vector", "set" or "sets"; None without targets.
         context_tokens: for each set what the vectors of its context are called, or None.
         unseen: labels of the part that no training example has.
+        target_texts: for each set the text that its target was cut from, or None.
 
     >>> batch = Batch(VectorSets.pack([torch.ones(2, 3)]))
     >>> batch.targets is None, batch.to("cpu").inputs
@@ -81,6 +82,7 @@ class Batch(_Moved):
     target_kind: TargetKind | None = None
     context_tokens: tuple[tuple[str, ...] | None, ...] = ()
     unseen: tuple[str, ...] = ()
+    target_texts: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         """The number of sets."""
@@ -155,6 +157,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         context_tokens=()
         if contexts[0] is None
         else tuple(None if context is None else context.tokens for context in contexts),
+        target_texts=_target_texts(examples),
     )
 
 
@@ -170,7 +173,21 @@ def collate_targets(examples: Sequence[Example]) -> Batch:
     inputs = VectorSets(torch.zeros(layout.total, 0), layout)
     kind = None if examples[0].target is None else examples[0].target_kind
     tokens = tuple(example.tokens for example in examples)
-    return Batch(inputs, _joined_targets(examples, names), names=names, tokens=tokens, target_kind=kind)
+    return Batch(
+        inputs,
+        _joined_targets(examples, names),
+        names=names,
+        tokens=tokens,
+        target_kind=kind,
+        target_texts=_target_texts(examples),
+    )
+
+
+def _target_texts(examples: Sequence[Example]) -> tuple[str | None, ...]:
+    """The text of each target that is a set of ids; nothing where none is."""
+    targets = [example.target for example in examples]
+    sets = any(isinstance(target, VectorSet) for target in targets)
+    return tuple(target.text if isinstance(target, VectorSet) else None for target in targets) if sets else ()
 
 
 def _named(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from regard.data.survey import Skips
 from regard.data.text_files import Columns, Document, Parsed, label_name, parse_file, read_folder
 from regard.errors import InputError
 
-__all__ = ["Columns", "Document", "found_documents", "is_text", "read_documents"]
+__all__ = ["Columns", "Document", "found_documents", "in_parts", "is_text", "read_documents"]
 
 
 def read_documents(place: Path, columns: Columns, by_label: bool = True, divide: bool = True) -> list[Document]:
@@ -31,7 +31,7 @@ def read_documents(place: Path, columns: Columns, by_label: bool = True, divide:
         InputError: nothing to read, or what departs from its format; the sentence names the file and the line.
     """
     found = found_documents(place, columns)
-    return _divided(found.documents, place, by_label) if divide else list(found.documents)
+    return in_parts(found.documents, place, by_label) if divide else list(found.documents)
 
 
 def found_documents(place: Path, columns: Columns) -> Parsed:
@@ -75,8 +75,12 @@ def is_text(path: Path) -> bool:
     return bool(set(_SUFFIXES) & {suffix.lower() for suffix in path.suffixes[-2:]})
 
 
-def _divided(found: Sequence[Document], place: Path, by_label: bool) -> list[Document]:
-    """Each document in a part, the validation part taken from the training part where there is none."""
+def in_parts(found: Sequence[Document], place: Path, by_label: bool) -> list[Document]:
+    """Each document in a part, the validation part taken from the training part where there is none.
+
+    Raises:
+        InputError: some are in no part and others are, or a part is missing that is not taken from another.
+    """
     present = {document.part for document in found}
     if None in present and len(present) > 1:
         odd = next(document for document in found if document.part is None)

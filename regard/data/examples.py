@@ -61,6 +61,7 @@ class VectorSet:
         edges: `[2, e]` int64, (query row, key row) without repeats.
         edge_values: `[e, m]` float32.
         tokens: what each vector is called in predictions.
+        text: what a set of ids was cut from, as it stands in the data.
     """
 
     values: Array
@@ -68,6 +69,7 @@ class VectorSet:
     edges: Array | None = None
     edge_values: Array | None = None
     tokens: tuple[str, ...] | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,6 +95,23 @@ _PUBLISHED = (
         "read from the archive, without being unpacked; 123 reviews stand in both halves",
     ),
     Published(
+        "multi30k",
+        "Multi30k: 31,014 descriptions of pictures, in German and in English",
+        "https://github.com/multi30k/dataset",
+        "research use",
+        "Elliott et al., Multi30K: Multilingual English-German Image Descriptions, VL 2016",
+        {
+            "train.de.gz": "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
+            "train.en.gz": "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+            "val.de.gz": "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
+            "val.en.gz": "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
+            "test_2016_flickr.de.gz": "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+            "test_2016_flickr.en.gz": "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+        },
+        "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/",
+        "raw sentences of task 1, one translation of each",
+    ),
+    Published(
         "novels",
         "36 novels by 12 authors of the nineteenth century, 6.1 million words of plain text",
         "https://github.com/computationalstylistics/100_english_novels",

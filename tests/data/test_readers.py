@@ -18,6 +18,7 @@ from regard.data.examples import VectorSet
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
+from regard.data.parallel import ParallelText
 from regard.data.pictures import Pictures
 from regard.data.reader import Reader
 from regard.data.readers import READERS
@@ -56,6 +57,11 @@ def log_mel(tmp_path: Path) -> Reader:
     return LogMelFolder(str(tmp_path / "own"), train_crop=0.1)
 
 
+def parallel(tmp_path: Path) -> Reader:
+    (tmp_path / "own.tsv").write_text("de\ten\n" + "".join(f"Haus {n}\ta house {n}\n" for n in range(20)))
+    return ParallelText(str(tmp_path / "own.tsv"), minimum_count=1)
+
+
 def pictures(tmp_path: Path) -> Reader:
     for n in range(20):
         (tmp_path / "own" / "ab"[n % 2]).mkdir(parents=True, exist_ok=True)
@@ -74,6 +80,7 @@ MADE: dict[str, Any] = {
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
     "LogMelFolder": log_mel,
+    "ParallelText": parallel,
     "Pictures": pictures,
     "Planetoid": graph,
     "Sounds": lambda tmp_path: Sounds(
@@ -154,6 +161,7 @@ VALUES: dict[str, Any] = {
     "Conllu": lambda tmp_path: ("I saw it", file(tmp_path, b"I saw it\n")),
     "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
+    "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),
     "Pictures": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Planetoid": lambda tmp_path: (
         {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
