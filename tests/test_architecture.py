@@ -58,7 +58,13 @@ LIGHT = [
     ),
     *("regard.data.text", "regard.data.speech", "regard.data.graph", "regard.models.pieces"),
     *("regard.vectors.corpus", "regard.vectors.files", "regard.vectors.scoring"),
-    *("regard.models.encoder", "regard.models.encoder_decoder", "regard.models.conformer", "regard.models.graph"),
+    *(
+        "regard.models.encoder",
+        "regard.models.encoder_decoder",
+        "regard.models.recurrent_decoder",
+        "regard.models.conformer",
+        "regard.models.graph",
+    ),
     *("regard.layers.registry", "regard.train.kinds", "regard.train.earlier"),
     *("regard.tasks.configs", "regard.train.experiment", "regard.recipes", "regard.cli"),
 ]

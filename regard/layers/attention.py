@@ -25,7 +25,7 @@ from regard.sets import Layout, VectorSets
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
-__all__ = ["Attend", "CrossAttention", "SelfAttention"]
+__all__ = ["Attend", "CrossAttention", "SelfAttention", "orderless"]
 
 # Of one layer's attention beside its projections: 4 GiB of float32.
 _MOST_NUMBERS = 1 << 30
@@ -229,10 +229,7 @@ class CrossAttention(nn.Module):
     @property
     def orderless(self) -> bool:
         """Whether the place of a query changes nothing, so that those of several sets may stand in a row (`Projected.grouped`)."""
-        attention = getattr(self.attend, "attention", None)
-        if not isinstance(attention, Attention) or attention.bias is not None or attention.score.placed:
-            return False
-        return set(attention.patterns) == {Everyone()}
+        return orderless(getattr(self.attend, "attention", None))
 
     def projected(self, memory: VectorSets) -> Projected:
         """The keys and values of a memory that several calls attend to."""
@@ -245,6 +242,13 @@ class CrossAttention(nn.Module):
         q = self.project_query(sets.values).unflatten(-1, (self.heads, self.d))
         layout = sets.layout if known.queries is None else known.queries
         return sets.with_values(self.out(self.attend(q, known.k, known.v, layout, known.layout).flatten(1)))
+
+
+def orderless(attention: object) -> bool:
+    """Whether it is an attention to which the places of queries and keys mean nothing."""
+    if not isinstance(attention, Attention) or attention.bias is not None or attention.score.placed:
+        return False
+    return set(attention.patterns) == {Everyone()}
 
 
 def _attends(attention: Attention | Adapter | nn.Module | None, heads: int, d: int, dropout: float) -> nn.Module:

@@ -20,7 +20,7 @@ from regard.errors import InputError
 from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 
-__all__ = ["LSTM", "Recurrent"]
+__all__ = ["LSTM", "Recurrent", "along"]
 
 
 # Sets lie in one rectangle with others that are less than so many times as long.
@@ -79,7 +79,7 @@ class Recurrent(nn.Module):
     def forward(self, sets: VectorSets) -> VectorSets:
         if not sets.values.shape[0]:
             return sets.with_values(sets.values.new_zeros(0, self.width))
-        found = _along(self.networks, sets)
+        found = along(self.networks, sets)
         return sets.with_values(found.sum(1) if self.out is None else self.out(found.flatten(1)))
 
 
@@ -124,7 +124,7 @@ class LSTM(nn.Module):
     def forward(self, sets: VectorSets) -> VectorSets:
         if not sets.values.shape[0]:
             return sets.with_values(sets.values.new_zeros(0, self.width))
-        return sets.with_values(self.out(_along(self.networks, sets).flatten(1)))
+        return sets.with_values(self.out(along(self.networks, sets).flatten(1)))
 
 
 class _Jordan(nn.Module):
@@ -174,7 +174,7 @@ def _started(network: nn.RNNBase) -> nn.RNNBase:
     return network
 
 
-def _along(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
+def along(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
     """`[t, directions, n]` what each direction's network gives for each vector on its way; there is at least one vector."""
     if torch.compiler.is_compiling():
         # What torch traces breaks here: how many steps there are is not known before there is a batch.

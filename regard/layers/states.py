@@ -18,7 +18,7 @@ from regard.sets.layout import offsets_of
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["LayerState", "Projected"]
+__all__ = ["Contexts", "LayerState", "Projected"]
 
 
 class LayerState:
@@ -100,3 +100,39 @@ class Projected:
         k = VectorSets._trusted(self.k.flatten(1), self.layout).select(sets)
         v = VectorSets._trusted(self.v.flatten(1), self.layout).select(sets)
         return Projected(k.values.unflatten(1, self.k.shape[1:]), v.values.unflatten(1, self.v.shape[1:]), k.layout)
+
+
+class Contexts:
+    """What rows that are written attend to: the keys of a set for each, in every block.
+
+    Rows of the same set stand in a row and attend to its keys together, so that a beam copies none of them.
+
+    Args:
+        blocks: for each block the keys of all sets. orderless: whether the place of a query means nothing to any block; where it
+            does, each row has keys of its own.
+    """
+
+    def __init__(self, blocks: Sequence[Projected], orderless: bool) -> None:
+        self.blocks, self._orderless = list(blocks), orderless
+        layout = self.blocks[0].layout
+        self._set = torch.arange(layout.sets, device=layout.device)
+
+    def __len__(self) -> int:
+        """The number of rows; at first one for each set."""
+        return len(self._set)
+
+    def select(self, rows: Int[Tensor, " chosen"]) -> None:
+        """Keep these rows, in this order; one may come several times."""
+        owner = self._set[rows]
+        if not self._orderless or bool((owner.diff() < 0).any()):
+            self.blocks = [block.select(owner) for block in self.blocks]
+            self._set = torch.arange(len(owner), device=owner.device)
+            return
+        number = torch.bincount(owner, minlength=self.blocks[0].layout.sets)
+        if 2 * int((number > 0).sum()) <= len(number):
+            # Most sets are done; what is left of them is small enough to be copied.
+            there = number.nonzero()[:, 0]
+            self.blocks = [block.select(there) for block in self.blocks]
+            owner, number = torch.searchsorted(there, owner), number[there]
+        self.blocks = [block.grouped(number) for block in self.blocks]
+        self._set = owner

@@ -14,7 +14,7 @@ from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.layers.embed import Embed
 from regard.layers.positions import Learned
-from regard.layers.states import LayerState, Projected
+from regard.layers.states import Contexts, LayerState, Projected
 from regard.models.model import Model
 from regard.models.positions import ModelPositions
 from regard.models.sequences import SequenceModel, check_ids
@@ -71,32 +71,22 @@ class EncoderDecoderModel(SequenceModel):
     def __init__(
         self, encoder: Model, decoder: Decoder, targets: Encoding, embed: Embed | None = None, tied: bool = True
     ) -> None:
-        super().__init__(decoder.stack.width, targets)
-        self.encoder, self.embed, self.decoder = encoder, embed, decoder
-        self.scores = None if tied else nn.Linear(self.width, self.vocabulary, bias=False)
+        super().__init__(decoder.stack.width, targets, embed, tied)
+        self.encoder, self.decoder = encoder, decoder
+
+    def source_embed(self) -> nn.Module:
+        return self.encoder.front.embed
 
     @property
     def longest(self) -> int | None:  # type: ignore[override]
         return self.decoder.longest
-
-    @property
-    def _embed(self) -> Embed:
-        found: Any = self.encoder.front.embed if self.embed is None else self.embed
-        assert isinstance(found, Embed)
-        return found
-
-    @property
-    def output(self) -> Float[Tensor, "vocabulary d"]:
-        weight: Any = self._embed.tables[0].weight if self.scores is None else self.scores.weight
-        assert isinstance(weight, Tensor)
-        return weight
 
     def memory(self, batch: Batch) -> VectorSets:
         found: VectorSets = self.encoder(batch)
         return found
 
     def teacher_forced(self, memory: VectorSets, before: VectorSets) -> VectorSets:
-        hidden: VectorSets = self.decoder(self._embed(before), memory)
+        hidden: VectorSets = self.decoder(self.embed(before), memory)
         return hidden
 
     @torch.no_grad()
@@ -107,8 +97,6 @@ class EncoderDecoderModel(SequenceModel):
 class DecoderStepper:
     """Step by step, with the keys and values of what is written in states, and those of the memory projected once.
 
-    Rows that were made of the same set attend to its keys together, so that a beam copies none of them.
-
     Args:
         model: not in training. memory: of the encoder, a set for each row.
     """
@@ -117,40 +105,23 @@ class DecoderStepper:
         stack = model.decoder.stack
         self.model, self.vocabulary = model, model.vocabulary
         self._states = stack.new_states(len(memory))
-        self._contexts = stack.projected(memory)
-        self._set = torch.arange(len(memory), device=memory.device)
-        """`[rows]` the set of the contexts that each row attends to."""
         blocks: Any = stack.blocks
-        self._orderless = all(block.cross.orderless for block in blocks)
+        self._contexts = Contexts(stack.projected(memory), all(block.cross.orderless for block in blocks))
 
     def __len__(self) -> int:
-        return len(self._set)
+        return len(self._contexts)
 
     @torch.no_grad()
     def next(self, ids: Int[Tensor, " rows"]) -> Float[Tensor, "rows vocabulary"]:
         """The scores of the id after these, one for each row, which are then part of the rows."""
         check_ids(ids, len(self))
-        sets = VectorSets(ids.to(self._set.device), self._states[0].following())
-        hidden = self.model.decoder(self.model._embed(sets), self._contexts, self._states)
+        sets = VectorSets(ids, self._states[0].following())
+        hidden = self.model.decoder(self.model.embed(sets), self._contexts.blocks, self._states)
         return self.model.logits(hidden.values)
 
     @torch.no_grad()
     def select(self, rows: Int[Tensor, " chosen"]) -> None:
         """Keep these rows, in this order; one may come several times."""
-        rows = rows.to(self._set.device)
         for state in self._states:
             state.select(rows)
-        owner = self._set[rows]
-        if not self._orderless or bool((owner.diff() < 0).any()):
-            self._contexts = [context.select(owner) for context in self._contexts]
-            self._set = torch.arange(len(owner), device=owner.device)
-            return
-        number = torch.bincount(owner, minlength=self._contexts[0].layout.sets)
-        if 2 * int((number > 0).sum()) <= len(number):
-            # Most sets are complete: their keys are in nobody's way any more.
-            there = number.nonzero().flatten()
-            self._contexts = [context.select(there) for context in self._contexts]
-            owner = torch.searchsorted(there, owner)
-            number = number[there]
-        self._contexts = [context.grouped(number) for context in self._contexts]
-        self._set = owner
+        self._contexts.select(rows)

@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 from regard.data.batch import Batch
 from regard.data.encoding import BEGIN, END, Encoding
 from regard.errors import InputError
+from regard.layers.embed import Embed
 from regard.models.model import check_batch
 from regard.sets import VectorSets
 
@@ -27,16 +28,39 @@ class SequenceModel(nn.Module, ABC):
     Args:
         width: of the hidden vectors, from which the scores of ids are made.
         targets: what was learned of the sets of ids to write.
+        embed: of ids; None where `source_embed` is theirs too.
+        tied: whether the table of ids makes the scores.
     """
 
     longest: int | None = None
     """How many ids it can write at most; None for any number."""
 
-    def __init__(self, width: int, targets: Encoding) -> None:
+    def __init__(self, width: int, targets: Encoding, embed: Embed | None, tied: bool) -> None:
         super().__init__()
         self.width = width
         self.vocabulary = len(next(iter(targets.columns.values())))
         self.begin, self.end = targets.entry(BEGIN), targets.entry(END)
+        # A shared table is registered once, with what reads.
+        self.target_embed = embed
+        self.scores = None if tied else nn.Linear(width, self.vocabulary, bias=False)
+
+    @abstractmethod
+    def source_embed(self) -> nn.Module:
+        """What makes vectors of what the inputs hold, such as ids."""
+
+    @property
+    def embed(self) -> Embed:
+        """From ids to write to vectors."""
+        found = self.source_embed() if self.target_embed is None else self.target_embed
+        assert isinstance(found, Embed)
+        return found
+
+    @property
+    def output(self) -> Float[Tensor, "vocabulary d"]:
+        """The matrix that makes scores of hidden vectors."""
+        weight: Any = self.embed.tables[0].weight if self.scores is None else self.scores.weight
+        assert isinstance(weight, Tensor)
+        return weight
 
     @abstractmethod
     def memory(self, batch: Batch) -> VectorSets:
@@ -49,11 +73,6 @@ class SequenceModel(nn.Module, ABC):
     @abstractmethod
     def stepper(self, batch: Batch) -> Any:
         """The scores of ids step by step, from the first on: a `Stepper` of `regard.decoding` with one row for each set."""
-
-    @property
-    @abstractmethod
-    def output(self) -> Float[Tensor, "vocabulary d"]:
-        """The matrix that makes scores of hidden vectors."""
 
     def logits(self, hidden: Float[Tensor, "t d"]) -> Float[Tensor, "t vocabulary"]:
         """The scores of all ids."""

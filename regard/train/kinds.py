@@ -33,6 +33,9 @@ KINDS: dict[str, dict[str, Kind]] = {
         "Encoder": Kind("regard.models.encoder", "regard.models.encoder:make_encoder"),
         "EncoderDecoder": Kind("regard.models.encoder_decoder", "regard.models.encoder_decoder:make_encoder_decoder"),
         "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network"),
+        "RecurrentEncoderDecoder": Kind(
+            "regard.models.recurrent_decoder", "regard.models.recurrent_decoder:make_recurrent_encoder_decoder"
+        ),
     },
     "task": {
         "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),

@@ -119,7 +119,7 @@ def test_it_is_torchs_transformer(norm, activation, shared):
     model = model_of(options, encoding_of(ENTRIES if shared else SOURCES))
     theirs, batch = torchs(model, options), example_batch()
     tables = [model.encoder.front.embed.tables[0].weight]
-    tables.append(tables[0] if shared else model.embed.tables[0].weight)
+    tables.append(tables[0] if shared else model.target_embed.tables[0].weight)
     copies = [table.detach().clone().requires_grad_() for table in tables[: 2 - shared]]
 
     (source, known), (target, real) = batch.inputs.to_padded(), batch.target_sets.to_padded()
@@ -154,12 +154,12 @@ def test_tables_are_tied_where_ids_are_the_same():
         model_of(replace(OPTIONS, tied=tied), encoding_of(sources))
         for tied, sources in ((True, ENTRIES), (True, SOURCES), (False, ENTRIES))
     )
-    assert shared.embed is None
+    assert shared.target_embed is None
     assert shared.output is shared.encoder.front.embed.tables[0].weight
-    assert apart.output is apart.embed.tables[0].weight
+    assert apart.output is apart.target_embed.tables[0].weight
     assert apart.output.shape == (len(ENTRIES), 16)
     assert apart.encoder.front.embed.tables[0].weight.shape == (len(SOURCES), 16)
-    assert loose.embed is not None
+    assert loose.target_embed is not None
     assert loose.output is loose.scores.weight
     # Each number once, so that files do not hold tables twice.
     for model in (shared, apart, loose):
@@ -294,7 +294,7 @@ def test_the_memory_is_projected_once_and_copied_for_no_hypothesis():
         stepper.select(
             torch.arange(4).repeat_interleave(2) if len(stepper) == 4 else torch.tensor([1, 0, 2, 2, 4, 5, 6, 7])
         )
-        assert all(context.k.shape[0] == sum(SOURCE_LENGTHS) for context in stepper._contexts)
+        assert all(context.k.shape[0] == sum(SOURCE_LENGTHS) for context in stepper._contexts.blocks)
     assert len(calls) == OPTIONS.decoder_layers
 
 

@@ -10,11 +10,15 @@ from test_resume import left
 
 from regard.errors import InputError
 from regard.models.encoder import Encoder
+from regard.models.recurrent_decoder import RecurrentEncoderDecoder
 from regard.train import Run, fit
 from regard.train.checkpoints import newest
 from regard.train.recorder import Recorder
 
-MODELS = {"EncoderDecoder": None}
+MODELS = {
+    "EncoderDecoder": None,
+    "RecurrentEncoderDecoder": RecurrentEncoderDecoder(width=32, hidden=32, aligned=32, maxout=32, dropout=0.0),
+}
 
 
 SHORT = {"epochs": 2, "checkpoint_every": 4}
