@@ -23,7 +23,7 @@ from regard.errors import InputError, reason_of
 from regard.files import decoded, read_whole
 from regard.files.opening import LARGEST_RATIO, LONGEST_TEXT, UNBOUNDED
 
-__all__ = ["LabeledText", "is_archive", "labeled_texts", "read_text"]
+__all__ = ["LabeledText", "archived_texts", "is_archive", "labeled_texts", "read_text"]
 
 _FORMATS = ".tar, .tar.gz, .tar.xz, .tar.bz2 or .zip"
 _FOLDER = "folder"
@@ -82,6 +82,29 @@ def _texts(
         short = "/".join(path.parts[-3:] if each.part else path.parts[-2:])
         texts.append(LabeledText(decoded(read(each.name), where), each.label, short, where, each.part))
     return tuple(sorted(texts, key=lambda text: text.name))
+
+
+def archived_texts(place: Path) -> tuple[list[tuple[str, str]], Skips]:
+    """The name and the text of every `.txt` file of an archive, wherever it lies in it, by name; and what is skipped.
+
+    Raises:
+        InputError: no such file, one that is not in UTF-8 or larger than 16 MiB, or a damaged archive.
+    """
+    skips, contents = Skips(), dict[str, bytes]()
+    try:
+        size = place.stat().st_size
+    except OSError as error:
+        raise InputError(f"{place} cannot be read: {error.strerror}, expected an archive {_FORMATS}") from None
+    for name, content in _members(place, size):
+        if hidden_in(name):
+            skips.add(HIDDEN, name)
+        elif isinstance(content, bytes) and ending(name) == ".txt":
+            contents[name] = content
+        elif content != _FOLDER:
+            skips.add("files that are no .txt", name)
+    if not contents:
+        raise InputError(f"{place} holds no .txt file, expected at least one")
+    return [(name, decoded(contents[name], f"{place}/{name}")) for name in sorted(contents)], skips
 
 
 def read_text(path: Path) -> str:

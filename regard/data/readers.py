@@ -12,6 +12,7 @@ from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
 from regard.data.parallel import ParallelText
+from regard.data.passages import Passages
 from regard.data.pictures import Pictures
 from regard.data.reader import Reader
 from regard.data.speech import Sounds
@@ -21,7 +22,17 @@ from regard.errors import InputError
 __all__ = ["READERS", "reader_of", "reading"]
 
 # `type:` in the section `data` of a configuration may name each of these.
-READERS: tuple[type[Reader], ...] = (Conllu, Digits, LogMelFolder, ParallelText, Pictures, Planetoid, Sounds, Texts)
+READERS: tuple[type[Reader], ...] = (
+    Conllu,
+    Digits,
+    LogMelFolder,
+    ParallelText,
+    Passages,
+    Pictures,
+    Planetoid,
+    Sounds,
+    Texts,
+)
 
 
 _READ = (

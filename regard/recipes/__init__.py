@@ -7,13 +7,25 @@ from regard.errors import InputError, nearest
 from regard.recipes.citation import citation
 from regard.recipes.digits import digits
 from regard.recipes.pictures import pictures
+from regard.recipes.pretraining import pretraining
 from regard.recipes.sentiment import reviews, reviews_bytes, sentiment
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.recipes.tagging import tagging
 from regard.train import Experiment
 
 __all__ = [
-    *("RECIPES", "Recipe", "citation", "digits", "pictures", "recipe", "reviews", "reviews_bytes", "sentiment"),
+    *(
+        "RECIPES",
+        "Recipe",
+        "citation",
+        "digits",
+        "pictures",
+        "pretraining",
+        "recipe",
+        "reviews",
+        "reviews_bytes",
+        "sentiment",
+    ),
     *("speaker", "speaker_boss", "speaker_medium", "speaker_simple", "speaker_strong", "tagging"),
 ]
 
@@ -80,6 +92,12 @@ RECIPES = {
             reviews_bytes,
             "IMDb, 50,000 reviews, up to 4,096 bytes of each; own: a folder of texts by label, or a file of texts",
             "accuracy: Transformer .643 (Long Range Arena)",
+        ),
+        Recipe(
+            "pretraining",
+            pretraining,
+            "36 novels and IMDb's training reviews; own: a file, a folder or an archive of plain text",
+            "none on this text",
         ),
         Recipe("speaker", speaker, _VOICES, "none for this split"),
         *(

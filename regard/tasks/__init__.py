@@ -1,5 +1,21 @@
 """Tasks: what a model is asked for. Head, loss, metrics, and how predictions are written."""
 
-from regard.tasks.configs import MultiLabel, PerSetLabel, PerSetNumber, PerSetSequence, PerVectorLabel, PerVectorNumber
+from regard.tasks.configs import (
+    MaskedTokens,
+    MultiLabel,
+    PerSetLabel,
+    PerSetNumber,
+    PerSetSequence,
+    PerVectorLabel,
+    PerVectorNumber,
+)
 
-__all__ = ["MultiLabel", "PerSetLabel", "PerSetNumber", "PerSetSequence", "PerVectorLabel", "PerVectorNumber"]
+__all__ = [
+    "MaskedTokens",
+    "MultiLabel",
+    "PerSetLabel",
+    "PerSetNumber",
+    "PerSetSequence",
+    "PerVectorLabel",
+    "PerVectorNumber",
+]

@@ -12,6 +12,7 @@ from regard.errors import InputError, check_numbers, nearest
 from regard.tasks.corpus import CorpusMetric
 
 __all__ = [
+    "MaskedTokens",
     "MultiLabel",
     "PerSetLabel",
     "PerSetNumber",
@@ -221,3 +222,24 @@ class PerSetSequence:
         check_numbers("task", self, "alpha", "shortest", "longer", least=0)
         if self.n_best > self.beam:
             raise InputError(f"task.n_best is {self.n_best}, expected at most task.beam, which is {self.beam}")
+
+
+@dataclass(frozen=True)
+class MaskedTokens:
+    """The hidden tokens of texts, scored by the model's own table of ids.
+
+    Args:
+        transform: whether a layer, GELU and a layer norm stand between the model's vectors and the scores, as in BERT.
+        bias: whether each token's score has a number of its own added.
+        epsilon: of that layer norm.
+        top: how many tokens a written prediction gives a probability for.
+    """
+
+    transform: bool = False
+    bias: bool = True
+    epsilon: float = 1e-5
+    top: int = 5
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "epsilon", least=0)
+        check_numbers("task", self, "top", least=1)

@@ -26,7 +26,7 @@ class Optimizer:
         decay: "decoupled" takes learning rate * weight_decay of each weight off it at each step (AdamW, Loshchilov and
             Hutter 2019); "coupled" adds weight_decay * weight to its gradient (an L2 penalty).
         warm_up: steps over which the rate rises linearly from 0.
-        schedule: after the warm-up the rate falls to 0 along half a cosine, or stays constant.
+        schedule: after the warm-up the rate falls to 0 along half a cosine or a line, or stays constant.
         betas: how much of the past the averages of gradients and of their squares keep per step.
         decay_embeddings: whether rows of embedding tables decay as well.
         freeze: what keeps its weights: names of pieces joined by "+", such as front.embed+stack.blocks.0, those of the task after
@@ -39,7 +39,7 @@ class Optimizer:
     weight_decay: float = 0.01
     decay: Literal["decoupled", "coupled"] = "decoupled"
     warm_up: int = 100
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     betas: tuple[float, float] = (0.9, 0.98)
     decay_embeddings: bool = False
     freeze: str = ""
@@ -76,6 +76,8 @@ class Training:
         progress: whether to show a progress bar.
         start: folder of a run whose weights, and whose encoding of inputs, training begins with; the new run does without it once
             it is trained. Empty for none
+        minutes: of training, over which the learning rate falls and after which training ends, whatever `epochs` says; then its
+            numbers depend on the speed of the machine. 0 for no such bound
     """
 
     epochs: int = 20
@@ -94,11 +96,14 @@ class Training:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     progress: bool = True
     start: str = ""
+    minutes: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers("training", self, "epochs", "batch_vectors", "log_every", "validate_every", least=1)
         check_numbers("training", self, "seed", least=0, below=2**32)
-        check_numbers("training", self, "clip", "patience", "checkpoint_every", "workers", "threads", least=0)
+        check_numbers(
+            "training", self, "minutes", "clip", "patience", "checkpoint_every", "workers", "threads", least=0
+        )
 
 
 @dataclass(frozen=True)

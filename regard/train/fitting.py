@@ -29,6 +29,7 @@ from regard.errors import InputError
 from regard.models.model import beginners
 from regard.tasks.base import Task
 from regard.train.begin import Beginning, Start
+from regard.train.budget import Budget
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
@@ -55,6 +56,8 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     """
     seed = experiment.training.seed
     _seed(seed)
+    if experiment.training.minutes and _ranks() > 1:
+        raise InputError(f"training.minutes is set and {_ranks()} processes train, expected one: their clocks differ")
     begun = resume and _is_begun(folder)
     # What a checkpoint holds has begun already; a killed run without one begins anew.
     fresh = not (begun and newest(folder / "checkpoints")[0])
@@ -169,6 +172,9 @@ def _train(
         best,
         Checkpoints(folder / "checkpoints", options.checkpoint_every),
     ]
+    if options.minutes:
+        # After what sets `should_stop` by the validation.
+        callbacks.append(Budget(options.minutes))
     if options.progress:
         callbacks.append(Bar(recorder))
     if state:

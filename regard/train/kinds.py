@@ -38,6 +38,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         ),
     },
     "task": {
+        "MaskedTokens": Kind("regard.tasks.configs", "regard.tasks.masked:MaskedTokenTask"),
         "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),

@@ -48,6 +48,8 @@ class Learner(lightning.LightningModule):
         self.loss_sum, self.loss_weight, self.target_count = SumMetric(), SumMetric(), SumMetric()
         self.seen = torch.zeros(2)
         """`[2]` the last step's loss and number of targets (sum of their weights), summed over all processes."""
+        self.used = 0.0
+        """The share of the minutes of a training that has a budget of them."""
         self.found: dict[str, float] = {}
         """The validation metrics of this epoch, `loss` among them; empty before its validation."""
 
@@ -107,13 +109,13 @@ class Learner(lightning.LightningModule):
         groups = parameter_groups(self, options, self.model)
         kind = torch.optim.AdamW if options.decay == "decoupled" else torch.optim.Adam
         optimizer = kind(groups, options.learning_rate, options.betas, fused=True)
-        schedule = LambdaLR(optimizer, lambda step: rate(options, step, self.total_steps))
+        schedule = LambdaLR(optimizer, lambda step: rate(options, step, self.total_steps, self.used))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 1."""
         options = self.experiment.optimizer
-        return options.learning_rate * rate(options, step - 1, self.total_steps)
+        return options.learning_rate * rate(options, step - 1, self.total_steps, self.used)
 
     def check_finite(self, loss: float) -> None:
         """Refuse to continue after a loss that is not finite.
@@ -153,10 +155,11 @@ def parameter_groups(module: nn.Module, options: Optimizer, model: nn.Module | N
     ]
 
 
-def rate(options: Optimizer, step: int, total: int) -> float:
+def rate(options: Optimizer, step: int, total: int, used: float = 0.0) -> float:
     """The learning rate of a step, as a part of the highest one.
 
-    (step + 1) / warm_up during the warm-up; then (1 + cos(pi (step - warm_up) / (total - warm_up))) / 2, or 1.
+    (step + 1) / warm_up during the warm-up; then (1 + cos(pi done)) / 2 with done = (step - warm_up) / (total - warm_up), or the
+    `used` share of a budget of minutes where that is more; 1 - done where the schedule is linear, or 1.
 
     >>> options = Optimizer(warm_up=10)
     >>> [round(rate(options, step, 30), 2) for step in (0, 9, 10, 20, 30)]
@@ -166,5 +169,5 @@ def rate(options: Optimizer, step: int, total: int) -> float:
         return (step + 1) / options.warm_up
     if options.schedule == "constant":
         return 1.0
-    done = (step - options.warm_up) / max(1, total - options.warm_up)
-    return (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    done = min(1.0, max(used, (step - options.warm_up) / max(1, total - options.warm_up)))
+    return 1 - done if options.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2

@@ -19,6 +19,7 @@ from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
 from regard.data.parallel import ParallelText
+from regard.data.passages import Passages
 from regard.data.pictures import Pictures
 from regard.data.reader import Reader
 from regard.data.readers import READERS
@@ -76,11 +77,17 @@ def graph(tmp_path: Path) -> Reader:
     return Planetoid(str(tmp_path))
 
 
+def passages(tmp_path: Path) -> Reader:
+    (tmp_path / "plain.txt").write_text("\n\n".join(f"the cat number {n} saw the dog so good" for n in range(30)))
+    return Passages(str(tmp_path / "plain.txt"), tokens="words", longest=6)
+
+
 MADE: dict[str, Any] = {
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
     "LogMelFolder": log_mel,
     "ParallelText": parallel,
+    "Passages": passages,
     "Pictures": pictures,
     "Planetoid": graph,
     "Sounds": lambda tmp_path: Sounds(
@@ -162,6 +169,7 @@ VALUES: dict[str, Any] = {
     "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
     "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),
+    "Passages": lambda tmp_path: ("so [MASK]", file(tmp_path, b"so [MASK]\n")),
     "Pictures": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Planetoid": lambda tmp_path: (
         {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
