@@ -19,7 +19,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Quadratic, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
@@ -221,6 +221,10 @@ def _beyond_the_axes() -> list[Case]:
     cases += [Case(Attention(bias=ALiBi(coordinates=True)), coords=n) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=n)), coords=n, e=6) for n in (1, 2)]
     cases += [Case(Attention(bias=Shaw(radius=2, coordinates=2)), coords=2, cross=True)]
+    quadratic = Attention(bias=Quadratic())
+    cases += [Case(quadratic, key_heads=1, coords=2, e=5), Case(quadratic, coords=2, cross=True)]
+    cases += [Case(Attention(Additive(), Near(1), Relu(), Quadratic(3)), coords=3)]
+    cases += [Case(Attention(pattern=(Window(2, 1), Near(2), Everyone(), ~Causal()), bias=Quadratic(1)), coords=1)]
     bigbird = Window(1, 1) | First(1) | RandomBlocks(2, size=2, seed=5)
     by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4), bigbird)
     cases += [Case(Attention(pattern=pattern)) for pattern in by_order]

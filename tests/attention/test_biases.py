@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from regard import Attention, InputError, attention_weights
+from regard import Attention, InputError, attend, attention_weights
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.plan import EXECUTORS, plan
-from regard.attention.spec.biases import T5, ALiBi, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, Quadratic, TransformerXL
 from regard.attention.spec.patterns import Window
 from regard.sets import Layout
 
@@ -32,6 +32,7 @@ def test_the_bias_by_distance_is_that_of_the_pairs(bias, reach):
 
 
 def test_a_bias_that_reads_more_than_the_distance_has_no_such_table():
+    assert Quadratic().by_distance(2, 3, {}) is None
     for bias in (bias for bias in BIASES if bias is not None and not bias.of_distance):
         assert bias.by_distance(2, 3, {}) is None
     assert ALiBi(coordinates=True).by_distance(2, 3, {}) is None
@@ -116,3 +117,55 @@ def test_far_pairs_cost_nothing_where_a_window_hides_them(bias):
     for name in EXECUTORS:
         if name not in plan(case.attention, x.layout, heads=case.heads, d=case.d).refusals:
             torch.testing.assert_close(executor(name)(case.attention, x, None), expected)
+
+
+def test_a_quadratic_bias_falls_with_the_squared_distance_from_the_center_of_its_head():
+    layout = Layout(torch.tensor([0, 3]), torch.tensor([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0]]))
+    learned = {
+        "bias_centers": torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.float64),
+        "bias_sharpness": torch.tensor([1.0, 0.5], dtype=torch.float64),
+    }
+    q = torch.zeros(3, 2, 4, dtype=torch.float64)
+    bias = torch.tensor([[[0, -1, -4], [-1, 0, -5], [-4, -5, 0]], [[-1, -0.5, -1], [-2.5, -1, -2.5], [-5, -4.5, -1]]])
+    expected = bias.double().exp()
+    found = attention_weights(Attention(bias=Quadratic()), q, q, layout, parameters=learned).dense()
+    torch.testing.assert_close(found, expected / expected.sum(-1, keepdim=True), check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.int64])
+def test_a_sharp_quadratic_bias_reads_the_nearest_vector_alone_however_far_the_others_are(kind):
+    """Written out, -a (|x|^2 - 2 x . c + |c|^2) would in float32 take a far place for its neighbor."""
+    place = torch.cat([torch.arange(30.0), torch.arange(5970.0, 6000.0)])
+    layout = Layout(torch.tensor([0, 60]), torch.stack([torch.zeros(60), place], 1).to(kind))
+    learned = {"bias_centers": torch.tensor([[0.0, 2.0], [5.0, -1.0]]), "bias_sharpness": torch.full((2,), 1024.0)}
+    q, v = torch.zeros(60, 2, 1), place[:, None, None].expand(60, 2, 1)
+    out = attend(Attention(bias=Quadratic()), q, q, v, layout, parameters=learned)[..., 0]
+    expected = torch.stack([place + 2, place - 1], 1).clamp(0, 5999)
+    expected[28:30, 0], expected[30, 1] = 29, 5970
+    assert torch.equal(out, expected)
+
+
+def test_the_centers_of_a_quadratic_bias_move_by_the_gradient_of_finite_differences():
+    torch.manual_seed(3)
+    layout = Layout(torch.tensor([0, 5, 5, 9]), torch.randint(-2, 3, (9, 2)).double())
+    q, k, v = (torch.randn(9, heads, 3, dtype=torch.float64) for heads in (2, 1, 1))
+
+    def value(centers: torch.Tensor, sharpness: torch.Tensor) -> torch.Tensor:
+        learned = {"bias_centers": centers, "bias_sharpness": sharpness}
+        return attend(Attention(bias=Quadratic()), q, k, v, layout, parameters=learned).square().sum()
+
+    given = [torch.randn(2, 2, dtype=torch.float64), torch.rand(2, dtype=torch.float64)]
+    assert torch.autograd.gradcheck(value, [x.requires_grad_() for x in given])
+
+
+def test_a_quadratic_bias_refuses_sets_of_other_coordinates_and_none_at_all():
+    q = torch.zeros(3, 2, 4)
+    learned = {"bias_centers": torch.zeros(2, 2), "bias_sharpness": torch.ones(2)}
+    for coords, number in ((None, 0), (torch.zeros(3, 1), 1), (torch.zeros(3, 3), 3)):
+        layout = Layout(torch.tensor([0, 3]), coords)
+        with pytest.raises(
+            InputError, match=rf"lack what Quadratic\(\) reads, expected 2 coordinates \(it has {number}\)"
+        ):
+            attend(Attention(bias=Quadratic()), q, q, q, layout, parameters=learned)
+    with pytest.raises(InputError, match="Quadratic has coordinates 0, expected at least 1"):
+        Quadratic(0)

@@ -13,7 +13,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS, check
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, Bias, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, Bias, Quadratic, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Normalizer, Sum
 from regard.attention.spec.patterns import (
@@ -134,6 +134,7 @@ BIASES: st.SearchStrategy[Bias | None] = st.one_of(
     st.builds(lambda radius, keys: Shaw(radius=radius, keys=keys), st.integers(1, 9), st.booleans()),
     st.builds(lambda radius: Shaw(radius=radius, values=False), st.integers(1, 9)),
     st.just(Shaw(radius=2, coordinates=2)),
+    st.just(Quadratic()),
     st.just(T5(buckets=8, max_distance=40)),
     st.just(T5(buckets=6, max_distance=9, bidirectional=False)),
     st.just(TransformerXL(width=4)),
