@@ -11,6 +11,7 @@ from regard.recipes.pretraining import pretraining
 from regard.recipes.sentiment import reviews, reviews_bytes, sentiment
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.recipes.tagging import tagging
+from regard.recipes.translation import translation
 from regard.train import Experiment
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
         "reviews_bytes",
         "sentiment",
     ),
-    *("speaker", "speaker_boss", "speaker_medium", "speaker_simple", "speaker_strong", "tagging"),
+    *("speaker", "speaker_boss", "speaker_medium", "speaker_simple", "speaker_strong", "tagging", "translation"),
 ]
 
 
@@ -98,6 +99,12 @@ RECIPES = {
             pretraining,
             "36 novels and IMDb's training reviews; own: a file, a folder or an archive of plain text",
             "none on this text",
+        ),
+        Recipe(
+            "translation",
+            translation,
+            "Multi30k, 29,000 pairs, German to English; own: a folder of train.de, train.en, ..., a table or JSON lines",
+            "BLEU, lower-cased, in words: Transformer 36.5 (greedy); English to German 41.0 (beam of 5)",
         ),
         Recipe("speaker", speaker, _VOICES, "none for this split"),
         *(

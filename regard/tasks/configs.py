@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from regard.data.examples import TargetName
 from regard.errors import InputError, check_numbers, nearest
 from regard.tasks.corpus import CorpusMetric
+from regard.tasks.text_scores import TEXT_SCORES
 
 __all__ = [
     "MaskedTokens",
@@ -207,6 +208,8 @@ class PerSetSequence:
         longer: a sequence has at most so many ids more than the model reads vectors.
         shortest: how many ids come before the end at least.
     """
+
+    corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = TEXT_SCORES
 
     label_smoothing: float = 0.1
     beam: int = 1

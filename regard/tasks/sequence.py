@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from regard.sets import VectorSets
 from regard.tasks.base import Task, other_targets
 from regard.tasks.configs import PerSetSequence
 from regard.tasks.smoothed import smoothed_cross_entropy, token_scores
+from regard.tasks.text_scores import signatures
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -143,17 +144,23 @@ class SequenceTask(Task):
         targets = (
             [None] * len(batch) if batch.targets is None else [each.tolist() for each in batch.target_sets.unpack()]
         )
+        texts = batch.target_texts or (None,) * len(batch)
         predictions = []
-        for name, found, target in zip(batch.names, sources, targets, strict=True):
+        for name, found, target, text in zip(batch.names, sources, targets, texts, strict=True):
             prediction: dict[str, Any] = {"name": name}
             if found:
                 prediction |= self._written(found[0])
             if self.config.n_best > 1:
                 prediction["n_best"] = [self._written(each) for each in found]
             if target is not None:
-                prediction["target"] = self.text(target)
+                # As it stands in the data, since ids may lack some of its characters.
+                prediction["target"] = self.text(target) if text is None else text
             predictions.append(prediction)
         return predictions
+
+    def report(self, predictions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`signatures`: how each of sacreBLEU's numbers was computed."""
+        return {"signatures": signatures()}
 
     def _written(self, found: Hypothesis) -> dict[str, Any]:
         return {

@@ -1,0 +1,26 @@
+"""From one language to another."""
+
+from regard.data.parallel import ParallelText
+from regard.models.encoder_decoder import EncoderDecoder
+from regard.tasks.configs import PerSetSequence
+from regard.train import Experiment, Optimizer, Training
+
+__all__ = ["translation"]
+
+
+def translation() -> Experiment:
+    """A sentence in another language, by a Transformer with one vocabulary and one table for both.
+
+    `--data.source_language en --data.target_language de` turns the direction.
+
+    Own data: `--data.path folder` with files such as train.de, train.en, val.de, ...; a table or JSON lines with a column or
+    entry for each language; or `--data.path corpus.de` with corpus.en beside it.
+    """
+    return Experiment(
+        "translation",
+        ParallelText(vocabulary=6000),
+        EncoderDecoder(width=128, layers=3, decoder_layers=3, heads=4, feed_forward=256, dropout=0.2),
+        PerSetSequence(beam=5),
+        Optimizer(learning_rate=3e-3, weight_decay=0.01, warm_up=800),
+        Training(epochs=30, batch_vectors=2048, threads=1, log_every=50),
+    )
