@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from regard.train.folder import read_config
 if TYPE_CHECKING:
     from regard.train.embedding import Embedding
 
-__all__ = ["run"]
+__all__ = ["checked_out", "run", "write_embeddings"]
 
 _DESCRIPTION = """Embeddings of new inputs, one for each set of vectors: what the model's task pools them to. With --vectors those
 of each vector: of each word, frame, patch or node, in its context. INPUT is what `regard predict` takes.
@@ -37,9 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--id", default="", metavar="COLUMN", help="of a table or JSON lines, which names the sets")
     chosen = parse(options, arguments)
-    out = Path(chosen.out)
-    if chosen.out and out.suffix not in _ENDINGS:
-        raise InputError(f"--out is {chosen.out!r}, expected a name that ends in {', '.join(_ENDINGS)}")
+    out = checked_out(chosen.out)
     if out.suffix == ".npy" and chosen.vectors:
         raise InputError(
             "--out is an array, which does not say where a set begins, expected .npz or .jsonl with --vectors"
@@ -52,19 +50,37 @@ def run(arguments: Sequence[str]) -> int:
     opened = Run.open(chosen.run)
     opened = replace(opened, experiment=replace(opened.experiment, data=reader))
     found = opened.embeddings(datasets(opened, sources), chosen.vectors)
-    if not chosen.out:
+    write_embeddings(found, chosen.out, chosen.vectors)
+    return 0
+
+
+def checked_out(name: str) -> Path:
+    """The file that `--out` names.
+
+    Raises:
+        InputError: a name that ends in another way than those of embeddings.
+    """
+    out = Path(name)
+    if name and out.suffix not in _ENDINGS:
+        raise InputError(f"--out is {name!r}, expected a name that ends in {', '.join(_ENDINGS)}")
+    return out
+
+
+def write_embeddings(found: Iterable[Embedding], out: str, vectors: bool = False) -> None:
+    """Print embeddings as JSON lines, or write them into a file of the form that its name says, whole or not at all."""
+    if not out:
         for each in found:
             print(json_line(_plain(each)), flush=True)
-        return 0
-    with written_whole(out) as file:
-        if out.suffix == ".jsonl":
+        return
+    path = checked_out(out)
+    with written_whole(path) as file:
+        if path.suffix == ".jsonl":
             for each in found:
                 file.write(f"{json_line(_plain(each))}\n".encode())
-        elif out.suffix == ".npz":
-            np.savez(file, **_arrays(list(found), chosen.vectors))
+        elif path.suffix == ".npz":
+            np.savez(file, **_arrays(list(found), vectors))
         else:
             np.save(file, _arrays(list(found), False)["values"])
-    return 0
 
 
 def _plain(embedding: Embedding) -> dict[str, Any]:

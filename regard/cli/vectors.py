@@ -29,6 +29,7 @@ _DESCRIPTION = """Word vectors:
   regard vectors evaluate FILE...               agreement with people, and analogies, each with its coverage
   regard vectors draw FILE --out PICTURE        a picture of words by kind
   regard vectors extract RUN --out FILE         the embedding of words that a model has learned
+  regard vectors embed FOLDER TEXT...           a vector for each text, lines of files or --text, by a BERT of Hugging Face
 
 FILE ends in .txt or .vec (word2vec's text format, or GloVe's without a first line), .bin (word2vec's binary format), each also with
 .gz, .bz2 or .xz behind, or in .safetensors."""
@@ -78,6 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--pairs", type=str, default="", metavar="FILE", help="evaluate on these pairs too: two words and a number"
     )
+    options.add_argument("--text", action="append", type=str, default=[], help="for embed, a text itself")
     chosen = parse(options, arguments)
     if chosen.action not in _ACTIONS:
         raise InputError(f"vectors does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
@@ -231,11 +233,21 @@ def _picture(out: Path) -> str:
 
 
 _MANY = 1 << 20
+
+
+def _embed(chosen: Any) -> int:
+    from regard.cli.text_vectors import embed_texts
+
+    embed_texts(chosen.operands[0], chosen.operands[1:], chosen.text, chosen.out)
+    return 0
+
+
 _ACTIONS: dict[str, tuple[Callable[[Any], int], int, int, str]] = {
     "train": (_train, 1, _MANY, "files or folders of text, novels, or - for standard input"),
     "nearest": (_nearest, 2, _MANY, "a file of vectors and at least one word"),
     "analogy": (_analogy, 4, 4, "a file of vectors and three words"),
     "evaluate": (_evaluate, 1, _MANY, "at least one file of vectors"),
     "extract": (_extract, 1, 1, "a folder of a trained run"),
+    "embed": (_embed, 1, _MANY, "a folder in Hugging Face's format, then files of texts or - for standard input"),
     "draw": (_draw, 1, 1, "a file of vectors"),
 }
