@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": ("RUN...", "metrics on the test part, beside the best trivial baseline"),
     "compare": ("RUN...", "metrics with intervals, a paired test, parameters, time"),
     "predict": ("RUN [INPUT...]", "labels and probabilities as JSON lines; --show N draws examples of the test part"),
+    "generate": ("RUN --prompt TEXT", "go on with a text as a language model does, character by character"),
     "embed": ("RUN [INPUT...]", "the model's vectors of sets, or of their vectors, as JSON lines, .npy or .npz"),
     "speaker": (
         "enroll | identify | verify | list | export | remove | calibrate | evaluate",

@@ -15,6 +15,7 @@ from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
 from regard.data.reader import Reader
+from regard.data.running_text import RunningText
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
@@ -30,6 +31,7 @@ READERS: tuple[type[Reader], ...] = (
     Passages,
     Pictures,
     Planetoid,
+    RunningText,
     Sounds,
     Texts,
 )

@@ -122,6 +122,15 @@ _PUBLISHED = (
         "REGARD_DATA, or learn vectors from your own text",
     ),
     Published(
+        "tinyshakespeare",
+        "1,115,394 characters of Shakespeare's plays, one after another",
+        "https://github.com/karpathy/char-rnn",
+        "public domain text",
+        "Karpathy, The Unreasonable Effectiveness of Recurrent Neural Networks, 2015",
+        {"input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"},
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
+    ),
+    Published(
         "word-vectors",
         "pairs of words with people's judgments (WordSim-353, SimLex-999, MEN, RareWords), and 19,544 analogies",
         "https://github.com/mfaruqui/eval-word-vectors",

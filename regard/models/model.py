@@ -10,9 +10,11 @@ from torch import nn
 
 from regard.data.batch import Batch
 from regard.errors import InputError
+from regard.layers.blocks import Stack
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
 from regard.layers.pooling import ClassVector
+from regard.layers.states import LayerState
 from regard.models.front import ModelFront
 from regard.models.positions import ModelPositions
 from regard.sets import VectorSets
@@ -102,8 +104,11 @@ class Model(nn.Module):
         first = [range(0)] if isinstance(self.class_vector, ClassVector) else []
         return first + [range(n, min(n + self.step, length)) for n in range(0, length, self.step)]
 
-    def forward(self, batch: Batch) -> VectorSets:
+    def forward(self, batch: Batch, states: Sequence[LayerState] | None = None) -> VectorSets:
         """Hidden vectors of `batch.inputs`.
+
+        Args:
+            states: of a model that `grows`, as `stack.new_states` gives them, to go on from: the inputs are the next of each set.
 
         Raises:
             InputError: what is no batch.
@@ -111,8 +116,17 @@ class Model(nn.Module):
         check_batch(batch)
         sets: VectorSets = self.class_vector(self.positions(self.front(batch)))
         per_block = self.positions.per_block(sets)
-        hidden: VectorSets = self.stack(sets.with_values(self.dropout(sets.values)), per_block)
+        sets = sets.with_values(self.dropout(sets.values))
+        hidden: VectorSets = (
+            self.stack(sets, per_block) if states is None else self.stack(sets, per_block, states=states)
+        )
         return hidden
+
+    @property
+    def grows(self) -> bool:
+        """Whether it can go on from states: each hidden vector is made of one input, and in the stack of those before."""
+        one_each = self.step == 1 and not isinstance(self.class_vector, ClassVector)
+        return one_each and self.front.context == (0, 0) and isinstance(self.stack, Stack) and self.context[1] <= 0
 
 
 def check_batch(batch: object) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from regard.errors import InputError, nearest
+from regard.recipes.characters import characters
 from regard.recipes.citation import citation
 from regard.recipes.digits import digits
 from regard.recipes.pictures import pictures
@@ -18,6 +19,7 @@ __all__ = [
     *(
         "RECIPES",
         "Recipe",
+        "characters",
         "citation",
         "digits",
         "pictures",
@@ -115,6 +117,12 @@ RECIPES = {
                 ("speaker-strong", speaker_strong, ".778"),
                 ("speaker-boss", speaker_boss, ".865"),
             )
+        ),
+        Recipe(
+            "characters",
+            characters,
+            "tinyshakespeare, 1,115,394 characters; own: a file of text, or a folder of .txt files",
+            "nats per character, of the last tenth: nanoGPT 1.88 in 3 minutes on a processor, 1.47 on a GPU",
         ),
         Recipe(
             "citation",

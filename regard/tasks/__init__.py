@@ -3,6 +3,7 @@
 from regard.tasks.configs import (
     MaskedTokens,
     MultiLabel,
+    NextToken,
     PerSetLabel,
     PerSetNumber,
     PerSetSequence,
@@ -13,6 +14,7 @@ from regard.tasks.configs import (
 __all__ = [
     "MaskedTokens",
     "MultiLabel",
+    "NextToken",
     "PerSetLabel",
     "PerSetNumber",
     "PerSetSequence",

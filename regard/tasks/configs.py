@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan
@@ -15,6 +16,7 @@ from regard.tasks.text_scores import TEXT_SCORES
 __all__ = [
     "MaskedTokens",
     "MultiLabel",
+    "NextToken",
     "PerSetLabel",
     "PerSetNumber",
     "PerSetSequence",
@@ -155,6 +157,38 @@ class MultiLabel:
         if not 0 < self.threshold <= 1:
             raise InputError(f"task.threshold is {self.threshold}, expected more than 0 and at most 1")
         _check_weights(self.class_weights)
+
+
+def _nats(prediction: Mapping[str, Any]) -> tuple[float, int] | None:
+    """The sum over targets, and their number."""
+    if "targets" not in prediction:
+        return None
+    return prediction["nats"] * prediction["targets"], prediction["targets"]
+
+
+def _mean_nats(records: Sequence[tuple[float, int]]) -> float:
+    total = sum(count for _, count in records)
+    return math.fsum(nats for nats, _ in records) / total if total else nan
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """The token that comes next, at each place of a text: a language model that only looks back.
+
+    Args:
+        dropout: on the vectors that are scored.
+        top: how many next tokens a written prediction gives a probability for.
+    """
+
+    targets: ClassVar[TargetName] = "label"
+    corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = (CorpusMetric("nats", _nats, _mean_nats),)
+
+    dropout: float = 0.0
+    top: int = 5
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "dropout", least=0, below=1)
+        check_numbers("task", self, "top", least=1)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torchmetrics import Metric
 from regard.data.examples import UNSEEN
 
 if TYPE_CHECKING:
-    from jaxtyping import Int
+    from jaxtyping import Float, Int
 
-__all__ = ["LabelAccuracy", "LabelF1"]
+__all__ = ["LabelAccuracy", "LabelF1", "Nats"]
 
 
 class _LabelCounts(Metric):
@@ -84,3 +84,33 @@ class LabelF1(_LabelCounts):
         counts = self.predicted + self.support
         scores = 2 * self.hits / counts.clamp(min=1)
         return scores.sum() / ((counts > 0).sum() + self.unseen_labels)
+
+
+class Nats(Metric):
+    """The mean of - log p(target), in nats.
+
+    >>> nats = Nats()
+    >>> nats.update(torch.tensor([1.0, 2.0]))
+    >>> float(nats.compute())
+    1.5
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, losses: Float[Tensor, " n"]) -> None:
+        """Add the losses of some targets."""
+        self.total += losses.double().sum()
+        self.count += len(losses)
+
+    def compute(self) -> Tensor:
+        """NaN without targets."""
+        return self.total / self.count

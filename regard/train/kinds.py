@@ -40,6 +40,7 @@ KINDS: dict[str, dict[str, Kind]] = {
     "task": {
         "MaskedTokens": Kind("regard.tasks.configs", "regard.tasks.masked:MaskedTokenTask"),
         "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),
+        "NextToken": Kind("regard.tasks.configs", "regard.tasks.next_token:NextTokenTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),
         "PerSetLabel": Kind("regard.tasks.configs", "regard.tasks.label:SetLabelTask"),
