@@ -40,6 +40,10 @@ def run(arguments: Sequence[str]) -> int:
     chosen = parse(options, arguments)
     # Before anything heavy is imported.
     check_number("generate", "--length", chosen.length, "int", least=1)
+    check_number("generate", "--temperature", chosen.temperature, "float", least=0)
+    check_number("generate", "--top-k", chosen.top_k, "int | None", least=1)
+    check_number("generate", "--top-p", chosen.top_p, "float", least=0, most=1)
+    check_number("generate", "--seed", chosen.seed, "int", least=0)
     if not chosen.prompt:
         raise InputError("--prompt is empty, expected at least one character to go on from")
 
