@@ -29,7 +29,7 @@ def characters() -> Experiment:
             dropout=0.0,
             activation="gelu",
             positions=Positions("rotary"),
-            front=Front(scaled=True),
+            front=Front(deviation=0.05),
         ),
         NextToken(),
         Optimizer(learning_rate=3e-3, weight_decay=0.1, warm_up=100),

@@ -32,7 +32,7 @@ ATTENTIONS = {
 def made(attention="Attention(pattern=Causal())", **options):
     """A model in float64, and its task."""
     torch.manual_seed(0)
-    front = options.pop("front", Front(scaled=True))
+    front = options.pop("front", Front(deviation=0.1))
     model = build(
         Encoder(width=16, layers=2, heads=2, dropout=0.0, attention=attention, front=front, **options), ENCODING
     )
@@ -151,7 +151,7 @@ def test_models_that_join_ids_cannot_go_on(options):
 
 def test_a_model_without_blocks_goes_on_too():
     torch.manual_seed(0)
-    model = build(Encoder(width=16, layers=0, positions=Positions("sinusoidal"), front=Front(scaled=True)), ENCODING)
+    model = build(Encoder(width=16, layers=0, positions=Positions("sinusoidal"), front=Front(deviation=0.1)), ENCODING)
     task = build(NextToken(), 16, ENCODING)
     task.attach(model)
     model.eval()

@@ -36,7 +36,7 @@ def batch_of(sets, targets=None):
 
 
 def test_scores_are_products_with_the_models_own_table():
-    model, task = made(front=Front(scaled=True))
+    model, task = made(front=Front(deviation=0.1))
     batch = batch_of([[1, 2, 3], [2]])
     hidden = model(batch)
     table = model.front.embed.tables[0].weight
