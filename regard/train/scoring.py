@@ -19,6 +19,7 @@ from regard.errors import InputError, nearest
 from regard.sets import VectorSets
 from regard.tasks.base import Task
 from regard.train.experiment import Training
+from regard.train.pairs import check_pairs
 
 __all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics", "watched"]
 
@@ -66,6 +67,7 @@ def run(
         answers: whether the output is all that is written (`Task.answer`), or what the loss and the metrics need.
     """
     device = device_of(options)
+    check_pairs(model, part, device)
     model.to(device).eval()
     task.to(device).eval()
     unseen = (*unseen_labels(part),)
