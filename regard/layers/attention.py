@@ -228,7 +228,7 @@ class CrossAttention(nn.Module):
 
     @property
     def orderless(self) -> bool:
-        """Whether the place of a query changes nothing, so that those of several sets may stand in a row (`Projected.grouped`)."""
+        """Whether the place of a query changes nothing, so that those of several sets may stand in a row (`Contexts`)."""
         return orderless(getattr(self.attend, "attention", None))
 
     def projected(self, memory: VectorSets) -> Projected:

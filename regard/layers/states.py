@@ -83,17 +83,13 @@ class Projected:
 
     Args:
         k, v: keys and values. layout: whose rows these are.
-        queries: how many rows in a row, among all queries, attend to each set; None where set b of the queries attends to set b.
+        queries: which rows of the queries attend to each set, where their own layout does not say so.
     """
 
     k: Float[Tensor, "u g d"]
     v: Float[Tensor, "u g e"]
     layout: Layout
     queries: Layout | None = None
-
-    def grouped(self, number: Int[Tensor, " s"]) -> Projected:
-        """The same keys for sets of queries of one row each: the first `number[0]` rows attend to set 0, the next ones to set 1."""
-        return replace(self, queries=Layout._trusted([offsets_of(number)]))
 
     def select(self, sets: Int[Tensor, " chosen"]) -> Projected:
         """These sets alone, in this order; one may come several times."""
@@ -116,6 +112,8 @@ class Contexts:
         self.blocks, self._orderless = list(blocks), orderless
         layout = self.blocks[0].layout
         self._set = torch.arange(layout.sets, device=layout.device)
+        if orderless:
+            self._group(torch.ones_like(layout.lengths))
 
     def __len__(self) -> int:
         """The number of rows; at first one for each set."""
@@ -125,14 +123,25 @@ class Contexts:
         """Keep these rows, in this order; one may come several times."""
         owner = self._set[rows]
         if not self._orderless or bool((owner.diff() < 0).any()):
-            self.blocks = [block.select(owner) for block in self.blocks]
+            self._keep(owner)
             self._set = torch.arange(len(owner), device=owner.device)
+            if self._orderless:
+                self._group(torch.ones_like(owner))
             return
         number = torch.bincount(owner, minlength=self.blocks[0].layout.sets)
         if 2 * int((number > 0).sum()) <= len(number):
             # Most sets are done; what is left of them is small enough to be copied.
             there = number.nonzero()[:, 0]
-            self.blocks = [block.select(there) for block in self.blocks]
+            self._keep(there)
             owner, number = torch.searchsorted(there, owner), number[there]
-        self.blocks = [block.grouped(number) for block in self.blocks]
+        self._group(number)
         self._set = owner
+
+    def _keep(self, sets: Tensor) -> None:
+        """These sets of keys alone, with one layout for all blocks, so that a plan for one of them serves the others."""
+        blocks = [block.select(sets) for block in self.blocks]
+        self.blocks = [replace(block, layout=blocks[0].layout) for block in blocks]
+
+    def _group(self, number: Tensor) -> None:
+        queries = Layout._trusted([offsets_of(number)])
+        self.blocks = [replace(block, queries=queries) for block in self.blocks]

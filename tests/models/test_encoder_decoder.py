@@ -298,6 +298,24 @@ def test_the_memory_is_projected_once_and_copied_for_no_hypothesis():
     assert len(calls) == OPTIONS.decoder_layers
 
 
+@torch.no_grad()
+def test_layers_share_what_is_derived_from_their_layouts():
+    """One plan serves all layers of a step, and what is selected follows the numbers and not the tensor that holds them."""
+    model = model_of()
+    stepper = model.stepper(Batch(example_batch().inputs))
+    for rows in ([0, 0, 1, 3], [3, 1], [1, 1, 0]):
+        stepper.next(torch.arange(len(stepper)) + 3)
+        stepper.select(torch.tensor(rows))
+        stepper.next(torch.arange(len(stepper)) + 3)
+        assert len({id(state.value.layout) for state in stepper._states}) == 1
+        assert len({(id(known.layout), id(known.queries)) for known in stepper._contexts.blocks}) == 1
+    state, chosen = stepper._states[0].value, torch.tensor([0])
+    before = state.select(chosen)
+    chosen[0] = 2
+    assert torch.equal(state.select(chosen).k, state.select(torch.tensor([2])).k)
+    assert not torch.equal(state.select(chosen).k, before.k)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match=r"the targets of the data are missing, expected sets of ids"):
         build(OPTIONS, Encoding(columns={"piece": SOURCES}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -100,40 +101,49 @@ class KeyValues:
 
     def _and(self, tensors: Tensors, layout: Layout) -> KeyValues:
         """The keys and values of each set with the new ones after them."""
-        order = torch.cat([self.layout.set_of_row, layout.set_of_row]).argsort(stable=True)
+        order, longer = _shared(layout, "grown", self.layout, lambda: self._grown(layout))
 
         def joined(before: Tensor, after: Tensor) -> Tensor:
             return torch.cat([before, after]).index_select(0, order)
 
+        return replace(self, k=joined(self.k, tensors.k), v=joined(self.v, tensors.v), layout=longer)
+
+    def _grown(self, layout: Layout) -> tuple[Tensor, Layout]:
+        """The order of the rows from before and the new ones, and whose they then are."""
+        order = torch.cat([self.layout.set_of_row, layout.set_of_row]).argsort(stable=True)
         coords = layout.coords
         if coords is not None and self.layout.coords is not None:
-            coords = joined(self.layout.coords, coords)
+            coords = torch.cat([self.layout.coords, coords]).index_select(0, order)
         offsets = self.layout.offsets + layout.offsets
-        longer = Layout._trusted([offsets, coords, None, None, self.layout.starts])
-        return replace(self, k=joined(self.k, tensors.k), v=joined(self.v, tensors.v), layout=longer)
+        return order, Layout._trusted([offsets, coords, None, None, self.layout.starts])
 
     def _within_reach(self) -> KeyValues:
         """Without the keys that no later query can reach."""
-        before, lengths = self.attention.extent[0], self.layout.lengths
-        if not isfinite(before) or self.layout.longest <= before:
+        before, layout = self.attention.extent[0], self.layout
+        if not isfinite(before) or layout.longest <= before:
             # Whatever the first vectors came with, the cache has no edges.
-            layout = Layout._trusted([self.layout.offsets, self.layout.coords, None, None, self.layout.starts])
-            return replace(self, layout=layout)
-        return self._last(lengths.clamp(max=int(before)))
+            if layout.edges is None and layout.places is None:
+                return self
+            return replace(self, layout=Layout._trusted([layout.offsets, layout.coords, None, None, layout.starts]))
+        rows, kept = _shared(layout, "last", int(before), lambda: self._last(layout.lengths.clamp(max=int(before))))
+        return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=kept)
 
-    def _last(self, number: Tensor) -> KeyValues:
-        """The last so many vectors of each set."""
+    def _last(self, number: Tensor) -> tuple[Tensor, Layout]:
+        """The rows of the last so many vectors of each set, and whose they are."""
         layout = self.layout
         offsets = offsets_of(number)
         rows = torch.arange(int(offsets[-1]), device=offsets.device) + repeated(
             layout.offsets[1:] - offsets[1:], number
         )
         coords = None if layout.coords is None else layout.coords.index_select(0, rows)
-        kept = Layout._trusted([offsets, coords, None, None, self.places - number])
-        return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=kept)
+        return rows, Layout._trusted([offsets, coords, None, None, self.places - number])
 
     def select(self, sets: Int[Tensor, " chosen"]) -> KeyValues:
         """The state of these sets `[n]` alone, in this order; one may come several times, as hypotheses of a beam do."""
+        rows, chosen = _shared(self.layout, "selected", sets, lambda: self._selected(sets))
+        return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=chosen)
+
+    def _selected(self, sets: Tensor) -> tuple[Tensor, Layout]:
         layout, number = self.layout, self.layout.lengths[sets]
         offsets = offsets_of(number)
         rows = torch.arange(int(offsets[-1]), device=offsets.device) + repeated(
@@ -141,8 +151,31 @@ class KeyValues:
         )
         coords = None if layout.coords is None else layout.coords.index_select(0, rows)
         starts: Any = None if layout.starts is None else layout.starts[sets]
-        chosen = Layout._trusted([offsets, coords, None, None, starts])
-        return replace(self, k=self.k.index_select(0, rows), v=self.v.index_select(0, rows), layout=chosen)
+        return rows, Layout._trusted([offsets, coords, None, None, starts])
+
+
+def _shared(layout: Layout, name: str, by: object, make: Callable[[], tuple[Tensor, Layout]]) -> tuple[Tensor, Layout]:
+    """What `make` gives, once for all layers of a model, whose states share a layout: they grow and are selected together.
+
+    Args:
+        by: what it is made by; what was made by something else is made anew.
+    """
+    if torch.compiler.is_compiling() or layout.coords is not None:
+        # Coordinates may have gradients, and what is kept holds no graph.
+        return make()
+    made = layout.derived.get(name)
+    if made is None or not _same(made[0], by):
+        with torch.inference_mode(False):
+            # A tensor may be written to between two calls.
+            made = by.clone() if isinstance(by, Tensor) else by, *make()
+        layout.derived[name] = made
+    return made[1], made[2]
+
+
+def _same(a: object, b: object) -> bool:
+    return (
+        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or (a == b and a is not None)
+    )
 
 
 pytree.register_pytree_node(
