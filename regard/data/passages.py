@@ -94,7 +94,7 @@ class Passages:
         texts = [self._texts.cleaned(document.text) for document in self._documents("train")]
         columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count)
         ((name, entries),) = columns.items()
-        return Encoding(columns={name: (*(entry for entry in entries if entry != MASK), MASK)}, tokenizer=form)
+        return Encoding(columns={name: (*entries, MASK)}, tokenizer=form)
 
     def part(self, name: Part, encoding: Encoding) -> MaskedSequences:
         """The passages of one part, with what is hidden in evaluation."""

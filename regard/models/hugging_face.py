@@ -241,7 +241,7 @@ def _check(path: Path, name: str, tensors: Mapping[str, Tensor], shape: list[int
     if list(tensor.shape) != shape or not tensor.is_floating_point():
         found = f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
         raise InputError(f"{path} has {name} of {found}, expected numbers with a fraction of shape {shape}")
-    if not bool(tensor.isfinite().all()):
+    if not bool(tensor.float().isfinite().all()):
         raise InputError(f"{path} has {name} with a number that is not finite, expected finite numbers")
 
 
@@ -284,7 +284,11 @@ def _word_pieces(words: Path, options: Path) -> Any:
         if name not in entries:
             raise InputError(f"{words} has no {name}, expected the vocabulary of a BERT")
     said = read_json(options, "the options of a tokenizer") if options.is_file() else {}
-    said = said if isinstance(said, dict) else {}
+    if not isinstance(said, dict):
+        raise InputError(f"{options} holds no object, expected the options of a tokenizer")
+    for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
+        if not isinstance(said.get(name), bool | None):
+            raise InputError(f"{options} has {name} {said[name]!r}, expected true, false or null")
     found = Tokenizer(models.WordPiece(entries, unk_token="[UNK]", max_input_chars_per_word=100))
     found.normalizer = normalizers.BertNormalizer(
         clean_text=True,

