@@ -81,7 +81,7 @@ class Convolution2d(nn.Module):
         """The neighbors of each vector are joined."""
         rows = layout.kept(("cells around", self.reach, self.step), lambda: _around(grid, self.reach, self.step))
         padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
-        joined = padded.index_select(0, rows.flatten()).view(len(rows), -1)
+        joined = padded.index_select(0, rows.flatten()).view(len(rows), rows.shape[1] * values.shape[1])
         return linear(joined, self.taps.permute(0, 2, 3, 1).flatten(1), self.bias)
 
     def extra_repr(self) -> str:
