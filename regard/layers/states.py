@@ -140,8 +140,12 @@ class Contexts:
     def _keep(self, sets: Tensor) -> None:
         """These sets of keys alone, with one layout for all blocks, so that a plan for one of them serves the others."""
         blocks = [block.select(sets) for block in self.blocks]
-        self.blocks = [replace(block, layout=blocks[0].layout) for block in blocks]
+        self.blocks = [replace(block, layout=blocks[0].layout, queries=None) for block in blocks]
 
     def _group(self, number: Tensor) -> None:
-        queries = Layout._trusted([offsets_of(number)])
+        """So many rows attend to each set."""
+        queries = self.blocks[0].queries
+        if queries is None or not torch.equal(queries.lengths, number):
+            queries = Layout._trusted([offsets_of(number)])
+        # A beam that stays as wide keeps the layout, and with it the plan.
         self.blocks = [replace(block, queries=queries) for block in self.blocks]

@@ -309,6 +309,12 @@ def test_layers_share_what_is_derived_from_their_layouts():
         stepper.next(torch.arange(len(stepper)) + 3)
         assert len({id(state.value.layout) for state in stepper._states}) == 1
         assert len({(id(known.layout), id(known.queries)) for known in stepper._contexts.blocks}) == 1
+    stepper = model.stepper(Batch(example_batch().inputs))
+    stepper.select(torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
+    as_wide = stepper._contexts.blocks[0].queries
+    stepper.next(torch.arange(8) + 3)
+    stepper.select(torch.tensor([1, 0, 2, 2, 4, 5, 7, 6]))
+    assert stepper._contexts.blocks[0].queries is as_wide
     state, chosen = stepper._states[0].value, torch.tensor([0])
     before = state.select(chosen)
     chosen[0] = 2
