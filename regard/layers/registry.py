@@ -22,7 +22,7 @@ class Mixing:
     """What only some mixers read.
 
     Args:
-        neighbors: how many on each side, for "window" and "convolution".
+        neighbors: how many on each side, for "window", "convolution" and "convolution2d".
         bidirectional: whether "elman", "jordan" and "lstm" also read each set from its end.
         terms: of the polynomial, for "chebyshev"; a vector hears of those up to one edge less away.
     """
@@ -63,12 +63,13 @@ class Mixer(NamedTuple):
 
     Args:
         layer: `module:class`, made with `width_in`, `width` and `arguments(sizes)`.
-        needs: what the sets must have: "order" where vectors are told apart by who comes first, "edges" where it runs along them.
+        needs: what the sets must have: "order" where vectors are told apart by who comes first, "edges" where it runs along them,
+            "grid" where it reads rows and columns.
         arguments: the layer's other arguments.
     """
 
     layer: str
-    needs: Literal["", "order", "edges"] = ""
+    needs: Literal["", "order", "edges", "grid"] = ""
     arguments: Callable[[MixerSizes], Mapping[str, Any]] = lambda sizes: {}
 
 
@@ -93,6 +94,7 @@ MIXERS: dict[str, Mixer] = {
     "pointwise": Mixer(f"{_LAYERS}.mixers:Pointwise"),
     "window": Mixer(f"{_LAYERS}.mixers:WindowedLinear", "order", _sides),
     "convolution": Mixer(f"{_LAYERS}.mixers:Convolution", "order", _sides),
+    "convolution2d": Mixer(f"{_LAYERS}.convolution2d:Convolution2d", "grid", lambda s: {"reach": s.mixing.neighbors}),
     "elman": Mixer(f"{_LAYERS}.recurrent:Recurrent", "order", _directions),
     "jordan": Mixer(f"{_LAYERS}.recurrent:Recurrent", "order", lambda s: _directions(s) | {"kind": "jordan"}),
     "lstm": Mixer(f"{_LAYERS}.recurrent:LSTM", "order", _directions),
@@ -117,13 +119,14 @@ def mixer_names(text: str) -> list[str]:
     return names
 
 
-def check_sets(names: list[str], ordered: bool, edges: bool) -> None:
-    """Refuse mixers that need an order or edges where the sets of the data have none."""
-    has = {"": True, "order": ordered, "edges": edges}
+def check_sets(names: list[str], ordered: bool, edges: bool, coords: int) -> None:
+    """Refuse mixers that need an order, edges, or rows and columns, where the sets of the data have none."""
+    has = {"": True, "order": ordered, "edges": edges, "grid": coords == 2}
+    lacking = {"edges": "edges", "order": "order: they are graphs", "grid": "rows and columns"}
     for name in names:
         if not has[MIXERS[name].needs]:
             others = ", ".join(other for other, mixer in MIXERS.items() if has[mixer.needs])
-            missing = "edges" if MIXERS[name].needs == "edges" else "order: they are graphs"
+            missing = lacking[MIXERS[name].needs]
             raise InputError(
                 f"model.mixer is {name!r} and the sets of the data have no {missing}, expected one of {others}"
             )

@@ -26,9 +26,9 @@ class Encoder:
         heads: of the attention.
         feed_forward: hidden width of the feed-forward networks.
         dropout: while training, on weights, on hidden vectors and on what every layer adds.
-        mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution", "elman", "jordan",
-            "lstm", and along edges "gat", "gcn" or "chebyshev"; several joined by "+", as in "lstm+attention", take turns from
-            block to block.
+        mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution",
+            "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges "gat", "gcn" or "chebyshev";
+            several joined by "+", as in "lstm+attention", take turns from block to block.
         attention: text form of the attention.
         norm: "pre" or "post".
         activation: "relu" or "gelu".
@@ -74,7 +74,7 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
     from regard.models.positions import make_positions
 
     width, names = options.width, mixer_names(options.mixer)
-    check_sets(names, encoding.ordered, encoding.edges)
+    check_sets(names, encoding.ordered, encoding.edges, encoding.grid.coords)
     front = make_front(options.front, width, encoding, scaled)
     positions = make_positions(options.positions, width, options.layers, encoding)
     class_vector = ClassVector(width) if options.front.class_vector else None

@@ -64,7 +64,7 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding) -> Model:
     if not encoding.width:
         raise InputError("the nodes carry ids, expected vectors of numbers for a graph network")
     names = mixer_names(options.mixer)
-    check_sets(names, encoding.ordered, encoding.edges)
+    check_sets(names, encoding.ordered, encoding.edges, encoding.grid.coords)
     layers = []
     for n in range(options.layers):
         last = n + 1 == options.layers

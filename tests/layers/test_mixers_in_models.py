@@ -11,6 +11,7 @@ from regard.data.encoding import Encoding, Grid
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.chebyshev import Chebyshev
+from regard.layers.convolution2d import Convolution2d
 from regard.layers.gcn import GraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
@@ -27,6 +28,7 @@ KINDS = {
     "pointwise": Pointwise,
     "window": WindowedLinear,
     "convolution": Convolution,
+    "convolution2d": Convolution2d,
     "elman": Recurrent,
     "jordan": Recurrent,
     "lstm": LSTM,
@@ -38,11 +40,15 @@ RING = [
     torch.tensor([[*range(n), *range(n)], [(i + 1) % n for i in range(n)] + [*range(n)]], dtype=torch.int64)
     for n in (4, 0, 9, 2)
 ]
+PLACES = [torch.cartesian_prod(torch.arange(3.0), torch.arange(3.0))[:n] for n in (4, 0, 9, 2)]
 
 
 def built(mixer: str, **options: object) -> nn.Module:
     torch.manual_seed(0)
-    return build(Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options), Encoding(width=6, edges=True))  # type: ignore[arg-type]
+    return build(
+        Encoder(width=16, heads=2, feed_forward=16, mixer=mixer, **options),
+        Encoding(width=6, edges=True, grid=Grid(2, (3, 3))),
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -50,7 +56,7 @@ def test_each_name_builds_its_mixer_and_each_set_gets_what_it_gets_alone(name: s
     model = built(name).double().eval()
     assert [type(block.mixer) for block in model.stack.blocks] == [KINDS[name]] * 2
     values = [torch.randn(n, 6, dtype=torch.float64) for n in (4, 0, 9, 2)]
-    sets = VectorSets.pack(values, edges=RING)
+    sets = VectorSets.pack(values, coords=PLACES, edges=RING)
     together = model(Batch(sets))
     for b, alone in enumerate(sets):
         torch.testing.assert_close(together[b].values, model(Batch(alone)).values)
@@ -59,7 +65,7 @@ def test_each_name_builds_its_mixer_and_each_set_gets_what_it_gets_alone(name: s
 @pytest.mark.parametrize("name", MIXERS)
 def test_every_mixer_of_the_registry_may_change_the_width(name: str) -> None:
     layer = make_mixer(name, MixerSizes(6, 4, heads=2))
-    sets = VectorSets.pack([torch.randn(n, 6) for n in (4, 0, 9, 2)], edges=RING)
+    sets = VectorSets.pack([torch.randn(n, 6) for n in (4, 0, 9, 2)], coords=PLACES, edges=RING)
     assert layer.width == 4
     assert layer(sets).values.shape == (15, 4)
     assert len(layer.context) == 2
@@ -96,13 +102,12 @@ def test_a_mixer_of_sequences_is_refused_on_graphs_and_one_of_graphs_without_edg
     plain = {"positions": Positions("none")} if kind is Encoder else {}
     for name, mixer in MIXERS.items():
         options = kind(width=8, heads=2, mixer=name, **plain)
-        if mixer.needs == "order":
-            with pytest.raises(
-                InputError, match=f"model.mixer is '{name}' and the sets of the data have no order: they are"
-            ):
+        if mixer.needs in ("order", "grid"):
+            missing = "order: they are" if mixer.needs == "order" else "rows and columns, expected one of attention"
+            with pytest.raises(InputError, match=f"model.mixer is '{name}' and the sets of the data have no {missing}"):
                 build(options, GRAPHS)
         else:
-            sets = VectorSets.pack([torch.randn(n, 6) for n in (4, 0, 9, 2)], edges=RING)
+            sets = VectorSets.pack([torch.randn(n, 6) for n in (4, 0, 9, 2)], coords=PLACES, edges=RING)
             assert build(options, GRAPHS)(Batch(sets)).values.shape == (15, 8)
         if mixer.needs == "edges":
             with pytest.raises(
