@@ -32,13 +32,13 @@ def compiling(recipe: str) -> dict[str, float]:
 
     from regard.data.batch import collate
     from regard.recipes import RECIPES
-    from regard.train.kinds import build
+    from regard.train.kinds import build, build_model
     from regard.train.scoring import in_order
 
     experiment = RECIPES[recipe].experiment()
     encoding = experiment.data.fit()
     part = experiment.data.training(encoding)
-    model = build(experiment.model, encoding)
+    model = build_model(experiment.model, experiment.task, encoding)
     task = build(experiment.task, model.width, encoding)
     longest = [max(range(len(part)), key=part.lengths.__getitem__)]
     batches = [*list(in_order(part.lengths, experiment.training.batch_vectors))[:_BATCHES], longest]

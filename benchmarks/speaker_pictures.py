@@ -73,7 +73,9 @@ def margins(voices: Voices) -> dict[str, Any]:
     found: list[Tensor] = []
     for batch, vectors in outputs(run.model, task, data, run.experiment.training, task.embed):
         vectors = vectors if task.cosine else vectors.relu()
-        cosines = torch.nn.functional.normalize(vectors) @ torch.nn.functional.normalize(task.head.weight).T
+        weight = task.head.weight
+        assert isinstance(weight, Tensor)
+        cosines = torch.nn.functional.normalize(vectors) @ torch.nn.functional.normalize(weight).T
         own = batch.target_values("set")[:, None]
         largest = cosines.scatter(1, own, -torch.inf).amax(1)
         found.append(cosines.gather(1, own)[:, 0] - largest)

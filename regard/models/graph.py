@@ -51,11 +51,15 @@ class GraphNetwork:
             check_heads(self.width, self.heads, self.attention)
 
 
-def make_graph_network(options: GraphNetwork, encoding: Encoding) -> Model:
+def make_graph_network(options: GraphNetwork, encoding: Encoding, outputs: int = 0) -> Model:
     """The network of those options, for data of that encoding.
 
+    Args:
+        outputs: width of the last layer's vectors, where it gives the scores of classes itself, as in the papers; 0 for `width`.
+
     Raises:
-        InputError: nodes that carry ids; mixers that need an order or edges where the data have none.
+        InputError: nodes that carry ids; mixers that need an order or edges where the data have none; outputs that the heads
+            of the last layer do not divide.
     """
     from regard.layers.stacks import PlainStack
     from regard.models.front import ModelFront
@@ -66,11 +70,16 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding) -> Model:
     names = mixer_names(options.mixer)
     check_sets(names, encoding.ordered, encoding.edges, encoding.grid.coords)
     layers = []
+    if names[(options.layers - 1) % len(names)] == "attention" and outputs % options.last_heads:
+        raise InputError(
+            f"model.last_heads is {options.last_heads} and the last layer gives {outputs} outputs, expected a divisor of them: "
+            "only the heads of 'gat' are averaged"
+        )
     for n in range(options.layers):
         last = n + 1 == options.layers
         sizes = MixerSizes(
             options.width if n else encoding.width,
-            options.width,
+            outputs if last and outputs else options.width,
             options.last_heads if last else options.heads,
             attention_of(options.attention),
             options.attention_dropout,

@@ -9,7 +9,7 @@ __all__ = ["citation"]
 
 
 def citation() -> Experiment:
-    """The topic of each paper, by attention along citations.
+    """The topic of each paper, by attention along citations; the last layer gives the scores of the topics itself.
 
     `--sweep "model.attention=Attention(score=Separable(), pattern=Edges()),Attention(score=Dot(), pattern=Edges())"`
     compares scores, and `--sweep model.mixer=pointwise,gcn,chebyshev,gat` what the layers are.
@@ -21,7 +21,7 @@ def citation() -> Experiment:
         "citation",
         Planetoid(),
         GraphNetwork(width=64, layers=2, heads=8, dropout=0.6, attention_dropout=0.6),
-        PerVectorLabel(),
+        PerVectorLabel(head="none"),
         Optimizer(
             learning_rate=5e-3, weight_decay=5e-4, decay="coupled", warm_up=0, schedule="constant", betas=(0.9, 0.999)
         ),

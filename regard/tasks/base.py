@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -126,21 +126,38 @@ class Task(nn.Module, ABC):
 
 
 class HeadTask(Task):
-    """One output for each vector, or for each set where there is a `pool`: dropout, then a linear head.
+    """One output for each vector, or for each set where there is a `pool`: dropout, then a linear head or none.
 
     Args:
         width: of the vectors that the model gives.
         outputs: numbers that the head gives for each target.
         dropout: on the vectors that enter the head.
         pool: how the vectors of a set become one; None where each vector has its target.
+        head: "none" where the vectors, pooled or not, are the outputs.
+
+    Raises:
+        InputError: no head, and vectors that are not as wide as there are outputs.
     """
 
-    def __init__(self, width: int, outputs: int, dropout: float, pool: PoolName | None) -> None:
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        dropout: float,
+        pool: PoolName | None,
+        head: Literal["linear", "none"] = "linear",
+    ) -> None:
         super().__init__()
         self.pool = None if pool is None else pooling(pool, width)
         self.dropout = Dropout(dropout)
         pooled = width if self.pool is None else int(self.pool.width)  # type: ignore[arg-type]
-        self.head: nn.Linear | CosineHead = nn.Linear(pooled, outputs)
+        if head == "none" and pooled != outputs:
+            raise InputError(
+                f"task.head is 'none', and the {'vectors' if pool is None else 'pooled vectors'} have width {pooled} where the "
+                f"task needs {outputs} outputs, expected equal numbers, or --task.head linear"
+            )
+        self.head: nn.Linear | CosineHead | nn.Identity
+        self.head = nn.Linear(pooled, outputs) if head == "linear" else nn.Identity()
         self.target_kind: TargetKind = "vector" if pool is None else "set"
 
     def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:

@@ -41,6 +41,19 @@ def _micro_f1(records: Sequence[tuple[int, int]]) -> float:
     return 2 * sum(hits for hits, _ in records) / total if total else nan
 
 
+HeadName = Literal["linear", "none"]
+
+
+def _check_head(options: Any) -> None:
+    """Refuse options of a head that there is none of."""
+    for name, without in (("dropout", 0.0), ("hidden", 0), ("loss", "cross_entropy")):
+        value = getattr(options, name, without)
+        if options.head == "none" and value != without:
+            raise InputError(
+                f"task.head is 'none' and task.{name} is {value!r}, expected {without!r}: the vectors are the outputs as they are"
+            )
+
+
 ClassWeights = Literal["balanced"] | dict[str, float] | None
 
 
@@ -76,6 +89,8 @@ class PerVectorLabel:
             label)) of the training part; {spam: 5, ham: 1} weighs by name, other labels by 1.
         label_smoothing: this much of each target's probability is spread evenly over all classes.
         dropout: on the vectors that enter the head.
+        head: "linear" maps the vectors to one number per label; with "none" they are these numbers already, as the last layer of a
+            graph network then gives them, or as `model.width` says.
         top: how many labels a written prediction gives a probability for.
     """
 
@@ -84,11 +99,13 @@ class PerVectorLabel:
     class_weights: ClassWeights = None
     label_smoothing: float = 0.0
     dropout: float = 0.0
+    head: HeadName = "linear"
     top: int = 5
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
         _check_weights(self.class_weights)
+        _check_head(self)
         check_numbers("task", self, "top", least=1)
 
 
@@ -108,6 +125,8 @@ class PerSetLabel:
             label)) of the training part; {spam: 5, ham: 1} weighs by name, other labels by 1.
         label_smoothing: this much of each target's probability is spread evenly over all classes.
         dropout: on the vectors that enter the head.
+        head: "linear" maps the vectors to one number per label; with "none" they are these numbers already, as the last layer of a
+            graph network then gives them, or as `model.width` says.
         top: how many labels a written prediction gives a probability for.
     """
 
@@ -122,6 +141,7 @@ class PerSetLabel:
     class_weights: ClassWeights = None
     label_smoothing: float = 0.0
     dropout: float = 0.0
+    head: HeadName = "linear"
     top: int = 5
 
     def __post_init__(self) -> None:
@@ -129,6 +149,7 @@ class PerSetLabel:
         _check_weights(self.class_weights)
         check_numbers("task", self, "hidden", "margin_warm_up", "scale", least=0)
         check_numbers("task", self, "margin", least=0, below=2)
+        _check_head(self)
         check_numbers("task", self, "top", least=1)
 
 
@@ -142,6 +163,8 @@ class MultiLabel:
         class_weights: of the losses where a label is there: "balanced" is (examples without the label / examples with it) of the
             training part; {fraud: 20} weighs by name, other labels by 1.
         dropout: on the vectors that enter the head.
+        head: "linear" maps the vectors to one number per label; with "none" they are these numbers already, as the last layer of a
+            graph network then gives them, or as `model.width` says.
     """
 
     targets: ClassVar[TargetName] = "labels"
@@ -151,9 +174,11 @@ class MultiLabel:
     threshold: float = 0.5
     class_weights: ClassWeights = None
     dropout: float = 0.0
+    head: HeadName = "linear"
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "dropout", least=0, below=1)
+        _check_head(self)
         if not 0 < self.threshold <= 1:
             raise InputError(f"task.threshold is {self.threshold}, expected more than 0 and at most 1")
         _check_weights(self.class_weights)

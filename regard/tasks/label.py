@@ -50,7 +50,8 @@ class LabelTask(HeadTask):
         labels = encoding.targets.names
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
-        super().__init__(width, len(labels), config.dropout, pool)
+        outputs = len(labels) * (encoding.targets.copies if config.head == "none" else 1)
+        super().__init__(width, outputs, config.dropout, pool, config.head)
         self.own_weights = named_weights(config.class_weights, labels)
         self.config = config
         self.labels = labels
@@ -145,7 +146,8 @@ class SetLabelTask(LabelTask):
     def __init__(self, config: PerSetLabel, width: int, encoding: Encoding) -> None:
         super().__init__(config, width, encoding, config.pool)
         copies = encoding.targets.copies if isinstance(encoding.targets, Labels) else 1
-        pooled, classes = self.head.weight.shape[1], len(self.labels) * copies
+        assert self.pool is not None
+        pooled, classes = int(self.pool.width), len(self.labels) * copies  # type: ignore[arg-type]
         self.cosine = config.loss == "am_softmax"
         self.width = config.hidden or pooled
         """Of the embeddings."""
@@ -153,7 +155,7 @@ class SetLabelTask(LabelTask):
         if self.cosine:
             self.head = CosineHead(self.width, classes, config.scale)
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        elif config.hidden or copies > 1:
+        elif config.head == "linear" and (config.hidden or copies > 1):
             self.head = nn.Linear(self.width, classes)
 
     def embed(self, sets: VectorSets) -> Tensor:

@@ -21,6 +21,7 @@ from regard.files import read_json
 from regard.train.earlier import now_named
 from regard.train.experiment import Experiment
 from regard.train.folder import digest_of, read_start, read_weights, save
+from regard.train.pieces import depths
 
 __all__ = ["START", "Beginning", "Start"]
 
@@ -209,6 +210,9 @@ class Start:
         tables = {f"model.{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
         shared = own.keys() & self.weights.keys()
         outside = set() if self._same_head(encoding) else {"task.head"}
+        if outside and "none" in (_head(self.before), _head(self.after)):
+            # The last block, and what follows it, is a head.
+            outside |= {_module(f"model.{name}") for name, depth in depths(model)[0].items() if depth < 2}
         for name in shared:
             there, here = self.weights[name].shape, own[name].shape
             grown = name in tables and (there[0], here[0]) in longer and there[1:] == here[1:]
@@ -217,7 +221,7 @@ class Start:
         return {name for name in shared if _module(name) not in outside}
 
     def _same_head(self, encoding: Encoding) -> bool:
-        kinds = [(type(each.task), getattr(each.task, "loss", None)) for each in (self.before, self.after)]
+        kinds = [(type(each.task), getattr(each.task, "loss", None), _head(each)) for each in (self.before, self.after)]
         return kinds[0] == kinds[1] and self.encoding.targets == encoding.targets
 
     def _notes(self, encoding: Encoding, report: Beginning) -> list[str]:
@@ -225,6 +229,9 @@ class Start:
         for name, before in self.encoding.columns.items():
             more = len(encoding.columns[name]) - len(before)
             notes.append(f"vocabulary of {name}: {len(before):,} entries of {self.run}, {more:,} of the new data alone")
+        if _head(self.after) == "none":
+            same = "taken as far as it fits" if self._same_head(encoding) else "new: the targets or the task differ"
+            return [*notes, f"the task has no head, and the model's last layer is {same}"]
         if report.taken["task.head"]:
             return [*notes, "the head is taken: the targets are the same"]
         reason = "it has another shape" if self._same_head(encoding) else "the targets or the task differ"
@@ -251,6 +258,10 @@ def _joined(before: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
     """The entries of both, the first ones at their places."""
     known = set(before)
     return (*before, *(entry for entry in own if entry not in known))
+
+
+def _head(experiment: Experiment) -> str:
+    return str(getattr(experiment.task, "head", "linear"))
 
 
 def _module(name: str) -> str:

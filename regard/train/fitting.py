@@ -35,7 +35,7 @@ from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
 from regard.train.experiment import Experiment, Training, to_yaml
 from regard.train.folder import CONFIG, ENCODING, SURVEY, save, sweep
-from regard.train.kinds import build
+from regard.train.kinds import build, build_model
 from regard.train.learner import Learner
 from regard.train.memory import within_memory
 from regard.train.pieces import freeze
@@ -66,7 +66,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
         encoding = start.extended(encoding)
     parts = _Parts(experiment, encoding)
     with within_memory():
-        model = build(experiment.model, encoding)
+        model = build_model(experiment.model, experiment.task, encoding)
     for piece in beginners(model) if fresh else ():
         _say(piece.begin_training())
     with within_memory():

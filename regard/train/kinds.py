@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regard.data.readers import READERS
 from regard.errors import InputError, nearest
 
-__all__ = ["KINDS", "Kind", "build", "kind"]
+if TYPE_CHECKING:
+    from regard.data.encoding import Encoding
+
+__all__ = ["KINDS", "Kind", "build", "build_model", "kind"]
 
 
 class Kind(NamedTuple):
@@ -19,10 +22,12 @@ class Kind(NamedTuple):
         module: that has the dataclass of options of this name; it loads nothing heavy.
         makes: `module:name` of what the options make, called with them and what `build` adds; empty for readers, whose options
             are used as they are.
+        outputs: whether what makes it takes `outputs`, the width of the last layer's vectors.
     """
 
     module: str
     makes: str = ""
+    outputs: bool = False
 
 
 # One line each. Nothing else is ever imported because of what a file says.
@@ -32,7 +37,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "Conformer": Kind("regard.models.conformer", "regard.models.conformer:make_conformer"),
         "Encoder": Kind("regard.models.encoder", "regard.models.encoder:make_encoder"),
         "EncoderDecoder": Kind("regard.models.encoder_decoder", "regard.models.encoder_decoder:make_encoder_decoder"),
-        "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network"),
+        "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network", outputs=True),
         "RecurrentEncoderDecoder": Kind(
             "regard.models.recurrent_decoder", "regard.models.recurrent_decoder:make_recurrent_encoder_decoder"
         ),
@@ -74,10 +79,32 @@ def build(options: Any, *given: Any) -> Any:
     >>> build(Encoder(width=8, heads=2), Encoding(width=3)).width
     8
     """
-    name = type(options).__name__
-    makes = next((entry.makes for section in KINDS.values() for entry in [section.get(name)] if entry), "")
-    if not makes:
-        raise TypeError(f"the registry of kinds names nothing that {name} makes")
-    module, _, maker = makes.partition(":")
+    module, _, maker = _entry(options).makes.partition(":")
+    if not maker:
+        raise TypeError(f"the registry of kinds names nothing that {type(options).__name__} makes")
     make: Callable[..., Any] = getattr(import_module(module), maker)
     return make(options, *given)
+
+
+def build_model(options: Any, task: Any, encoding: Encoding) -> Any:
+    """The model of an experiment with a task of those options.
+
+    Where the task has no head, the last layer of a model that can have any width there gets as many outputs as there are labels;
+    whether other models fit, the task says.
+
+    >>> from regard.data.encoding import Encoding, Labels
+    >>> from regard.models.graph import GraphNetwork
+    >>> from regard.tasks.configs import PerVectorLabel
+    >>> encoding = Encoding(width=3, edges=True, targets=Labels(("a", "b", "c")))
+    >>> [build_model(GraphNetwork(width=8), PerVectorLabel(head=head), encoding).width for head in ("linear", "none")]
+    [8, 3]
+    """
+    targets = encoding.targets
+    outputs = len(getattr(targets, "names", ())) * getattr(targets, "copies", 1)
+    headless = getattr(task, "head", "linear") == "none" and _entry(options).outputs and outputs
+    return build(options, encoding, outputs) if headless else build(options, encoding)
+
+
+def _entry(options: Any) -> Kind:
+    name = type(options).__name__
+    return next((section[name] for section in KINDS.values() if name in section), Kind(""))

@@ -29,7 +29,7 @@ from regard.train.card import CARD, add_evaluation, read_facts
 from regard.train.embedding import Embedding, embeddings
 from regard.train.experiment import Experiment
 from regard.train.folder import WEIGHTS, load_weights, read_config, save, sizes_of_weights
-from regard.train.kinds import build
+from regard.train.kinds import build, build_model
 from regard.train.memory import like_the_weights
 from regard.train.scoring import defined, run, targets_of, trivial_metrics, watched
 
@@ -66,7 +66,7 @@ class Run:
         encoding = Encoding.load(folder)
         # Somebody else may have made the run: what its options ask for is not allocated before it is known to be there.
         with like_the_weights(sizes_of_weights(folder), str(folder / WEIGHTS)):
-            model = build(experiment.model, encoding)
+            model = build_model(experiment.model, experiment.task, encoding)
             task = build(experiment.task, model.width, encoding)
         task.attach(model)
         load_weights(folder, experiment, model, task)

@@ -11,12 +11,15 @@ from sklearn.metrics import f1_score, r2_score
 from torch.nn.functional import cross_entropy
 
 from regard.data.batch import Batch, collate
-from regard.data.encoding import Encoding, Labels, Numbers
+from regard.data.encoding import Encoding, Labels, LabelSets, Numbers
 from regard.data.examples import IGNORE, UNSEEN, Example
 from regard.errors import InputError
+from regard.models.encoder import Encoder
+from regard.models.graph import GraphNetwork
+from regard.models.pieces import Positions
 from regard.sets import Layout, VectorSets
-from regard.tasks import PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
-from regard.train.kinds import build
+from regard.tasks import MultiLabel, PerSetLabel, PerSetNumber, PerVectorLabel, PerVectorNumber
+from regard.train.kinds import build, build_model
 
 LABELS = Encoding(Labels(("a", "b", "c")), width=4)
 NUMBERS = Encoding(width=4, targets=Numbers(100.0, 5.0))
@@ -354,3 +357,75 @@ def test_a_hidden_layer_gives_the_embedding():
         assert task.embed(SETS).shape == (3, 5)
         assert task(SETS, Batch(SETS)).shape == (3, 3)
         assert task.width == 5
+
+
+# Without a head: the vectors are the outputs.
+
+
+@pytest.mark.parametrize("options", [PerVectorLabel(head="none"), PerSetLabel(head="none"), MultiLabel(head="none")])
+def test_without_a_head_the_vectors_are_the_outputs(options):
+    encoding = Encoding(LabelSets(("a", "b", "c"), "|") if isinstance(options, MultiLabel) else LABELS.targets, width=4)
+    task, sets = build(options, 3, encoding), SETS.with_values(torch.randn(5, 3))
+    means = torch.stack([x.mean(0) if len(x) else x.new_zeros(3) for x in sets.unpack()])
+    expected = sets.values if isinstance(options, PerVectorLabel) else means
+    assert torch.allclose(task(sets, Batch(sets)), expected)
+    assert not list(task.parameters())
+    with pytest.raises(
+        InputError, match=r"task\.head is 'none', and the .*vectors have width 4 where .* needs 3 outputs"
+    ):
+        build(options, 4, encoding)
+
+
+def test_without_a_head_further_classes_of_labels_are_outputs_as_well():
+    encoding = replace(LABELS, targets=Labels(LABELS.labels, copies=2))
+    task = build(PerSetLabel(head="none"), 6, encoding)
+    sets = SETS.with_values(torch.randn(5, 6))
+    whole = task(sets, Batch(sets))
+    assert whole.shape == (3, 6)
+    assert torch.equal(task.eval()(sets, Batch(sets)), whole[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        (PerVectorLabel, "dropout", 0.1),
+        (PerSetLabel, "dropout", 0.1),
+        (PerSetLabel, "hidden", 8),
+        (PerSetLabel, "loss", "am_softmax"),
+        (MultiLabel, "dropout", 0.1),
+    ],
+)
+def test_options_of_a_head_are_refused_without_one(kind, option, value):
+    with pytest.raises(InputError, match=rf"task\.head is 'none' and task\.{option} is {value!r}, expected"):
+        kind(head="none", **{option: value})
+
+
+@pytest.mark.parametrize("mixer", ["gat", "attention", "gcn", "chebyshev", "pointwise"])
+def test_the_last_layer_of_a_graph_network_gives_the_labels(mixer):
+    encoding = replace(LABELS, edges=True)
+    options = GraphNetwork(width=8, heads=4, mixer=mixer)
+    without = build_model(options, PerVectorLabel(head="none"), encoding)
+    assert [layer.width for layer in without.stack.layers] == [8, 3]
+    assert build_model(options, PerVectorLabel(), encoding).width == 8
+    sets = VectorSets.pack([torch.randn(2, 4)], edges=[torch.tensor([[0, 1], [1, 0]])])
+    assert without(Batch(sets)).values.shape == (2, 3)
+
+
+def test_averaged_heads_put_out_the_labels_and_joined_ones_must_divide_them():
+    encoding, task = replace(LABELS, edges=True), PerVectorLabel(head="none")
+    assert build_model(GraphNetwork(width=8, heads=4, last_heads=2), task, encoding).width == 3
+    with pytest.raises(
+        InputError, match=r"model\.last_heads is 2 and the last layer gives 3 outputs, expected a divisor"
+    ):
+        build_model(GraphNetwork(width=8, heads=4, last_heads=2, mixer="attention"), task, encoding)
+
+
+def test_other_models_need_the_width_of_the_labels():
+    task = PerVectorLabel(head="none")
+    for width, fits in ((3, True), (4, False)):
+        model = build_model(Encoder(width=width, heads=1, positions=Positions("none")), task, LABELS)
+        if fits:
+            build(task, model.width, LABELS)
+            continue
+        with pytest.raises(InputError, match=r"have width 4 where the task needs 3 outputs"):
+            build(task, model.width, LABELS)

@@ -199,6 +199,22 @@ def test_a_head_is_new_where_labels_or_their_order_differ(targets, tmp_path, mon
     assert any(note.startswith("the head is new") for note in report.notes)
 
 
+def test_without_a_head_the_last_layer_is_taken_where_the_labels_are_the_same_alone(tmp_path, monkeypatch):
+    def headless(start=""):
+        plain = tiny.experiment(epochs=1, start=str(start), keep="last")
+        return replace(plain, model=replace(plain.model, width=2, heads=1, layers=2), task=PerSetLabel(head="none"))
+
+    start = fit(headless(), tmp_path / "start")
+    again = Beginning.load(fit(headless(start), tmp_path / "again"))
+    assert not again.misfits
+    assert any(note.endswith("the model's last layer is taken as far as it fits") for note in again.notes)
+    monkeypatch.setattr(tiny.Tiny, "fit", lambda self: Encoding(Labels(("up", "down")), width=3))
+    other = Beginning.load(fit(headless(start), tmp_path / "other"))
+    assert set(other.misfits) == {"stack.blocks.1", "stack.norm"}
+    assert other.taken["stack.blocks.0"] > 0
+    assert any(note.endswith("the model's last layer is new: the targets or the task differ") for note in other.notes)
+
+
 def test_numbers_keep_the_statistics_of_the_new_data(tmp_path, monkeypatch):
     start = tiny_start(tmp_path / "start", "set number")
     monkeypatch.setattr(tiny.Tiny, "fit", lambda self: Encoding(Numbers(5.0, 3.0), width=3))
