@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from regard.data.reader import Reader
     from regard.train import Run
 
-__all__ = ["check_conllu", "conllu", "table", "with_all_probabilities"]
+__all__ = ["check_conllu", "conllu", "table", "with_all_probabilities", "with_beam"]
 
 
 def with_all_probabilities(run: Run) -> tuple[Run, Sequence[str]]:
@@ -31,6 +31,30 @@ def with_all_probabilities(run: Run) -> tuple[Run, Sequence[str]]:
     if hasattr(task.config, "top"):
         task.config = replace(task.config, top=len(labels))
     return run, labels
+
+
+def with_beam(run: Run, beam: int | None, n_best: int | None) -> Run:
+    """The run, whose task writes with a beam of this width, and gives so many texts of each set; None leaves what training had.
+
+    Raises:
+        InputError: a task that writes no sequences, or numbers that are not in its bounds.
+    """
+    if beam is None and n_best is None:
+        return run
+    task: Any = run.task
+    if not hasattr(task.config, "n_best"):
+        kind = type(task.config).__name__
+        raise InputError(
+            f"the run has the task {kind}, which writes no sequences, expected neither --beam nor --n-best"
+        )
+    for name, value in (("--beam", beam), ("--n-best", n_best)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}, expected at least 1")
+    if beam is not None and n_best is not None and n_best > beam:
+        raise InputError(f"--n-best is {n_best}, expected at most --beam, which is {beam}")
+    width = beam or max(task.config.beam, n_best or 1)
+    task.config = replace(task.config, beam=width, n_best=n_best or min(task.config.n_best, width))
+    return run
 
 
 def table(predictions: Iterable[dict[str, Any]], labels: Sequence[str] = ()) -> Iterator[list[Any]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regard.cli.answers import check_conllu, conllu, table, with_all_probabilities
+from regard.cli.answers import check_conllu, conllu, table, with_all_probabilities, with_beam
 from regard.cli.options import parse, parser
 from regard.cli.sources import add_sources, datasets, sources_of, with_ids
 from regard.errors import InputError
@@ -47,6 +47,8 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--id", default="", metavar="COLUMN", help="of a table or JSON lines, which names the predictions"
     )
+    options.add_argument("--beam", type=int, metavar="WIDTH", help="of sequences: so many go on at each step")
+    options.add_argument("--n-best", type=int, metavar="N", help="of sequences: so many are given of each input")
     chosen = parse(options, arguments)
     _check(chosen)
     if chosen.show is None:
@@ -56,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from regard.train import Run
 
-    opened = Run.open(chosen.run)
+    opened = with_beam(Run.open(chosen.run), chosen.beam, chosen.n_best)
     if chosen.show is not None:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0

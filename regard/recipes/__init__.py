@@ -12,7 +12,7 @@ from regard.recipes.pretraining import pretraining
 from regard.recipes.sentiment import reviews, reviews_bytes, sentiment
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.recipes.tagging import tagging
-from regard.recipes.translation import translation
+from regard.recipes.translation import translation, translation_recurrent
 from regard.train import Experiment
 
 __all__ = [
@@ -29,7 +29,16 @@ __all__ = [
         "reviews_bytes",
         "sentiment",
     ),
-    *("speaker", "speaker_boss", "speaker_medium", "speaker_simple", "speaker_strong", "tagging", "translation"),
+    *(
+        "speaker",
+        "speaker_boss",
+        "speaker_medium",
+        "speaker_simple",
+        "speaker_strong",
+        "tagging",
+        "translation",
+        "translation_recurrent",
+    ),
 ]
 
 
@@ -107,6 +116,12 @@ RECIPES = {
             translation,
             "Multi30k, 29,000 pairs, German to English; own: a folder of train.de, train.en, ..., a table or JSON lines",
             "BLEU, lower-cased, in words: Transformer 36.5 (greedy); English to German 41.0 (beam of 5)",
+        ),
+        Recipe(
+            "translation-recurrent",
+            translation_recurrent,
+            "Multi30k, 29,000 pairs, German to English; own: as translation",
+            "BLEU, lower-cased, in words: recurrent with attention 28.1",
         ),
         Recipe("speaker", speaker, _VOICES, "none for this split"),
         *(

@@ -2,10 +2,11 @@
 
 from regard.data.parallel import ParallelText
 from regard.models.encoder_decoder import EncoderDecoder
+from regard.models.recurrent_decoder import RecurrentEncoderDecoder
 from regard.tasks.configs import PerSetSequence
 from regard.train import Experiment, Optimizer, Training
 
-__all__ = ["translation"]
+__all__ = ["translation", "translation_recurrent"]
 
 
 def translation() -> Experiment:
@@ -22,5 +23,20 @@ def translation() -> Experiment:
         EncoderDecoder(width=128, layers=3, decoder_layers=3, heads=4, feed_forward=256, dropout=0.2),
         PerSetSequence(beam=5),
         Optimizer(learning_rate=3e-3, weight_decay=0.01, warm_up=800),
-        Training(epochs=30, batch_vectors=2048, threads=1, log_every=50),
+        Training(epochs=30, batch_vectors=2048, average=5, threads=1, log_every=50),
+    )
+
+
+def translation_recurrent() -> Experiment:
+    """A sentence in another language, by recurrent networks with additive attention.
+
+    Own data: what the recipe `translation` takes.
+    """
+    return Experiment(
+        "translation-recurrent",
+        ParallelText(vocabulary=6000),
+        RecurrentEncoderDecoder(width=128, hidden=256, aligned=128, maxout=128, dropout=0.3),
+        PerSetSequence(beam=5),
+        Optimizer(learning_rate=2e-3, weight_decay=0.01, warm_up=400),
+        Training(epochs=12, batch_vectors=2048, average=3, threads=1, log_every=50),
     )

@@ -65,6 +65,7 @@ class Training:
         precision: "bf16-mixed" computes in bfloat16 and keeps float32 weights.
         validate_every: epochs between two validations; the last epoch always has one.
         keep: the weights of the best validation, or those of the last epoch.
+        average: validate and write the mean of the weights at the last so many validations; 0 or 1 for the last weights.
         watch: the validation metric that says which weights are the best: loss, or one that the task computes, such as accuracy or
             macro_f1; empty for the task's own
         patience: stop after this many validations without a better one; 0 never stops early.
@@ -87,6 +88,7 @@ class Training:
     precision: Literal["32", "bf16-mixed"] = "32"
     validate_every: int = 1
     keep: Literal["best", "last"] = "best"
+    average: int = 0
     watch: str = ""
     patience: int = 0
     checkpoint_every: int = 200
@@ -102,7 +104,16 @@ class Training:
         check_numbers("training", self, "epochs", "batch_vectors", "log_every", "validate_every", least=1)
         check_numbers("training", self, "seed", least=0, below=2**32)
         check_numbers(
-            "training", self, "minutes", "clip", "patience", "checkpoint_every", "workers", "threads", least=0
+            "training",
+            self,
+            "minutes",
+            "clip",
+            "patience",
+            "average",
+            "checkpoint_every",
+            "workers",
+            "threads",
+            least=0,
         )
 
 

@@ -14,6 +14,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from regard.errors import InputError
+from regard.train.averaging import RecentWeights
 from regard.train.folder import read_config, read_weights, save, save_weights
 from regard.train.learner import Learner
 
@@ -104,7 +105,8 @@ class Recorder(Callback):
 class Best(Callback):
     """Writes the weights whenever validation has become better, and stops where it has not for `patience` validations.
 
-    With `keep` "last" the last validated weights are written, whatever was found.
+    With `keep` "last" the last validated weights are written, whatever was found. With `average`, what is validated and written is
+    the mean of the last weights.
 
     Args:
         watch: the metric that says what is better, and whether by its "max" or "min".
@@ -117,12 +119,15 @@ class Best(Callback):
         """What validation found when the weights were written."""
         self.epoch = 0
         self.waited = 0
+        self.recent = RecentWeights(options.average)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"found": dict(self.found), "epoch": self.epoch, "waited": self.waited}
+        recent = {"recent": self.recent.state_dict()} if self.recent.kept else {}
+        return {"found": dict(self.found), "epoch": self.epoch, "waited": self.waited} | recent
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.found, self.epoch, self.waited = state_dict["found"], state_dict["epoch"], state_dict["waited"]
+        self.recent.load_state_dict(state_dict.get("recent", []))
         if self.epoch:
             # What later epochs cannot better must still be there; no checkpoint has it.
             read_weights(self.folder, read_config(self.folder))
@@ -131,10 +136,17 @@ class Best(Callback):
         # A training that was killed after its last epoch stops again at once.
         self._stop(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.recent.give_mean(pl_module)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
-        if not pl_module.found:
-            return
+        if pl_module.found:
+            self._write(trainer, pl_module)
+        # A checkpoint, which follows, has the weights that training goes on from.
+        self.recent.take_back(pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: Learner) -> None:
         name, direction = self.watch
         new, old = pl_module.found[name], self.found.get(name, math.nan)
         if self.last or math.isnan(old) or (new > old if direction == "max" else new < old):
