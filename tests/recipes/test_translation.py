@@ -86,4 +86,4 @@ def test_what_is_no_beam_is_refused(folder):
     assert with_beam(opened, None, 9).task.config.beam == 9
     found = cli("predict", folder, "--text", " ")
     assert found.returncode == 2
-    assert "is empty, expected a sentence to translate" in found.stderr
+    assert "expected a text" in found.stderr
