@@ -30,7 +30,7 @@ def translation() -> Experiment:
 def translation_recurrent() -> Experiment:
     """A sentence in another language, by recurrent networks with additive attention.
 
-    Own data: what the recipe `translation` takes.
+    Own data: `--data.path folder` with files such as train.de, train.en, ..., or what else the recipe `translation` takes.
     """
     return Experiment(
         "translation-recurrent",
