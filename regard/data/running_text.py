@@ -24,7 +24,7 @@ from regard.data.tokenizer import frequent
 from regard.errors import InputError, check_numbers
 from regard.files import decoded, read_whole
 
-__all__ = ["RunningText", "Windows", "character_ids"]
+__all__ = ["RunningText", "ShiftedWindows", "Windows", "character_ids"]
 
 _COLUMN = "token"
 _LONGEST = 1 << 30  # bytes of a file
@@ -47,49 +47,62 @@ def character_ids(text: str, entries: Sequence[str]) -> Array:
 class Windows:
     """Neighboring windows of a text: `values [n]` character ids, and for each the id of the one that follows as its target.
 
-    So every character but the first is a target once. As training reads them, with a seed, they begin at a place that is drawn
-    for each epoch, so that no character always comes first; what is left over at the ends is then in no window.
+    So every character but the first is a target once.
 
     Args:
         ids: of the whole text. window: the most characters of one. name: of the text. begin: where it begins in a larger one.
-        seed: of the draws; None for none.
     """
 
     target_kind: TargetKind = "vector"
 
-    def __init__(self, ids: Array, window: int, name: str, begin: int = 0, seed: int | None = None) -> None:
-        self._ids, self._window, self._name, self._begin, self._seed = ids, window, name, begin, seed
-        count = -(-(len(ids) - 1) // window)
-        self._spare = 0
-        if seed is not None and len(ids) - 1 >= 2 * window:
-            count = (len(ids) - 1) // window - 1
-            self._spare = len(ids) - 1 - count * window
-        self._count, self._offset = count, 0
-        last = min(window, len(ids) - 1 - (count - 1) * window)
-        self.lengths = [window] * (count - 1) + [last]
+    def __init__(self, ids: Array, window: int, name: str, begin: int = 0) -> None:
+        self._ids, self._window, self._name, self._begin, self._shift = ids, window, name, begin, 0
+        self._starts = range(0, len(ids) - 1, window)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose where the first window begins."""
-        if self._spare:
-            generator = np.random.Generator(np.random.Philox(key=[self._seed or 0, epoch]))
-            self._offset = int(generator.integers(self._spare + 1))
+    @property
+    def lengths(self) -> list[int]:
+        return [min(self._window, len(self._ids) - 1 - start) for start in self._starts]
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._starts)
 
     def __getitem__(self, index: int, /) -> Example:
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        start = self._offset + index * self._window
-        stop = start + self.lengths[index]
-        ids = self._ids[start : stop + 1].astype(np.int64)
-        return Example(ids[:-1], ids[1:], f"{self._name}:{self._begin + start}", "vector")
+        start = self._starts[index] - self._shift
+        ids = self._ids[max(0, start) : start + self._window + 1].astype(np.int64)
+        return Example(ids[:-1], ids[1:], f"{self._name}:{self._begin + self._starts[index]}", "vector")
 
     @property
     def targets(self) -> list[Array]:
-        """Those of windows that begin with the text."""
-        starts = (n * self._window + 1 for n in range(self._count))
-        return [self._ids[start : start + n].astype(np.int64) for start, n in zip(starts, self.lengths, strict=True)]
+        ends = zip(self._starts, self.lengths, strict=True)
+        return [self._ids[start + 1 : start + 1 + length].astype(np.int64) for start, length in ends]
+
+
+class ShiftedWindows(Windows):
+    """Windows as training reads them: all begin by a number of characters earlier that is drawn for each epoch, so that no
+    character always comes first. The first window is then shorter, and fewer than a window of the last characters are in none.
+
+    Args:
+        seed: of the draws. The others are those of `Windows`.
+    """
+
+    def __init__(self, ids: Array, window: int, name: str, begin: int = 0, seed: int = 0) -> None:
+        super().__init__(ids, window, name, begin)
+        self._seed = seed
+
+    @property
+    def lengths(self) -> list[int]:
+        """Upper bounds."""
+        return [min(self._window, len(self._ids) - 1)] * len(self)
+
+    @property
+    def targets(self) -> list[Array]:
+        """Those of windows that are not shifted."""
+        return Windows(self._ids, self._window, self._name).targets
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose by how many characters."""
+        generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        self._shift = int(generator.integers(self._window)) if len(self) > 1 else 0
 
 
 @dataclass
@@ -135,16 +148,18 @@ class RunningText:
         Raises:
             InputError: a text that is too short to have that part.
         """
-        return self._windows(check_part(name), encoding, None)
+        ids, begin = self._ids(check_part(name), encoding)
+        return Windows(ids, self.window, self._place.name, begin)
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
         """Each character of a part but the first, and where it stands."""
         text, begin = self._part(check_part(name))
         return [(each, f"{self._place}, character {begin + n},") for n, each in enumerate(text[1:], 1)]
 
-    def training(self, encoding: Encoding) -> Windows:
+    def training(self, encoding: Encoding) -> ShiftedWindows:
         """Windows of the training part that begin elsewhere in each epoch."""
-        return self._windows("train", encoding, self.seed)
+        ids, begin = self._ids("train", encoding)
+        return ShiftedWindows(ids, self.window, self._place.name, begin, self.seed)
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """Whole texts, each one example: of files, and of the `.txt` files of folders."""
@@ -204,12 +219,12 @@ class RunningText:
     def _place(self) -> Path:
         return Path(self.path) if self.path is not None else locate(self.published)
 
-    def _windows(self, name: Part, encoding: Encoding, seed: int | None) -> Windows:
+    def _ids(self, name: Part, encoding: Encoding) -> tuple[Array, int]:
+        """The ids of a part, and where in the whole it begins."""
         text, begin = self._part(name)
         ids = character_ids(text, encoding.columns[_COLUMN])
         # A book of a million characters takes no more memory than this for each.
-        small = ids.astype(np.uint16 if len(encoding.columns[_COLUMN]) <= 1 << 16 else np.int32)
-        return Windows(small, self.window, self._place.name, begin, seed)
+        return ids.astype(np.uint16 if len(encoding.columns[_COLUMN]) <= 1 << 16 else np.int32), begin
 
     def _part(self, name: Part) -> tuple[str, int]:
         """The text of a part, and where in the whole it begins."""

@@ -24,6 +24,7 @@ from regard.data.pictures import Pictures
 from regard.data.reader import Reader
 from regard.data.readers import READERS
 from regard.data.registry import DATASETS
+from regard.data.running_text import RunningText
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
@@ -82,6 +83,11 @@ def passages(tmp_path: Path) -> Reader:
     return Passages(str(tmp_path / "plain.txt"), tokens="words", longest=6)
 
 
+def running(tmp_path: Path) -> Reader:
+    (tmp_path / "running.txt").write_text("the cat saw the dog. " * 30)
+    return RunningText(str(tmp_path / "running.txt"), window=16)
+
+
 MADE: dict[str, Any] = {
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
@@ -90,6 +96,7 @@ MADE: dict[str, Any] = {
     "Passages": passages,
     "Pictures": pictures,
     "Planetoid": graph,
+    "RunningText": running,
     "Sounds": lambda tmp_path: Sounds(
         str(sounds(tmp_path)), mels=8, train_crop=0.2, speed=Speed((0.9, 1.0), voices=True)
     ),
@@ -175,6 +182,7 @@ VALUES: dict[str, Any] = {
         {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
         str(tmp_path),
     ),
+    "RunningText": lambda tmp_path: ("the dog", file(tmp_path, b"the dog")),
     "Sounds": lambda tmp_path: (wave(tmp_path), str(tmp_path / "a.wav")),
     "Texts": lambda tmp_path: ("so good", file(tmp_path, b"so good\n")),
 }
