@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.scores import Additive, Dot
 from regard.errors import InputError
-from regard.layers.attention import Attend
+from regard.layers.attention import Attend, CrossAttention
 from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 
@@ -23,32 +24,40 @@ __all__ = [
     "First",
     "Max",
     "Mean",
+    "MultiHeadPooling",
     "PoolName",
     "SelfAttentionPooling",
     "Statistics",
+    "Sum",
     "pooling",
 ]
 
-PoolName = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
+PoolName = Literal["mean", "sum", "max", "statistics", "attention", "multi_head", "attentive_statistics", "first"]
 
 
 def pooling(name: PoolName, width: int) -> nn.Module:
     """The pooling of that name for vectors of that width."""
     known = {
         "mean": Mean,
+        "sum": Sum,
         "max": Max,
         "statistics": Statistics,
         "attention": SelfAttentionPooling,
+        "multi_head": MultiHeadPooling,
         "attentive_statistics": AttentiveStatistics,
         "first": First,
     }
     return known[name](width)
 
 
+def _sum(values: Tensor, layout: Layout) -> Tensor:
+    """`[s, d]` the sum of each set."""
+    return values.new_zeros(layout.sets, values.shape[1]).index_add(0, layout.owners(values.shape[0]), values)
+
+
 def _mean(values: Tensor, layout: Layout) -> Tensor:
     """`[s, d]` the mean of each set."""
-    total = values.new_zeros(layout.sets, values.shape[1]).index_add(0, layout.owners(values.shape[0]), values)
-    return total / layout.offsets.diff().clamp(min=1)[:, None].to(values.dtype)
+    return _sum(values, layout) / layout.offsets.diff().clamp(min=1)[:, None].to(values.dtype)
 
 
 @checked()
@@ -61,6 +70,18 @@ class Mean(nn.Module):
 
     def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
         return _mean(sets.values, sets.layout)
+
+
+@checked()
+class Sum(nn.Module):
+    """The sum of a set's vectors, which tells how many there are, unlike their mean. Args: width: of the vectors."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
+        return _sum(sets.values, sets.layout)
 
 
 @checked()
@@ -167,6 +188,43 @@ class SelfAttentionPooling(nn.Module):
         q = self.query.to(sets.values.dtype).expand(sets.layout.sets, 1, -1)
         vectors = sets.values[:, None]
         return self.attend(q, vectors, vectors, one, sets.layout)[:, 0]
+
+
+@checked()
+class MultiHeadPooling(nn.Module):
+    """norm(h + rFF(h)) with h = norm(s + MultiHead(s, Z, Z)), Z = rFF(X) and one learned vector s: the PMA of Lee et al. 2019.
+
+    Each rFF is its own W_2 relu(W_1 x + b_1) + b_2, row by row (section 3.2, eq. 6, 7 and 11, with k = 1).
+
+    Args:
+        width: of the vectors. heads: None for 4, or for as many of them as divide the width.
+
+    Raises:
+        InputError: heads that do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int | None = None) -> None:
+        super().__init__()
+        self.width = width
+        self.seed = nn.Parameter(torch.empty(1, width))
+        nn.init.xavier_uniform_(self.seed)
+        self.before, self.after = (_row_by_row(width) for _ in range(2))
+        self.attend = CrossAttention(width, heads or math.gcd(width, 4))
+        self.norm, self.last_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(self, sets: VectorSets) -> Float[Tensor, "s {self.width}"]:
+        layout, attend = sets.layout, self.attend
+        seed = self.seed.to(sets.values.dtype)
+        q = attend.project_query(seed).unflatten(-1, (attend.heads, attend.d)).expand(layout.sets, -1, -1)
+        memory = attend.projected(sets.with_values(self.before(sets.values)))
+        heard = attend.attend(q, memory.k, memory.v, _one_per_set(layout), layout)
+        h = self.norm(seed + attend.out(heard.flatten(1)))
+        pooled = self.last_norm(h + self.after(h))
+        return torch.where(layout.offsets.diff()[:, None] > 0, pooled, 0)
+
+
+def _row_by_row(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
 @checked()

@@ -25,7 +25,7 @@ __all__ = [
     "named_weights",
 ]
 
-Pool = Literal["mean", "max", "statistics", "attention", "attentive_statistics", "first"]
+Pool = Literal["mean", "sum", "max", "statistics", "attention", "multi_head", "attentive_statistics", "first"]
 
 
 def _hits(prediction: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from regard.train import from_yaml, to_yaml
 
 PLACES = "expected one of none, sinusoidal, learned, rotary, floater: did you mean 'rotary'?"
 CHARACTERS = "did you mean '--model.front.characters'?"
-POOLS = "mean, max, statistics, attention, attentive_statistics, first"
+POOLS = "mean, sum, max, statistics, attention, multi_head, attentive_statistics, first"
 SUCH_AS = "expected an option and its values such as model.width=64,128"
 AN_ATTENTION = "expected such as 'Attention(pattern=Window(64, 16))'"
 TWICE = "the run 'width=8' twice, expected each run once"

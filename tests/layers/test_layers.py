@@ -13,7 +13,7 @@ from regard.layers.blocks import Block, FeedForward, Stack
 from regard.layers.convolution import Depthwise, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.mixers import Pointwise, WindowedLinear
-from regard.layers.pooling import AttentiveStatistics, ClassVector, SelfAttentionPooling, pooling
+from regard.layers.pooling import AttentiveStatistics, ClassVector, MultiHeadPooling, SelfAttentionPooling, pooling
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.sets import Layout, VectorSets
 
@@ -181,7 +181,7 @@ def test_rotary_products_depend_on_differences_of_places_alone(coordinates: int)
     assert (product([1, 2], [4, 3]) - product([1, 2], [9, 3])).abs() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["mean", "max", "statistics", "attention"])
+@pytest.mark.parametrize("name", ["mean", "sum", "max", "statistics", "attention"])
 def test_pooling_equals_each_set_alone_and_gives_zeros_for_none(name: str) -> None:
     pool = pooling(name, WIDTH).double()  # type: ignore[arg-type]
     if isinstance(pool, SelfAttentionPooling):
@@ -198,6 +198,8 @@ def test_pooling_equals_each_set_alone_and_gives_zeros_for_none(name: str) -> No
             )
         elif name == "mean":
             expected = x.mean(0)
+        elif name == "sum":
+            expected = x.sum(0)
         elif name == "max":
             expected = x.amax(0)
         elif name == "statistics":
@@ -205,6 +207,29 @@ def test_pooling_equals_each_set_alone_and_gives_zeros_for_none(name: str) -> No
         else:
             expected = (x @ pool.query).softmax(0) @ x
         torch.testing.assert_close(pooled, expected)
+
+
+def test_pooling_by_multi_head_attention_is_that_of_the_set_transformer() -> None:
+    """Lee et al. 2019, eq. 6, 7 and 11, written out head by head; zeros for a set of nobody."""
+    torch.manual_seed(0)
+    pool = MultiHeadPooling(WIDTH, heads=2).double()
+    sets, d = some_sets(3, 0, 1, 9), WIDTH // 2
+    attend, (seed,) = pool.attend, pool.seed
+    for x, pooled in zip(sets.unpack(), pool(sets), strict=True):
+        if not len(x):
+            assert pooled.tolist() == [0] * WIDTH
+            continue
+        q = attend.project_query(seed)
+        k, v = attend.project_memory(pool.before(x)).chunk(2, dim=1)
+        heads = [(k[:, n : n + d] @ q[n : n + d] / d**0.5).softmax(0) @ v[:, n : n + d] for n in (0, d)]
+        h = pool.norm(seed + attend.out(torch.cat(heads)))
+        torch.testing.assert_close(pooled, pool.last_norm(h + pool.after(h)))
+
+
+def test_heads_of_a_pooling_divide_its_width() -> None:
+    assert [pooling("multi_head", width).attend.heads for width in (8, 6, 7)] == [4, 2, 1]
+    with pytest.raises(InputError, match="expected heads to divide the width"):
+        MultiHeadPooling(7, heads=2)
 
 
 def test_attentive_statistics_are_the_weighted_mean_and_deviation() -> None:
@@ -343,7 +368,7 @@ def test_a_layout_that_inference_used_first_serves_training(layer: nn.Module) ->
     assert sets.values.grad is not None
 
 
-@pytest.mark.parametrize("name", ["attention", "attentive_statistics"])
+@pytest.mark.parametrize("name", ["attention", "multi_head", "attentive_statistics"])
 def test_pooling_serves_training_on_a_layout_that_inference_used_first(name: str) -> None:
     pool = pooling(name, WIDTH)  # type: ignore[arg-type]
     sets = VectorSets(torch.ones(5, WIDTH, requires_grad=True), Layout.of_lengths([2, 3]))

@@ -22,7 +22,7 @@ from regard.train.experiment import changed
 from regard.train.kinds import build
 
 SIZES = ((3, 4), (5, 2, 7), (2, 2, 9, 0), (8,) * 5)
-POOLS = ("mean", "max", "statistics", "attention", "attentive_statistics", "first")
+POOLS = ("mean", "sum", "max", "statistics", "attention", "multi_head", "attentive_statistics", "first")
 
 
 class Whole(nn.Module):
