@@ -25,15 +25,22 @@ class Mixing:
         neighbors: how many on each side, for "window", "convolution" and "convolution2d".
         bidirectional: whether "elman", "jordan" and "lstm" also read each set from its end.
         terms: of the polynomial, for "chebyshev"; a vector hears of those up to one edge less away.
+        alpha: how much of the first layer's vectors each layer of "gcnii" keeps, from 0 to 1.
+        theta: how far the matrices of "gcnii" lie from the identity: by log(theta / n + 1) in layer n.
     """
 
     neighbors: int = 1
     bidirectional: bool = True
     terms: int = 3
+    alpha: float = 0.1
+    theta: float = 0.5
 
     def __post_init__(self) -> None:
         check_numbers("model.mixing", self, "neighbors", least=0)
         check_numbers("model.mixing", self, "terms", least=1)
+        check_numbers("model.mixing", self, "alpha", "theta", least=0)
+        if self.alpha > 1:
+            raise InputError(f"model.mixing.alpha is {self.alpha}, expected a number from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class MixerSizes:
         heads, attention, dropout: of those that attend.
         rotation: what turns queries and keys by their positions, or None.
         average: whether heads of "gat" are averaged and not joined.
+        depth: which layer of the model it is, counted from 1.
         mixing: the rest.
     """
 
@@ -55,6 +63,7 @@ class MixerSizes:
     dropout: float = 0.0
     rotation: Any = None
     average: bool = False
+    depth: int = 1
     mixing: Mixing = field(default_factory=Mixing)
 
 
@@ -85,6 +94,10 @@ def _directions(sizes: MixerSizes) -> dict[str, Any]:
     return {"bidirectional": sizes.mixing.bidirectional}
 
 
+def _deep(sizes: MixerSizes) -> dict[str, Any]:
+    return {"depth": sizes.depth, "alpha": sizes.mixing.alpha, "theta": sizes.mixing.theta}
+
+
 _LAYERS = "regard.layers"
 MIXERS: dict[str, Mixer] = {
     "attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "", lambda s: _attention(s) | {"rotation": s.rotation}),
@@ -99,6 +112,11 @@ MIXERS: dict[str, Mixer] = {
     "jordan": Mixer(f"{_LAYERS}.recurrent:Recurrent", "order", lambda s: _directions(s) | {"kind": "jordan"}),
     "lstm": Mixer(f"{_LAYERS}.recurrent:LSTM", "order", _directions),
     "gcn": Mixer(f"{_LAYERS}.gcn:GraphConvolution", "edges"),
+    "spatial_mean": Mixer(f"{_LAYERS}.spatial:SpatialConvolution", "edges", lambda s: {"gather": "mean"}),
+    "spatial_sum": Mixer(f"{_LAYERS}.spatial:SpatialConvolution", "edges", lambda s: {"gather": "sum"}),
+    "spatial_max": Mixer(f"{_LAYERS}.spatial:SpatialConvolution", "edges", lambda s: {"gather": "max"}),
+    "graphsage": Mixer(f"{_LAYERS}.spatial:GraphSAGE", "edges"),
+    "gcnii": Mixer(f"{_LAYERS}.gcnii:DeepGraphConvolution", "edges", _deep),
     "chebyshev": Mixer(f"{_LAYERS}.chebyshev:Chebyshev", "edges", lambda s: {"terms": s.mixing.terms}),
 }
 

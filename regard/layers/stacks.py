@@ -11,6 +11,7 @@ from torch.nn.functional import elu
 
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.gcnii import DeepGraphConvolution
 from regard.sets import VectorSets
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class JoinedStack(nn.Module):
 class PlainStack(nn.Module):
     """x = layer(dropout(x)) for each layer, with an ELU between two (Velickovic et al. 2018, section 3.3).
 
+    Each `DeepGraphConvolution` also has what entered the first of them.
+
     Args:
         layers: mixers, each of the width that the one before gives.
         dropout: on the vectors that enter each layer, while training.
@@ -76,9 +79,16 @@ class PlainStack(nn.Module):
         return context_of(self.layers)
 
     def forward(self, sets: VectorSets, positions: Float[Tensor, "blocks t d"] | None = None) -> VectorSets:
+        first = None
         for n, layer in enumerate(self.layers):
             values = elu(sets.values) if n else sets.values
             if positions is not None:
                 values = values + positions[n].to(values.dtype)
-            sets = layer(sets.with_values(self.dropout(values)))
+            values = self.dropout(values)
+            if isinstance(layer, DeepGraphConvolution):
+                values = layer.enter(values)
+                first = values if first is None else layer.enter(first)
+                sets = layer.after(sets.with_values(values), first)
+            else:
+                sets = layer(sets.with_values(values))
         return sets

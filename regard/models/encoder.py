@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from regard.errors import check_numbers
@@ -27,8 +27,9 @@ class Encoder:
         feed_forward: hidden width of the feed-forward networks.
         dropout: while training, on weights, on hidden vectors and on what every layer adds.
         mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution",
-            "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges "gat", "gcn" or "chebyshev";
-            several joined by "+", as in "lstm+attention", take turns from block to block.
+            "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges "gat", "gcn", "gcnii", "chebyshev",
+            "spatial_mean", "spatial_sum", "spatial_max" or "graphsage"; several joined by "+", as in "lstm+attention", take
+            turns from block to block.
         attention: text form of the attention.
         norm: "pre" or "post".
         activation: "relu" or "gelu".
@@ -89,7 +90,7 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
     )
     blocks = [
         Block(
-            make_mixer(names[n % len(names)], sizes),
+            make_mixer(names[n % len(names)], replace(sizes, depth=n + 1)),
             FeedForward(width, options.feed_forward, options.dropout, options.activation),
             width,
             options.norm,

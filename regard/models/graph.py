@@ -25,7 +25,8 @@ class GraphNetwork:
         layers: number of layers.
         heads: of all layers but the last.
         last_heads: of the last layer; those of "gat" are averaged there.
-        mixer: "gat" (the same projection makes query, key and value), "attention" (three projections), "gcn", "chebyshev" or
+        mixer: "gat" (the same projection makes query, key and value), "attention" (three projections), "gcn", "chebyshev",
+            "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "gcnii" (deep networks) or
             "pointwise" (each node alone); several joined by "+" take turns from layer to layer.
         attention: text form; score `Separable()` is GAT, `Additive(activation='leaky_relu')` GATv2, `Dot()` a graph Transformer.
         dropout: on the vectors that enter each layer, while training.
@@ -84,6 +85,7 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding, outputs: int =
             attention_of(options.attention),
             options.attention_dropout,
             average=last,
+            depth=n + 1,
             mixing=options.mixing,
         )
         layers.append(make_mixer(names[n % len(names)], sizes))

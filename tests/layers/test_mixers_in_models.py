@@ -13,10 +13,12 @@ from regard.layers.attention import SelfAttention
 from regard.layers.chebyshev import Chebyshev
 from regard.layers.convolution2d import Convolution2d
 from regard.layers.gcn import GraphConvolution
+from regard.layers.gcnii import DeepGraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.layers.registry import MIXERS, MixerSizes, Mixing, make_mixer
+from regard.layers.spatial import GraphSAGE, SpatialConvolution
 from regard.models.encoder import Encoder
 from regard.models.graph import GraphNetwork
 from regard.models.pieces import Positions
@@ -34,6 +36,11 @@ KINDS = {
     "lstm": LSTM,
     "gat": GraphAttentionLayer,
     "gcn": GraphConvolution,
+    "spatial_mean": SpatialConvolution,
+    "spatial_sum": SpatialConvolution,
+    "spatial_max": SpatialConvolution,
+    "graphsage": GraphSAGE,
+    "gcnii": DeepGraphConvolution,
     "chebyshev": Chebyshev,
 }
 RING = [
