@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from regard.errors import LARGEST, InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 __all__ = ["check_tensor", "check_tensors", "whole_numbers"]
 
@@ -38,7 +41,7 @@ def check_tensors(name: str, values: object) -> None:
         check_tensor(f"{name}[{b}]", each)
 
 
-def whole_numbers(name: str, values: Any) -> Tensor:
+def whole_numbers(name: str, values: Any) -> Int[Tensor, " n"]:
     """`[n]` int64 of a sequence of whole numbers, or of a tensor of them. Bools are none, and neither is 3.0.
 
     Raises:

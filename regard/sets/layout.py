@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import torch
 from torch import Tensor
@@ -84,7 +84,7 @@ class Layout:
         return layout
 
     @classmethod
-    def of_lengths(cls, lengths: Sequence[int] | Int[Tensor, " s"]) -> Layout:
+    def of_lengths(cls, lengths: Iterable[SupportsIndex] | Int[Tensor, " s"]) -> Layout:
         """The layout of sets with these numbers of vectors, and nothing else.
 
         Raises:
