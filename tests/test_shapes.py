@@ -18,7 +18,10 @@ from tests.shaped import FILES, KINDS, ROOT, annotations, is_shape, load, module
 RUN = [
     *("tests/test_sets.py", "tests/test_whole.py"),
     *(f"tests/attention/test_{name}.py" for name in ("meaning", "biases", "drawing", "features", "remember")),
-    *(f"tests/layers/test_{name}.py" for name in ("layers", "dropout", "positions_floater", "graph_convolutions")),
+    *(
+        f"tests/layers/test_{name}.py"
+        for name in ("layers", "dropout", "positions_floater", "graph_convolutions", "convolution2d", "like_torch")
+    ),
     "tests/decoding",
 ]
 

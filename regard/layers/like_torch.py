@@ -7,7 +7,7 @@ bias, where torch gives no numbers. Weights and outputs are those of torch to ro
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from regard.errors import InputError
 from regard.layers.torch_masks import check_tensors, edged, pattern_of, real_of, rectangle, with_pattern
 from regard.sets import Layout
 from regard.sets.layout import offsets_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 __all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer", "from_torch"]
 
@@ -72,15 +75,15 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     def forward(
         self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        key_padding_mask: Tensor | None = None,
+        query: Float[Tensor, "*queries d"],
+        key: Float[Tensor, "*keys dk"],
+        value: Float[Tensor, "*keys dv"],
+        key_padding_mask: Shaped[Tensor, "*s k"] | None = None,
         need_weights: bool = True,
-        attn_mask: Tensor | None = None,
+        attn_mask: Shaped[Tensor, "q k"] | None = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Float[Tensor, "*queries d"], Float[Tensor, "*heads q k"] | None]:
         """As `torch.nn.MultiheadAttention.forward`; quicker with `need_weights=False`."""
         own = key is query and value is query
         check_tensors(query=query, key=key, value=value)
@@ -100,7 +103,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             weights = weights[0] if single else weights
         return out[0] if single else out if self.batch_first else out.transpose(0, 1), weights
 
-    def packed(self, x: Tensor, layout: Layout, attention: Attention) -> Tensor:
+    def packed(self, x: Float[Tensor, "t d"], layout: Layout, attention: Attention) -> Float[Tensor, "t d"]:
         """`[t, width]` for the vectors of sets, which attend to each other."""
         q, k, v = linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
         return self._attended(_Asked(attention, layout, layout, None), q, k, v)
@@ -182,15 +185,15 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
 
     def forward(
         self,
-        src: Tensor,
-        src_mask: Tensor | None = None,
-        src_key_padding_mask: Tensor | None = None,
+        src: Float[Tensor, "*rows d"],
+        src_mask: Shaped[Tensor, "n n"] | None = None,
+        src_key_padding_mask: Shaped[Tensor, "*s n"] | None = None,
         is_causal: bool = False,
-    ) -> Tensor:
+    ) -> Float[Tensor, "*rows d"]:
         """As `torch.nn.TransformerEncoderLayer.forward`."""
         return _through([self], src, src_mask, src_key_padding_mask, is_causal)
 
-    def packed(self, x: Tensor, layout: Layout, attention: Attention) -> Tensor:
+    def packed(self, x: Float[Tensor, "t d"], layout: Layout, attention: Attention) -> Float[Tensor, "t d"]:
         """`[t, width]` for the vectors of sets."""
         if self.norm_first:
             x = x + self.dropout1(self.self_attn.packed(self.norm1(x), layout, attention))
@@ -229,11 +232,11 @@ class TransformerEncoder(nn.TransformerEncoder):
 
     def forward(
         self,
-        src: Tensor,
-        mask: Tensor | None = None,
-        src_key_padding_mask: Tensor | None = None,
+        src: Float[Tensor, "*rows d"],
+        mask: Shaped[Tensor, "n n"] | None = None,
+        src_key_padding_mask: Shaped[Tensor, "*s n"] | None = None,
         is_causal: bool | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, "*rows d"]:
         """As `torch.nn.TransformerEncoder.forward`."""
         return _through(list(self.layers), src, mask, src_key_padding_mask, bool(is_causal), self.norm)
 

@@ -33,7 +33,9 @@ class Padded(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, x: Shaped[Tensor, "s longest *d"], mask: Bool[Tensor, "s longest"] | None = None) -> Tensor:
+    def forward(
+        self, x: Shaped[Tensor, "s longest *d"], mask: Bool[Tensor, "s longest"] | None = None
+    ) -> Shaped[Tensor, "s *longest_e"]:
         """`[s, longest, e]` with zeros where there is padding; `[s, e]` of a module that gives a vector per set.
 
         Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch.nn.functional import embedding
 from regard.errors import InputError
 from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 __all__ = ["LSTM", "Recurrent", "along"]
 
@@ -174,7 +177,7 @@ def _started(network: nn.RNNBase) -> nn.RNNBase:
     return network
 
 
-def along(networks: nn.ModuleList, sets: VectorSets) -> Tensor:
+def along(networks: nn.ModuleList, sets: VectorSets) -> Float[Tensor, "t directions n"]:
     """`[t, directions, n]` what each direction's network gives for each vector on its way; there is at least one vector."""
     if torch.compiler.is_compiling():
         # What torch traces breaks here: how many steps there are is not known before there is a batch.

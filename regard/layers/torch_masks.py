@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from regard.attention.spec.patterns import Causal, Everyone, Pattern
 from regard.errors import InputError
 from regard.sets import Layout
 from regard.sets.layout import offsets_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Shaped
 
 __all__ = ["check_tensors", "edged", "pattern_of", "real_of", "rectangle", "with_pattern"]
 
@@ -42,13 +46,17 @@ def _masked(mask: Tensor, name: str, shape: tuple[int, int]) -> Tensor:
     return forbidden
 
 
-def real_of(padding: Tensor | None, sets: int, longest: int) -> Tensor | None:
+def real_of(
+    padding: Shaped[Tensor, "sets longest"] | None, sets: int, longest: int
+) -> Bool[Tensor, "sets longest"] | None:
     """`[sets, longest]` True where a vector is no padding; None where all are."""
     masked = None if padding is None else _masked(padding, "the padding mask", (sets, longest))
     return None if masked is None or not bool(masked.any()) else ~masked
 
 
-def pattern_of(mask: Tensor | None, rows: int, columns: int) -> Pattern | Tensor | None:
+def pattern_of(
+    mask: Shaped[Tensor, "rows columns"] | None, rows: int, columns: int
+) -> Pattern | Bool[Tensor, "rows columns"] | None:
     """The pattern of a mask: None where nothing is forbidden, `Causal`, or else what it allows, `[rows, columns]`."""
     if mask is None:
         return None
@@ -66,7 +74,9 @@ def with_pattern(spec: Attention, pattern: Pattern | None) -> Attention:
     return replace(spec, pattern=patterns if isinstance(spec.pattern, tuple) else patterns[0])
 
 
-def edged(sets: int, allowed: Tensor, real: Tensor | None, packed: bool) -> Layout:
+def edged(
+    sets: int, allowed: Bool[Tensor, "longest longest"], real: Bool[Tensor, "sets longest"] | None, packed: bool
+) -> Layout:
     """The layout of sets whose rows have edges to the keys that are allowed and no padding; `packed` leaves rows of padding out."""
     longest = allowed.shape[0]
     pairs = allowed.expand(sets, longest, longest)
