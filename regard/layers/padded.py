@@ -35,7 +35,7 @@ class Padded(nn.Module):
 
     def forward(
         self, x: Shaped[Tensor, "s longest *d"], mask: Bool[Tensor, "s longest"] | None = None
-    ) -> Shaped[Tensor, "s *longest_e"]:
+    ) -> Shaped[Tensor, "s ..."]:
         """`[s, longest, e]` with zeros where there is padding; `[s, e]` of a module that gives a vector per set.
 
         Args:
