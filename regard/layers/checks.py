@@ -63,7 +63,7 @@ def check_sets(layer: nn.Module, sets: object) -> None:
 def _first(forward: Callable[..., Any]) -> str:
     """The annotation of the first argument."""
     parameters = list(inspect.signature(forward).parameters.values())
-    return str(parameters[1].annotation) if len(parameters) > 1 else ""
+    return str(parameters[1].annotation).strip("'") if len(parameters) > 1 else ""
 
 
 def _checking_sets(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,7 +77,7 @@ def _checking_sets(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def _checking_numbers(init: Callable[..., None], least: dict[str, float]) -> Callable[..., None]:
     signature = inspect.signature(init)
-    kinds = {name: str(option.annotation) for name, option in signature.parameters.items()}
+    kinds = {name: str(option.annotation).strip("'") for name, option in signature.parameters.items()}
     numbers = {name: kind for name, kind in kinds.items() if kind in _KINDS}
 
     @wraps(init)

@@ -103,7 +103,7 @@ class Subsample(nn.Module):
         return VectorSets(self.linear(joined), fewer)
 
 
-@checked()
+@checked(reach=0)
 class ConvolutionalStem(Subsample):
     """z_n = gelu(W [x_{step n - reach}; ...; x_{step n + step - 1 + reach}] + b): a convolution whose windows overlap.
 

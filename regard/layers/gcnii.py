@@ -37,6 +37,7 @@ class DeepGraphConvolution(nn.Module):
     Raises:
         InputError: numbers outside of these bounds; (when called) sets without edges.
 
+    >>> import torch
     >>> layer = DeepGraphConvolution(8, 4)
     >>> layer(VectorSets.pack([torch.ones(3, 8)], edges=[torch.tensor([[0, 1], [1, 0]])]))
     VectorSets(values [3, 4] float32, 1 sets)

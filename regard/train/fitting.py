@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import random
@@ -34,7 +33,7 @@ from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
 from regard.train.curves import draw_curves
 from regard.train.experiment import Experiment, Training, to_yaml
-from regard.train.folder import CONFIG, ENCODING, SURVEY, save, sweep
+from regard.train.folder import CONFIG, ENCODING, save, sweep
 from regard.train.kinds import build, build_model
 from regard.train.learner import Learner
 from regard.train.memory import within_memory
@@ -111,14 +110,8 @@ def _say(lines: Sequence[str] | None) -> None:
 
 
 def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning | None, folder: Path) -> None:
-    """Say and write what a run is before it is trained; the encoding's last file says that it has begun."""
-    # Readers of one's own that were written before it have none.
-    survey = experiment.data.survey() if hasattr(experiment.data, "survey") else None
-    if survey:
-        print(*survey.brief(), sep="\n", file=sys.stderr)
+    """Write what a run is before it is trained; the encoding's last file says that it has begun."""
     save(folder / CONFIG, to_yaml(experiment))
-    if survey:
-        save(folder / SURVEY, json.dumps(survey.as_json(), ensure_ascii=False, indent=1) + "\n")
     if beginning:
         print(f"The training begins with {beginning.run}", *beginning.lines(), sep="\n  ", file=sys.stderr)
         beginning.save(folder)

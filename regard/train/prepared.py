@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from regard.data.encoding import Encoding
 from regard.errors import InputError, check_processes
 from regard.train.experiment import Experiment, rooted, to_yaml
-from regard.train.folder import CONFIG, ENCODING, read_config, save
+from regard.train.folder import CONFIG, ENCODING, SURVEY, read_config, save
 from regard.train.sources import SOURCES, Sources
 
 __all__ = ["fit"]
@@ -54,12 +55,18 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False, change
         # A reader needs no torch, so a missing file or column is told before anything heavy is loaded.
         encoding = Encoding.load(folder) if begun else experiment.data.fit()
 
+        # Readers of one's own that were written before it have none.
+        survey = experiment.data.survey() if first and not begun and hasattr(experiment.data, "survey") else None
+
         from regard.train.fitting import train
 
         def describe() -> None:
             """What is true of a run before it is trained; written when all that can be checked was."""
             if sources:
                 save(folder / SOURCES, json.dumps(sources.as_json(), ensure_ascii=False, indent=1) + "\n")
+            if survey:
+                print(*survey.brief(), sep="\n", file=sys.stderr)
+                save(folder / SURVEY, json.dumps(survey.as_json(), ensure_ascii=False, indent=1) + "\n")
             if begun:
                 save(folder / CONFIG, to_yaml(experiment))
 

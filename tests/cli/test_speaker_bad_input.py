@@ -136,7 +136,6 @@ def test_what_is_taken_gives_a_vector_near_the_sounds_own(trained, tmp_path, cap
         "telephone.wav": lambda path: _write(path, voice(rate=8000), 8000),
         "ulaw.wav": lambda path: _write(path, voice(), subtype="ULAW"),
         "quiet.flac": lambda path: _write(path, voice(level=0.05)),
-        "boasting.wav": _boasting,
         "clipped.wav": lambda path: _write(path, np.clip(voice(level=0.4), -0.4, 0.4)),
     }
     own = vector(trained, capsys, tmp_path, trained / "ada.wav")
@@ -151,7 +150,10 @@ def test_what_is_taken_gives_a_vector_near_the_sounds_own(trained, tmp_path, cap
         found_of[name] = found
     assert min(alike.values()) > other, alike
     assert cosine(found_of["mono-16k.wav"], found_of["stereo-96k.wav"]) > 0.999
-    assert alike["boasting.wav"] == pytest.approx(1)
+    _boasting(tmp_path / "boasting.wav")
+    assert "boasting.wav breaks off: it has 32,044 bytes, its header promises" in refused(
+        capsys, "predict", trained / "run", tmp_path / "boasting.wav"
+    )
 
 
 def test_a_long_sound_has_the_mean_direction_of_its_pieces(trained, tmp_path, monkeypatch):

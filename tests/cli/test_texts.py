@@ -177,13 +177,13 @@ def test_a_look_says_what_training_then_says_and_keeps(tmp_path, capsys):
         (["look"], "data look needs a file or folder"),
         (["look", "nowhere"], "nowhere is not there"),
         (["look", "sst2", "--as", "Text"], "'Text': did you mean 'Texts'"),
-        (["look", "novels"], "no recipe trains on 'novels'"),
+        (["look", "word-vectors"], "no recipe trains on 'word-vectors'"),
         (["list", "--json"], "data list takes no options"),
         (["lock"], "did you mean 'look'"),
     ],
 )
 def test_a_look_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.setenv("REGARD_DATA", str(tmp_path))
-    (tmp_path / "novels").mkdir()
+    (tmp_path / "word-vectors").mkdir()
     assert main(["data", *arguments]) == 2
     assert sentence in capsys.readouterr().err

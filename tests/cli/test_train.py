@@ -47,6 +47,7 @@ def printed(capsys, *arguments):
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_printed_configuration_is_read_back_the_same(name, tmp_path, capsys, trained):
     changes = ["--model.width", "48", "--optimizer.betas", "[0.8, 0.9]", "--data.path", "somewhere"]
+    changes += ["--model.maxout", "48"] if name == "translation-recurrent" else []  # whose scores are made by the table
     text = printed(capsys, name, *changes)
     file = tmp_path / "mine.yaml"
     file.write_text(text)

@@ -103,7 +103,7 @@ def test_before_the_first_step_the_weights_are_those_of_the_run(own_data, tagger
             assert torch.equal(value, before[name]), name
     assert after["task.head.weight"].shape == (2, 16)
     error = capsys.readouterr().err
-    assert error.startswith(f"The training begins with {tagger}\n  taken: ")
+    assert f"The training begins with {tagger}\n  taken: " in error
     assert "  did not fit, and new as well: 34 numbers in task.head (34)\n" in error
     assert f"  vocabulary of word: 37 entries of {tagger}, 0 of the new data alone\n" in error
     assert "  the head is new: " in error
