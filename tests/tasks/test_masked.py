@@ -222,7 +222,8 @@ def test_a_budget_of_minutes_ends_the_training_and_lets_the_rate_fall(text, tmp_
     rates = [float(row[3]) for row in rows]
     assert int(rows[-1][1]) < 100_000
     assert max(rates) > 0.9e-2
-    assert rates[-1] == 0
+    # The last step begins before the minutes are over, so its rate is small and need not be 0.
+    assert rates[-1] < 0.05 * max(rates)
     assert rows[-1][0] == "epoch"
     assert rows[-1][5] != ""
     assert Run.open(run).evaluate("validation")["metrics"]["loss"] == pytest.approx(float(rows[-1][5]), rel=1e-4)
