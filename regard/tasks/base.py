@@ -74,6 +74,11 @@ class Task(nn.Module, ABC):
         """
         return self(hidden, batch)
 
+    def validation_answer(self, hidden: VectorSets, batch: Batch) -> Any:
+        """`answer` as quickly as it can be had, from which validation computes corpus metrics while training; `answer` itself
+        unless a task says otherwise."""
+        return self.answer(hidden, batch)
+
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum of the losses of all targets that are not gaps, and their number, or the sum of their weights.

@@ -206,7 +206,9 @@ class NextToken:
     """
 
     targets: ClassVar[TargetName] = "label"
-    corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = (CorpusMetric("nats", _nats, _mean_nats),)
+    corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = (
+        CorpusMetric("nats", _nats, _mean_nats, higher_is_better=False),
+    )
 
     dropout: float = 0.0
     top: int = 5

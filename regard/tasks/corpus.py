@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ class CorpusMetric:
         record: what a prediction as the task writes it contributes: sufficient statistics, or what is compared itself; None where
             it has no target.
         value: the metric of some records, at least one; NaN where it is not defined.
+        higher_is_better: whether more of it is better.
+        package: without which it is not computed, where it needs one.
 
     >>> longest = CorpusMetric("longest", lambda prediction: len(prediction["text"]), max)
     >>> longest.of([{"text": "a saw"}, {"text": "I"}])
@@ -31,6 +34,13 @@ class CorpusMetric:
     name: str
     record: Callable[[Mapping[str, Any]], Any]
     value: Callable[[Sequence[Any]], float]
+    higher_is_better: bool = True
+    package: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package is there that it needs."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
 
     def of(self, predictions: Iterable[Mapping[str, Any]]) -> float:
         """The metric of predictions; those without a target are left out."""

@@ -98,15 +98,24 @@ class SequenceTask(Task):
     def answer(self, hidden: VectorSets, batch: Batch) -> Output:
         return self(hidden, batch) | {"hypotheses": self.decode(batch)}
 
-    def decode(self, batch: Batch) -> list[list[Hypothesis]]:
-        """For each set of the batch the `n_best` sequences that the model writes, the best one first; targets are not read."""
+    def validation_answer(self, hidden: VectorSets, batch: Batch) -> Output:
+        """With the most probable id each time, whatever the width of the beam."""
+        return self(hidden, batch) | {"hypotheses": self.decode(batch, width=1)}
+
+    def decode(self, batch: Batch, width: int | None = None) -> list[list[Hypothesis]]:
+        """For each set of the batch the `n_best` sequences that the model writes, the best one first; targets are not read.
+
+        Args:
+            width: of the beam, `task.beam` if not given.
+        """
         config = self.config
+        width = width or config.beam
         longest = batch.inputs.layout.lengths + config.longer
         if self.model.longest is not None:
             longest = longest.clamp(max=self.model.longest)
         limits = Limits(self.begin, self.end, (0, self.begin), longest, config.shortest)
         stepper = self.model.stepper(replace(batch, targets=None, target_kind=None))
-        return beam(stepper, limits, config.beam, config.n_best, LengthPenalty(config.penalty, config.alpha))
+        return beam(stepper, limits, width, min(width, config.n_best), LengthPenalty(config.penalty, config.alpha))
 
     def loss(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor]:
         targets = _present(batch)

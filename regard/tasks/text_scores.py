@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
@@ -19,10 +18,6 @@ Form = Literal["raw", "lowercase", "words"]
 _ORDERS = 6
 _BETA = 2
 _Pair = tuple[str, str]
-
-
-# Where it is not installed the other metrics are computed all the same, and `signatures` says so.
-_THERE = importlib.util.find_spec("sacrebleu") is not None
 
 
 def _pair(prediction: Mapping[str, Any]) -> _Pair | None:
@@ -44,7 +39,7 @@ def _bleu(form: Form) -> Any:
 def _bleu_counts(prediction: Mapping[str, Any], form: Form) -> tuple[int, ...] | None:
     """Lengths of both, then the matching and all n-grams of each order."""
     pair = _pair(prediction)
-    if pair is None or not _THERE:
+    if pair is None or not _RAW.installed:
         return None
     text, target = (" ".join(tokenize(each.lower())) if form == "words" else each for each in pair)
     score = _bleu(form).sentence_score(text, [target])
@@ -115,12 +110,14 @@ def _error_rate(records: Sequence[tuple[int, int]]) -> float:
     return float(wrong / characters) if characters else float("nan")
 
 
+# Where sacreBLEU is not installed the other metrics are computed all the same, and `signatures` says so.
+_RAW = CorpusMetric("bleu", partial(_bleu_counts, form="raw"), _bleu_of, package="sacrebleu")
 TEXT_SCORES = (
-    CorpusMetric("bleu", partial(_bleu_counts, form="raw"), _bleu_of),
-    CorpusMetric("bleu_lowercase", partial(_bleu_counts, form="lowercase"), _bleu_of),
-    CorpusMetric("bleu_words", partial(_bleu_counts, form="words"), _bleu_of),
+    _RAW,
+    CorpusMetric("bleu_lowercase", partial(_bleu_counts, form="lowercase"), _bleu_of, package="sacrebleu"),
+    CorpusMetric("bleu_words", partial(_bleu_counts, form="words"), _bleu_of, package="sacrebleu"),
     CorpusMetric("chrf", _chrf_counts, _chrf_of),
-    CorpusMetric("character_error", _character_errors, _error_rate),
+    CorpusMetric("character_error", _character_errors, _error_rate, higher_is_better=False),
 )
 """Of written texts: BLEU (0 to 100) of texts as they are, of lower-cased ones, and of lower-cased ones cut into words by
 `regard.data.words`, which is near to numbers of others on tokens; chrF (0 to 100); the rate of wrong characters."""
@@ -132,7 +129,7 @@ def signatures() -> dict[str, str]:
     >>> signatures()["bleu"].rpartition("|")[0]
     'nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp'
     """
-    if not _THERE:
+    if not _RAW.installed:
         return {"bleu": "not computed: sacrebleu is not installed"}
     from sacrebleu import __version__
     from sacrebleu.metrics import BLEU

@@ -27,6 +27,7 @@ def draw_curves(folder: Path, monitor: str, trivial: dict[str, float]) -> None:
         return [float(row[column]) for row in chosen]
 
     validated = [row for row in epochs if row["validation_loss"]]
+    watched = [row for row in epochs if row[f"validation_{monitor}"]]
 
     losses.plot(
         numbers(steps, "step"), numbers(steps, "loss"), color="0.8", linewidth=1, label="training, single steps"
@@ -36,8 +37,8 @@ def draw_curves(folder: Path, monitor: str, trivial: dict[str, float]) -> None:
     losses.set(xlabel="step", ylabel="loss per target", title="Loss")
     losses.legend()
     metric.plot(
-        numbers(validated, "step"),
-        numbers(validated, f"validation_{monitor}"),
+        numbers(watched, "step"),
+        numbers(watched, f"validation_{monitor}"),
         marker=".",
         color="C1",
         label="validation",

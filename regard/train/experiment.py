@@ -69,6 +69,9 @@ class Training:
         watch: the validation metric that says which weights are the best: loss, or one that the task computes, such as accuracy or
             macro_f1; empty for the task's own
         patience: stop after this many validations without a better one; 0 never stops early.
+        corpus_every: validations between two that also write predictions, greedily where they are sequences, and compute what is
+            a metric of a whole part, such as bleu; the last one always does, where 0 never does
+        corpus_examples: how many examples, the first of the validation part, these metrics are of; 0 for all
         checkpoint_every: steps between two checkpoints within an epoch; 0 writes one at the end of each epoch only.
         log_every: steps between two rows of `metrics.csv`.
         workers: processes that read examples; 0 reads in the training process.
@@ -91,6 +94,8 @@ class Training:
     average: int = 0
     watch: str = ""
     patience: int = 0
+    corpus_every: int = 0
+    corpus_examples: int = 0
     checkpoint_every: int = 200
     log_every: int = 20
     workers: int = 0
@@ -110,11 +115,16 @@ class Training:
             "clip",
             "patience",
             "average",
+            "corpus_every",
+            "corpus_examples",
             "checkpoint_every",
             "workers",
             "threads",
             least=0,
         )
+        if self.corpus_examples and not self.corpus_every:
+            found = f"training.corpus_examples is {self.corpus_examples} and training.corpus_every 0"
+            raise InputError(f"{found}, expected at least 1: the validations between two that compute corpus metrics")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from regard.train.begin import Beginning, Start
 from regard.train.budget import Budget
 from regard.train.card import write_card
 from regard.train.checkpoints import AtomicCheckpoints, Checkpoints, newest
+from regard.train.corpus_scores import CorpusScores
 from regard.train.curves import draw_curves
 from regard.train.experiment import Experiment, Training, to_yaml
 from regard.train.folder import CONFIG, ENCODING, save, sweep
@@ -71,7 +72,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     with within_memory():
         task = build(experiment.task, model.width, encoding)
     task.attach(model)
-    watch = watched(task, experiment.training)
+    watch = watched(task, experiment)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     beginning = start.give(model, task, encoding) if start else None
     if beginning and begun:
@@ -88,7 +89,8 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
             _describe(experiment, encoding, beginning, folder)
     best, recorder = _train(learner, parts, folder, resume, watch)
     if _rank() == 0:
-        trivial = trivial_metrics(task.cpu(), targets_of(parts.validation))
+        first = experiment.training.corpus_examples or None
+        trivial = trivial_metrics(task.cpu(), targets_of(parts.validation), learner.corpus, first)
         draw_curves(folder, watch[0], trivial)
         trained = {
             "parameters": sum(parameter.numel() for parameter in learner.parameters()),
@@ -165,6 +167,8 @@ def _train(
         best,
         Checkpoints(folder / "checkpoints", options.checkpoint_every),
     ]
+    if learner.corpus:
+        callbacks.append(CorpusScores(parts.validation, learner.corpus, options))
     if options.minutes:
         # After what sets `should_stop` by the validation.
         callbacks.append(Budget(options.minutes))

@@ -17,6 +17,7 @@ from regard.errors import InputError
 from regard.tasks.base import Task
 from regard.train.experiment import Experiment, Optimizer
 from regard.train.pieces import depths
+from regard.train.scoring import validated
 
 __all__ = ["Learner", "parameter_groups", "rate"]
 
@@ -45,6 +46,8 @@ class Learner(lightning.LightningModule):
         self.experiment = experiment
         self.total_steps = total_steps
         self.metrics = task.metrics()
+        self.corpus = validated(task, experiment)
+        """The metrics of whole parts that some validations compute as well."""
         self.loss_sum, self.loss_weight, self.target_count = SumMetric(), SumMetric(), SumMetric()
         self.seen = torch.zeros(2)
         """`[2]` the last step's loss and number of targets (sum of their weights), summed over all processes."""
@@ -52,6 +55,8 @@ class Learner(lightning.LightningModule):
         """The share of the minutes of a training that has a budget of them."""
         self.found: dict[str, float] = {}
         """The validation metrics of this epoch, `loss` among them; empty before its validation."""
+        self.names = ("loss", *map(str, self.metrics.keys()), *(each.name for each in self.corpus))
+        """What these may be called."""
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         # Lightning would walk through every name and token in search of tensors.

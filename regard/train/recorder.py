@@ -81,7 +81,7 @@ class Recorder(Callback):
             return
         row: dict[str, Any] = {"kind": kind, "epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         row |= {"learning_rate": learner.learning_rate(trainer.global_step), "loss": loss}
-        row |= {f"validation_{name}": found.get(name, "") for name in ("loss", *learner.metrics)}
+        row |= {f"validation_{name}": found.get(name, "") for name in learner.names}
         path = self.folder / METRICS
         try:
             fresh = not path.exists() or path.stat().st_size == 0
@@ -148,7 +148,10 @@ class Best(Callback):
 
     def _write(self, trainer: Trainer, pl_module: Learner) -> None:
         name, direction = self.watch
-        new, old = pl_module.found[name], self.found.get(name, math.nan)
+        if name not in pl_module.found and not self.last:
+            # Not every validation computes a metric of the whole part.
+            return
+        new, old = pl_module.found.get(name, math.nan), self.found.get(name, math.nan)
         if self.last or math.isnan(old) or (new > old if direction == "max" else new < old):
             self.found, self.epoch, self.waited = pl_module.found, trainer.current_epoch + 1, 0
             if trainer.is_global_zero:

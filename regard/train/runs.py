@@ -112,16 +112,13 @@ class Run:
             predictions += self.task.predictions(output, batch)
         computed = ({"loss": total / weight} if weight else {}) | defined(metrics.compute())
         computed |= defined({metric.name: metric.of(predictions) for metric in corpus})
-        trivial = trivial_metrics(self.task, targets)
-        if corpus:
-            guesses = self.task.predictions(self.task.trivial(targets), targets)
-            trivial |= defined({metric.name: metric.of(guesses) for metric in corpus})
+        trivial = trivial_metrics(self.task, targets, corpus)
         evaluation = {
             "part": part,
             **({"path": reader.path} if other else {}),
             "metrics": computed,
             "baseline": trivial,
-            "monitor": list(watched(self.task, self.experiment.training)),
+            "monitor": list(watched(self.task, self.experiment)),
             "sets": len(data),
             "vectors": vectors,
             "targets": count,

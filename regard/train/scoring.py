@@ -18,10 +18,11 @@ from regard.data.targets import unseen_labels
 from regard.errors import InputError, nearest
 from regard.sets import VectorSets
 from regard.tasks.base import Task
-from regard.train.experiment import Training
+from regard.tasks.corpus import CorpusMetric, corpus_metrics
+from regard.train.experiment import Experiment, Training
 from regard.train.pairs import check_pairs
 
-__all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics", "watched"]
+__all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics", "validated", "watched"]
 
 
 def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
@@ -100,17 +101,44 @@ def targets_of(part: Dataset) -> Batch:
     return replace(collate_targets(bare), unseen=(*unseen_labels(part),))
 
 
-def watched(task: Task, options: Training) -> tuple[str, str]:
+def validated(task: Task, experiment: Experiment) -> tuple[CorpusMetric, ...]:
+    """The corpus metrics that validation computes from written predictions (`training.corpus_every`), beside the task's own.
+
+    Raises:
+        InputError: it should, and there is none.
+    """
+    if not experiment.training.corpus_every:
+        return ()
+    own = task.metrics()
+    found = tuple(each for each in corpus_metrics(experiment.task) if each.name not in own and each.installed)
+    if not found:
+        every = f"training.corpus_every is {experiment.training.corpus_every}"
+        raise InputError(
+            f"{every}, and the task has no other metrics of whole parts than every validation has, expected 0"
+        )
+    return found
+
+
+def watched(task: Task, experiment: Experiment) -> tuple[str, str]:
     """The validation metric that says which weights are the best, and whether by its "max" or "min".
 
     Raises:
-        InputError: `training.watch` names no metric of the task, or one that does not say whether more or less is better.
+        InputError: `training.watch` names no metric of the task, one that does not say whether more or less is better, or one
+            that validation is not asked for.
     """
-    name = options.watch
+    name = experiment.training.watch
     if name in ("", task.monitor[0]):
         return task.monitor
     metrics = task.metrics()
-    known = ("loss", *(str(each) for each in metrics.keys()))  # noqa: SIM118
+    corpus = {each.name: each for each in corpus_metrics(experiment.task) if each.name not in metrics}
+    if name in corpus:
+        if not corpus[name].installed:
+            raise InputError(f"training.watch is {name!r}, which needs {corpus[name].package}: it is not installed")
+        if not experiment.training.corpus_every:
+            missing = "expected --training.corpus_every of at least 1"
+            raise InputError(f"training.watch is {name!r}, which is computed from written predictions: {missing}")
+        return name, "max" if corpus[name].higher_is_better else "min"
+    known = ("loss", *(str(each) for each in metrics.keys()), *corpus)  # noqa: SIM118
     if name not in known:
         raise InputError(f"training.watch is {name!r}, which the task does not compute: {nearest(name, known)}")
     higher = False if name == "loss" else metrics[name].higher_is_better
@@ -119,11 +147,18 @@ def watched(task: Task, options: Training) -> tuple[str, str]:
     return name, "max" if higher else "min"
 
 
-def trivial_metrics(task: Task, batch: Batch) -> dict[str, float]:
-    """The metrics of the best model that never looks at its input, for these targets."""
-    metrics = task.metrics()
-    task.score(metrics, task.trivial(batch), batch)
-    return defined(metrics.compute())
+def trivial_metrics(
+    task: Task, batch: Batch, corpus: Sequence[CorpusMetric] = (), examples: int | None = None
+) -> dict[str, float]:
+    """The metrics of the best model that never looks at its input, for these targets.
+
+    Args:
+        corpus: those of whole parts that are wanted too. examples: how many, the first ones, these are of; None for all.
+    """
+    metrics, output = task.metrics(), task.trivial(batch)
+    task.score(metrics, output, batch)
+    written = task.predictions(output, batch)[:examples] if corpus else []
+    return defined(metrics.compute()) | defined({metric.name: metric.of(written) for metric in corpus})
 
 
 def defined(metrics: dict[str, Any]) -> dict[str, float]:
