@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.cli.answers import check_conllu, conllu, table, with_all_probabilities, with_beam
+from regard.cli.gaps import filled_gaps, is_hugging_face
 from regard.cli.options import parse, parser
 from regard.cli.sources import add_sources, datasets, sources_of, with_ids
 from regard.errors import InputError
@@ -25,14 +26,15 @@ _DESCRIPTION = """Labels and probabilities, one JSON object per line for each se
 INPUT is what the data of the run is made of: CoNLL-U or plain text, tables or JSON lines of texts, sounds, pictures,
 a folder with nodes.csv or testdata.json. A whole sentence is a text itself, and --text takes any text and never opens a file.
 Without INPUT, or where it is -, standard input is read: a text on each line, or a JSON object with "text" on each, answered
-as it arrives; or one sound or picture file."""
+as it arrives; or one sound or picture file.
+RUN may also be a folder of a BERT that guesses hidden tokens, in Hugging Face's format: what may stand where a text has [MASK]."""
 _OUTPUTS = ("text", "csv", "probabilities", "conllu", "id")
 _VECTORS = 40  # that --show prints of one set
 
 
 def run(arguments: Sequence[str]) -> int:
     options = parser("predict", _DESCRIPTION)
-    options.add_argument("run", metavar="RUN", help="a run folder")
+    options.add_argument("run", metavar="RUN", help="a run folder, or a BERT in Hugging Face's format")
     add_sources(options)
     options.add_argument("--show", type=int, metavar="N", help="draw N examples of the test part instead")
     options.add_argument(
@@ -51,6 +53,9 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument("--n-best", type=int, metavar="N", help="of sequences: so many are given of each input")
     chosen = parse(options, arguments)
     _check(chosen)
+    if is_hugging_face(chosen.run):
+        _print(filled_gaps(chosen.run, chosen.inputs, chosen.text))
+        return 0
     if chosen.show is None:
         # Before anything heavy is imported.
         reader = with_ids(read_config(Path(chosen.run)).data, chosen.id)
@@ -71,14 +76,18 @@ def run(arguments: Sequence[str]) -> int:
             print(sentence, end="", flush=True)
         return 0
     opened, labels = with_all_probabilities(opened) if chosen.probabilities else (opened, ())
-    predictions = _counted(opened.predictions(datasets(opened, sources)))
+    predictions = opened.predictions(datasets(opened, sources))
     if chosen.csv:
         # Nothing is printed where an input is refused.
-        csv.writer(sys.stdout, lineterminator="\n").writerows(list(table(predictions, labels)))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(list(table(_counted(predictions), labels)))
         return 0
-    for prediction in predictions:
-        print(json_line(prediction), flush=True)
+    _print(predictions)
     return 0
+
+
+def _print(predictions: Iterable[dict[str, Any]]) -> None:
+    for prediction in _counted(predictions):
+        print(json_line(prediction), flush=True)
 
 
 def _check(chosen: Any) -> None:
@@ -93,6 +102,12 @@ def _check(chosen: Any) -> None:
         raise InputError("--csv and --conllu are two forms of the answer, expected one of them")
     if chosen.probabilities and not chosen.csv:
         raise InputError("--probabilities are columns of --csv, expected it as well: JSON lines have them anyway")
+    if is_hugging_face(chosen.run):
+        given = {f"--{name}": chosen[name.replace("-", "_")] for name in (*_OUTPUTS[1:], "show", "beam", "n-best")}
+        for name in (name for name, value in given.items() if value):
+            raise InputError(
+                f"{chosen.run} is a BERT in Hugging Face's format, which fills gaps, expected no {name} with it"
+            )
 
 
 def _shown(opened: Run, count: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regard.models.hugging_face import Imported
     from regard.train.embedding import Embedding
 
-__all__ = ["embed_texts"]
+__all__ = ["documents_of", "embed_texts", "imported_from"]
 
 _GROUP = 256  # texts that are embedded before the first of them is written
 
@@ -36,19 +36,28 @@ def embed_texts(folder: str, sources: Sequence[str], texts: Sequence[str], out: 
             raise InputError(f"{source} is not there, expected a file, a folder, or --text for a text itself")
     if not texts and not sources and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError("vectors embed needs texts, expected files, --text, or - to type lines")
+    imported = imported_from(folder)
+    write_embeddings(_embedded(imported, list(sources) or ([] if texts else ["-"]), texts), out)
 
+
+def imported_from(folder: str) -> Imported:
+    """The BERT of a folder, with a tokenizer; what it has no place for is told.
+
+    Raises:
+        InputError: a folder that is no BERT, or one without a tokenizer.
+    """
+    from regard.data.survey import listed
     from regard.models.hugging_face import read_hugging_face
 
     imported = read_hugging_face(folder)
     imported.ids([])
     if imported.left_out:
-        from regard.data.survey import listed
-
         print(f"{folder}: left out {len(imported.left_out)} tensors: {listed(imported.left_out)}", file=sys.stderr)
-    write_embeddings(_embedded(imported, list(sources) or ([] if texts else ["-"]), texts), out)
+    return imported
 
 
-def _documents(sources: Sequence[str], texts: Sequence[str]) -> Iterator[list[Document]]:
+def documents_of(sources: Sequence[str], texts: Sequence[str]) -> Iterator[list[Document]]:
+    """The texts of files, `-` for standard input, and texts themselves, some at a time."""
     from regard.data.inputs import streamed, to_read
     from regard.data.text_files import Columns, Document
 
@@ -69,7 +78,7 @@ def _embedded(imported: Imported, sources: Sequence[str], texts: Sequence[str]) 
     from regard.train.embedding import Embedding
 
     longest, cut = imported.bert.sizes.longest, list[str]()
-    for group in _documents(sources, texts):
+    for group in documents_of(sources, texts):
         written = [document.text for document in group]
         whole = imported.tokenizer.encode_batch(written)
         cut += [d.name for d, each in zip(group, whole, strict=True) if len(each.ids) > longest]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,11 +155,29 @@ class Bert(nn.Module):
     @torch.no_grad()
     def embed_ids(self, ids: Sequence[Sequence[int]], budget: int = 4096) -> Float[Tensor, "s d"]:
         """The same for ids, in batches of at most `budget` of them, or one set that has more; they keep their order."""
-        found, first, total = [torch.zeros(0, self.sizes.width)], 0, 0
-        for n in range(len(ids) + 1):
-            size = len(ids[n]) if n < len(ids) else budget + 1
-            if n > first and total + size > budget:
-                found.append(self.embed(VectorSets.pack([torch.tensor(row) for row in ids[first:n]])))
-                first, total = n, 0
-            total += size
-        return torch.cat(found)
+        found = [self.embed(VectorSets.pack([torch.tensor(row) for row in part])) for part in _batches(ids, budget)]
+        return torch.cat([torch.zeros(0, self.sizes.width), *found])
+
+    @torch.no_grad()
+    def fill_ids(self, ids: Sequence[Sequence[int]], mask: int, budget: int = 4096) -> Iterator[Float[Tensor, "g v"]]:
+        """For each set of ids the scores of all tokens at the places of the id `mask`; computed in batches as `embed_ids` does.
+
+        Raises:
+            InputError: a model without the head.
+        """
+        for part in _batches(ids, budget):
+            sets = VectorSets.pack([torch.tensor(row) for row in part])
+            scores = self.scores(self(sets), sets.values == mask)
+            yield from scores.split([list(row).count(mask) for row in part])
+
+
+def _batches(ids: Sequence[Sequence[int]], budget: int) -> Iterator[Sequence[Sequence[int]]]:
+    """The sets in their order, so many at a time that they have at most `budget` ids, or one that has more."""
+    first, total = 0, 0
+    for n, row in enumerate(ids):
+        if n > first and total + len(row) > budget:
+            yield ids[first:n]
+            first, total = n, 0
+        total += len(row)
+    if first < len(ids):
+        yield ids[first:]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from regard.data.masking import MASK
 from regard.errors import InputError
 from regard.files import read_json, read_lines, write_atomically
 from regard.models.bert import Bert, BertSizes
@@ -78,6 +80,30 @@ class Imported:
     def embed(self, texts: Sequence[str], cut: bool = False) -> Tensor:
         """`[texts, width]` the mean of each text's vectors, of length 1; see `ids`."""
         return self.bert.embed_ids(self.ids(texts, cut))
+
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """What each id of the model stands for; `[n]` where the tokenizer has no token n.
+
+        Raises:
+            InputError: a folder without a tokenizer.
+        """
+        self.ids([])
+        named = {n: token for token, n in self.tokenizer.get_vocab().items()}
+        return tuple(named.get(n, f"[{n}]") for n in range(self.bert.sizes.vocabulary))
+
+    def fill(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
+        """For each text the places of `[MASK]` among its tokens, from 0 after `[CLS]`, and `[gaps, vocabulary]` scores for them.
+
+        Raises:
+            InputError: a folder without a tokenizer, a `[MASK]` or a head that guesses tokens; a text that is too long.
+        """
+        rows = self.ids(texts)
+        mask = self.tokenizer.token_to_id(MASK)
+        if mask is None:
+            raise InputError(f"the tokenizer of the folder has no {MASK}, expected that of a BERT")
+        for row, scores in zip(rows, self.bert.fill_ids(rows, mask), strict=True):
+            yield [n - 1 for n, token in enumerate(row) if token == mask], scores
 
 
 def read_hugging_face(folder: Path | str) -> Imported:

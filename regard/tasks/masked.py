@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from regard.tasks.configs import MaskedTokens
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["MaskedTokenTask"]
+__all__ = ["MaskedTokenTask", "no_gap", "written_gaps"]
 
 
 class MaskedTokenTask(Task):
@@ -111,27 +112,43 @@ class MaskedTokenTask(Task):
             InputError: a text to predict for that has no gap.
         """
         places, lengths = self._places(batch), batch.inputs.layout.lengths.tolist()
-        counts = [int(part.sum()) for part in places.split(lengths)]
-        k = min(self.config.top, len(self.entries))
-        values, ids = output.float().softmax(-1).topk(k, dim=-1) if len(output) else (output, output.long())
         targets = None if batch.targets is None else self._hidden(batch).tolist()
         written, first = [], 0
-        for name, where, count in zip(batch.names, places.split(lengths), counts, strict=True):
-            if not count and targets is None:
-                raise InputError(f"the text {name!r} has no {MASK}, expected at least one: the gap to fill")
-            gaps = []
-            for row, place in enumerate(where.nonzero()[:, 0].tolist(), first):
-                best = {self._word(i): p for i, p in zip(ids[row].tolist(), values[row].tolist(), strict=True)}
-                gap: dict[str, Any] = {"place": place, "token": self._word(int(ids[row, 0])), "probabilities": best}
-                if targets is not None:
-                    gap["target"] = self._word(targets[row])
-                gaps.append(gap)
+        for name, where in zip(batch.names, places.split(lengths), strict=True):
+            rows = where.nonzero()[:, 0].tolist()
+            if not rows and targets is None:
+                raise no_gap(name)
+            part = slice(first, first + len(rows))
+            gaps = written_gaps(rows, output[part], self.entries, self.config.top)
+            if targets is not None:
+                gaps = [gap | {"target": self.entries[n]} for gap, n in zip(gaps, targets[part], strict=True)]
             written.append({"name": name, "gaps": gaps})
-            first += count
+            first += len(rows)
         return written
 
-    def _word(self, token: int) -> str:
-        return self.entries[token]
+
+def no_gap(name: str) -> InputError:
+    """The error of a text to predict for in which nothing is to be guessed."""
+    return InputError(f"the text {name!r} has no {MASK}, expected at least one: the gap to fill")
+
+
+def written_gaps(places: Sequence[int], scores: Tensor, entries: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """What is written of the gaps of one text: the place of each, its best token, and the probabilities of the best ones.
+
+    Args:
+        places: of the gaps. scores: `[gaps, vocabulary]`. entries: what each token is called. top: how many tokens are given.
+
+    >>> written_gaps([3], torch.tensor([[0.0, 0.0, 30.0]]), ("a", "b", "c"), 1)
+    [{'place': 3, 'token': 'c', 'probabilities': {'c': 1.0}}]
+    """
+    if not len(places):
+        return []
+    values, ids = scores.float().softmax(-1).topk(min(top, len(entries)), dim=-1)
+    gaps = []
+    for place, tokens, probabilities in zip(places, ids.tolist(), values.tolist(), strict=True):
+        best = {entries[n]: p for n, p in zip(tokens, probabilities, strict=True)}
+        gaps.append({"place": place, "token": entries[tokens[0]], "probabilities": best})
+    return gaps
 
 
 def _transform(width: int, epsilon: float) -> nn.Module:

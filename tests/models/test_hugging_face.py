@@ -349,3 +349,21 @@ def test_the_command_embeds_lines_and_texts(folder, tmp_path, capsys):
     assert main(["vectors", "embed", *sources, "--out", str(tmp_path / "found.npz")]) == 0
     assert main(["vectors", "embed", *sources, "--out", str(tmp_path / "found.txt")]) == 2
     assert "expected a name that ends in .jsonl, .npy, .npz" in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_gaps_are_filled_by_the_head_whatever_the_batch(tmp_path):
+    imported = read_hugging_face(write(tmp_path / "bert", tensors(masked=True)))
+    texts = ["the [MASK] saw [MASK]", "cat", "[MASK]!", "the [MASK]"]
+    own = list(imported.fill(texts))
+    assert [places for places, _ in own] == [[1, 3], [], [0], [1]]
+    for text, (places, scores) in zip(texts, own, strict=True):
+        (ids,) = imported.ids([text])
+        hidden = imported.bert(VectorSets.pack([torch.tensor(ids)]))
+        rows = torch.zeros(len(ids), dtype=torch.bool)
+        rows[[n + 1 for n in places]] = True
+        torch.testing.assert_close(scores, imported.bert.scores(hidden, rows))
+    small = list(imported.bert.fill_ids(imported.ids(texts), WORDS.index("[MASK]"), budget=5))
+    for (_, scores), again in zip(own, small, strict=True):
+        torch.testing.assert_close(scores, again)
+    assert imported.entries == tuple(WORDS)
