@@ -6,6 +6,7 @@ from torch.utils import _pytree as pytree
 
 from regard import Attention, InputError, Layout, attend
 from regard.attention.adapters.linear_state import LinearState
+from regard.attention.problem import Tensors
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Sum
 from regard.attention.spec.patterns import Causal
@@ -78,6 +79,18 @@ def test_a_state_is_a_tree_of_tensors():
     assert [leaf.shape for leaf in leaves] == [(2, 1, 8, 3), (2, 1, 8)]
     assert pytree.tree_unflatten(leaves, tree).phi == Favor(8, seed=3)
     assert pytree.treespec_loads(pytree.treespec_dumps(tree)) == tree
+
+
+def test_a_step_of_many_sets_takes_as_many_operators_as_a_step_of_one():
+    operators = []
+    for sets in (1, 50):
+        state = LinearState.empty(linear(), sets, 2, 4, 4)
+        x = normal(sets, 2, 4, seed=0, dtype=torch.float32)
+        layout = Layout.of_lengths([1] * sets)
+        with Counted() as counted:
+            state.attend(attend, Tensors(x, x, x, {}), layout)
+        operators.append(counted.operators)
+    assert operators[0] == operators[1] < 40
 
 
 def test_other_attentions_are_refused():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LinearState"]
 
-# So many vectors of a set have their pairs computed at once.
+# How many vectors of a set have their pairs computed at once.
 _AT_ONCE = 64
 
 
@@ -106,6 +106,8 @@ class LinearState:
             raise InputError("a running state computes no weight of a pair, expected no dropout")
         if layout.sets != len(self.totals):
             raise InputError(f"there are {layout.sets} sets, expected the {len(self.totals)} that are remembered")
+        if layout.longest == 1 and layout.total == layout.sets:
+            return self.step(tensors.q, tensors.k, tensors.v)
         state, parts = self, []
         for begin in range(0, layout.longest, _AT_ONCE):
             number = (layout.lengths - begin).clamp(0, _AT_ONCE)
