@@ -67,6 +67,7 @@ class Batch(_Moved):
         context_tokens: for each set what the vectors of its context are called, or None.
         unseen: labels of the part that no training example has.
         target_texts: for each set the text that its target was cut from, or None.
+        pixels: for each set the width and height of the picture that it was made of, or None.
 
     >>> batch = Batch(VectorSets.pack([torch.ones(2, 3)]))
     >>> batch.targets is None, batch.to("cpu").inputs
@@ -83,6 +84,7 @@ class Batch(_Moved):
     context_tokens: tuple[tuple[str, ...] | None, ...] = ()
     unseen: tuple[str, ...] = ()
     target_texts: tuple[str | None, ...] = ()
+    pixels: tuple[tuple[int, int] | None, ...] = ()
 
     def __len__(self) -> int:
         """The number of sets."""
@@ -158,6 +160,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         if contexts[0] is None
         else tuple(None if context is None else context.tokens for context in contexts),
         target_texts=_target_texts(examples),
+        pixels=tuple(example.pixels for example in examples),
     )
 
 

@@ -88,6 +88,7 @@ class Example:
         inner: an int64 id array for each vector: the characters of a word.
         tokens: what each vector is called in predictions: the words, the names of the nodes.
         context: the other set of a pair: the source sentence, the second document.
+        pixels: width and height of the picture that the set was made of, in which predictions say where something lies.
 
     Raises:
         InputError: a target that is not of its kind.
@@ -108,6 +109,7 @@ class Example:
     inner: tuple[Array, ...] | None = None
     tokens: tuple[str, ...] | None = None
     context: VectorSet | None = None
+    pixels: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         target, kind = self.target, self.target_kind

@@ -16,10 +16,10 @@ __all__ = ["DistortedPictures", "Distortion", "Patches", "PictureSet", "cut", "j
 
 
 def cut(pixels: Array, patch: int) -> Array:
-    """`[patches, patch * patch * c]` float32 of a square picture `[side, side, c]`."""
-    side, channels = len(pixels) // patch, pixels.shape[2]
-    squares = pixels.reshape(side, patch, side, patch, channels).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(squares.reshape(side * side, -1), np.float32)
+    """`[patches, patch * patch * c]` float32 of a picture `[h, w, c]` whose sides are multiples of the patch's."""
+    rows, columns = (side // patch for side in pixels.shape[:2])
+    squares = pixels.reshape(rows, patch, columns, patch, pixels.shape[2]).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(squares.reshape(rows * columns, -1), np.float32)
 
 
 def joined(patches: Array, patch: int) -> Array:

@@ -19,7 +19,7 @@ from regard.data.examples import Array
 from regard.errors import InputError
 from regard.files import read_whole
 
-__all__ = ["PICTURE_SUFFIXES", "Header", "gray", "is_colored", "read_header", "read_picture", "resized"]
+__all__ = ["PICTURE_SUFFIXES", "Header", "gray", "is_colored", "picture_size", "read_header", "read_picture", "resized"]
 
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
@@ -32,6 +32,8 @@ _LARGEST = 1 << 28  # bytes of a file
 _COLORED = 16  # of 255: how far apart red, green and blue of a picture that is not gray are somewhere
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE = 258  # a tag of TIFF
+_ORIENTATION = 274  # a tag of EXIF
+_TURNED = (5, 6, 7, 8)  # by a quarter: width and height change places
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,18 @@ def _header(path: Path, modified: int, size: int) -> Header:
     with _opened(path, str(path)) as file:
         width, height = file.size
         return Header(width, height, _is_transparent(file), bool(getattr(file, "is_animated", False)))
+
+
+def picture_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height in pixels of a picture as `read_picture` turns it; its pixels are not decoded.
+
+    Raises:
+        InputError: bytes that are no picture.
+    """
+    with _opened(content, name) as file:
+        width, height = file.size
+        turned = file.getexif().get(_ORIENTATION) in _TURNED
+        return (height, width) if turned else (width, height)
 
 
 def read_picture(source: Path | bytes | Array, name: str) -> Array:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
+from regard.data.boxes import Boxes
 from regard.data.examples import TargetName
 from regard.data.folders import files_at
 from regard.data.graph import Planetoid
@@ -24,6 +25,7 @@ __all__ = ["READERS", "reader_of", "reading"]
 
 # `type:` in the section `data` of a configuration may name each of these.
 READERS: tuple[type[Reader], ...] = (
+    Boxes,
     Conllu,
     Digits,
     LogMelFolder,
@@ -39,7 +41,7 @@ READERS: tuple[type[Reader], ...] = (
 
 _READ = (
     "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx "
-    "files, sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv"
+    "files, boxes of pictures in XML, sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv"
 )
 
 

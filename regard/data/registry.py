@@ -57,6 +57,16 @@ _PUBLISHED = (
         note="installed with scikit-learn: there is nothing to download",
     ),
     Published(
+        "bccd",
+        "BCCD: 364 pictures of blood with 4,886 boxes of red cells, white cells and platelets",
+        "https://github.com/Shenggan/BCCD_Dataset",
+        "MIT",
+        "Shenggan and Cosmicad, BCCD Dataset, 2017",
+        {"BCCD.tar": "3838a2697d41794f13ad0c7e055d439d3289d63087d85f6d19149541762de53c"},
+        note="its pictures and XML files, packed, which have no public address of their own: put BCCD.tar, or what it holds, into "
+        "the folder named by REGARD_DATA, or train on your own boxes with --data.path",
+    ),
+    Published(
         "ud-english-ewt",
         "UD English EWT: 16,622 sentences of web text with parts of speech, CoNLL-U",
         "https://github.com/UniversalDependencies/UD_English-EWT",

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from recordings import sounds, write
+from voc import voc
 
 from regard.data.augment import Speed
 from regard.data.batching import BudgetSampler
+from regard.data.boxes import Boxes
 from regard.data.examples import VectorSet
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder, write_log_mel_folder
@@ -89,6 +91,7 @@ def running(tmp_path: Path) -> Reader:
 
 
 MADE: dict[str, Any] = {
+    "Boxes": lambda tmp_path: Boxes(str(voc(tmp_path / "own")), size=32, patch=8, flip=True, crop=0.7),
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
     "LogMelFolder": log_mel,
@@ -172,6 +175,7 @@ def picture(tmp_path: Path) -> bytes:
 
 # A value in memory, and the file that says the same.
 VALUES: dict[str, Any] = {
+    "Boxes": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Conllu": lambda tmp_path: ("I saw it", file(tmp_path, b"I saw it\n")),
     "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
