@@ -119,10 +119,11 @@ class ClassVector(nn.Module):
     """[c; x_1; ...; x_n]: a learned vector in front of each set's, for the set as a whole (Devlin et al. 2019, section 3, [CLS]).
 
     The sets it gives have an order, and neither coordinates nor edges, for c has none: positions that read coordinates come
-    before. An empty set becomes a set of c alone.
+    before. With `origin` coordinates stay, and those of c are zeros, so that rotary positions leave c as it is; what reads
+    distances would take c for the vector that lies there. An empty set becomes a set of c alone.
 
     Args:
-        width: of the vectors.
+        width: of the vectors. origin: whether the sets keep coordinates, where they have some.
 
     Raises:
         InputError: (when called) sets that continue others, which have begun already.
@@ -131,9 +132,9 @@ class ClassVector(nn.Module):
     [0, 4, 5]
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, origin: bool = False) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.origin = width, origin
         self.vector = nn.Parameter(torch.randn(width) * 0.02)
 
     def forward(self, sets: VectorSets) -> VectorSets:
@@ -141,17 +142,22 @@ class ClassVector(nn.Module):
         if layout.starts is not None:
             raise InputError("the sets continue others, expected whole sets to put a class vector in front of")
         layout.check_rows_in_order("a class vector")
-        longer, place = layout.kept("class vector", lambda: _one_more(layout, values.shape[0]))
+        longer, place = layout.kept(
+            ("class vector", self.origin), lambda: _one_more(layout, values.shape[0], self.origin)
+        )
         out = values.new_empty(values.shape[0] + layout.sets, self.width).index_copy(0, place, values)
         first = self.vector.to(values.dtype).expand(layout.sets, -1)
         return VectorSets(out.index_copy(0, longer.offsets[:-1], first), longer)
 
 
-def _one_more(layout: Layout, rows: int) -> tuple[Layout, Tensor]:
+def _one_more(layout: Layout, rows: int, origin: bool) -> tuple[Layout, Tensor]:
     """The layout of sets with one more vector each, in front, and `[t]` where each of the t rows is in it."""
     steps = torch.arange(layout.sets + 1, device=layout.device)
     place = torch.arange(rows, device=layout.device) + layout.owners(rows) + 1
-    return Layout._trusted([layout.offsets + steps, None, None, None, None]), place
+    coords = None
+    if origin and layout.coords is not None:
+        coords = layout.coords.new_zeros(rows + layout.sets, layout.coords.shape[1]).index_copy(0, place, layout.coords)
+    return Layout._trusted([layout.offsets + steps, coords, None, None, None]), place
 
 
 @checked()

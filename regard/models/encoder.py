@@ -70,15 +70,17 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
     """
     from regard.layers.blocks import Block, FeedForward, Stack
     from regard.layers.pooling import ClassVector
-    from regard.models.front import make_front
+    from regard.models.front import make_front, stemmed
     from regard.models.model import Model
     from regard.models.positions import make_positions
 
     width, names = options.width, mixer_names(options.mixer)
     check_sets(names, encoding.ordered, encoding.edges, encoding.grid.coords)
     front = make_front(options.front, width, encoding, scaled)
-    positions = make_positions(options.positions, width, options.layers, encoding)
-    class_vector = ClassVector(width) if options.front.class_vector else None
+    positions = make_positions(options.positions, width, options.layers, stemmed(options.front, encoding))
+    # Rotary positions read coordinates in every block.
+    turns = options.positions.type == "rotary" and encoding.grid.coords > 0
+    class_vector = ClassVector(width, origin=turns) if options.front.class_vector else None
     sizes = MixerSizes(
         width,
         width,

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from regard.data.batch import Batch, Spelling
-from regard.data.encoding import Encoding
+from regard.data.encoding import Encoding, Grid
 from regard.errors import InputError
 from regard.layers.checks import checked
 from regard.layers.convolution import ConvolutionalStem, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.mixers import Pointwise
+from regard.layers.stem2d import PictureStem
 from regard.models.pieces import Front
 from regard.sets import VectorSets
 from regard.vectors.initial import begin_with
 
-__all__ = ["Characters", "ModelFront", "Words", "embedding_of", "make_front"]
+__all__ = ["Characters", "ModelFront", "Words", "embedding_of", "make_front", "stemmed"]
 
 
 class Words(Embed):
@@ -87,16 +89,16 @@ class ModelFront(nn.Module):
         embed: nn.Module | None = None,
         ngrams: NGrams | None = None,
         characters: Characters | None = None,
-        stem: Subsample | None = None,
+        stem: Subsample | PictureStem | None = None,
     ) -> None:
         super().__init__()
         self.embed = embed or nn.Identity()
         self.ngrams, self.characters = ngrams, characters
         self.stem = stem or nn.Identity()
-        self.step = 1 if stem is None else stem.step
-        """The number of vectors that become one."""
-        reach = 0 if stem is None else stem.reach
-        self.context = reach + (0 if ngrams is None else ngrams.longest - 1), reach
+        self.step = stem.step if isinstance(stem, Subsample) else 1
+        """The number of vectors that become one; 1 where they are not neighbors along an order."""
+        reach: float = stem.reach if isinstance(stem, Subsample) else 0 if stem is None else math.inf
+        self.context: tuple[float, float] = reach + (0 if ngrams is None else ngrams.longest - 1), reach
         """How many inputs before and after those that become one vector it depends on."""
 
     def forward(self, batch: Batch) -> VectorSets:
@@ -118,6 +120,11 @@ def make_front(options: Front, width: int, encoding: Encoding, scaled: bool = Fa
     Raises:
         InputError: an option that the data have nothing for.
     """
+    if options.stem == "convolution2d" and encoding.grid.coords != 2:
+        found = (
+            f"model.front.stem is 'convolution2d' and the vectors of the data have {encoding.grid.coords} coordinates"
+        )
+        raise InputError(f"{found}, expected a row and a column")
     # In this order, in which initial weights have been drawn from the beginning on.
     embed = _embedding(options, width, encoding, scaled)
     ngrams = None
@@ -129,21 +136,35 @@ def make_front(options: Front, width: int, encoding: Encoding, scaled: bool = Fa
     alphabet, characters = len(encoding.characters), None
     if alphabet and options.characters:
         characters = Characters(alphabet, options.characters, width)
-    return ModelFront(embed, ngrams, characters, _stem(options, width))
+    return ModelFront(embed, ngrams, characters, _stem(options, width, encoding))
 
 
-def _stem(options: Front, width: int) -> Subsample | None:
+def stemmed(options: Front, encoding: Encoding) -> Encoding:
+    """The encoding with the grid on which a stem's vectors lie."""
+    if options.stem != "convolution2d":
+        return encoding
+    halved = 1 << (len(options.stages) + 1)
+    return replace(encoding, grid=Grid(encoding.grid.coords, tuple(-(-n // halved) for n in encoding.grid.extent)))
+
+
+def _stem(options: Front, width: int, encoding: Encoding) -> Subsample | PictureStem | None:
+    if options.stem == "convolution2d":
+        width_in = width if encoding.columns else encoding.width
+        return PictureStem(width_in, [*options.stages, width], options.reach, options.convolutions, options.norm)
     if options.stem == "convolution":
         return ConvolutionalStem(width, width, options.step, options.reach)
     return Subsample(width, width, options.step) if options.step > 1 else None
 
 
-def _embedding(options: Front, width: int, encoding: Encoding, scaled: bool) -> nn.Module:
+def _embedding(options: Front, width: int, encoding: Encoding, scaled: bool) -> nn.Module | None:
     sizes = tuple(len(entries) for entries in encoding.columns.values())
     if options.vectors and not encoding.words:
         found = f"model.front.vectors is {options.vectors!r} and the data have no words"
         raise InputError(f"{found}, expected data read as words")
-    return embedding_of(options, sizes, width, encoding.words, scaled) if sizes else Pointwise(encoding.width, width)
+    if sizes:
+        return embedding_of(options, sizes, width, encoding.words, scaled)
+    # What a stem of pictures reads is their pixels.
+    return None if options.stem == "convolution2d" else Pointwise(encoding.width, width)
 
 
 def embedding_of(

@@ -126,7 +126,7 @@ class Model(nn.Module):
     def grows(self) -> bool:
         """Whether it can go on from states: each hidden vector is made of one input, and in the stack of those before."""
         one_each = self.step == 1 and not isinstance(self.class_vector, ClassVector)
-        return one_each and self.front.context == (0, 0) and isinstance(self.stack, Stack) and self.context[1] <= 0
+        return one_each and not any(self.front.context) and isinstance(self.stack, Stack) and self.context[1] <= 0
 
 
 def check_batch(batch: object) -> None:

@@ -35,8 +35,12 @@ class Front:
         deviation: of the numbers that embeddings begin with; small for small data, where rare words hardly learn.
         word_dropout: probability to take an id for the unknown one, while training.
         step: the number of neighboring vectors that become one.
-        stem: how they do: "joined", by one matrix, or "convolution", by one whose windows overlap, and GELU.
+        stem: how they do: "joined", by one matrix, "convolution", by one whose windows overlap, and GELU, or "convolution2d": over
+            rows and columns, each stage convolutions and ReLU, then the maximum of 3 x 3, which halves both.
         reach: how many vectors on each side of those a convolution reads.
+        stages: of "convolution2d", the widths of those before the last, whose width is the model's.
+        convolutions: of each of these stages.
+        norm: whether these convolutions are normalized, vector by vector.
         class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take.
         dropout: on the vectors that enter the stack, while training.
     """
@@ -48,15 +52,23 @@ class Front:
     deviation: float = 1.0
     word_dropout: float = 0.0
     step: int = 1
-    stem: Literal["joined", "convolution"] = "joined"
+    stem: Literal["joined", "convolution", "convolution2d"] = "joined"
     reach: int = 1
+    stages: tuple[int, ...] = ()
+    convolutions: int = 1
+    norm: bool = False
     class_vector: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_numbers("model.front", self, "step", "ngrams", "buckets", least=1)
+        check_numbers("model.front", self, "step", "ngrams", "buckets", "convolutions", least=1)
         check_numbers("model.front", self, "characters", "reach", least=0)
         check_numbers("model.front", self, "dropout", "word_dropout", least=0, below=1)
+        if any(width < 1 for width in self.stages):
+            raise InputError(f"model.front.stages is {list(self.stages)}, expected widths of at least 1")
+        if self.stem == "convolution2d" and self.step > 1:
+            found = f"model.front.step is {self.step} and the stem is 'convolution2d'"
+            raise InputError(f"{found}, expected 1: each of its stages halves rows and columns")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from regard.errors import InputError, nearest
 from regard.recipes.characters import characters
 from regard.recipes.citation import citation
+from regard.recipes.clothes import clothes, clothes_cnn, clothes_stem
 from regard.recipes.digits import digits
 from regard.recipes.pictures import pictures
 from regard.recipes.pretraining import pretraining
@@ -21,6 +22,9 @@ __all__ = [
         "Recipe",
         "characters",
         "citation",
+        "clothes",
+        "clothes_cnn",
+        "clothes_stem",
         "digits",
         "pictures",
         "pretraining",
@@ -64,6 +68,9 @@ class Recipe:
         return (self.experiment.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
+_CLOTHES = (
+    "none built in; Fashion-MNIST, 70,000 pictures of 28 x 28; own: a folder of its idx files, or of pictures by label"
+)
 _VOICES = "speechocean762, 80 of its 96 adults x 20 sentences; own: a folder of sounds by label"
 
 RECIPES = {
@@ -80,6 +87,19 @@ RECIPES = {
             pictures,
             "none; own: a folder of pictures by label, or of idx files as those of MNIST",
             "none; measured on crops of blood cells (BCCD, three kinds): .976, with the recipe digits .805",
+        ),
+        Recipe(
+            "clothes",
+            clothes,
+            _CLOTHES,
+            "accuracy: Vision Transformer of 0.4 M parameters .930, support vectors .897",
+        ),
+        Recipe("clothes-stem", clothes_stem, _CLOTHES, "accuracy: compact Transformer CCT-2/3x2 .941"),
+        Recipe(
+            "clothes-cnn",
+            clothes_cnn,
+            _CLOTHES,
+            "accuracy: two convolutions .925, ResNet-18 .949",
         ),
         Recipe(
             "tagging",

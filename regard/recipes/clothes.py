@@ -1,0 +1,75 @@
+"""Fashion-MNIST by a Vision Transformer, by one with a convolutional stem, and by a convolutional network."""
+
+from dataclasses import replace
+
+from regard.data.pictures import Pictures
+from regard.models.encoder import Encoder
+from regard.models.pieces import Front, Positions
+from regard.tasks.configs import PerSetLabel
+from regard.train import Experiment, Optimizer, Training
+
+__all__ = ["clothes", "clothes_cnn", "clothes_stem"]
+
+
+def clothes() -> Experiment:
+    """What a small gray picture shows, by a Vision Transformer: patches of 4 x 4 pixels, a class vector, learned positions.
+
+    `--model.positions sinusoidal` and `rotary` are the other positions of two coordinates, `--model.front.class_vector false` with
+    `--task.pool multi_head` or `attention` pools by attention instead.
+
+    Own data: `--data.path folder` with idx files as those of Fashion-MNIST, or with a folder of pictures for each label; those
+    become 28 x 28 and gray unless `--data.size`, `--data.patch` and `--data.color` say otherwise.
+    """
+    return Experiment(
+        "clothes",
+        Pictures(size=28, patch=4, color="gray", flip=True),
+        Encoder(
+            width=96,
+            layers=6,
+            heads=4,
+            feed_forward=192,
+            activation="gelu",
+            positions=Positions("learned"),
+            front=Front(class_vector=True),
+            dropout=0.1,
+        ),
+        PerSetLabel(pool="first", label_smoothing=0.1),
+        Optimizer(learning_rate=1e-3, weight_decay=0.05, betas=(0.9, 0.999), warm_up=1000),
+        Training(epochs=30, batch_vectors=6272, threads=1),
+    )
+
+
+def clothes_stem() -> Experiment:
+    """What a small gray picture shows, by a compact Transformer: convolutions make the vectors, attention pools them.
+
+    Own data: `--data.path folder`, as the recipe `clothes` takes it.
+    """
+    plain = clothes()
+    return replace(
+        plain,
+        recipe="clothes-stem",
+        data=replace(plain.data, patch=1),
+        model=replace(plain.model, layers=4, front=Front(stem="convolution2d", stages=(32,))),
+        task=PerSetLabel(pool="attention", label_smoothing=0.1),
+        training=replace(plain.training, batch_vectors=100_352),
+    )
+
+
+def clothes_cnn() -> Experiment:
+    """What a small gray picture shows, by a convolutional network: three stages of two convolutions, and the mean of what is left.
+
+    Own data: `--data.path folder`, as the recipe `clothes` takes it.
+    """
+    stem = clothes_stem()
+    return replace(
+        stem,
+        recipe="clothes-cnn",
+        model=Encoder(
+            width=128,
+            layers=0,
+            positions=Positions("none"),
+            front=Front(stem="convolution2d", stages=(32, 64), convolutions=2, norm=True),
+            dropout=0.0,
+        ),
+        task=PerSetLabel(pool="mean", dropout=0.3, label_smoothing=0.1),
+    )
