@@ -12,7 +12,7 @@ from regard.data.encoding import Encoding
 from regard.data.examples import Array, Example, TargetKind
 from regard.errors import InputError
 
-__all__ = ["DistortedPictures", "Distortion", "Patches", "PictureSet", "cut", "joined"]
+__all__ = ["Distortion", "Patches", "PictureSet", "cut", "joined"]
 
 
 def cut(pixels: Array, patch: int) -> Array:
@@ -175,20 +175,3 @@ class Distortion:
             ],
             2,
         )
-
-
-class DistortedPictures(PictureSet):
-    """Pictures that are varied, differently in each epoch; what comes in from outside has the mean of the picture."""
-
-    def __init__(self, plain: PictureSet, distortion: Distortion) -> None:
-        super().__init__(plain.patches, plain.names, plain.pixels, plain.targets, plain.unseen)
-        self._distortion, self._epoch = distortion, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the distortions."""
-        self._epoch = epoch
-
-    def __getitem__(self, index: int, /) -> Example:
-        pixels = self.pixels[index].astype(np.float32) / 255
-        varied = self._distortion(pixels, self._epoch, index, float(pixels.mean()))
-        return self.patches.example(varied, self.names[index], self.targets[index])

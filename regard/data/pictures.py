@@ -19,11 +19,12 @@ from regard.data.folders import files_at, files_below
 from regard.data.idx import idx_parts, is_idx, read_idx
 from regard.data.label_sets import label_set
 from regard.data.listing import Listing, listing_targets
-from regard.data.patches import DistortedPictures, Distortion, Patches, PictureSet
+from regard.data.patches import Distortion, Patches, PictureSet
 from regard.data.picture_files import PICTURE_SUFFIXES, is_colored, read_header, read_picture, resized
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
+from regard.data.varied_pictures import Variation, VariedPictures
 from regard.errors import InputError, check_numbers
 
 __all__ = ["Pictures"]
@@ -65,7 +66,13 @@ class Pictures:
         distort: how far each training picture is turned (radians), stretched and moved (parts of its side), at most and anew in
             each epoch; 0 leaves pictures as they are.
         flip: whether half of the training pictures are mirrored, left for right, drawn anew in each epoch.
-        seed: of the distortions, which are a function of (seed, epoch, picture).
+        shift: by how many pixels each training picture is moved at most, up or down and left or right; its edge is repeated.
+        mixup: each training picture is mixed with another one, value by value, as are their labels: alpha of the share that stays,
+            drawn from Beta(alpha, alpha) (Zhang et al. 2018); 0 for none, 0.2 for little, 1 for any share alike.
+        cutmix: each training picture has a rectangle of another one in it: alpha of the share that stays (Yun et al. 2019). With
+            both of them, half of the pictures have either.
+        mixed: the share of training pictures that are mixed in one of these ways.
+        seed: of all that is drawn, which is a function of (seed, epoch, picture).
     """
 
     input_options: ClassVar[tuple[str, ...]] = ()
@@ -79,6 +86,10 @@ class Pictures:
     color: Literal["auto", "color", "gray"] = "auto"
     distort: float = 0.0
     flip: bool = False
+    shift: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mixed: float = 1.0
     seed: int = 0
 
     published = ""
@@ -101,11 +112,15 @@ class Pictures:
         return self._read(chosen, encoding, targets, target.unseen)
 
     def training(self, encoding: Encoding) -> PictureSet:
-        """The pictures of the training part, distorted where that is asked for; see `part`."""
+        """The pictures of the training part, varied where that is asked for; see `part`.
+
+        Raises:
+            InputError: what cannot be read, or mixing where pictures have no single labels.
+        """
         plain = self.part("train", encoding)
-        if self.distort or self.flip:
-            return DistortedPictures(plain, Distortion(self.distort, self.flip, self.seed))
-        return plain
+        distortion = Distortion(self.distort, self.flip, self.seed)
+        variation = Variation(distortion, self.shift, self.mixup, self.cutmix, self.mixed)
+        return VariedPictures(plain, variation, encoding) if variation.varies else plain
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
         """The label of each picture of one part, and where it stands."""
@@ -192,8 +207,10 @@ class Pictures:
 
     def _patches(self) -> Patches:
         """The size, the patch and the colors that are asked for, or that the training part calls for."""
-        check_numbers("data", self, "size", "patch", least=0)
+        check_numbers("data", self, "size", "patch", "shift", "mixup", "cutmix", least=0)
         check_numbers("data", self, "distort", least=0, below=1)
+        if not 0 <= self.mixed <= 1:
+            raise InputError(f"data.mixed is {self.mixed}, expected a share from 0 to 1")
         chosen = self._chosen("train")
         sides = [_side(entry.source) for entry in chosen] if not self.size else []
         side = self.size or max(1, min(_LARGEST_SIDE, round(statistics.median(sides))))

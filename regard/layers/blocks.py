@@ -18,7 +18,7 @@ from regard.sets import VectorSets
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["Block", "FeedForward", "Stack"]
+__all__ = ["Block", "FeedForward", "Stack", "StochasticDepth"]
 
 
 @checked()
@@ -43,6 +43,28 @@ class FeedForward(nn.Module):
 
 
 @checked()
+class StochasticDepth(nn.Module):
+    """x / (1 - p) for all vectors of a set with probability 1 - p, otherwise 0, while training (Huang et al. 2016, section 3).
+
+    On what a block adds: a set then skips the layer. Drawn as `Dropout` is, once for each set.
+
+    Args:
+        p: the probability to skip, 0 <= p < 1.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.one = Dropout(p)
+
+    def forward(self, sets: VectorSets) -> VectorSets:
+        if not (self.training and self.one.p):
+            return sets
+        values, layout = sets.values, sets.layout
+        factors = self.one(values.new_ones(layout.sets))
+        return sets.with_values(values * factors.index_select(0, layout.owners(values.shape[0]))[:, None])
+
+
+@checked()
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + feed_forward(norm(x)); or, post-norm, norm(x + mixer(x)), then norm(x + feed_forward(x)).
 
@@ -57,6 +79,7 @@ class Block(nn.Module):
         norm: "pre" or "post".
         dropout: on what each of them adds, while training.
         cross: from `VectorSets` and a context to `VectorSets`, such as `CrossAttention`; None for an encoder's block.
+        skip: the probability that a set skips what one of them adds, while training; see `StochasticDepth`.
     """
 
     def __init__(
@@ -67,12 +90,13 @@ class Block(nn.Module):
         norm: Literal["pre", "post"] = "pre",
         dropout: float = 0.0,
         cross: nn.Module | None = None,
+        skip: float = 0.0,
     ) -> None:
         super().__init__()
         self.width, self.pre = width, norm == "pre"
         self.mixer, self.feed_forward = mixer, feed_forward
         self.norm_mixer, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
+        self.dropout, self.depth = Dropout(dropout), StochasticDepth(skip)
         self.cross = cross
         if cross is not None:
             self.norm_cross = nn.LayerNorm(width)
@@ -113,16 +137,20 @@ class Block(nn.Module):
         read = sets.with_values(seen if position is None else seen + position.to(seen.dtype))
         mixed = (self.mixer(read) if state is None else self.mixer(read, state)).values
         if self.pre:
-            x = x + self.dropout(mixed)
+            x = x + self._added(mixed, sets)
             if self.cross is not None:
-                x = x + self.dropout(self.cross(sets.with_values(self.norm_cross(x)), context).values)
-            x = x + self.dropout(self.feed_forward(self.norm_feed_forward(x)))
+                x = x + self._added(self.cross(sets.with_values(self.norm_cross(x)), context).values, sets)
+            x = x + self._added(self.feed_forward(self.norm_feed_forward(x)), sets)
         else:
-            x = self.norm_mixer(x + self.dropout(mixed))
+            x = self.norm_mixer(x + self._added(mixed, sets))
             if self.cross is not None:
-                x = self.norm_cross(x + self.dropout(self.cross(sets.with_values(x), context).values))
-            x = self.norm_feed_forward(x + self.dropout(self.feed_forward(x)))
+                x = self.norm_cross(x + self._added(self.cross(sets.with_values(x), context).values, sets))
+            x = self.norm_feed_forward(x + self._added(self.feed_forward(x), sets))
         return sets.with_values(x)
+
+    def _added(self, values: Tensor, sets: VectorSets) -> Tensor:
+        """What is added to the vectors, after dropout."""
+        return self.depth(sets.with_values(self.dropout(values))).values
 
 
 @checked()

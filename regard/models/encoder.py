@@ -26,6 +26,8 @@ class Encoder:
         heads: of the attention.
         feed_forward: hidden width of the feed-forward networks.
         dropout: while training, on weights, on hidden vectors and on what every layer adds.
+        stochastic_depth: probability that a set skips what the last block adds, while training; block n of L has n / L of it (Huang
+            et al. 2016, eq. 4).
         mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution",
             "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges "gat", "gcn", "gcnii", "chebyshev",
             "spatial_mean", "spatial_sum", "spatial_max" or "graphsage"; several joined by "+", as in "lstm+attention", take
@@ -43,6 +45,7 @@ class Encoder:
     heads: int = 4
     feed_forward: int = 256
     dropout: float = 0.1
+    stochastic_depth: float = 0.0
     mixer: str = "attention"
     attention: str = "Attention()"
     norm: Literal["pre", "post"] = "pre"
@@ -54,7 +57,7 @@ class Encoder:
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "heads", "feed_forward", least=1)
         check_numbers("model", self, "layers", least=0, below=LAYERS)
-        check_numbers("model", self, "dropout", least=0, below=1)
+        check_numbers("model", self, "dropout", "stochastic_depth", least=0, below=1)
         if {"attention", "gat"} & set(mixer_names(self.mixer)):
             check_heads(self.width, self.heads, self.attention)
 
@@ -97,6 +100,7 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
             width,
             options.norm,
             options.dropout,
+            skip=options.stochastic_depth * (n + 1) / options.layers,
         )
         for n in range(options.layers)
     ]

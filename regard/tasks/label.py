@@ -34,6 +34,9 @@ class LabelTask(HeadTask):
 
     loss = - sum_i w[y_i] log softmax(output_i)[y_i] / sum_i w[y_i], with w = 1, weights by name, or where `class_weights` is
     "balanced" targets / (classes * targets of the class), so that the weights of all training targets have a mean of 1.
+
+    Where examples are mixed while training, a target is the share of each label, and its loss the sum over labels, each times its
+    share.
     """
 
     counts: Tensor
@@ -77,12 +80,24 @@ class LabelTask(HeadTask):
         """Of targets that may be further classes of labels, the labels."""
         return torch.where(targets >= 0, targets % len(self.labels), targets)
 
+    def targets(self, batch: Batch) -> Tensor:
+        if _mixtures(batch) is not None:
+            return batch.target_values(self.target_kind)  # type: ignore[arg-type]
+        return super().targets(batch)
+
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        targets = self._checked(batch, output.shape[:-1])
+        shares = _mixtures(batch)
+        targets = self._checked(batch, output.shape[:-1] if shares is None else output.shape)
         smoothing, weights = self.config.label_smoothing, self.class_weights
         if weights is not None:
             # What is evaluated has left the device that the task is on.
             weights = weights.to(output.device)
+        if shares is not None:
+            # Smoothing would give an example without a label some of each.
+            labeled = shares.sum(1) > 0
+            of_these = output.float()[labeled], shares[labeled]
+            total = cross_entropy(*of_these, weights, reduction="sum", label_smoothing=smoothing)
+            return total, shares.sum() if weights is None else (shares * weights).sum()
         copies = output.shape[1] // len(self.labels)
         if copies == 1:
             targets = self._label(targets)
@@ -171,8 +186,17 @@ class SetLabelTask(LabelTask):
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.cosine and self.training:
+            if _mixtures(batch) is not None:
+                found = "the task has the loss 'am_softmax', and the targets are shares of several labels"
+                raise InputError(f"{found}, expected --task.loss cross_entropy, or examples that are not mixed")
             targets = self._checked(batch, output.shape[:-1])
             self.steps += 1
             grown = (self.steps / max(1, self.config.margin_warm_up)).clamp(max=1)
             output = with_margin(output.float(), targets, self.config.scale * self.config.margin * grown)
         return super().loss(output, batch)
+
+
+def _mixtures(batch: Batch) -> Tensor | None:
+    """`[s, labels]` the shares of labels where the examples of a batch are mixed, or None."""
+    targets = batch.targets
+    return targets if isinstance(targets, Tensor) and targets.is_floating_point() and targets.dim() == 2 else None
