@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from regard.data.encoding import Encoding
 from regard.data.examples import Array, Example, TargetKind
+from regard.data.picture_files import resized
 from regard.errors import InputError
 
-__all__ = ["Distortion", "Patches", "PictureSet", "cut", "joined"]
+__all__ = ["Distortion", "Patches", "PictureSet", "Pixels", "cut", "joined"]
+
+
+class Pixels(Protocol):
+    """The pixels of pictures, by index."""
+
+    def __getitem__(self, index: int, /) -> Array: ...
 
 
 def cut(pixels: Array, patch: int) -> Array:
@@ -31,18 +39,30 @@ def joined(patches: Array, patch: int) -> Array:
 
 @dataclass(frozen=True)
 class Patches:
-    """Into what pictures are brought: a square of `side` pixels with 1 or 3 channels, cut into square patches.
+    """Into what pictures are brought: so many pixels with 1 or 3 channels, cut into square patches.
 
-    >>> patches = Patches(28, 2, 1, "as the training part")
+    Args:
+        side: of a square, in pixels; where pictures keep their proportions, the longer side has at most so many, and 0 is no bound.
+        patch: the side of a patch.
+        channels: 1 or 3.
+        square: whether they become squares.
+        extent: the most rows and columns of patches, where pictures are no squares.
+        origin: why, in words.
+
+    >>> patches = Patches(28, 2, 1, origin="as the training part")
     >>> patches.count, patches.width
     (14, 4)
     >>> patches.described
     'pictures become 28 x 28, gray, cut into 14 x 14 patches of 2 x 2: as the training part'
+    >>> [Patches(64, 4, 1, square=False).shape(*size) for size in ((480, 640), (10, 10_000), (1, 1))]
+    [(48, 64), (4, 64), (4, 4)]
     """
 
     side: int
     patch: int
     channels: int
+    square: bool = True
+    extent: tuple[int, int] = (0, 0)
     origin: str = ""
 
     @classmethod
@@ -55,7 +75,7 @@ class Patches:
 
     @property
     def count(self) -> int:
-        """The number of patches along a side."""
+        """The number of patches along a side of a square."""
         return self.side // self.patch
 
     @property
@@ -68,24 +88,38 @@ class Patches:
         """Whether red, green and blue are kept."""
         return self.channels == 3
 
-    @property
-    def coords(self) -> Array:
-        """`[patches, 2]`: row and column of each."""
-        return np.stack(np.divmod(np.arange(self.count**2), self.count), 1).astype(np.float32)
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """What a picture of these sides becomes: multiples of the patch's, and at least one patch."""
+        if self.square:
+            return self.side, self.side
+        scale = min(1.0, self.side / max(height, width)) if self.side else 1.0
+        rows, columns = (max(1, round(side * scale / self.patch)) for side in (height, width))
+        return rows * self.patch, columns * self.patch
+
+    def brought(self, pixels: Array) -> Array:
+        """`[h, w, c]` uint8 of a picture as `read_picture` gives it."""
+        return resized(pixels, self.shape(*pixels.shape[:2]), self.colored)
 
     @property
     def described(self) -> str:
         """In one line."""
-        square, parts = (
-            f"{self.side} x {self.side}, {'color' if self.colored else 'gray'}",
-            f"{self.count} x {self.count}",
-        )
-        return f"pictures become {square}, cut into {parts} patches of {self.patch} x {self.patch}: {self.origin}"
+        color, patch = "color" if self.colored else "gray", f"patches of {self.patch} x {self.patch}"
+        if self.square:
+            form, parts = f"become {self.side} x {self.side}", f"{self.count} x {self.count} {patch}"
+        else:
+            longer = f", of at most {self.side} pixels along the longer side" if self.side else ""
+            form, parts = (
+                f"keep their proportions{longer}",
+                f"{patch}, at most {self.extent[0]} x {self.extent[1]} of them",
+            )
+        return f"pictures {form}, {color}, cut into {parts}: {self.origin}"
 
     def example(self, pixels: Array, name: str, target: Array | None = None) -> Example:
-        """Of `[side, side, c]` uint8, or float32 between 0 and 1."""
+        """Of `[h, w, c]` uint8, or float32 between 0 and 1, of such a shape."""
         values = pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
-        return Example(cut(values, self.patch), target, name, coords=self.coords)
+        rows, columns = (side // self.patch for side in pixels.shape[:2])
+        coords = np.stack(np.divmod(np.arange(rows * columns), columns), 1).astype(np.float32)
+        return Example(cut(values, self.patch), target, name, coords=coords)
 
     def of_fractions(self, values: Array, name: str) -> Example:
         """Of pixels of this size between 0 and 1.
@@ -93,7 +127,7 @@ class Patches:
         Raises:
             InputError: pixels of another size or outside 0 to 1.
         """
-        shape = (self.side, self.side, self.channels)
+        shape = (*self._expected(values), self.channels)
         if values.dtype.kind not in "fiub" or (
             values.shape != shape and (self.channels > 1 or values.shape != shape[:2])
         ):
@@ -103,16 +137,21 @@ class Patches:
             raise InputError(f"{name} has pixels from {pixels.min():g} to {pixels.max():g}, expected 0 to 1")
         return self.example(pixels, name)
 
+    def _expected(self, values: Array) -> tuple[int, int]:
+        height, width = (*values.shape, 1, 1)[:2]
+        return self.shape(max(1, height), max(1, width))
+
 
 class PictureSet:
-    """Pictures as examples; their pixels are held as bytes, and become patches when they are read.
+    """Pictures as examples; their pixels are bytes, and become patches when they are read.
 
     Args:
         patches: what they are cut into.
         names: of the pictures.
-        pixels: `[n, side, side, c]` uint8.
+        pixels: for each `[h, w, c]` uint8, in memory or as `regard.data.decoded` opens them.
         targets: None where there is none.
         unseen: labels that no training example has, with the number of their targets.
+        shapes: height and width of each, where pictures are no squares.
     """
 
     target_kind: TargetKind = "set"
@@ -121,12 +160,13 @@ class PictureSet:
         self,
         patches: Patches,
         names: Sequence[str],
-        pixels: Array,
+        pixels: Pixels,
         targets: Sequence[Array | None],
         unseen: Mapping[str, int] | None = None,
+        shapes: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         self.patches, self.names, self.pixels, self.targets = patches, names, pixels, targets
-        self.unseen = unseen or {}
+        self.unseen, self.shapes = unseen or {}, shapes
 
     def __len__(self) -> int:
         return len(self.names)
@@ -136,7 +176,9 @@ class PictureSet:
 
     @property
     def lengths(self) -> list[int]:
-        return [self.patches.count**2] * len(self)
+        if self.shapes is None:
+            return [self.patches.count**2] * len(self)
+        return [height * width // self.patches.patch**2 for height, width in self.shapes]
 
 
 @dataclass(frozen=True)
@@ -154,10 +196,10 @@ class Distortion:
     seed: int = 0
 
     def __call__(self, pixels: Array, epoch: int, index: int, beyond: float = 0.0) -> Array:
-        """`[side, side, c]` float32 of `[side, side, c]` between 0 and 1; `beyond` is the value outside the picture."""
+        """`[h, w, c]` float32 of `[h, w, c]` between 0 and 1; `beyond` is the value outside the picture."""
         from scipy.ndimage import affine_transform
 
-        side = len(pixels)
+        sides = np.array(pixels.shape[:2])
         key = (self.seed % 2**32) << 32 | epoch
         draws = np.random.Generator(np.random.Philox(key=[key, index]))
         turn, *rest = draws.uniform(-self.most, self.most, 5)
@@ -166,8 +208,8 @@ class Distortion:
         if not self.most:
             return pixels
         matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * (1 + np.array(rest[:2]))
-        center = np.full(2, (side - 1) / 2)
-        offset = center - matrix @ (center + side * np.array(rest[2:]))
+        center = (sides - 1) / 2
+        offset = center - matrix @ (center + sides * np.array(rest[2:]))
         return np.stack(
             [
                 affine_transform(channel, matrix, offset, order=1, mode="grid-constant", cval=beyond)

@@ -68,7 +68,7 @@ def read_header(path: Path) -> Header:
 def _header(path: Path, modified: int, size: int) -> Header:
     """Read once, since `fit` and `survey` look at the same files; a changed file is another key."""
     with _opened(path, str(path)) as file:
-        width, height = file.size
+        width, height = _shown_size(file)
         return Header(width, height, _is_transparent(file), bool(getattr(file, "is_animated", False)))
 
 
@@ -79,9 +79,13 @@ def picture_size(content: bytes, name: str) -> tuple[int, int]:
         InputError: bytes that are no picture.
     """
     with _opened(content, name) as file:
-        width, height = file.size
-        turned = file.getexif().get(_ORIENTATION) in _TURNED
-        return (height, width) if turned else (width, height)
+        return _shown_size(file)
+
+
+def _shown_size(file: Any) -> tuple[int, int]:
+    width, height = file.size
+    turned = file.getexif().get(_ORIENTATION) in _TURNED
+    return (height, width) if turned else (width, height)
 
 
 def read_picture(source: Path | bytes | Array, name: str) -> Array:
@@ -191,11 +195,12 @@ def is_colored(pixels: Array) -> bool:
     return bool(np.ptp(pixels.astype(np.int16), axis=2).max() > _COLORED)
 
 
-def resized(pixels: Array, side: int, colored: bool) -> Array:
-    """`[side, side, c]` uint8 with 3 channels or 1: each value is the mean of the pixels that it covers."""
+def resized(pixels: Array, side: int | tuple[int, int], colored: bool) -> Array:
+    """`[h, w, c]` uint8 with 3 channels or 1, of (h, w) or of one side: each value is the mean of the pixels that it covers."""
     from PIL import Image
 
+    height, width = (side, side) if isinstance(side, int) else side
     kept = gray(pixels) if not colored else pixels if pixels.ndim == 3 else np.stack([pixels] * 3, 2)
-    if kept.shape[:2] != (side, side):
-        kept = np.asarray(Image.fromarray(np.ascontiguousarray(kept)).resize((side, side), Image.Resampling.BOX))
-    return kept.reshape(side, side, -1)
+    if kept.shape[:2] != (height, width):
+        kept = np.asarray(Image.fromarray(np.ascontiguousarray(kept)).resize((width, height), Image.Resampling.BOX))
+    return kept.reshape(height, width, -1)

@@ -6,21 +6,22 @@ import math
 import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
+from regard.data.decoded import picture_shape, pixels_of
 from regard.data.encoding import Encoding, Grid
-from regard.data.examples import Array, Example, Part, check_part, divided, parts_of
+from regard.data.examples import Array, Example, Listed, Part, check_part, divided, parts_of
 from regard.data.folders import files_at, files_below
 from regard.data.idx import idx_parts, is_idx, read_idx
 from regard.data.label_sets import label_set
 from regard.data.listing import Listing, listing_targets
 from regard.data.patches import Distortion, Patches, PictureSet
-from regard.data.picture_files import PICTURE_SUFFIXES, is_colored, read_header, read_picture, resized
+from regard.data.picture_files import PICTURE_SUFFIXES, is_colored, read_header, read_picture
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
@@ -60,7 +61,10 @@ class Pictures:
         column: the column of `pictures.csv` that is the label.
         numbers: whether labels are numbers to predict, not names of classes.
         label_separator: what stands between the labels of a picture that may have several; empty where each has one.
-        size: the side of the square, in pixels, to which pictures are brought; 0 follows the training part.
+        size: the side of the square, in pixels, to which pictures are brought; 0 follows the training part. Without `squares`, how
+            many pixels the longer side has at most, where 0 is no bound.
+        squares: whether pictures become squares of one size; otherwise each keeps the proportions of its sides, which become
+            multiples of the patch's, and may have any number of patches.
         patch: the side of a patch in pixels; it divides `size`. 0 follows the size.
         color: "color" keeps red, green and blue, "gray" does not, "auto" follows the training part.
         distort: how far each training picture is turned (radians), stretched and moved (parts of its side), at most and anew in
@@ -82,6 +86,7 @@ class Pictures:
     numbers: bool = False
     label_separator: str = ""
     size: int = 0
+    squares: bool = True
     patch: int = 0
     color: Literal["auto", "color", "gray"] = "auto"
     distort: float = 0.0
@@ -98,7 +103,8 @@ class Pictures:
         """The labels of the training part, and the grid of patches that its pictures call for."""
         patches = self._patches()
         targets = listing_targets(self.labels("train"), self)
-        return Encoding(targets, width=patches.width, grid=Grid(2, (patches.count, patches.count)))
+        extent = (patches.count, patches.count) if patches.square else patches.extent
+        return Encoding(targets, width=patches.width, grid=Grid(2, extent))
 
     def part(self, name: Part, encoding: Encoding) -> PictureSet:
         """The pictures of one part.
@@ -167,19 +173,16 @@ class Pictures:
         Raises:
             InputError: what is neither.
         """
-        name, patches = name or "the picture", Patches.of(encoding)
+        name, patches = name or "the picture", self._form(encoding)
         if isinstance(value, bytes) or (isinstance(value, np.ndarray) and value.dtype == np.uint8):
-            return patches.example(resized(read_picture(value, name), patches.side, patches.colored), name)
+            return patches.example(patches.brought(read_picture(value, name)), name)
         if not isinstance(value, np.ndarray):
             raise refused_value(value, name, "the bytes of a picture's file, or its pixels")
         return patches.of_fractions(value, name)
 
-    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[PictureSet]:
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
         """One picture file."""
-        content = file.read()
-        patches = Patches.of(encoding)
-        pixels = resized(read_picture(content, STREAM), patches.side, patches.colored)
-        yield PictureSet(patches, [STREAM], pixels[None], [None])
+        yield Listed([self.example(file.read(), encoding, STREAM)])
 
     @property
     def _root(self) -> Path:
@@ -212,31 +215,44 @@ class Pictures:
         if not 0 <= self.mixed <= 1:
             raise InputError(f"data.mixed is {self.mixed}, expected a share from 0 to 1")
         chosen = self._chosen("train")
-        sides = [_side(entry.source) for entry in chosen] if not self.size else []
+        follows = not (self.size and self.squares)
+        shapes = [picture_shape(entry.source) for entry in chosen] if follows else []
+        sides = [math.sqrt(height * width) for height, width in shapes]
+        origin = f"they have from {min(sides):.0f} to {max(sides):.0f} pixels along a side" if sides else "as asked for"
         side = self.size or max(1, min(_LARGEST_SIDE, round(statistics.median(sides))))
-        patch = self.patch or _patch(side, exactly=self.size > 0)
+        patch = self.patch or _patch(side, exactly=self.size > 0 and self.squares)
+        channels = 3 if self._is_colored(chosen) else 1
+        if not self.squares:
+            patches = Patches(self.size, patch, channels, square=False, origin=origin)
+            rows, columns = zip(*(patches.shape(*shape) for shape in shapes), strict=True)
+            return replace(patches, extent=(max(rows) // patch, max(columns) // patch))
         if not self.size:
             side = max(1, round(side / patch)) * patch
         if side % patch:
             raise InputError(f"data.patch is {patch}, expected a divisor of the {side} pixels of data.size")
-        colored = self.color == "color"
+        return Patches(side, patch, channels, origin=origin)
+
+    def _is_colored(self, entries: Sequence[_Entry]) -> bool:
         if self.color == "auto":
-            colored = any(is_colored(read_picture(entry.source, entry.where)) for entry in chosen)
-        origin = f"they have from {min(sides):.0f} to {max(sides):.0f} pixels along a side" if sides else "as asked for"
-        return Patches(side, patch, 3 if colored else 1, origin)
+            return any(is_colored(read_picture(entry.source, entry.where)) for entry in entries)
+        return self.color == "color"
+
+    def _form(self, encoding: Encoding) -> Patches:
+        """What pictures become, as `_patches` found it in training."""
+        square = Patches.of(encoding)
+        return square if self.squares else replace(square, side=self.size, square=False)
 
     def _read(
         self, entries: Sequence[_Entry], encoding: Encoding, targets: Sequence[Array | None], unseen: Any = None
     ) -> PictureSet:
-        patches = Patches.of(encoding)
-        pixels = np.empty((len(entries), patches.side, patches.side, patches.channels), np.uint8)
-        for n, entry in enumerate(entries):
-            pixels[n] = resized(read_picture(entry.source, entry.where), patches.side, patches.colored)
-        return PictureSet(patches, [entry.name for entry in entries], pixels, targets, unseen)
-
-
-def _side(source: Path | Array) -> float:
-    return read_header(source).side if isinstance(source, Path) else math.sqrt(math.prod(source.shape[:2]))
+        patches, sources = self._form(encoding), [entry.source for entry in entries]
+        if patches.square:
+            shapes = [patches.shape(0, 0)] * len(entries)
+        else:
+            shapes = [patches.shape(*picture_shape(source)) for source in sources]
+        pixels = pixels_of(patches, sources, [entry.where for entry in entries], shapes)
+        names = [entry.name for entry in entries]
+        return PictureSet(patches, names, pixels, targets, unseen, None if patches.square else shapes)
 
 
 def _patch(side: int, exactly: bool) -> int:

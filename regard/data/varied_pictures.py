@@ -110,12 +110,15 @@ class VariedPictures(PictureSet):
     """
 
     def __init__(self, plain: PictureSet, variation: Variation, encoding: Encoding) -> None:
-        super().__init__(plain.patches, plain.names, plain.pixels, plain.targets, plain.unseen)
+        super().__init__(plain.patches, plain.names, plain.pixels, plain.targets, plain.unseen, plain.shapes)
         self._variation, self._epoch = variation, 0
         labels = encoding.targets
         if variation.mixes and not isinstance(labels, Labels):
             found = f"data.mixup or data.cutmix is asked for and the targets are {encoding.described_targets}"
             raise InputError(f"{found}, expected one label for each picture, of which shares are mixed")
+        if variation.mixes and not plain.patches.square:
+            found = "data.mixup or data.cutmix is asked for and pictures keep their proportions"
+            raise InputError(f"{found}, expected data.squares true, so that two of them lie over one another")
         self._labels = len(labels.names) if isinstance(labels, Labels) else 0
 
     def set_epoch(self, epoch: int) -> None:
