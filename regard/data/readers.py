@@ -7,11 +7,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from regard.data.boxes import Boxes
+from regard.data.edge_list import EdgeList
 from regard.data.examples import TargetName
 from regard.data.folders import files_at
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
+from regard.data.masked_graph import MaskedGraph
 from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
@@ -28,7 +30,9 @@ READERS: tuple[type[Reader], ...] = (
     Boxes,
     Conllu,
     Digits,
+    EdgeList,
     LogMelFolder,
+    MaskedGraph,
     ParallelText,
     Passages,
     Pictures,
@@ -41,7 +45,8 @@ READERS: tuple[type[Reader], ...] = (
 
 _READ = (
     "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx "
-    "files, boxes of pictures in XML, sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv"
+    "files, boxes of pictures in XML, sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv, of two lists "
+    "(edges, labels) or of arrays (.npz)"
 )
 
 

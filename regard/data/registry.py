@@ -190,6 +190,29 @@ _PUBLISHED = (
         },
         "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data/",
     ),
+    Published(
+        "heterophilous",
+        "tolokers: 11,758 workers of a crowdsourcing platform, 519,000 pairs who did the same tasks, who was banned; 10 divisions",
+        "https://github.com/yandex-research/heterophilous-graphs",
+        "MIT",
+        "Platonov et al., A Critical Look at the Evaluation of GNNs under Heterophily, ICLR 2023",
+        {"tolokers.npz": "dacf3ac94cec53d03cd2adb5255c08b33dee1656c33ca8164a464bd9450a1667"},
+        "https://raw.githubusercontent.com/yandex-research/heterophilous-graphs/main/data/",
+    ),
+    Published(
+        "email-eu-core",
+        "email-Eu-core: 1,005 people of a research institution in 42 departments, and who wrote to whom",
+        "https://snap.stanford.edu/data/email-Eu-core.html",
+        "none stated",
+        "Leskovec, Kleinberg and Faloutsos, Graph Evolution: Densification and Shrinking Diameters, 2007; Yin et al., Local "
+        "Higher-order Graph Clustering, KDD 2017",
+        {
+            "email-Eu-core-department-labels.txt": "ccbcbcab60811d3d6ad1100c768027bdee3b68237275bfd2c5a44f72c13f9c64",
+            "email-Eu-core.txt": "e37f128066b9130c8b87ce2479cde08bd7b2e19439e95a71123a3ee41e60feb1",
+        },
+        note="published as email-Eu-core.txt.gz and email-Eu-core-department-labels.txt.gz: put both, as they are, into a folder "
+        "that --data.path names, or into the folder email-eu-core of the one named by REGARD_DATA",
+    ),
 )
 DATASETS: dict[str, Published] = {published.name: published for published in _PUBLISHED}
 

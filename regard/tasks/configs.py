@@ -92,6 +92,7 @@ class PerVectorLabel:
         head: "linear" maps the vectors to one number per label; with "none" they are these numbers already, as the last layer of a
             graph network then gives them, or as `model.width` says.
         top: how many labels a written prediction gives a probability for.
+        roc_auc: whether the metrics have the area under the ROC curve, which there is for two labels.
     """
 
     targets: ClassVar[TargetName] = "label"
@@ -101,6 +102,7 @@ class PerVectorLabel:
     dropout: float = 0.0
     head: HeadName = "linear"
     top: int = 5
+    roc_auc: bool = False
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
@@ -128,6 +130,7 @@ class PerSetLabel:
         head: "linear" maps the vectors to one number per label; with "none" they are these numbers already, as the last layer of a
             graph network then gives them, or as `model.width` says.
         top: how many labels a written prediction gives a probability for.
+        roc_auc: whether the metrics have the area under the ROC curve, which there is for two labels.
     """
 
     targets: ClassVar[TargetName] = "label"
@@ -143,6 +146,7 @@ class PerSetLabel:
     dropout: float = 0.0
     head: HeadName = "linear"
     top: int = 5
+    roc_auc: bool = False
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)

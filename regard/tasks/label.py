@@ -28,7 +28,7 @@ __all__ = ["LabelTask", "SetLabelTask"]
 
 
 class LabelTask(HeadTask):
-    """One of several labels: cross-entropy, accuracy, macro-F1.
+    """One of several labels: cross-entropy, accuracy, macro-F1, and of two labels the area under the ROC curve where it is wanted.
 
     A target that no training example has counts as wrong, and is left out of the loss.
 
@@ -53,6 +53,8 @@ class LabelTask(HeadTask):
         labels = encoding.targets.names
         if len(labels) < 2:
             raise InputError(f"the training part has one label, {labels[0]!r}, expected at least 2 to choose from")
+        if config.roc_auc and len(labels) != 2:
+            raise InputError(f"task.roc_auc is true and there are {len(labels)} labels, expected two")
         outputs = len(labels) * (encoding.targets.copies if config.head == "none" else 1)
         super().__init__(width, outputs, config.dropout, pool, config.head)
         self.own_weights = named_weights(config.class_weights, labels)
@@ -112,12 +114,32 @@ class LabelTask(HeadTask):
 
     def metrics(self) -> MetricCollection:
         # Here, so that a run that only predicts does not load them.
-        from torchmetrics import MetricCollection
+        from torchmetrics import Metric, MetricCollection
 
+        from regard.tasks.multi_label_scores import RocAuc
         from regard.tasks.scores import LabelAccuracy, LabelF1
 
         classes = len(self.labels)
-        return MetricCollection({"accuracy": LabelAccuracy(classes), "macro_f1": LabelF1(classes)})
+        metrics: dict[str, Metric | MetricCollection] = {
+            "accuracy": LabelAccuracy(classes),
+            "macro_f1": LabelF1(classes),
+        }
+        if self.config.roc_auc:
+            metrics["roc_auc"] = RocAuc(0.5)
+        return MetricCollection(metrics)
+
+    def score(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        if not self.config.roc_auc:
+            super().score(metrics, output, batch)
+            return
+        targets = self.targets(batch)
+        here = self._present(targets)
+        if here.any():
+            predictions, answers = self._compared(output[here], targets[here])
+            # No score ranks a label that no training example has.
+            scores, known = (output[here][:, 1] - output[here][:, 0]).double(), answers >= 0
+            ranked = {"labels": answers[known] * 0, "scores": scores[known], "positive": answers[known] == 1}
+            metrics.update(predictions=predictions, targets=answers, **ranked)
 
     def _compared(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return output.argmax(-1), self._label(targets)

@@ -11,6 +11,7 @@ from regard.data.encoding import Numbers
 from regard.data.examples import IGNORE, UNSEEN
 from regard.data.graph import Planetoid
 from regard.data.planetoid import load_pickle
+from regard.data.structure import NodePositions
 from regard.errors import InputError
 
 published = pytest.mark.skipif(
@@ -107,7 +108,8 @@ def test_without_a_split_each_label_is_divided(tmp_path: Path) -> None:
     [
         ("", EDGES, "nodes.csv is empty"),
         ("id,label,split,f\n", EDGES, "nodes.csv has a first line only"),
-        ("id,label\na,x\n", EDGES, "expected at least one feature"),
+        ("id,label\na,x\nb,y\n", "source,target\na,b\n", "has no features of its nodes, expected some, or what"),
+        ("id,label,f\na,,1\nb,,1\n", "source,target\na,b\n", "has no label at any of its 2 nodes"),
         ("key,label,f\na,x,1\n", EDGES, "has no column 'id'"),
         ("id,f,f\na,1,2\n", EDGES, "names the column 'f' twice"),
         (NODES + "a,x,train,1,1\n", EDGES, "line 7, repeats the node 'a'"),
@@ -258,26 +260,56 @@ def test_published_files_that_do_not_fit_are_refused(data: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "form"),
     [
-        ("cora.npz", "arrays of NumPy"),
-        ("email-Eu-core.txt.gz", "a list of edges, as of SNAP"),
+        ("cora.npz", "arrays of NumPy, which --data.type MaskedGraph reads"),
+        ("email-Eu-core.txt.gz", "a list of edges as of SNAP, which --data.type EdgeList reads"),
         ("web.EDGES", "a list of edges"),
-        ("graph.graphml", "a drawing program's graph"),
-        ("data.pt", "a library's own objects"),
+        ("graph.graphml", "a drawing program's graph, which is not read"),
+        ("data.pt", "a library's own objects, which are not read"),
     ],
 )
-def test_graphs_in_other_forms_are_told_what_is_read(tmp_path: Path, name: str, form: str) -> None:
+def test_graphs_in_other_forms_are_told_what_reads_them(tmp_path: Path, name: str, form: str) -> None:
     (tmp_path / name).write_bytes(b"0 1\n")
     for place in (tmp_path, tmp_path / name):
-        with pytest.raises(
-            InputError, match=f"but {name}, {form}.*, which is not read, expected.* nodes.csv .* and edges.csv"
-        ):
+        with pytest.raises(InputError, match=f"but {name}, {form}.*, expected.* nodes.csv .* and edges.csv"):
             Planetoid(str(place)).fit()
 
 
-def test_a_graph_without_features_or_edges_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / "nodes.csv").write_text("id,label\na,x\n")
-    with pytest.raises(InputError, match="no column other than id, label, expected at least one feature, such as"):
-        Planetoid(str(tmp_path)).fit()
+def test_a_graph_without_edges_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "nodes.csv").write_text("id,label,f\na,x,1\n")
     with pytest.raises(InputError, match=r"edges\.csv"):
         Planetoid(str(tmp_path)).fit()
+
+
+def test_nodes_without_features_have_positions(tmp_path: Path) -> None:
+    nodes = "id,label,split\na,x,train\nb,y,train\nc,,\nd,x,test\ne,y,dev\n"
+    place = folder(tmp_path, nodes, "source,target\na,b\nb,c\nc,d\na,a\n")
+    reader = Planetoid(place, positions=NodePositions(identity=True, degree=True))
+    encoding = reader.fit()
+    example = reader.part("train", encoding)[0]
+    np.testing.assert_allclose(example.values[:, :5], np.eye(5))
+    np.testing.assert_allclose(np.expm1(example.values[:, 5]), [1, 2, 2, 1, 0], rtol=1e-5)
+    larger = Planetoid(folder(tmp_path, nodes + "f,,\n", "source,target\na,b\n"), positions=reader.positions)
+    with pytest.raises(InputError, match="has 7 features per node, expected 6 as in training"):
+        larger.inputs([place], encoding)
+
+
+def test_numbers_without_a_split_are_divided_whatever_they_are(tmp_path: Path) -> None:
+    nodes = "id,label,f\n" + "".join(f"n{n},{n}.5,1\n" for n in range(40))
+    reader = Planetoid(folder(tmp_path, nodes, "source,target\nn1,n2\n"), numbers=True)
+    assert [len(reader.labels(part)) for part in ("train", "validation", "test")] == [32, 4, 4]  # type: ignore[arg-type]
+
+
+def test_signs_of_eigenvectors_change_from_epoch_to_epoch_and_nothing_else(tmp_path: Path) -> None:
+    reader = Planetoid(folder(tmp_path), normalize=False, positions=NodePositions(laplacian=2))
+    encoding = reader.fit()
+    assert encoding.width == 4
+    recorded, training = reader.part("train", encoding)[0], reader.training(encoding)
+    seen = set()
+    for epoch in range(20):
+        training.set_epoch(epoch)  # type: ignore[attr-defined]
+        values = training[0].values
+        np.testing.assert_array_equal(values, training[0].values)
+        np.testing.assert_array_equal(values[:, :2], recorded.values[:, :2])
+        np.testing.assert_array_equal(np.abs(values), np.abs(recorded.values))
+        seen.add(tuple(np.sign((values * recorded.values).sum(0)[2:])))
+    assert len(seen) == 4

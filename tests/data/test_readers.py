@@ -16,10 +16,12 @@ from voc import voc
 from regard.data.augment import Speed
 from regard.data.batching import BudgetSampler
 from regard.data.boxes import Boxes
+from regard.data.edge_list import EdgeList
 from regard.data.examples import VectorSet
 from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
+from regard.data.masked_graph import MaskedGraph
 from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
@@ -28,6 +30,7 @@ from regard.data.readers import READERS
 from regard.data.registry import DATASETS
 from regard.data.running_text import RunningText
 from regard.data.speech import Sounds
+from regard.data.structure import NodePositions
 from regard.data.text import Conllu, Texts
 from regard.errors import InputError
 from regard.train.kinds import KINDS
@@ -80,6 +83,21 @@ def graph(tmp_path: Path) -> Reader:
     return Planetoid(str(tmp_path))
 
 
+def edge_list(tmp_path: Path) -> Reader:
+    (tmp_path / "net.txt").write_text("0 1\n1 2\n")
+    (tmp_path / "net-labels.txt").write_text("".join(f"{n} {n % 2}\n" for n in range(20)))
+    return EdgeList(str(tmp_path), positions=NodePositions(degree=True))
+
+
+def masked_graph(tmp_path: Path) -> Reader:
+    masks = np.arange(20)[None] // 7 == np.arange(3)[:, None]
+    named = zip(("train_masks", "val_masks", "test_masks"), masks[:, None], strict=True)
+    features, labels = np.eye(20, 3, dtype=np.float32), np.arange(20) % 2
+    edges = np.array([[0, 1], [1, 2]])
+    np.savez(tmp_path / "own.npz", node_features=features, node_labels=labels, edges=edges, **dict(named))
+    return MaskedGraph(str(tmp_path / "own.npz"))
+
+
 def passages(tmp_path: Path) -> Reader:
     (tmp_path / "plain.txt").write_text("\n\n".join(f"the cat number {n} saw the dog so good" for n in range(30)))
     return Passages(str(tmp_path / "plain.txt"), tokens="words", longest=6)
@@ -94,7 +112,9 @@ MADE: dict[str, Any] = {
     "Boxes": lambda tmp_path: Boxes(str(voc(tmp_path / "own")), size=32, patch=8, flip=True, crop=0.7),
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
+    "EdgeList": edge_list,
     "LogMelFolder": log_mel,
+    "MaskedGraph": masked_graph,
     "ParallelText": parallel,
     "Passages": passages,
     "Pictures": pictures,
@@ -178,6 +198,14 @@ VALUES: dict[str, Any] = {
     "Boxes": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Conllu": lambda tmp_path: ("I saw it", file(tmp_path, b"I saw it\n")),
     "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
+    "EdgeList": lambda tmp_path: (
+        {"features": [[]] * 20, "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},
+        str(tmp_path),
+    ),
+    "MaskedGraph": lambda tmp_path: (
+        {"features": np.eye(20, 3), "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},
+        str(tmp_path),
+    ),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
     "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),
     "Passages": lambda tmp_path: ("so [MASK]", file(tmp_path, b"so [MASK]\n")),
@@ -221,7 +249,7 @@ def test_a_stream_is_read_as_a_file_or_refused_in_a_sentence(tmp_path: Path, nam
     reader: Reader = MADE[name](tmp_path)
     encoding = reader.fit()
     value, path = VALUES[name](tmp_path)
-    if name in ("LogMelFolder", "Planetoid"):
+    if name in ("EdgeList", "LogMelFolder", "MaskedGraph", "Planetoid"):
         with pytest.raises(
             InputError, match=f"data of the type {name} are not read from standard input, expected a folder"
         ):
