@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score, r2_score
+from sklearn.metrics import f1_score, r2_score, roc_auc_score
 from torch.nn.functional import cross_entropy
 
 from regard.data.batch import Batch, collate
@@ -143,6 +143,23 @@ def test_label_metrics_agree_with_scikit_learn():
     truth, guess = targets[here].numpy(), output[here].argmax(-1).numpy()
     assert found["accuracy"] == pytest.approx((truth == guess).mean())
     assert found["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
+
+
+def test_the_area_under_the_roc_curve_of_two_labels_agrees_with_scikit_learn():
+    task = build(PerSetLabel(roc_auc=True), 4, Encoding(Labels(("a", "b")), width=4))
+    torch.manual_seed(0)
+    targets = torch.randint(0, 2, (60,))
+    targets[:4], targets[4] = IGNORE, UNSEEN
+    output, metrics = torch.randn(60, 2), task.metrics()
+    for part in (slice(0, 25), slice(25, 60)):
+        task.score(metrics, output[part], labeled(task, targets[part]))
+    scores = output[5:].softmax(-1)[:, 1]
+    found = metrics.compute()
+    assert float(found["roc_auc"]) == pytest.approx(roc_auc_score(targets[5:], scores))
+    # A label that no training example has counts as wrong, and is ranked nowhere.
+    assert float(found["accuracy"]) == pytest.approx(float((output.argmax(-1) == targets)[4:].sum() / 56))
+    with pytest.raises(InputError, match=r"task\.roc_auc is true and there are 3 labels, expected two"):
+        build(PerSetLabel(roc_auc=True), 4, LABELS)
 
 
 def test_numbers_are_scored_in_their_own_units():
