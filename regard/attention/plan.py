@@ -109,7 +109,7 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
     """
     sizes = (problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype)
     key = ("plan", problem.attention, *sizes, problem.dropout is not None, executor)
-    return Plan(*problem.kept(key, lambda: _choose(problem, executor)), problem)
+    return Plan(*problem.kept_for_steps(key, lambda: _choose(problem, executor)), problem)
 
 
 def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float]]:

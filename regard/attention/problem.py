@@ -18,10 +18,12 @@ from regard.attention.spec.patterns import Or, Pattern
 from regard.sets import Layout
 from regard.sets.layout import keep
 
-__all__ = ["USUAL", "Problem", "Tensors", "TileSizes"]
+__all__ = ["STEPS", "USUAL", "Problem", "Tensors", "TileSizes"]
 
 T = TypeVar("T")
 
+# Under which a layout of keys that grow by steps keeps what serves every step.
+STEPS = "steps"
 # Distances of which a table is made for however few vectors.
 _TABLE = 1 << 16
 
@@ -120,6 +122,14 @@ class Problem:
             derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
         # What is kept holds no graph.
         return keep(derived, (self.tiles, *key), torch.no_grad()(make))
+
+    def kept_for_steps(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """As `kept`, but of queries that are the next vectors of sets, one each, it serves the steps to come.
+
+        They have a few keys more, which changes times a little and nothing else.
+        """
+        steps = self.key_layout.derived.get(STEPS) if self.layout.longest <= 1 else None
+        return self.kept(key, make) if steps is None else keep(steps, (self.tiles, self.layout.total, *key), make)
 
     @cached_property
     def dense_pairs(self) -> int:

@@ -16,7 +16,7 @@ from regard.attention.pairs.rows import Along, ByRow
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import RowReducer
 
-__all__ = ["pair_weights", "sum_pairs", "sum_tile"]
+__all__ = ["pair_weights", "row_weights", "sum_pairs", "sum_tile"]
 
 
 def sum_tile(
@@ -36,7 +36,7 @@ def sum_tile(
         forbidden: True where a pair may not attend, in a shape that broadcasts with s; None where all may.
         parameters: the learned tensors, prepared.
     """
-    a = _weights(problem, s, Along(-1, number), forbidden)
+    a = row_weights(problem, s, Along(-1, number), forbidden)
     if problem.dropout is not None:
         head = torch.arange(problem.heads, device=a.device)[:, None, None]
         a = a * problem.dropout.factors(head, pairs.query_rows[:, None], pairs.key_rows[:, None], a.dtype)
@@ -55,7 +55,7 @@ def pair_weights(problem: Problem, tensors: Tensors, query_rows: Tensor, key_row
     s = problem.attention.scores(q, k, pairs, tensors.parameters)
     allowed = problem.attention.allows(pairs) if len(problem.attention.patterns) > 1 else None
     rows = ByRow(query_rows, problem.layout.total, allowed)
-    return _weights(problem, s, rows, None if allowed is None else ~allowed), pairs
+    return row_weights(problem, s, rows, None if allowed is None else ~allowed), pairs
 
 
 def sum_pairs(problem: Problem, tensors: Tensors, query_rows: Tensor, key_rows: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def sum_pairs(problem: Problem, tensors: Tensors, query_rows: Tensor, key_rows: 
     return out.index_add(0, query_rows, a[..., None] * v).to(tensors.q.dtype)
 
 
-def _weights(problem: Problem, s: Tensor, rows: RowReducer, forbidden: Tensor | None) -> Tensor:
+def row_weights(problem: Problem, s: Tensor, rows: RowReducer, forbidden: Tensor | None) -> Tensor:
     """The weights of scores of any shape, before dropout."""
     s = s.to(torch.promote_types(s.dtype, torch.float32))
     if forbidden is None:

@@ -16,11 +16,12 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from regard.attention.costs import beside
 from regard.attention.pairs.pairs import Pairs
+from regard.attention.pairs.rows import Along
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax
 from regard.attention.spec.patterns import Causal, Everyone
 from regard.attention.spec.scores import Dot
-from regard.attention.tail import sum_tile
+from regard.attention.tail import row_weights, sum_tile
 from regard.sets import Layout
 
 __all__ = ["memory", "run", "why_not", "work"]
@@ -198,7 +199,11 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
     if not rectangles.in_order:
         q = q.index_select(0, rectangles.query_order)
         k, v = (x.index_select(0, rectangles.key_order) for x in (k, v))
-    compute = _run_fused if _fused(problem) and _tame(problem, (q, k, v)) else _run_eager
+    compute = _run_eager
+    if _fused(problem) and _lone(problem, k):
+        compute = _run_lone
+    elif _fused(problem) and (not _hides(problem, rectangles) or _tame((q, k, v))):
+        compute = _run_fused
     parts = []
     for at, (r, *cut) in enumerate(_shares(rectangles.each, q, k, v)):
         g, n, m = *r.query_rows.shape, r.key_rows.shape[1]
@@ -231,9 +236,21 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _tame(problem: Problem, tensors: tuple[Tensor, ...]) -> bool:
+def _lone(problem: Problem, k: Tensor) -> bool:
+    """Whether each set has one query at most and the rows of a key head lie together: plain products then read them fastest."""
+    return problem.layout.longest <= 1 and k.stride(0) == k.shape[2]
+
+
+def _hides(problem: Problem, rectangles: _Rectangles) -> bool:
+    """Whether any pair is masked."""
+    if _matrix_free(problem):
+        return not isinstance(problem.attention.pattern, Everyone)
+    return any(_mask(problem, at, r) is not None for at, r in enumerate(rectangles.each))
+
+
+def _tame(tensors: tuple[Tensor, ...]) -> bool:
     """Whether no product that a mask hides can be infinite: the fused operator, which adds -inf to it, would make it NaN."""
-    if isinstance(problem.attention.pattern, Everyone) or not all(x.numel() for x in tensors):
+    if not all(x.numel() for x in tensors):
         return True
     return bool(torch.stack([x.detach().abs().amax() for x in tensors]).amax() <= _TAME)
 
@@ -266,11 +283,30 @@ def _narrow(x: Tensor, width: int) -> Tensor:
     return x if x.shape[-1] == width else x[..., :width]
 
 
+def _run_lone(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
+    """One query of each set: heads of keys come first, as they lie, and the heads that share one are rows; nothing is copied."""
+
+    def by_key_head(x: Tensor) -> Tensor:
+        """`[g, c, h / g, width]` of `[c, h, 1, width]`; a single head is for all."""
+        return x.squeeze(2).unflatten(1, (min(problem.key_heads, x.shape[1]), -1)).transpose(0, 1)
+
+    k, v = (x.transpose(0, 1) for x in (tensors.k, tensors.v))
+    s = by_key_head(tensors.q) * problem.attention.score.scaling(problem.d) @ k.mT
+    mask = None if _matrix_free(problem) else _mask(problem, at, rectangle)
+    if mask is None:
+        a = row_weights(problem, s, Along(-1, torch.tensor(s.shape[-1], device=s.device)), None)
+    else:
+        a = row_weights(problem, s, Along(-1, by_key_head(mask.number)), by_key_head(mask.forbidden))
+    return (a.to(v.dtype) @ v).transpose(0, 1).flatten(1, 2)[:, :, None]
+
+
 def _run_eager(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle) -> Tensor:
     attention, parameters = problem.attention, tensors.parameters
     pairs = rectangle.pairs(problem)
     mask = _mask(problem, at, rectangle)
-    k, v = (x.repeat_interleave(problem.heads // problem.key_heads, dim=1) for x in (tensors.k, tensors.v))
+    k, v, times = tensors.k, tensors.v, problem.heads // problem.key_heads
+    if times > 1:
+        k, v = (x.repeat_interleave(times, dim=1) for x in (k, v))
     s = attention.tile(tensors.q, k, pairs, parameters)
     number = torch.tensor(s.shape[-1], device=s.device) if mask is None else mask.number
     forbidden = None if mask is None else mask.forbidden
