@@ -1,4 +1,4 @@
-"""Charts from the committed results: attention's time and memory against length, and what mixers remember and take."""
+"""Charts from the committed results: attention against length, what mixers remember and take, and steps against their position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import RESULTS
 
-__all__ = ["mixers", "scaling"]
+__all__ = ["mixers", "recurrence", "scaling"]
 
 INK, SOFT, ACCENT = "#30343f", "#c9ced6", "#2f6db5"
 HUES = ("#c8553d", "#588157", "#8a5a9e")
@@ -84,6 +84,25 @@ def mixers() -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     heard.set(xlabel="vectors from the clue to the question", ylabel="accuracy", ylim=(0, 1.03))
     time.set(xlabel="vectors in the set", ylabel="microseconds per vector, forward and backward", yscale="log")
+    return figure
+
+
+def recurrence() -> Figure:
+    """The time of one more vector, and what is remembered for it, against the number of those before it."""
+    figure, both = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    rows = json.loads((RESULTS / "recurrence.json").read_text())["rows"]
+    for axis, entry in zip(both, ("ms at", "MB remembered at"), strict=True):
+        for row, hue in zip(rows, (ACCENT, *HUES), strict=False):
+            points = [(int(x.replace(",", "")), y) for x, y in row[entry].items()]
+            _curve(axis, [point for point in points if point[1]], "o-", hue, row["what"])
+        axis.set(yscale="log", xlabel="vectors before")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+        axis.grid(color=SOFT, linewidth=0.5)
+        axis.spines[["top", "right"]].set_visible(False)
+    both[0].legend(fontsize=8, frameon=False)
+    both[0].set_ylabel("ms for one more vector", color=INK)
+    both[1].set_ylabel("MB remembered", color=INK)
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from benchmarks.charts import mixers, scaling
+from benchmarks.charts import mixers, recurrence, scaling
 from benchmarks.position_figures import MAPS, positions
 from benchmarks.speaker_charts import margins, pooling, trade_offs
 from regard.attention.pairs.drawing import matrix, on_grid, plot
@@ -119,6 +119,7 @@ FIGURES = {
     "overview": overview,
     "scaling": scaling,
     "mixers": mixers,
+    "recurrence": recurrence,
     "speaker-trade-offs": trade_offs,
     "speaker-margins": margins,
     "speaker-pooling": pooling,
