@@ -29,6 +29,7 @@ __all__ = [
     "divided",
     "parts_of",
     "split",
+    "target_kind",
 ]
 
 Array = NDArray[Any]
@@ -178,6 +179,11 @@ class Listed:
     @property
     def targets(self) -> list[Array | VectorSet | None]:
         return [example.target for example in self.examples]
+
+
+def target_kind(targets: Sequence[Array | VectorSet] | None) -> TargetKind:
+    """That of targets of sets: whether each is a set of its own."""
+    return "sets" if targets and isinstance(targets[0], VectorSet) else "set"
 
 
 def split(

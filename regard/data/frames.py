@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regard.data.cache import Arrays, Computed, stored
-from regard.data.examples import Array, Example, TargetKind
+from regard.data.examples import Array, Example, TargetKind, VectorSet, target_kind
 from regard.data.features import FRAMES_PER_SECOND, count_frames, played_log_mel
 from regard.data.sound import versions
 from regard.data.voice import VoiceActivity
@@ -138,19 +138,18 @@ class Frames:
         unseen: labels that no training example has, with the number of their targets.
     """
 
-    target_kind: TargetKind = "set"
-
     def __init__(
         self,
         features: Arrays,
         framing: Framing,
         names: Sequence[str],
-        targets: Sequence[Array] | None = None,
+        targets: Sequence[Array | VectorSet] | None = None,
         unseen: Mapping[str, int] | None = None,
     ) -> None:
         self.unseen = unseen or {}
         self._features, self._framing, self._names = features, framing, names
-        self.targets: Sequence[Array | None] = [None] * len(names) if targets is None else targets
+        self.targets: Sequence[Array | VectorSet | None] = [None] * len(names) if targets is None else targets
+        self.target_kind: TargetKind = target_kind(targets)
         wanted = frames_in(framing.crop)
         self.lengths = [min(count, wanted) if wanted else count for count in features.lengths]
 
@@ -160,4 +159,4 @@ class Frames:
     def __getitem__(self, index: int, /) -> Example:
         features = self._features[index]
         values = np.array(features[self._framing.middle(len(features))], np.float32)
-        return Example(self._framing.normalized(values), self.targets[index], self._names[index])
+        return Example(self._framing.normalized(values), self.targets[index], self._names[index], self.target_kind)

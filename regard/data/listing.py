@@ -47,6 +47,7 @@ class Listing:
         root: the folder. table: the name of a CSV file in it, whose columns are `path`, `split` if there is one, and the label's.
         suffixes: of the files, where there is no such table. what: they are, in the plural.
         options: `column` of the label; `numbers`, whether labels are numbers; `label_separator` between several labels.
+        texts: whether labels are texts, of which hardly two are equal.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Listing:
     suffixes: Collection[str]
     what: str
     options: _Options
+    texts: bool = False
 
     @property
     def tabled(self) -> bool:
@@ -84,9 +86,10 @@ class Listing:
         for label, where in zip(labels, lines, strict=True):
             # A file may have no label at all only where it may have several.
             if not label and not self.options.label_separator:
-                raise InputError(f"{where} has an empty {column}, expected a label")
-        # Numbers, and sets of labels, are hardly ever equal: dividing within each would put all of them into the training part.
-        kinds = [""] * len(names) if self.options.numbers or self.options.label_separator else labels
+                raise InputError(f"{where} has an empty {column}, expected a {'text' if self.texts else 'label'}")
+        # Numbers, texts and sets of labels are hardly ever equal: dividing within each would put all into the training part.
+        apart = self.options.numbers or self.options.label_separator or self.texts
+        kinds = [""] * len(names) if apart else labels
         if "split" in header:
             place = header.index("split")
             parts = divided(

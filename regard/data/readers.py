@@ -21,6 +21,7 @@ from regard.data.reader import Reader
 from regard.data.running_text import RunningText
 from regard.data.speech import Sounds
 from regard.data.text import Conllu, Texts
+from regard.data.transcripts import Transcripts
 from regard.errors import InputError
 
 __all__ = ["READERS", "reader_of", "reading"]
@@ -40,13 +41,14 @@ READERS: tuple[type[Reader], ...] = (
     RunningText,
     Sounds,
     Texts,
+    Transcripts,
 )
 
 
 _READ = (
     "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx "
-    "files, boxes of pictures in XML, sounds by label or in utterances.csv, or a graph of nodes.csv and edges.csv, of two lists "
-    "(edges, labels) or of arrays (.npz)"
+    "files, boxes of pictures in XML, sounds by label or in utterances.csv, sounds with their texts in a table, or a graph of "
+    "nodes.csv and edges.csv, of two lists (edges, labels) or of arrays (.npz)"
 )
 
 

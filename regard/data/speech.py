@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import numpy as np
-
-from regard.data.augment import Augmentation, Noise, Reverberation, SpecAugment, Speed
-from regard.data.cache import Held
+from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
 from regard.data.encoding import Encoding
-from regard.data.examples import Array, Example, Part, check_part, parts_of
-from regard.data.features import LogMelStream, voiced_log_mel
-from regard.data.folders import files_at, files_below
-from regard.data.frames import Frames, Framing, Normalize, RunningLevel, band_mean, check_crop
+from regard.data.examples import Array, Part, check_part, parts_of
+from regard.data.folders import files_at
+from regard.data.frames import Frames, Normalize, check_crop
 from regard.data.label_sets import label_set
 from regard.data.listing import LabeledFile, Listing, listing_targets
-from regard.data.reader import STREAM, refused_value
-from regard.data.registry import locate
-from regard.data.sound import RATE, Clip, Samples, Sound, sound_files, sound_suffixes
-from regard.data.survey import Skips, Survey, part_surveys
+from regard.data.sound import sound_suffixes
+from regard.data.sound_reader import SoundReader
+from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
-from regard.data.varied import Played, Varied, VariedFrames
-from regard.data.voice import VoiceActivity, VoiceStream
+from regard.data.varied import VariedFrames
+from regard.data.voice import VoiceActivity
 from regard.errors import InputError, check_numbers, nearest
 
-__all__ = ["STRANGERS", "Sounds", "SoundStream"]
+__all__ = ["STRANGERS", "Sounds"]
 
 # Eight women and eight men of speechocean762's 96 adults, those of each whose number has the smallest SHA-256.
 STRANGERS = (
@@ -39,7 +32,7 @@ STRANGERS = (
 
 
 @dataclass
-class Sounds:
+class Sounds(SoundReader):
     """A label per utterance; vectors are log-mel features of 25 ms windows, 10 ms apart, at 16 kHz.
 
     Args:
@@ -100,11 +93,7 @@ class Sounds:
         if self.speed.voices and (self.numbers or self.label_separator):
             with_ = "data.numbers" if self.numbers else "data.label_separator"
             raise InputError(f"data.speed.voices is asked for with {with_}, expected labels to make further ones of")
-        mean: tuple[float, ...] = ()
-        if self.normalize == "global":
-            features = self._framing().features([sound.path for sound in chosen], self.cache)
-            mean = band_mean(features[i] for i in range(len(features)))
-        return Encoding(targets, width=self.mels, band_mean=mean)
+        return Encoding(targets, width=self.mels, band_mean=self._mean([sound.path for sound in chosen]))
 
     def _check_unseen(self) -> None:
         known = {sound.label for sound in self._listed()}
@@ -130,21 +119,11 @@ class Sounds:
     def training(self, encoding: Encoding) -> VariedFrames:
         """The utterances of the training part, cut at drawn places, and varied; see `part`."""
         paths, names, targets = self._labelled("train", PartTargets(encoding, "train"))
-        framing, augmentation = self._framing(encoding), self.augmentation
-        if augmentation.needs_samples:
-            return Varied(paths, self.cache, framing, augmentation, encoding, names, targets)
-        speeds = self.speed.factors or (1.0,)
-        features = {speed: framing.features(paths, self.cache, speed) for speed in speeds}
-        return Played(features, framing, augmentation, encoding, names, targets)
+        return self._varied(paths, names, targets, encoding)
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """What varies the training sounds."""
-        return Augmentation(self.train_crop, self.seed, self.speed, self.reverberation, self.noise, self.mask)
-
-    def _framing(self, encoding: Encoding | None = None) -> Framing:
-        mean = encoding.band_mean if encoding is not None else ()
-        return Framing(self.mels, self.voice, self.crop, self.normalize, mean)
+    def seconds(self, training: bool = False) -> float:
+        """How much of each sound is kept; 0 keeps all."""
+        return self.train_crop if training else self.crop
 
     def _labelled(self, name: Part, target: PartTargets) -> tuple[list[Path], list[str], list[Array]]:
         """The files of a part, their names and targets."""
@@ -182,62 +161,6 @@ class Sounds:
             chosen = self._part(check_part(part))
         return [(sound.name, sound.label) for sound in chosen]
 
-    def inputs(self, sources: Sequence[str], encoding: Encoding, least: int = 0) -> Frames:
-        """Sound files, and all sounds below folders; nothing is put into the cache.
-
-        Args:
-            least: how many frames of each must hold voice by `voice`, also where it drops none.
-        """
-        paths: list[Path] = []
-        for source in sources:
-            path = Path(source)
-            paths += sound_files(path) if os.path.isdir(path) else [path]
-        return self._unlabelled(paths, encoding, least)
-
-    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
-        """A sound in memory: samples `[n]` at 16 kHz between -1 and 1, or the bytes of a sound file.
-
-        Raises:
-            InputError: what is neither, or sound that `read_sound` refuses.
-        """
-        if not isinstance(value, (bytes, np.ndarray)):
-            raise refused_value(value, name, "samples [n] at 16 kHz, or the bytes of a sound file")
-        name = name or "the sound"
-        return self._unlabelled([Clip(value, name) if isinstance(value, bytes) else Samples(value, name)], encoding)[0]
-
-    def folder_files(self, folder: Path) -> tuple[list[Path], Skips]:
-        """The files of a folder that `inputs` reads, and what it skips."""
-        return files_below(folder, sound_suffixes(), "sound files")
-
-    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Frames]:
-        """One sound file; `live` gives the frames of a sound that never ends."""
-        yield self._unlabelled([Clip(file.read(), STREAM)], encoding)
-
-    def _unlabelled(self, sounds: Sequence[Sound], encoding: Encoding, least: int = 0) -> Frames:
-        features = [voiced_log_mel(sound, self.mels, self.voice, least) for sound in sounds]
-        return Frames(Held(features), self._framing(encoding), [str(sound) for sound in sounds])
-
-    def live(self, encoding: Encoding, rate: float = RATE, channels: int = 1) -> SoundStream:
-        """The vectors of a sound that comes chunk by chunk: joined, they are exactly those of `inputs` for the whole.
-
-        Args:
-            rate: of the samples that will come, per second.
-            channels: of the samples that will come.
-
-        Raises:
-            InputError: what is asked for needs the whole sound.
-        """
-        if self.crop:
-            raise InputError(
-                f"data.crop is {self.crop}, expected 0 for a stream, whose middle is known at its end only"
-            )
-        if self.normalize in ("utterance", "level"):
-            raise InputError(
-                f"data.normalize is {self.normalize!r}, expected 'none', 'global' or 'running' for a stream, whose mean is "
-                "known at its end only"
-            )
-        return SoundStream(self._framing(encoding), rate, channels)
-
     def survey(self) -> Survey:
         """How many sounds of each part have each label, without those of labels that are `unseen`."""
         (listed, skips), tabled = self._listing.files(), self._listing.tabled
@@ -265,11 +188,6 @@ class Sounds:
         return STRANGERS if self.path is None and self.column == "speaker" else ()
 
     @property
-    def root(self) -> Path:
-        """The folder that the names of sounds are relative to."""
-        return Path(self.path) if self.path is not None else locate(self.published)
-
-    @property
     def _listing(self) -> Listing:
         return Listing(self.root, "utterances.csv", sound_suffixes(), "sounds", self)
 
@@ -286,25 +204,3 @@ class Sounds:
             way = "" if (self.root / "utterances.csv").exists() else ": a label needs 3 sounds to be divided"
             raise InputError(f"{self.root} has no sound in the {name} part, expected at least one{way}")
         return chosen
-
-
-class SoundStream:
-    """A sound that comes chunk by chunk; `Sounds.live` makes it."""
-
-    def __init__(self, framing: Framing, rate: float, channels: int) -> None:
-        self._frames = LogMelStream(framing.bands, rate, channels)
-        self._voice = VoiceStream(framing.voice) if framing.voice.detect else None
-        self._mean = np.array(framing.mean or np.zeros(framing.bands), np.float32)
-        self._level = RunningLevel() if framing.normalize == "running" else None
-
-    def accept(self, samples: Array) -> Array:
-        """`[n]` or `[n, channels]` between -1 and 1 to `[frames, mels]`: the vectors that are known now."""
-        return self._given(self._frames.accept_with_energy(samples), False)
-
-    def finish(self) -> Array:
-        """`[frames, mels]`: the vectors that were still to come; nothing can be accepted afterwards."""
-        return self._given(self._frames.finish_with_energy(), True)
-
-    def _given(self, frames: Array, last: bool) -> Array:
-        rows = frames[:, 1:] if self._voice is None else self._voice.accept(frames[:, 0], frames[:, 1:], last)
-        return rows - self._mean if self._level is None else self._level.accept(rows)

@@ -13,7 +13,7 @@ import numpy as np
 from regard.data.augment import Augmentation, Draws, change_speed
 from regard.data.cache import Arrays, Computed, stored
 from regard.data.encoding import Encoding
-from regard.data.examples import Array, Example, TargetKind
+from regard.data.examples import Array, Example, TargetKind, VectorSet, target_kind
 from regard.data.features import (
     SHIFT,
     count_frames,
@@ -45,19 +45,18 @@ class VariedFrames(ABC):
         counts: how many frames each has at most, uncut.
     """
 
-    target_kind: TargetKind = "set"
-
     def __init__(
         self,
         framing: Framing,
         augmentation: Augmentation,
         encoding: Encoding,
         names: Sequence[str],
-        targets: Sequence[Array],
+        targets: Sequence[Array | VectorSet],
         counts: Sequence[int],
     ) -> None:
         self._framing, self._augmentation, self._labels = framing, augmentation, len(encoding.labels)
         self._names, self.targets = names, targets
+        self.target_kind: TargetKind = target_kind(targets)
         self._wanted, self._epoch = frames_in(augmentation.crop), 0
         self.lengths = [min(count, self._wanted) if self._wanted else count for count in counts]
 
@@ -74,12 +73,12 @@ class VariedFrames(ABC):
         values = np.array(features[self._cut(len(features), self._wanted, draws)], np.float32)
         values = self._framing.normalized(values)
         self._augmentation.mask.apply(values, draws)
-        return Example(values, self._target(index, draws), self._names[index])
+        return Example(values, self._target(index, draws), self._names[index], self.target_kind)
 
-    def _target(self, index: int, draws: Draws) -> Array:
-        speed = self._augmentation.speed
+    def _target(self, index: int, draws: Draws) -> Array | VectorSet:
+        speed, target = self._augmentation.speed, self.targets[index]
         copy = speed.copy(speed.draw(draws))
-        return self.targets[index] + copy * self._labels if copy else self.targets[index]
+        return target if isinstance(target, VectorSet) or not copy else target + copy * self._labels
 
     @staticmethod
     def _cut(length: int, wanted: int, draws: Draws) -> slice:
@@ -109,7 +108,7 @@ class Played(VariedFrames):
         augmentation: Augmentation,
         encoding: Encoding,
         names: Sequence[str],
-        targets: Sequence[Array],
+        targets: Sequence[Array | VectorSet],
     ) -> None:
         self._features = features
         counts = [max(lengths) for lengths in zip(*(arrays.lengths for arrays in features.values()), strict=True)]
@@ -139,7 +138,7 @@ class Varied(VariedFrames):
         augmentation: Augmentation,
         encoding: Encoding,
         names: Sequence[str],
-        targets: Sequence[Array],
+        targets: Sequence[Array | VectorSet],
     ) -> None:
         self._noises, self._rooms = augmentation.noise.files(), augmentation.reverberation.files()
         self._sounds: Arrays = Computed(paths, read_sound, count_samples)

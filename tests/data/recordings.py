@@ -1,5 +1,6 @@
 """Sounds made for tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,15 @@ def pauses(seconds: float = 3.0) -> np.ndarray:
     samples = noise(round(seconds * 16_000), 1)
     samples[np.arange(len(samples)) // 8000 % 2 == 0] *= 1e-4
     return samples
+
+
+def spoken_letters(tmp_path: Path, texts: Sequence[str], parts: Sequence[str] = ()) -> Path:
+    """A table of recordings and texts in which each letter is a tone of its own, and a blank is a pause."""
+    folder = tmp_path / "letters"
+    for number, text in enumerate(texts):
+        tones = [tone(300 * (1 + ord(letter) % 8), 0.15) * (not letter.isspace()) for letter in text]
+        write(folder / f"{number}.wav", np.concatenate(tones) + noise(len(tones) * 2400, number) / 100)
+    names = ["path", "text", *(["split"] if parts else [])]
+    rows = [[f"{n}.wav", f'"{text}"', *parts[n : n + 1]] for n, text in enumerate(texts)]
+    (folder / "utterances.csv").write_text("\n".join(",".join(row) for row in (names, *rows)) + "\n")
+    return folder / "utterances.csv"

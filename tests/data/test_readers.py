@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from recordings import sounds, write
+from recordings import sounds, spoken_letters, write
 from voc import voc
 
 from regard.data.augment import Speed
@@ -32,6 +32,7 @@ from regard.data.running_text import RunningText
 from regard.data.speech import Sounds
 from regard.data.structure import NodePositions
 from regard.data.text import Conllu, Texts
+from regard.data.transcripts import Transcripts
 from regard.errors import InputError
 from regard.train.kinds import KINDS
 from regard.train.scoring import in_order, targets_of
@@ -124,6 +125,9 @@ MADE: dict[str, Any] = {
         str(sounds(tmp_path)), mels=8, train_crop=0.2, speed=Speed((0.9, 1.0), voices=True)
     ),
     "Texts": texts,
+    "Transcripts": lambda tmp_path: Transcripts(
+        str(spoken_letters(tmp_path, ["AB", "BA"] * 10)), mels=8, speed=Speed((0.9, 1.0))
+    ),
 }
 
 
@@ -217,6 +221,7 @@ VALUES: dict[str, Any] = {
     "RunningText": lambda tmp_path: ("the dog", file(tmp_path, b"the dog")),
     "Sounds": lambda tmp_path: (wave(tmp_path), str(tmp_path / "a.wav")),
     "Texts": lambda tmp_path: ("so good", file(tmp_path, b"so good\n")),
+    "Transcripts": lambda tmp_path: (wave(tmp_path), str(tmp_path / "a.wav")),
 }
 
 

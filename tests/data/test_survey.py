@@ -20,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Plain and parallel text have no labels, and the files that they are made of are those of texts with labels as well.
-LABELED = [name for name in MADE if name not in ("ParallelText", "Passages", "RunningText")]
+LABELED = [name for name in MADE if name not in ("ParallelText", "Passages", "RunningText", "Transcripts")]
 
 
 @pytest.mark.parametrize("name", LABELED)
