@@ -1,4 +1,4 @@
-"""How near written texts come to their targets: BLEU in three forms, chrF, and the rate of wrong characters."""
+"""How near written texts come to their targets: BLEU in three forms, chrF, and the rates of wrong characters and words."""
 
 from __future__ import annotations
 
@@ -78,36 +78,39 @@ def _chrf_of(records: Sequence[tuple[int, ...]]) -> float:
     return float(100 * (1 + _BETA**2) * precision * recall / (_BETA**2 * precision + recall))
 
 
-def edits(one: str, other: str) -> int:
-    """The least number of characters to insert, take out or replace that makes one text the other (Levenshtein 1966).
+def edits(one: Sequence[str], other: Sequence[str]) -> int:
+    """The least number of entries to insert, take out or replace that makes one sequence the other (Levenshtein 1966).
 
-    >>> edits("kitten", "sitting"), edits("", "abc"), edits("same", "same")
-    (3, 3, 0)
+    Entries are the characters of texts, or words.
+
+    >>> edits("kitten", "sitting"), edits("", "abc"), edits("same", "same"), edits(["a", "dog"], ["a", "small", "dog"])
+    (3, 3, 0, 1)
     """
-    codes = np.array([ord(character) for character in other], np.int64)
+    numbers: dict[str, int] = {}
+    codes = np.array([numbers.setdefault(entry, len(numbers)) for entry in other], np.int64)
     places = np.arange(len(other) + 1)
     row = places.copy()
-    for number, character in enumerate(one, 1):
+    for number, entry in enumerate(one, 1):
         # Without insertions, then with any number of them: row[j] = min over k <= j of best[k] + j - k.
         best = np.empty_like(row)
         best[0] = number
-        best[1:] = np.minimum(row[1:] + 1, row[:-1] + (codes != ord(character)))
+        best[1:] = np.minimum(row[1:] + 1, row[:-1] + (codes != numbers.get(entry, -1)))
         row = np.minimum.accumulate(best - places) + places
     return int(row[-1])
 
 
-def _character_errors(prediction: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The edits from the target to the text, and the target's characters; white space counts as one blank."""
+def _errors(prediction: Mapping[str, Any], words: bool) -> tuple[int, int] | None:
+    """The edits from the target to the text, and the target's characters or words; white space counts as one blank."""
     pair = _pair(prediction)
     if pair is None:
         return None
-    text, target = (" ".join(each.split()) for each in pair)
+    text, target = (each.split() if words else " ".join(each.split()) for each in pair)
     return edits(target, text), len(target)
 
 
 def _error_rate(records: Sequence[tuple[int, int]]) -> float:
-    wrong, characters = np.asarray(records, np.int64).sum(0)
-    return float(wrong / characters) if characters else float("nan")
+    wrong, length = np.asarray(records, np.int64).sum(0)
+    return float(wrong / length) if length else float("nan")
 
 
 # Where sacreBLEU is not installed the other metrics are computed all the same, and `signatures` says so.
@@ -117,10 +120,12 @@ TEXT_SCORES = (
     CorpusMetric("bleu_lowercase", partial(_bleu_counts, form="lowercase"), _bleu_of, package="sacrebleu"),
     CorpusMetric("bleu_words", partial(_bleu_counts, form="words"), _bleu_of, package="sacrebleu"),
     CorpusMetric("chrf", _chrf_counts, _chrf_of),
-    CorpusMetric("character_error", _character_errors, _error_rate, higher_is_better=False),
+    CorpusMetric("character_error", partial(_errors, words=False), _error_rate, higher_is_better=False),
+    CorpusMetric("word_error", partial(_errors, words=True), _error_rate, higher_is_better=False),
 )
 """Of written texts: BLEU (0 to 100) of texts as they are, of lower-cased ones, and of lower-cased ones cut into words by
-`regard.data.words`, which is near to numbers of others on tokens; chrF (0 to 100); the rate of wrong characters."""
+`regard.data.words`, which is near to numbers of others on tokens; chrF (0 to 100); the rates of wrong characters
+and of wrong words, which white space divides."""
 
 
 def signatures() -> dict[str, str]:

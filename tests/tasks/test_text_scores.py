@@ -1,4 +1,4 @@
-"""BLEU and chrF of records are sacreBLEU's of whole corpora, and edits are counted as by the written-out recurrence."""
+"""BLEU and chrF of records are sacreBLEU's of whole corpora; edits are those of the written-out recurrence, rates torchmetrics'."""
 
 import math
 from functools import cache
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.text import CharErrorRate, WordErrorRate
 
 from regard.tasks.configs import PerSetSequence
 from regard.tasks.corpus import corpus_metrics
@@ -95,6 +96,13 @@ def test_the_rate_of_wrong_characters_is_of_the_whole_part():
     assert METRICS["character_error"].of(predictions) == pytest.approx(6 / 10)
     # More may be wrong than there is.
     assert METRICS["character_error"].of([{"text": "abc", "target": "x"}]) == 3
+
+
+@pytest.mark.parametrize(("name", "oracle"), [("character_error", CharErrorRate), ("word_error", WordErrorRate)])
+def test_rates_of_errors_are_those_of_torchmetrics(name, oracle):
+    predictions = [*corpus(40, 3), {"text": "", "target": "a dog"}, {"text": "a a dog", "target": "dog a"}]
+    texts, (targets,) = sides(predictions)
+    assert METRICS[name].of(predictions) == pytest.approx(float(oracle()(texts, targets)), abs=1e-6)
 
 
 def test_signatures_say_how_numbers_were_computed():
