@@ -126,7 +126,9 @@ def untrained(labels: tuple[str, ...] = STRANGERS, hidden: tuple[str, ...] = STR
     encoding = reader.fit()
     parts = [replace(reader, train_crop=seconds).training(encoding) for seconds in SECONDS.values()]
     x = np.concatenate([moments(part) for part in parts])
-    speakers = [encoding.labels[int(target)] for part in parts for target in part.targets if target is not None]
+    speakers = [
+        encoding.labels[int(target)] for part in parts for target in part.targets if isinstance(target, np.ndarray)
+    ]
     center, deviation = x.mean(0), x.std(0)
     cohort = Cohort(within=Within.of(speakers, (x - center) / deviation, share=0.02))
     sounds: Scored = {}

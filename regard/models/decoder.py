@@ -78,6 +78,10 @@ class EncoderDecoderModel(SequenceModel):
         return self.encoder.front.embed
 
     @property
+    def memory_width(self) -> int:
+        return self.encoder.width
+
+    @property
     def longest(self) -> int | None:  # type: ignore[override]
         return self.decoder.longest
 

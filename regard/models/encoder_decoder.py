@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from regard.attention.adapters.remember import Remember
 from regard.errors import InputError, check_numbers
+from regard.layers.registry import Mixing, mixer_names
 from regard.models.encoder import Encoder, make_encoder
 from regard.models.pieces import LAYERS, Front, Positions, attention_of, check_heads
 
@@ -19,7 +20,7 @@ __all__ = ["EncoderDecoder", "make_encoder_decoder"]
 
 @dataclass
 class EncoderDecoder:
-    """Reads a set with a Transformer encoder and writes a sequence of ids with a Transformer decoder.
+    """Reads a set with a Transformer encoder, or its stack with other mixers, and writes ids with a Transformer decoder.
 
     Args:
         width: of the vectors inside.
@@ -38,6 +39,8 @@ class EncoderDecoder:
         scaled: whether vectors of ids are multiplied with sqrt(width), and their table begins smaller by as much, as suits scores.
         positions: where each vector stands, in the encoder and in the decoder.
         front: what makes vectors of the data; `deviation` and `dropout` are those of the decoder's ids too.
+        mixer: of the encoder's blocks, as in `Encoder`.
+        mixing: what only some mixers read.
     """
 
     width: int = 128
@@ -55,12 +58,15 @@ class EncoderDecoder:
     scaled: bool = True
     positions: Positions = field(default_factory=Positions)
     front: Front = field(default_factory=Front)
+    mixer: str = "attention"
+    mixing: Mixing = field(default_factory=Mixing)
 
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "heads", "feed_forward", least=1)
         check_numbers("model", self, "layers", least=0, below=LAYERS)
         check_numbers("model", self, "decoder_layers", least=1, below=LAYERS)
         check_numbers("model", self, "dropout", least=0, below=1)
+        mixer_names(self.mixer)
         for text in (self.attention, self.decoder_attention, self.cross_attention):
             check_heads(self.width, self.heads, text)
         attention = attention_of(self.decoder_attention)
@@ -96,8 +102,10 @@ def make_encoder_decoder(options: EncoderDecoder, encoding: Encoding) -> Encoder
             attention=options.attention,
             norm=norm,
             activation=options.activation,
+            mixer=options.mixer,
             positions=options.positions,
             front=options.front,
+            mixing=options.mixing,
         ),
         encoding,
         options.scaled,

@@ -118,6 +118,10 @@ class RecurrentModel(SequenceModel):
     def source_embed(self) -> nn.Module:
         return self.front.embed
 
+    @property
+    def memory_width(self) -> int:
+        return self.encoder.width
+
     def memory(self, batch: Batch) -> VectorSets:
         """h_j of every vector."""
         vectors = self.front(batch)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils import _pytree as pytree
 
 from regard.data.batch import Batch
 from regard.data.encoding import BEGIN, END, Encoding
@@ -19,7 +20,27 @@ from regard.sets import VectorSets
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["SequenceModel", "check_ids", "shifted", "written_ids"]
+__all__ = ["SequenceModel", "DecoderOutput", "check_ids", "shifted", "written_ids"]
+
+
+class DecoderOutput(VectorSets):
+    """Hidden vectors at the places of targets, with the `memory` that they were told from.
+
+    Args:
+        hidden: these vectors. memory: of the encoder.
+    """
+
+    def __init__(self, hidden: VectorSets, memory: VectorSets) -> None:
+        super().__init__(hidden.values, hidden.layout)
+        self.memory = memory
+
+
+pytree.register_pytree_node(
+    DecoderOutput,
+    lambda output: ([VectorSets(output.values, output.layout), output.memory], None),
+    lambda fields, _: DecoderOutput(*fields),
+    serialized_type_name="regard.DecoderOutput",
+)
 
 
 class SequenceModel(nn.Module, ABC):
@@ -47,6 +68,11 @@ class SequenceModel(nn.Module, ABC):
     @abstractmethod
     def source_embed(self) -> nn.Module:
         """What makes vectors of what the inputs hold, such as ids."""
+
+    @property
+    @abstractmethod
+    def memory_width(self) -> int:
+        """The width of the vectors of `memory`."""
 
     @property
     def embed(self) -> Embed:
@@ -79,7 +105,7 @@ class SequenceModel(nn.Module, ABC):
         return linear(hidden, self.output)
 
     def forward(self, batch: Batch) -> VectorSets:
-        """Hidden vectors at the places of the targets, each told the targets before it; without targets, the memory.
+        """A `DecoderOutput`: hidden vectors at the places of the targets, each told those before it; without targets, the memory.
 
         Raises:
             InputError: what is no batch, or targets that are no sets of ids.
@@ -92,7 +118,7 @@ class SequenceModel(nn.Module, ABC):
         if targets.values.is_floating_point() or targets.values.dim() != 1:
             described = f"{list(targets.values.shape)} {targets.values.dtype}"
             raise InputError(f"the targets are of shape and type {described}, expected one id for each vector")
-        return self.teacher_forced(memory, shifted(targets, self.begin))
+        return DecoderOutput(self.teacher_forced(memory, shifted(targets, self.begin)), memory)
 
 
 def shifted(targets: VectorSets, begin: int) -> VectorSets:

@@ -14,6 +14,7 @@ from regard.recipes.pretraining import pretraining
 from regard.recipes.sentiment import reviews, reviews_bytes, sentiment
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.recipes.tagging import tagging
+from regard.recipes.transcription import transcription
 from regard.recipes.translation import translation, translation_recurrent
 from regard.train import Experiment
 
@@ -42,6 +43,7 @@ __all__ = [
         "speaker_simple",
         "speaker_strong",
         "tagging",
+        "transcription",
         "translation",
         "translation_recurrent",
         "workers",
@@ -145,6 +147,12 @@ RECIPES = {
             translation_recurrent,
             "Multi30k, 29,000 pairs, German to English; own: as translation",
             "BLEU, lower-cased, in words: recurrent with attention 28.1",
+        ),
+        Recipe(
+            "transcription",
+            transcription,
+            "speechocean762, 96 adults x 20 sentences; own: a table with the columns path and text",
+            "none for this split",
         ),
         Recipe("speaker", speaker, _VOICES, "none for this split"),
         *(

@@ -266,17 +266,20 @@ class PerSetSequence:
 
     Args:
         label_smoothing: this much of each target's probability is spread evenly over all ids.
+        alignment: weight of a second loss, of the same ids told in order by the vectors that the decoder reads, at places that are
+            found while training (connectionist temporal classification): for sounds, where the order of both sides is the same.
         beam: how many hypotheses of a set go on at each step; with 1 the most probable id is taken each time.
         n_best: how many hypotheses a written prediction gives, at most `beam`.
         penalty: what a log probability is divided by: "average" is length^alpha, "wu" ((5 + length) / 6)^alpha.
         alpha: 0 for no penalty.
-        longer: a sequence has at most so many ids more than the model reads vectors.
+        longer: a sequence has at most so many ids more than the decoder reads vectors.
         shortest: how many ids come before the end at least.
     """
 
     corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = TEXT_SCORES
 
     label_smoothing: float = 0.1
+    alignment: float = 0.0
     beam: int = 1
     n_best: int = 1
     penalty: Literal["average", "wu"] = "average"
@@ -285,7 +288,7 @@ class PerSetSequence:
     shortest: int = 1
 
     def __post_init__(self) -> None:
-        check_numbers("task", self, "label_smoothing", least=0, below=1)
+        check_numbers("task", self, "label_smoothing", "alignment", least=0, below=1)
         check_numbers("task", self, "beam", "n_best", least=1)
         check_numbers("task", self, "alpha", "shortest", "longer", least=0)
         if self.n_best > self.beam:

@@ -16,8 +16,9 @@ from regard.data.tokenizer import text_of
 from regard.decoding.beam import LengthPenalty, beam
 from regard.decoding.stepper import Hypothesis, Limits
 from regard.errors import InputError
-from regard.models.sequences import SequenceModel
+from regard.models.sequences import DecoderOutput, SequenceModel
 from regard.sets import VectorSets
+from regard.tasks.alignment import alignment_losses
 from regard.tasks.base import Task, other_targets
 from regard.tasks.configs import PerSetSequence
 from regard.tasks.smoothed import smoothed_cross_entropy, token_scores
@@ -40,6 +41,9 @@ class SequenceTask(Task):
 
         loss = - sum_i (1 - s) log p(y_i | y_<i, x) + s mean_v log p(v | y_<i, x)
 
+    With `alignment` a, the memory tells the ids as well, and the loss is (1 - a) loss - a log p(y | memory) (Kim, Hori and Watanabe
+    2017, eq. 8), see `regard.tasks.alignment`.
+
     `forward` gives the sum of the losses while training, later for each target that is no gap its `losses`, its `nats` (-log p)
     and the `best` id; `answer` adds `hypotheses`, a list of them for each set.
     """
@@ -60,12 +64,15 @@ class SequenceTask(Task):
         self.register_buffer("commonest", torch.full((_KEPT,), -1))
         # Not as a part of the task: the model has its own place in files.
         self._attached: list[SequenceModel] = []
+        self.align: nn.Linear | None = None
 
     def attach(self, model: nn.Module) -> None:
         if not isinstance(model, SequenceModel):
             found = type(model).__name__
             raise InputError(f"the task writes sequences and the model is {found}, expected one such as EncoderDecoder")
         self._attached = [model]
+        if self.config.alignment:
+            self.align = nn.Linear(model.memory_width, len(self.entries))
 
     @property
     def model(self) -> SequenceModel:
@@ -91,26 +98,42 @@ class SequenceTask(Task):
         if len(there) < len(targets):
             values, targets = values.index_select(0, there), targets[there]
         output, smoothing = self.model.output, self.config.label_smoothing
+        aligned = self._aligned(hidden, batch)
         if self.training:
-            return {"total": smoothed_cross_entropy(values, output, targets, smoothing)}
-        return token_scores(values, output, targets, smoothing)._asdict()
+            return {"total": smoothed_cross_entropy(values, output, targets, smoothing), **aligned}
+        return token_scores(values, output, targets, smoothing)._asdict() | aligned
+
+    def _aligned(self, hidden: VectorSets, batch: Batch) -> Output:
+        """The sum of the losses of alignment, where there is that loss."""
+        if self.align is None or not isinstance(hidden, DecoderOutput):
+            return {}
+        memory = hidden.memory
+        written = [ids[(ids >= 0) & (ids != self.end)] for ids in batch.target_sets.unpack()]
+        # No text has the begin in it, so that it can stand for the blank.
+        losses = alignment_losses(memory.with_values(self.align(memory.values)), written, self.begin, batch.names)
+        return {"aligned": losses.sum()}
 
     def answer(self, hidden: VectorSets, batch: Batch) -> Output:
-        return self(hidden, batch) | {"hypotheses": self.decode(batch)}
+        return self(hidden, batch) | {"hypotheses": self.decode(batch, hidden)}
 
     def validation_answer(self, hidden: VectorSets, batch: Batch) -> Output:
         """With the most probable id each time, whatever the width of the beam."""
-        return self(hidden, batch) | {"hypotheses": self.decode(batch, width=1)}
+        return self(hidden, batch) | {"hypotheses": self.decode(batch, hidden, width=1)}
 
-    def decode(self, batch: Batch, width: int | None = None) -> list[list[Hypothesis]]:
+    def decode(
+        self, batch: Batch, hidden: VectorSets | None = None, width: int | None = None
+    ) -> list[list[Hypothesis]]:
         """For each set of the batch the `n_best` sequences that the model writes, the best one first; targets are not read.
 
         Args:
-            width: of the beam, `task.beam` if not given.
+            hidden: what the model gave for the batch, whose memory may have fewer vectors than the inputs.
+            width: of the beam, where it is another than the options'.
         """
         config = self.config
         width = width or config.beam
-        longest = batch.inputs.layout.lengths + config.longer
+        # Without targets the model gave the memory itself.
+        read = hidden.memory if isinstance(hidden, DecoderOutput) else hidden or batch.inputs
+        longest = read.layout.lengths + config.longer
         if self.model.longest is not None:
             longest = longest.clamp(max=self.model.longest)
         limits = Limits(self.begin, self.end, (0, self.begin), longest, config.shortest)
@@ -120,6 +143,8 @@ class SequenceTask(Task):
     def loss(self, output: Output, batch: Batch) -> tuple[Tensor, Tensor]:
         targets = _present(batch)
         total = output["total"] if "total" in output else output["losses"].sum()
+        if "aligned" in output:
+            total = (1 - self.config.alignment) * total + self.config.alignment * output["aligned"]
         return total, torch.tensor(len(targets), device=targets.device)
 
     def metrics(self) -> MetricCollection:
