@@ -57,6 +57,16 @@ class Inputs:
     parameters: dict[str, Tensor]
     values: Tensor | None = None
 
+    def to(self, device: str) -> Inputs:
+        """The same on a device, with gradients of their own."""
+
+        def moved(x: Tensor) -> Tensor:
+            return x.detach().to(device).requires_grad_(x.requires_grad)
+
+        parameters = {name: moved(x) for name, x in self.parameters.items()}
+        values = None if self.values is None else moved(self.values)
+        return Inputs(self.layout.to(device), moved(self.q), moved(self.k), moved(self.v), parameters, values)
+
 
 @dataclass(frozen=True)
 class Case:

@@ -1,16 +1,18 @@
 """The cost model, measured: how many seconds each kind of work takes each executor.
 
-    python -m benchmarks.costs [--only fused,edges]
+    python -m benchmarks.costs [--only fused,edges] [--device cuda] [--seconds 30]
 
 runs every executor, forward and backward, on the grid of `benchmarks.grid`, fits seconds per unit of the kinds of work that its
-`work` names, and writes them into `regard/attention/costs.json`. It refuses, with status 2, where the matrix rate varies
-by more than a tenth meanwhile.
+`work` names, and writes them into `regard/attention/costs.json`, or into `costs-cuda.json` beside it. It refuses, with status 2,
+where the matrix rate of a CPU varies by more than a tenth meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import random
 import sys
 import time
 import warnings
@@ -34,6 +36,7 @@ from regard.errors import InputError
 __all__ = ["COSTS", "UnsteadyError", "errors", "fit", "main", "steadily", "time_of"]
 
 COSTS = Path(regard.attention.__file__).parent / "costs.json"
+COSTS_CUDA = COSTS.with_name("costs-cuda.json")
 # A case that is thought to take longer, or more memory, says nothing that a smaller one does not.
 _MOST_SECONDS, _MOST_BYTES = 0.25, 2 << 30
 _VARIATION = 0.1
@@ -115,11 +118,11 @@ def steadily(
     )
 
 
-def time_of(case: Case, executor: str) -> float:
+def time_of(case: Case, executor: str, device: str = "cpu") -> float:
     """Seconds of a forward and a backward pass: the middle of several after one to warm up."""
-    step = ours(case, case.inputs(), executor)
+    step = ours(case, case.inputs().to(device), executor)
     out = step(None)
-    gradient = torch.randn(out.shape).to(out.dtype)
+    gradient = torch.randn(out.shape).to(out)
     runs: list[float] = []
     begin = time.perf_counter()
     while len(runs) < 3 or (len(runs) < 9 and time.perf_counter() - begin < 0.06):
@@ -129,22 +132,32 @@ def time_of(case: Case, executor: str) -> float:
     return float(np.median(runs))
 
 
-def suited(case: Case, executor: str) -> Work | None:
+def suited(case: Case, executor: str, device: str = "cpu") -> Work | None:
     """The case's work for an executor, None where it refuses, or would take too long or too much."""
-    problem, module = case.problem(), EXECUTORS[executor]
+    problem, module = case.problem(case.layout().to(device)).on_host, EXECUTORS[executor]
     if module.why_not(problem) is not None or module.memory(problem) > _MOST_BYTES:
         return None
     work: Work = module.work(problem)
-    known = costs.constants().get(executor, {})
+    known = costs.constants(device).get(executor, {})
     thought = sum(known.get(kind, 0.0) * x for kind, x in work.items())
     return work if thought <= _MOST_SECONDS else None
 
 
-def measure(executor: str, cases: Sequence[Case]) -> tuple[list[str], list[Work], list[float]]:
-    """Names, work and seconds of the cases that suit an executor."""
-    suiting = [(case, work) for case in cases if (work := suited(case, executor)) is not None]
-    seconds = [time_of(case, executor) for case, _ in suiting]
-    return [case.name for case, _ in suiting], [work for _, work in suiting], seconds
+def measure(
+    executor: str, cases: Sequence[Case], device: str = "cpu", most: float = math.inf
+) -> tuple[list[str], list[Work], list[float]]:
+    """Names, work and seconds of the cases that suit an executor; those that `most` seconds suffice for, in a random order."""
+    names, works, seconds = [], [], []
+    begin = time.perf_counter()
+    for case in cases if most == math.inf else random.Random(0).sample(cases, len(cases)):
+        if time.perf_counter() - begin > most:
+            break
+        work = suited(case, executor, device)
+        if work is not None:
+            names.append(case.name)
+            works.append(work)
+            seconds.append(time_of(case, executor, device))
+    return names, works, seconds
 
 
 def report(executor: str, names: Sequence[str], ratios: Sequence[float], seconds: Sequence[float]) -> None:
@@ -161,26 +174,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, fit and write; 2 where the machine is unsteady."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs")
     parser.add_argument("--only", help="executors, with commas between them; the others keep their constants")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seconds", type=float, default=math.inf, help="for the cases of each executor")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     names = list(EXECUTORS) if options.only is None else options.only.split(",")
-    before = json.loads(COSTS.read_text())
+    on_gpu = options.device == "cuda"
+    path = COSTS_CUDA if on_gpu else COSTS
+    before = json.loads(path.read_text())
     found = {name: each for name, each in before["seconds"].items() if name in EXECUTORS}
+    least = {name: each for name, each in before.get("least", {}).items() if name in EXECUTORS}
     try:
         # The first part is the rate itself: it must be there before anything is compared with it.
-        first, _ = steadily(matrix_rate, matrix_rate, None)
+        first = matrix_rate() if on_gpu else steadily(matrix_rate, matrix_rate, None)[0]
         rates = [first]
         print(f"{first:.0f} GFLOP/s", flush=True)
         for executor in names:
             begin = time.perf_counter()
-            (cases, works, seconds), rate = steadily(partial(measure, executor, GRID), matrix_rate, first)
+            part = partial(measure, executor, GRID, options.device, options.seconds)
+            # What a graphics processor takes does not depend on what else the CPU does.
+            (cases, works, seconds), rate = (part(), first) if on_gpu else steadily(part, matrix_rate, first)
             rates.append(rate)
             if not cases:
                 print(f"{executor}: refuses every case here, and keeps its constants")
                 continue
             # What it refuses to measure here, such as what another device does, keeps its constants.
             found[executor] = found.get(executor, {}) | fit(works, seconds)
+            least[executor] = float(f"{min(seconds):.4g}")
             report(executor, cases, errors(found[executor], works, seconds), seconds)
             print(f"  {time.perf_counter() - begin:.0f} s, {rate:.0f} GFLOP/s  {found[executor]}", flush=True)
     except UnsteadyError as unsteady:
@@ -188,7 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if not options.dry:
         about = machine() | {"matrix GFLOP/s": round(float(np.median(rates)), 1)}
-        COSTS.write_text(json.dumps({"machine": about, "seconds": found}, indent=2) + "\n")
+        if on_gpu:
+            about |= {"device": torch.cuda.get_device_name()}
+        path.write_text(json.dumps({"machine": about, "seconds": found, "least": least}, indent=2) + "\n")
     return 0
 
 

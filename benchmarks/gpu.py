@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,11 +47,6 @@ TIMED = {
     "window, ALiBi": ("Attention(pattern=Window(128, 128), bias=ALiBi())", [16384], [80]),
     "window and global": ("Attention(pattern=Window(128, 128) | First(4))", [16384], [80]),
 }
-
-
-def _sync(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def time_executors(device: str, quick: bool) -> dict[str, Any]:
@@ -82,9 +78,7 @@ def time_executors(device: str, quick: bool) -> dict[str, Any]:
 
 def _attending(attention: Attention, leaves: Sequence[torch.Tensor], layout: Layout, executor: str) -> Contestant:
     def forward() -> torch.Tensor:
-        out = attend(attention, leaves[0], leaves[1], leaves[2], layout, executor=executor)
-        _sync(out.device.type)
-        return out
+        return attend(attention, leaves[0], leaves[1], leaves[2], layout, executor=executor)
 
     return Contestant(forward, leaves)
 
@@ -121,9 +115,7 @@ def compile_an_encoder(device: str, quick: bool) -> dict[str, Any]:
 
 def _running(call: Callable[[VectorSets], VectorSets], sets: VectorSets, leaves: Sequence[torch.Tensor]) -> Contestant:
     def forward() -> torch.Tensor:
-        out = call(VectorSets(sets.values, Layout(sets.offsets))).values
-        _sync(out.device.type)
-        return out
+        return call(VectorSets(sets.values, Layout(sets.offsets))).values
 
     return Contestant(forward, leaves)
 
@@ -145,7 +137,9 @@ class Step:
 def _tests(selection: str, workers: str) -> Callable[[str, bool, str], list[str]]:
     def command(device: str, quick: bool, folder: str) -> list[str]:
         chosen = selection if device == "cuda" else f"({selection}) and on_the_cpu"
-        return ["-m", "pytest", "-q", "-n", workers, "tests/attention/test_gpu.py", "-k", chosen]
+        # A plugin that may be installed beside, and warns that it measures nothing in several processes.
+        quiet = ["-p", "no:benchmark"]
+        return ["-m", "pytest", "-q", "-n", workers, *quiet, "tests/attention/test_gpu.py", "-k", chosen]
 
     return command
 
@@ -241,14 +235,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if step.name in wanted:
             rows.append(run(step, options.device, options.quick, min(step.seconds, end - time.monotonic())))
             report(rows[-1])
-    if not options.quick and options.device == "cuda":
-        device = torch.cuda.get_device_name()
-        found = {"device": device, "machine": machine(), "shows": {s.name: s.shows for s in STEPS}, "rows": rows}
-        path = RESULTS / "gpu" / f"{re.sub('[^a-z0-9]+', '-', device.lower())}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(found, indent=2) + "\n")
-        print(path)
+            if not options.quick and options.device == "cuda":
+                # After every step: what has been found stays, whatever ends the next one.
+                print(write(rows), flush=True)
     return int(any(row["passed"] is False for row in rows))
+
+
+def write(rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write what the steps have found so far into `results/gpu/DEVICE.json`."""
+    device = torch.cuda.get_device_name()
+    found = {"device": device, "machine": machine(), "shows": {s.name: s.shows for s in STEPS}, "rows": rows}
+    path = RESULTS / "gpu" / f"{re.sub('[^a-z0-9]+', '-', device.lower())}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    return path
 
 
 if __name__ == "__main__":

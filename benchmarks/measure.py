@@ -36,12 +36,15 @@ class Contestant:
     once: bool = False
 
     def __call__(self, gradient: Tensor | None) -> Tensor:
-        if not self.leaves:
+        if self.leaves:
+            out = self.forward()
+            above = torch.ones_like(out) if gradient is None else gradient
+            torch.autograd.grad(out, list(self.leaves), above, allow_unused=True)
+        else:
             with torch.inference_mode():
-                return self.forward()
-        out = self.forward()
-        above = torch.ones_like(out) if gradient is None else gradient
-        torch.autograd.grad(out, list(self.leaves), above, allow_unused=True)
+                out = self.forward()
+        if out.is_cuda:
+            torch.cuda.synchronize(out.device)
         return out.detach()
 
 
@@ -71,7 +74,7 @@ def race(contestants: Mapping[str, Contestant], repeats: int = 5) -> dict[str, M
         if each.once:
             runs[name] = [first]
             continue
-        gradients[name] = torch.randn(out.shape, dtype=out.dtype) if each.leaves else None
+        gradients[name] = torch.randn(out.shape, dtype=out.dtype).to(out.device) if each.leaves else None
         # What was compiled or derived in the first run does not count.
         runs[name], calls[name] = [], math.ceil(_SAMPLE_SECONDS / _timed(each, gradients[name], 1))
     for turn in range(repeats):

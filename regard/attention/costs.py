@@ -6,23 +6,41 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regard.attention.problem import Problem
 
-__all__ = ["beside", "constants", "seconds"]
+__all__ = ["beside", "constants", "least", "seconds"]
 
 
 @cache
-def constants() -> dict[str, dict[str, float]]:
+def _measured(device: str) -> dict[str, Any]:
+    """What was measured on a CPU, or on a graphics processor of NVIDIA; other devices count as a CPU."""
+    name = "costs-cuda.json" if device == "cuda" else "costs.json"
+    found: dict[str, Any] = json.loads(files("regard.attention").joinpath(name).read_text())
+    return found
+
+
+def constants(device: str = "cpu") -> dict[str, dict[str, float]]:
     """For each executor, the seconds that a unit of each kind of its work takes on the machine that was measured."""
-    return json.loads(files("regard.attention").joinpath("costs.json").read_text())["seconds"]
+    found: dict[str, dict[str, float]] = _measured(device)["seconds"]
+    return found
 
 
-def seconds(executor: str, work: Mapping[str, float]) -> float:
+def least(executor: str, device: str = "cpu") -> float:
+    """The seconds of the quickest call that was measured of an executor, 0 where that is not known: no call takes less.
+
+    Cutting up a batch of many sets for `blocks` takes longer than a graphics processor takes to compute it by `dense`, so what
+    cannot be the quickest is not cut up.
+    """
+    found: float = _measured(device).get("least", {}).get(executor, 0.0)
+    return found
+
+
+def seconds(executor: str, work: Mapping[str, float], device: str = "cpu") -> float:
     """How long this work takes, forward and backward."""
-    each = constants()[executor]
+    each = constants(device)[executor]
     return sum(each[kind] * amount for kind, amount in work.items())
 
 

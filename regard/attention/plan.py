@@ -40,6 +40,8 @@ EXECUTORS: dict[str, ModuleType] = {
 class Plan:
     """What will run: the executor's name, what the others said, and what it costs.
 
+    `seconds` are estimates, or lower bounds of what cannot be the quickest.
+
     `str(plan)` is a report: the choice, every refusal with its reason, allowed pairs, FLOPs and bytes.
     """
 
@@ -66,7 +68,7 @@ class Plan:
     @property
     def memory(self) -> int:
         """Bytes that a forward and a backward pass have allocated at their peak, above the inputs."""
-        return EXECUTORS[self.executor].memory(self.problem)
+        return EXECUTORS[self.executor].memory(self.problem.on_host)
 
     def __str__(self) -> str:
         p = self.problem
@@ -109,7 +111,7 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
     """
     sizes = (problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype)
     key = ("plan", problem.attention, *sizes, problem.dropout is not None, executor)
-    return Plan(*problem.kept_for_steps(key, lambda: _choose(problem, executor)), problem)
+    return Plan(*problem.kept_for_steps(key, lambda: _choose(problem.on_host, executor)), problem)
 
 
 def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float]]:
@@ -122,14 +124,20 @@ def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str]
         if executor in refusals:
             raise InputError(f"the executor {executor!r} refuses {problem.attention.text}: {refusals[executor]}")
         return executor, refusals, {executor: _seconds(executor, problem)}
-    seconds = {name: _seconds(name, problem) for name in EXECUTORS if name not in refusals}
+    seconds: dict[str, float] = {}
+    for name in EXECUTORS:
+        if name not in refusals:
+            bound = costs.least(name, problem.device.type)
+            # What cannot be the quickest is not looked at more closely.
+            slower = seconds and bound > min(seconds.values())
+            seconds[name] = bound if slower else _seconds(name, problem)
     if not seconds:
         raise InputError(f"every executor refuses {problem.attention.text}: {'; '.join(refusals.values())}")
     return min(seconds, key=seconds.__getitem__), refusals, seconds
 
 
 def _seconds(executor: str, problem: Problem) -> float:
-    return costs.seconds(executor, EXECUTORS[executor].work(problem))
+    return costs.seconds(executor, EXECUTORS[executor].work(problem), problem.device.type)
 
 
 def check(problem: Problem) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -59,6 +59,8 @@ class TileSizes(NamedTuple):
     """Tiles at uneven distances whose biases are read tile by tile."""
     padding: int = 3000
     """Pairs that `dense` computes in vain rather than start another rectangle, which takes about as long."""
+    most_padding: int = 1 << 18
+    """The same on graphics processors, where starting a hundred operators takes longer than what they compute."""
     linear: int = 1024
     """Rows of a piece, or a part, of linear attention."""
     block: int = 128
@@ -88,6 +90,7 @@ class Problem:
         heads: of the queries. key_heads: of the keys and values; a divisor of `heads`.
         d: width of queries and keys. e: width of values.
         dtype: of the vectors. dropout: on the weights, or None. tiles: how much is computed at once.
+        where: the device of the vectors, None for that of the layouts, which are on the CPU while something is decided.
     """
 
     attention: Attention
@@ -100,6 +103,7 @@ class Problem:
     dtype: torch.dtype
     dropout: Dropout | None = None
     tiles: TileSizes = USUAL
+    where: torch.device | None = None
 
     @property
     def bytes(self) -> int:
@@ -109,7 +113,15 @@ class Problem:
 
     @property
     def device(self) -> torch.device:
-        return self.layout.device
+        return self.layout.device if self.where is None else self.where
+
+    @property
+    def on_host(self) -> Problem:
+        """The same problem with its layouts on the CPU, for what is decided of it; this very object where they lie there."""
+        layout, key_layout = self.layout.host, self.key_layout.host
+        if layout is self.layout and key_layout is self.key_layout:
+            return self
+        return replace(self, layout=layout, key_layout=key_layout, where=self.device)
 
     def kept(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """What `make` gives, computed once per tile sizes and cached by the query layout for all layers.
@@ -121,7 +133,7 @@ class Problem:
             # Held weakly: two layouts that attend to each other would never be freed.
             derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
         # What is kept holds no graph.
-        return keep(derived, (self.tiles, *key), torch.no_grad()(make))
+        return keep(derived, (self.tiles, self.where, *key), torch.no_grad()(make))
 
     def kept_for_steps(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """As `kept`, but of queries that are the next vectors of sets, one each, it serves the steps to come.
@@ -134,7 +146,7 @@ class Problem:
     @cached_property
     def dense_pairs(self) -> int:
         """The number of pairs of the same set, allowed or not."""
-        return int((self.layout.lengths * self.key_layout.lengths).sum())
+        return int((self.layout.host.lengths * self.key_layout.host.lengths).sum())
 
     @cached_property
     def groups(self) -> list[tuple[Pattern, list[int]]]:
@@ -162,12 +174,14 @@ class Problem:
 
     def count(self, pattern: Pattern) -> int:
         """The number of pairs that a pattern allows, derived once per layout."""
-        return self.kept(("count", pattern), lambda: int(self.intervals(pattern).counts().sum()))
+        host = self.on_host
+        return host.kept(("count", pattern), lambda: int(host.intervals(pattern).counts().sum()))
 
     @property
     def reach(self) -> int:
         """The largest |i - j| of the allowed pairs, derived once per layout."""
-        return self.kept(("reach", self.union), lambda: self.intervals(self.union).reach())
+        host = self.on_host
+        return host.kept(("reach", self.union), lambda: host.intervals(self.union).reach())
 
     @property
     def far(self) -> str | None:

@@ -190,10 +190,23 @@ class Layout:
     def device(self) -> torch.device:
         return self.offsets.device
 
+    @property
+    def host(self) -> Layout:
+        """The same layout on the CPU, this very object where it lies there.
+
+        What is decided before anything runs is derived from it, so that nobody waits for a GPU at every number.
+        """
+        return self if self.device.type == "cpu" else self._copy_on_host
+
+    @cached_property
+    def _copy_on_host(self) -> Layout:
+        with torch.inference_mode(False):
+            return self._trusted([None if f is None else f.detach().cpu() for f in self._fields()])
+
     @cached_property
     def total(self) -> int:
         """The number of vectors of all sets."""
-        return int(self.offsets[-1])
+        return int((self.offsets if torch.compiler.is_compiling() else self.host.offsets)[-1])
 
     @cached_property
     def lengths(self) -> Int[Tensor, " s"]:
@@ -203,7 +216,8 @@ class Layout:
     @cached_property
     def longest(self) -> int:
         """The number of vectors of the largest set, 0 where there is none."""
-        return int(self.lengths.max()) if self.sets else 0
+        lengths = self.lengths if torch.compiler.is_compiling() else self.host.lengths
+        return int(lengths.max()) if self.sets else 0
 
     @cached_property
     def set_of_row(self) -> Int[Tensor, " t"]:
@@ -330,7 +344,12 @@ class Layout:
         """The same layout on another device."""
         fields = [None if f is None else f.to(device, non_blocking=non_blocking) for f in self._fields()]
         # The very same object where nothing moved, with all it has derived.
-        return self if fields[0] is self.offsets else self._trusted(fields)
+        if fields[0] is self.offsets:
+            return self
+        moved = self._trusted(fields)
+        if self.device.type == "cpu":
+            moved.__dict__["_copy_on_host"] = self  # in the place of a copy
+        return moved
 
     def __getstate__(self) -> dict[str, Num[Tensor, " ..."] | None]:
         # What was derived is quicker to derive again than to send to another process.

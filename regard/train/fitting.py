@@ -187,6 +187,8 @@ def _train(
 
 def _trainer(options: Training, folder: Path, callbacks: list[Callback], clips: bool) -> lightning.Trainer:
     gpu = device_of(options).type == "cuda"
+    if options.device == "cuda" and not gpu:
+        raise InputError("training.device is 'cuda', but torch finds no GPU here, expected one, or 'auto' or 'cpu'")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if gpu else "cpu",

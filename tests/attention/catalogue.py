@@ -51,6 +51,7 @@ SMALL = TileSizes(
     most_scores=1 << 16,
     listed=2,
     padding=40,
+    most_padding=80,
     linear=16,
     block=16,
     slots=0,

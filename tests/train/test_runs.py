@@ -238,6 +238,15 @@ def test_a_gpu_that_is_not_there_is_not_used(tmp_path):
         fit(tiny.experiment(device="cuda"), tmp_path / "run")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_run_that_was_trained_on_a_gpu_is_used_where_there_is_none(folder):
+    config = folder / "config.yaml"
+    here = f"device: {tiny.experiment().training.device}"
+    assert here in config.read_text()
+    config.write_text(config.read_text().replace(here, "device: cuda"))
+    assert Run.open(folder).evaluate()["metrics"]["accuracy"] > 0.5
+
+
 def test_batches_in_order_hold_what_fits():
     assert [list(each) for each in in_order([3, 3, 9, 1, 0], 6)] == [[0, 1], [2], [3, 4]]
     assert list(in_order([], 6)) == []

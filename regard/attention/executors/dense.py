@@ -97,6 +97,10 @@ class _Rectangle:
     real: Tensor | None
     """`[g, 1, m]` True where a key is real, or None where all are."""
 
+    def to(self, device: torch.device) -> _Rectangle:
+        real = None if self.real is None else self.real.to(device)
+        return _Rectangle(self.query_rows.to(device), self.key_rows.to(device), real)
+
     def pairs(self, problem: Problem) -> Pairs:
         return Pairs(problem.layout, problem.key_layout, self.query_rows[:, :, None], self.key_rows[:, None, :])
 
@@ -114,6 +118,11 @@ class _Rectangles:
     """Whether every query's set has keys."""
     in_order: bool
     """Whether rows already lie as the rectangles want them, so that nothing needs to be gathered."""
+
+    def to(self, device: torch.device) -> _Rectangles:
+        each = [r.to(device) for r in self.each]
+        orders = (x.to(device) for x in (self.query_order, self.key_order, self.back))
+        return _Rectangles(each, *orders, self.complete, self.in_order)
 
 
 def _rows(layout: Layout, sets: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +178,12 @@ def _rectangles(layout: Layout, key_layout: Layout, padding: int) -> _Rectangles
 
 
 def _cut_up(problem: Problem) -> _Rectangles:
-    return problem.kept(("rectangles",), lambda: _rectangles(problem.layout, problem.key_layout, problem.tiles.padding))
+    host = problem.on_host
+    padding = problem.tiles.padding if problem.device.type == "cpu" else problem.tiles.most_padding
+    rectangles = host.kept(("rectangles",), lambda: _rectangles(host.layout, host.key_layout, padding))
+    if host is problem:
+        return rectangles
+    return problem.kept(("rectangles",), lambda: rectangles.to(problem.device))
 
 
 @dataclass(frozen=True)

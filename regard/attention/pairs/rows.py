@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from torch.nn.functional import embedding
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-__all__ = ["Along", "ByRow", "looked_up"]
+__all__ = ["Along", "ByRow", "looked_up", "spread"]
 
 # Gradients of so many rows are added up in float64 at once.
 _PART = 1 << 14
@@ -90,3 +91,22 @@ class _LookedUp(torch.autograd.Function):
         for part, rows in zip(*parts, strict=True):
             total += torch.ops.aten.embedding_dense_backward(part.double(), rows, ctx.rows, -1, False)
         return total.to(gradient.dtype), None
+
+
+def spread(x: Float[Tensor, "*#b"], shape: Sequence[int]) -> Float[Tensor, "*b"]:
+    """x for each of any number of pairs: `x.expand(shape)`, whose gradient is summed in float64."""
+    return _Spread.apply(x, tuple(shape))
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        ctx.shape = x.shape
+        return x.expand(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        more = gradient.dim() - len(ctx.shape)
+        over = [axis for axis in range(gradient.dim()) if axis < more or ctx.shape[axis - more] == 1]
+        return gradient.sum(over, dtype=torch.float64).view(ctx.shape).to(gradient.dtype), None

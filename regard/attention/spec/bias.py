@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from regard.attention.pairs.pairs import Pairs
 
-__all__ = ["Bias", "looked_up"]
+__all__ = ["Bias", "looked_up", "spread"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,3 +96,10 @@ def looked_up(table: Float[Tensor, "places width"], place: Int[Tensor, "*b"]) ->
     from torch.nn.functional import embedding
 
     return embedding(place, table)
+
+
+def spread(x: Float[Tensor, "*#b"], shape: Sequence[int]) -> Float[Tensor, "*b"]:
+    """x for each of any number of pairs: `x.expand(shape)`, whose gradient is summed in float64."""
+    from regard.attention.pairs.rows import spread
+
+    return spread(x, shape)

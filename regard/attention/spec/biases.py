@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from regard.attention.spec.base import MOST_COORDINATES, Parameters, Shapes, bounded
-from regard.attention.spec.bias import Bias, looked_up
+from regard.attention.spec.bias import Bias, looked_up, spread
 from regard.attention.spec.biases_by_distance import T5, TransformerXL
 
 if TYPE_CHECKING:
@@ -215,8 +215,10 @@ class Quadratic(Bias):
         # The square written out would be quicker, and no longer exact: at a distance of 1,000, 1 is lost among 1,000,000.
         squares: Any = 0
         for axis in range(self.coordinates):
-            squares = squares + (gap[..., axis].unsqueeze(-3) - centers[:, axis, None, None]).square()
-        return -sharpness[:, None, None] * squares
+            along = gap[..., axis].unsqueeze(-3)
+            shape = (*along.shape[:-3], len(centers), *along.shape[-2:])
+            squares = squares + (along - spread(centers[:, axis, None, None], shape)).square()
+        return -spread(sharpness[:, None, None], squares.shape) * squares
 
     @staticmethod
     def _of_pairs(pairs: Pairs, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
