@@ -121,8 +121,8 @@ class _Rectangles:
 
     def to(self, device: torch.device) -> _Rectangles:
         each = [r.to(device) for r in self.each]
-        orders = (x.to(device) for x in (self.query_order, self.key_order, self.back))
-        return _Rectangles(each, *orders, self.complete, self.in_order)
+        query_order, key_order, back = (x.to(device) for x in (self.query_order, self.key_order, self.back))
+        return _Rectangles(each, query_order, key_order, back, self.complete, self.in_order)
 
 
 def _rows(layout: Layout, sets: Tensor) -> tuple[Tensor, Tensor]:
