@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
 from regard.sets.checks import check_tensor, whole_numbers
@@ -384,28 +383,3 @@ def keep(derived: dict[Any, Any], key: object, make: Callable[[], T]) -> T:
 def offsets_of(lengths: Int[Tensor, " s"]) -> Int[Tensor, " s+1"]:
     """`[0, l0, l0 + l1, ...]`"""
     return torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
-
-
-# The names of the fields that are there tell one structure of a layout from another, as text that can be stored.
-def _flatten_layout(layout: Layout) -> tuple[list[Tensor], str]:
-    there = [name for name in Layout.FIELDS if getattr(layout, name) is not None]
-    return [getattr(layout, name) for name in there], " ".join(there)
-
-
-def _unflatten_layout(fields: Iterable[Any], names: str) -> Layout:
-    there = dict(zip(names.split(), fields, strict=True))
-    return Layout._trusted([there.get(name) for name in Layout.FIELDS])
-
-
-def _flatten_layout_with_keys(layout: Layout) -> tuple[list[tuple[Any, Any]], str]:
-    fields, names = _flatten_layout(layout)
-    return [(pytree.GetAttrKey(name), field) for name, field in zip(names.split(), fields, strict=True)], names
-
-
-pytree.register_pytree_node(
-    Layout,
-    _flatten_layout,
-    _unflatten_layout,
-    serialized_type_name="regard.Layout",
-    flatten_with_keys_fn=_flatten_layout_with_keys,
-)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from regard.errors import InputError
 from regard.sets.checks import check_tensor, check_tensors
@@ -317,26 +316,3 @@ def _check_alike(noun: str, name: str, parts: Sequence[Tensor | None]) -> None:
 
 def _join(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(parts)) if parts else torch.zeros(0, 0)
-
-
-def _flatten_sets(sets: VectorSets) -> tuple[list[Any], None]:
-    return [sets.values, sets.layout], None
-
-
-def _unflatten_sets(fields: Iterable[Any], context: None) -> VectorSets:
-    return VectorSets._trusted(*fields)
-
-
-def _flatten_sets_with_keys(sets: VectorSets) -> tuple[list[tuple[Any, Any]], None]:
-    return [(pytree.GetAttrKey("values"), sets.values), (pytree.GetAttrKey("layout"), sets.layout)], None
-
-
-pytree.register_pytree_node(
-    VectorSets,
-    _flatten_sets,
-    _unflatten_sets,
-    serialized_type_name="regard.VectorSets",
-    flatten_with_keys_fn=_flatten_sets_with_keys,
-)
-# What is stored may be loaded without trusting the file.
-torch.serialization.add_safe_globals([Layout, VectorSets])
