@@ -246,7 +246,12 @@ class CrossAttention(nn.Module):
 
 def orderless(attention: object) -> bool:
     """Whether it is an attention to which the places of queries and keys mean nothing."""
-    if not isinstance(attention, Attention) or attention.bias is not None or attention.score.placed:
+    if (
+        not isinstance(attention, Attention)
+        or attention.bias is not None
+        or attention.score.placed
+        or attention.score.reads_edges
+    ):
         return False
     return set(attention.patterns) == {Everyone()}
 

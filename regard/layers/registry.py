@@ -24,7 +24,8 @@ class Mixing:
     Args:
         neighbors: how many on each side, for "window", "convolution" and "convolution2d".
         bidirectional: whether "elman", "jordan" and "lstm" also read each set from its end.
-        terms: of the polynomial, for "chebyshev"; a vector hears of those up to one edge less away.
+        terms: of the polynomial, for "chebyshev", whose vectors hear of those up to one edge less away; of the response to
+            frequencies, for "spectral".
         alpha: how much of the first layer's vectors each layer of "gcnii" keeps, from 0 to 1.
         theta: how far the matrices of "gcnii" lie from the identity: by log(theta / n + 1) in layer n.
     """
@@ -118,6 +119,7 @@ MIXERS: dict[str, Mixer] = {
     "graphsage": Mixer(f"{_LAYERS}.spatial:GraphSAGE", "edges"),
     "gcnii": Mixer(f"{_LAYERS}.gcnii:DeepGraphConvolution", "edges", _deep),
     "chebyshev": Mixer(f"{_LAYERS}.chebyshev:Chebyshev", "edges", lambda s: {"terms": s.mixing.terms}),
+    "spectral": Mixer(f"{_LAYERS}.spectral:SpectralFilter", "edges", lambda s: {"terms": s.mixing.terms}),
 }
 
 

@@ -30,8 +30,8 @@ class Encoder:
             et al. 2016, eq. 4).
         mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution",
             "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges "gat", "gcn", "gcnii", "chebyshev",
-            "spatial_mean", "spatial_sum", "spatial_max" or "graphsage"; several joined by "+", as in "lstm+attention", take
-            turns from block to block.
+            "spectral", "spatial_mean", "spatial_sum", "spatial_max" or "graphsage"; several joined by "+", as in
+            "lstm+attention", take turns from block to block.
         attention: text form of the attention.
         norm: "pre" or "post".
         activation: "relu" or "gelu".

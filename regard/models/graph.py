@@ -26,7 +26,7 @@ class GraphNetwork:
         heads: of all layers but the last.
         last_heads: of the last layer; those of "gat" are averaged there.
         mixer: "gat" (the same projection makes query, key and value), "attention" (three projections), "gcn", "chebyshev",
-            "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "gcnii" (deep networks) or
+            "spectral", "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "gcnii" (deep networks) or
             "pointwise" (each node alone); several joined by "+" take turns from layer to layer.
         attention: text form; score `Separable()` is GAT, `Additive(activation='leaky_relu')` GATv2, `Dot()` a graph Transformer.
         dropout: on the vectors that enter each layer, while training.

@@ -19,7 +19,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Quadratic, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, EdgeBias, EdgeVectors, Quadratic, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
@@ -35,7 +35,7 @@ from regard.attention.spec.patterns import (
     Stride,
     Window,
 )
-from regard.attention.spec.scores import Additive, Dot, Kernel, Separable, Synthesized
+from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Separable, Synthesized
 from regard.sets import Layout
 
 # Every number is compared on a batch that crosses the usual tiles of 64 rows; properties of sets are checked on a smaller one.
@@ -257,10 +257,29 @@ def _of_their_own() -> list[Case]:
     return cases
 
 
+def _by_edges() -> list[Case]:
+    """Scores and a bias that read the values of edges, along edges and over all pairs."""
+    additive = Additive("leaky_relu", edges=EDGE_WIDTH)
+    cases = [Case(Attention(score, Edges())) for score in (additive, EdgeDot(EDGE_WIDTH), Separable(edges=EDGE_WIDTH))]
+    cases += [Case(Attention(pattern=Edges(), bias=EdgeVectors(EDGE_WIDTH)), d=4, e=4)]
+    cases += [Case(Attention(additive, ~Causal(), Relu(), Shaw(2)), key_heads=2, e=5)]
+    cases += [Case(Attention(EdgeDot(EDGE_WIDTH, clip=0.5), Everyone() | Edges(), Sigmoid(), ALiBi()))]
+    cases += [
+        Case(
+            Attention(Separable(edges=EDGE_WIDTH), (Edges(), Everyone()), bias=EdgeBias(EDGE_WIDTH)),
+            heads=2,
+            key_heads=1,
+        )
+    ]
+    cases += [Case(Attention(EdgeDot(EDGE_WIDTH), Edges(), bias=EdgeVectors(EDGE_WIDTH)), key_heads=2, d=6, e=6)]
+    return cases
+
+
 CATALOGUE = [
     *(Case(Attention(score=s, pattern=p, normalizer=n, bias=b)) for s, p, n, b in _pairwise(SCORES, PATTERNS, NORMALIZERS, BIASES)),
     *_beyond_the_axes(),
     *_of_their_own(),
+    *_by_edges(),
 ]  # fmt: skip
 
 

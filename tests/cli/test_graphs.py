@@ -13,7 +13,18 @@ TRAIN = ["train", "citation", "--data.path", GRAPH, *SMALL, "--model.layers", "2
 
 
 def test_one_word_swaps_the_mixer_of_a_graph_network(tmp_path, capsys):
-    names = ("gat", "attention", "gcn", "chebyshev", "spatial_max", "graphsage", "gcnii", "pointwise", "gcn+gat")
+    names = (
+        "gat",
+        "attention",
+        "gcn",
+        "chebyshev",
+        "spectral",
+        "spatial_max",
+        "graphsage",
+        "gcnii",
+        "pointwise",
+        "gcn+gat",
+    )
     done(capsys, *TRAIN, "--sweep", f"model.mixer={','.join(names)}", "--folder", tmp_path / "runs")
     for name in names:
         run = tmp_path / "runs" / f"mixer={name}"

@@ -19,6 +19,7 @@ from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.layers.registry import MIXERS, MixerSizes, Mixing, make_mixer
 from regard.layers.spatial import GraphSAGE, SpatialConvolution
+from regard.layers.spectral import SpectralFilter
 from regard.models.encoder import Encoder
 from regard.models.graph import GraphNetwork
 from regard.models.pieces import Positions
@@ -42,9 +43,10 @@ KINDS = {
     "graphsage": GraphSAGE,
     "gcnii": DeepGraphConvolution,
     "chebyshev": Chebyshev,
+    "spectral": SpectralFilter,
 }
 RING = [
-    torch.tensor([[*range(n), *range(n)], [(i + 1) % n for i in range(n)] + [*range(n)]], dtype=torch.int64)
+    torch.tensor([(i, j) for i in range(n) for j in sorted({i, (i + 1) % n, (i - 1) % n})]).reshape(-1, 2).T.long()
     for n in (4, 0, 9, 2)
 ]
 PLACES = [torch.cartesian_prod(torch.arange(3.0), torch.arange(3.0))[:n] for n in (4, 0, 9, 2)]

@@ -113,9 +113,8 @@ class Attention(Value):
     @property
     def reads_edges(self) -> bool:
         """Whether it depends on the layout's edges."""
-        return any(pattern.reads_edges for pattern in self.patterns) or (
-            self.bias is not None and self.bias.reads_edges
-        )
+        read_by_bias = self.bias is not None and self.bias.reads_edges
+        return self.score.reads_edges or read_by_bias or any(pattern.reads_edges for pattern in self.patterns)
 
     @property
     def coordinates(self) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from regard.attention.spec.base import MOST_COORDINATES, Parameters, Shapes, bounded
 from regard.attention.spec.bias import Bias, looked_up, spread
 from regard.attention.spec.biases_by_distance import T5, TransformerXL
+from regard.attention.spec.edge_values import lacking_edge_values, projected_edges
+from regard.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Pairs
     from regard.sets import Layout
 
-__all__ = ["T5", "ALiBi", "Bias", "EdgeBias", "Quadratic", "Shaw", "TransformerXL"]
+__all__ = ["T5", "ALiBi", "Bias", "EdgeBias", "EdgeVectors", "Quadratic", "Shaw", "TransformerXL"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,14 +173,51 @@ class EdgeBias(Bias):
         return {"bias_edges": (self.width, heads)}
 
     def needs(self, layout: Layout, key_layout: Layout) -> str | None:
-        values = layout.edge_values
-        width = 0 if values is None or key_layout is not layout else values.shape[1]
-        if width == self.width:
-            return None
-        return _lacking(self, f"{self.width} values on each edge (it has {width})", layout, key_layout)
+        return lacking_edge_values(self, self.width, layout, key_layout)
 
     def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         return pairs.edge_values.to(q.dtype) @ parameters["bias_edges"]
+
+
+@dataclass(frozen=True, repr=False)
+class EdgeVectors(Bias):
+    """bias = q_i . W x and value bias = W x, x the pair's edge values: an edge adds its vector to key and value; 0 for no edge.
+
+    W is learned per head; the scale of the dot product covers the bias. Source: Shi et al. 2021, eq. 3 and 4, the graph
+    transformer known as TransformerConv.
+
+    Args:
+        width: the number of values an edge carries.
+    """
+
+    width: int = field(metadata=bounded(1))
+
+    @property
+    def scaled(self) -> bool:
+        return True
+
+    @property
+    def has_values(self) -> bool:
+        return True
+
+    @property
+    def reads_edges(self) -> bool:
+        return True
+
+    def parameters(self, heads: int, d: int, e: int) -> Shapes:
+        if d != e:
+            raise InputError(f"EdgeVectors has keys of width {d} and values of width {e}, expected the same for both")
+        return {"bias_edges": (self.width, heads, d)}
+
+    def needs(self, layout: Layout, key_layout: Layout) -> str | None:
+        return lacking_edge_values(self, self.width, layout, key_layout)
+
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
+        return (q * projected_edges(parameters["bias_edges"], pairs, q)).sum(-1)
+
+    def value_bias(self, pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*b h e"]:
+        weight = parameters["bias_edges"]
+        return projected_edges(weight, pairs, weight)
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,7 +2,7 @@
 
 A score is called with aligned queries and keys, `q [..., h, d]` and `k [..., h, d]` that broadcast against each other,
 and gives `[..., h]`; that is its meaning. `tile` computes all pairs of `q [..., h, n, d]` and `k [..., h, m, d]`.
-Both are given the pairs too, of shape `[...]` and `[..., n, m]`; only a score that is `placed` reads them.
+Both are given the pairs too, of shape `[...]` and `[..., n, m]`; only a score that is `placed`, or `reads_edges`, reads them.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ class Score(Part):
     @property
     def placed(self) -> bool:
         """Whether the score depends on the places of query and key in their sets."""
+        return False
+
+    @property
+    def reads_edges(self) -> bool:
+        """Whether the score depends on the values of edges."""
         return False
 
     @property

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from regard.attention.spec.base import Parameters, Shapes, bounded
+from regard.attention.spec.edge_values import lacking_edge_values, projected_edges
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.score import Score
+from regard.attention.spec.scores_of_edges import EdgeDot
 from regard.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Pairs
     from regard.sets import Layout
 
-__all__ = ["Additive", "Dot", "Kernel", "Score", "Separable", "Synthesized"]
+__all__ = ["Additive", "Dot", "EdgeDot", "Kernel", "Score", "Separable", "Synthesized"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,26 +59,37 @@ class Dot(Score):
 
 @dataclass(frozen=True, repr=False)
 class Additive(Score):
-    """s = w . f(q + k), with w learned per head.
+    """s = w . f(q + k), with w learned per head; with `edges`, s = w . f(q + k + W x), x the values of the pair's edge.
 
     With f = tanh it is the additive score of Bahdanau et al. 2015 (A.1.2), whose matrices are the projections that made
-    q and k: w . tanh(W [x_q; x_k]) = w . tanh(W_q x_q + W_k x_k). With f = LeakyReLU it is GATv2 (Brody et al. 2022, eq. 7).
+    q and k: w . tanh(W [x_q; x_k]) = w . tanh(W_q x_q + W_k x_k). With f = LeakyReLU it is GATv2 (Brody et al. 2022, eq. 7); W x
+    for edges that carry values is that paper's code. Pairs that are no edge have x = 0.
 
     Args:
         activation: "tanh" or "leaky_relu".
         slope: of LeakyReLU below zero.
+        edges: the number of values of each edge that the score reads, by a W learned per head; 0 reads none.
     """
 
     activation: str = "tanh"
     slope: float = field(default=0.2, metadata=bounded())
+    edges: int = field(default=0, metadata=bounded(0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.activation not in ("tanh", "leaky_relu"):
             raise InputError(f"Additive has activation {self.activation!r}, expected 'tanh' or 'leaky_relu'")
 
+    @property
+    def reads_edges(self) -> bool:
+        return self.edges > 0
+
+    def needs(self, layout: Layout, key_layout: Layout) -> str | None:
+        return lacking_edge_values(self, self.edges, layout, key_layout) if self.edges else None
+
     def parameters(self, heads: int, d: int) -> Shapes:
-        return {"score_weight": (heads, d)}
+        shapes: Shapes = {"score_weight": (heads, d)}
+        return shapes | ({"score_edges": (self.edges, heads, d)} if self.edges else {})
 
     def __call__(
         self,
@@ -86,6 +99,8 @@ class Additive(Score):
         pairs: Pairs | None = None,
     ) -> Float[Tensor, "*b h"]:
         x = q + k
+        if self.edges:
+            x = x + projected_edges(parameters["score_edges"], pairs, q)
         x = x.tanh() if self.activation == "tanh" else _leaky_relu(x, self.slope)
         return (x * parameters["score_weight"]).sum(-1)
 
@@ -94,14 +109,26 @@ class Additive(Score):
 class Separable(Score):
     """s = LeakyReLU(a . q + b . k), with a and b learned per head: GAT (Velickovic et al. 2018, eq. 3).
 
+    With `edges`, s = LeakyReLU(a . q + b . k + c . x), x the values of the pair's edge, 0 where the pair is none.
+
     Args:
         slope: of LeakyReLU below zero. With slope 1 the score is a sum of two independent parts, and softmax forgets the query.
+        edges: the number of values of each edge that the score reads, by a c learned per head; 0 reads none.
     """
 
     slope: float = field(default=0.2, metadata=bounded())
+    edges: int = field(default=0, metadata=bounded(0))
+
+    @property
+    def reads_edges(self) -> bool:
+        return self.edges > 0
+
+    def needs(self, layout: Layout, key_layout: Layout) -> str | None:
+        return lacking_edge_values(self, self.edges, layout, key_layout) if self.edges else None
 
     def parameters(self, heads: int, d: int) -> Shapes:
-        return {"score_query": (heads, d), "score_key": (heads, d)}
+        shapes: Shapes = {"score_query": (heads, d), "score_key": (heads, d)}
+        return shapes | ({"score_edges": (self.edges, heads, 1)} if self.edges else {})
 
     def numbers_per_pair(self, d: int) -> int:
         return 1
@@ -113,7 +140,10 @@ class Separable(Score):
         parameters: Parameters,
         pairs: Pairs | None = None,
     ) -> Float[Tensor, "*b h"]:
-        return _leaky_relu((q * parameters["score_query"]).sum(-1) + (k * parameters["score_key"]).sum(-1), self.slope)
+        x = (q * parameters["score_query"]).sum(-1) + (k * parameters["score_key"]).sum(-1)
+        if self.edges:
+            x = x + projected_edges(parameters["score_edges"], pairs, q).squeeze(-1)
+        return _leaky_relu(x, self.slope)
 
     def tile(
         self,
@@ -124,7 +154,10 @@ class Separable(Score):
     ) -> Float[Tensor, "*b h rows keys"]:
         ours = (q * parameters["score_query"][:, None]).sum(-1)
         theirs = (k * parameters["score_key"][:, None]).sum(-1)
-        return _leaky_relu(ours[..., :, None] + theirs[..., None, :], self.slope)
+        x = ours[..., :, None] + theirs[..., None, :]
+        if self.edges:
+            x = x + projected_edges(parameters["score_edges"], pairs, q).squeeze(-1).movedim(-1, -3)
+        return _leaky_relu(x, self.slope)
 
 
 @dataclass(frozen=True, repr=False)

@@ -43,6 +43,8 @@ _LANES, _KEYS = 16, 4
 def why_not(problem: Problem) -> str | None:
     if not isinstance(problem.attention.score, Additive):
         return f"it computes the score Additive, not {problem.attention.score!r}"
+    if problem.attention.score.edges:
+        return f"its kernels read no values of edges, and {problem.attention.score!r} does"
     if problem.device.type != "cpu":
         return f"its kernels are for the CPU, and the vectors are on {problem.device}"
     if not available():

@@ -1,7 +1,8 @@
 """`edges`: every allowed pair on its own; time grows with the pairs, whatever the pattern.
 
-On the CPU, kernels walk compressed rows, and memory grows with the rows. Elsewhere, for scores that the kernels do not know, and
-without Numba, the queries, keys and values of all pairs are gathered by plain operators.
+On the CPU, kernels walk compressed rows, and memory grows with the rows. Scores that read values of edges are computed pair by pair
+in plain operators and given to the kernels, as a bias is, so that values are never gathered. Elsewhere, for scores that the kernels
+do not know, and without Numba, the queries, keys and values of all pairs are gathered by plain operators.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import Edges, Pattern
-from regard.attention.spec.scores import Additive, Dot, Kernel, Separable
+from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Separable
 from regard.attention.tail import sum_pairs
 from regard.kernels import available
 from regard.sets.whole import insertions
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["memory", "run", "why_not", "work"]
 
-_SCORES, _NORMALIZERS = (Dot, Kernel, Separable, Additive), (Softmax, Relu, Sigmoid, Sum)
+_SCORES, _NORMALIZERS = (Dot, Kernel, Separable, Additive, EdgeDot), (Softmax, Relu, Sigmoid, Sum)
 
 
 def why_not(problem: Problem) -> str | None:
@@ -63,7 +64,7 @@ def memory(problem: Problem) -> int:
     d, e = (sum(width_of(n, width) for n in sizes) for width in (problem.d, problem.e))
     # Packed values and output, their gradients, the output's own two, and what is kept of each row and head.
     numbers = 2 * (keys + queries) * e + 2 * queries * heads * problem.e + 7 * queries * heads
-    if isinstance(problem.attention.score, Separable):
+    if isinstance(problem.attention.score, Separable) or problem.attention.score.reads_edges:
         numbers += 2 * (queries + keys) * heads
     else:
         numbers += 2 * (queries + keys) * d
@@ -72,13 +73,15 @@ def memory(problem: Problem) -> int:
 
 
 def _numbers_of_bias(problem: Problem) -> int:
-    """How many float32 numbers are held for the pairs, which only a bias asks for."""
-    bias, heads = problem.attention.bias, problem.heads
-    if bias is None:
+    """How many float32 numbers are held for the pairs, which only a bias and values of edges ask for."""
+    bias, heads, score = problem.attention.bias, problem.heads, problem.attention.score
+    if bias is None and not score.reads_edges:
         return 0
     held = 2 * heads + 4  # The bias, its gradient, and the pairs, which are of int64.
-    held += 3 * heads * problem.d if bias.reads_queries else 0
-    held += heads * (2 + problem.e) if bias.has_values else 0
+    held += 5 * heads * score.numbers_per_pair(problem.d) if score.reads_edges else 0
+    if bias is not None:
+        held += 3 * heads * problem.d if bias.reads_queries else 0
+        held += heads * (2 + problem.e) if bias.has_values else 0
     return held * sum(problem.count(pattern) for pattern, _ in problem.groups)
 
 
@@ -126,19 +129,30 @@ class _Group:
         self.exact = torch.promote_types(problem.dtype, torch.float32)
         self.q, self.k, self.v = tensors.q, tensors.k, tensors.v
         score, bias = problem.attention.score, problem.attention.bias
-        self.same = tensors.k is tensors.v and not isinstance(score, Kernel | Separable)
+        self.same = tensors.k is tensors.v and not isinstance(score, Kernel | Separable) and not score.reads_edges
         if isinstance(score, Kernel):
             # Features of a key that nobody sees may be infinite, and zero times their gradient is NaN.
             k = self.k.masked_fill(~compressed.seen()[:, None, None], 0)
             self.q, self.k = score.phi.of_queries(self.q), score.phi.of_keys(k)
         self.pairs: Pairs | None = None
         self.bias: Tensor | None = None
-        if bias is not None:
+        if bias is not None or score.reads_edges:
             query_rows = compressed.query_rows()
             self.pairs = Pairs(problem.layout, problem.key_layout, query_rows, compressed.columns.long())
+        if score.reads_edges and self.pairs is not None:
+            self.bias = self._scores_of_pairs(self.pairs)
+        elif bias is not None and self.pairs is not None:
+            query_rows = self.pairs.query_rows
             read = tensors.q.index_select(0, query_rows) if bias.reads_queries else tensors.q[:1].detach()
             found = problem.attention.bias_scale(problem.d) * bias.score_bias(read, self.pairs, self.parameters)
             self.bias = found.to(self.exact).expand(compressed.pairs, problem.heads)
+
+    def _scores_of_pairs(self, pairs: Pairs) -> Tensor:
+        """`[p, h]`: scores and biases, of which the kernels know none."""
+        problem, tensors = self.problem, (self.q, self.k)
+        q, k = (x.index_select(0, rows) for x, rows in zip(tensors, (pairs.query_rows, pairs.key_rows), strict=True))
+        k = k.repeat_interleave(problem.heads // problem.key_heads, dim=1)
+        return problem.attention.scores(q, k, pairs, self.parameters).to(self.exact)
 
     def run(self, block: list[int]) -> Tensor:
         """`[t, heads of the block, e]`"""
@@ -172,7 +186,12 @@ class _Group:
         from regard.attention.executors.edges import compressed as rows
 
         score, n = self.problem.attention.score, len(block)
-        q, k, w = _heads(self.q, block), _heads(self.k, self._keys(block)), self.q.new_empty(0, dtype=self.exact)
+        w = self.q.new_empty(0, dtype=self.exact)
+        if score.reads_edges:
+            # What the kernels score is LeakyReLU(0 + 0), to which the scores of the pairs are added.
+            q, k = (w.new_zeros(len(x), n, 1) for x in (self.q, self.k))
+            return rows.packed(q, width=n), rows.packed(k, width=n), w, n
+        q, k = _heads(self.q, block), _heads(self.k, self._keys(block))
         if isinstance(score, Separable):
             names = ("score_query", "score_key")
             a, b = (_heads(self.parameters[name][None], block).to(self.exact) for name in names)
@@ -192,7 +211,9 @@ def _form(problem: Problem, heads: int, d: int) -> Form:
 
     score, dropout = problem.attention.score, problem.dropout
     kind, slope = kernels.DOT, 0.0
-    if isinstance(score, Separable):
+    if score.reads_edges:
+        kind = kernels.SEPARABLE
+    elif isinstance(score, Separable):
         kind, slope = kernels.SEPARABLE, score.slope
     elif isinstance(score, Additive):
         kind, slope = kernels.LEAKY if score.activation == "leaky_relu" else kernels.TANH, score.slope
