@@ -21,7 +21,7 @@ from regard.attention.plan import EXECUTORS, check
 from regard.attention.problem import Problem
 from regard.attention.spec import biases, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, EdgeVectors, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
@@ -38,7 +38,7 @@ from regard.attention.spec.patterns import (
     Stride,
     Window,
 )
-from regard.attention.spec.scores import Additive, Dot, Kernel, Score, Separable, Synthesized
+from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Score, Separable, Synthesized
 from regard.attention.spec.text_form import names_of
 from regard.errors import InputError
 from regard.sets import Layout
@@ -53,6 +53,9 @@ SCORES: dict[str, Score] = {
     "`Additive`": Additive(),
     "`Additive('leaky_relu')`": Additive("leaky_relu"),
     "`Separable`": Separable(),
+    "`Additive(edges=m)`": Additive("leaky_relu", edges=2),
+    "`Separable(edges=m)`": Separable(edges=2),
+    "`EdgeDot`": EdgeDot(2),
     "`Kernel(Elu())`": Kernel(Elu()),
     "`Kernel(Favor())`": Kernel(Favor()),
     **{f"`Synthesized` {kind}": Synthesized(PLACES, kind) for kind in ("dense", "random", "factorized")},
@@ -84,6 +87,7 @@ BIASES: dict[str, Bias | None] = {
     "`Shaw(values=False)`": Shaw(4, values=False),
     "`TransformerXL`": TransformerXL(),
     "`EdgeBias`": EdgeBias(2),
+    "`EdgeVectors`": EdgeVectors(2),
 }
 _INTRODUCTION = """\
 Every combination of a score, a normalizer, a pattern and a bias that has a meaning is computed by at least one executor whose

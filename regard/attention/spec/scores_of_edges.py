@@ -48,7 +48,8 @@ class EdgeDot(Score):
         self, q: Float[Tensor, "*#b h d"], k: Float[Tensor, "*#b h d"], parameters: Parameters, pairs: Pairs | None
     ) -> Float[Tensor, "*b h d"]:
         """`[..., h, d]`: what the score sums up, which a Graph Transformer goes on with as the edges' vectors."""
-        return q * k * q.shape[-1] ** -0.5 * projected_edges(parameters["score_edges"], pairs, q)
+        # In this order, in which no product of a pair that may not attend is infinite: zero times it would be NaN.
+        return projected_edges(parameters["score_edges"], pairs, q) * q.shape[-1] ** -0.5 * q * k
 
     def __call__(
         self,
