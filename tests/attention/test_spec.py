@@ -156,6 +156,7 @@ def numbers_of(made: type) -> list[Field]:
 NUMBERS = [(made, field) for made in vocabulary().values() for field in numbers_of(made)]
 # What the other options must be; one that is not tried here needs none.
 NEEDED = {
+    "edges": 1,
     "left": 1,
     "right": 1,
     "step": 1,

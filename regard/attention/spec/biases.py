@@ -205,7 +205,7 @@ class EdgeVectors(Bias):
         return True
 
     def parameters(self, heads: int, d: int, e: int) -> Shapes:
-        if d != e:
+        if e >= 0 and d != e:  # Below 0, values of any width.
             raise InputError(f"EdgeVectors has keys of width {d} and values of width {e}, expected the same for both")
         return {"bias_edges": (self.width, heads, d)}
 
