@@ -135,7 +135,8 @@ class Block(nn.Module):
         x = sets.values
         seen = self.norm_mixer(x) if self.pre else x
         read = sets.with_values(seen if position is None else seen + position.to(seen.dtype))
-        mixed = (self.mixer(read) if state is None else self.mixer(read, state)).values
+        found = self.mixer(read) if state is None else self.mixer(read, state)
+        mixed = found.values
         if self.pre:
             x = x + self._added(mixed, sets)
             if self.cross is not None:
@@ -146,7 +147,8 @@ class Block(nn.Module):
             if self.cross is not None:
                 x = self.norm_cross(x + self._added(self.cross(sets.with_values(x), context).values, sets))
             x = self.norm_feed_forward(x + self._added(self.feed_forward(x), sets))
-        return sets.with_values(x)
+        # A mixer may have changed what edges carry.
+        return found.with_values(x)
 
     def _added(self, values: Tensor, sets: VectorSets) -> Tensor:
         """What is added to the vectors, after dropout."""

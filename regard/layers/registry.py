@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from regard.attention.adapters.base import Adapter
 from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Edges
 from regard.errors import InputError, check_numbers, nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["MIXERS", "Mixer", "MixerSizes", "Mixing", "check_sets", "make_mixer", "mixer_names"]
+__all__ = ["MIXERS", "Mixer", "MixerSizes", "Mixing", "check_sets", "make_mixer", "mixer_names", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class MixerSizes:
         rotation: what turns queries and keys by their positions, or None.
         average: whether heads of "gat" are averaged and not joined.
         depth: which layer of the model it is, counted from 1.
+        edge_width: how many values the edges carry that reach it.
+        last: whether no layer comes after it.
         mixing: the rest.
     """
 
@@ -65,6 +68,8 @@ class MixerSizes:
     rotation: Any = None
     average: bool = False
     depth: int = 1
+    edge_width: int = 0
+    last: bool = False
     mixing: Mixing = field(default_factory=Mixing)
 
 
@@ -99,12 +104,28 @@ def _deep(sizes: MixerSizes) -> dict[str, Any]:
     return {"depth": sizes.depth, "alpha": sizes.mixing.alpha, "theta": sizes.mixing.theta}
 
 
+def _along_edges(sizes: MixerSizes) -> dict[str, Any]:
+    attention = sizes.attention
+    if not isinstance(attention, Attention):
+        raise InputError(
+            f"the mixer 'edge_attention' has {attention.text}, expected an attention, whose pattern it narrows"
+        )
+    patterns = tuple(pattern if pattern == Edges() else Edges() & pattern for pattern in attention.patterns)
+    return _attention(sizes) | {"attention": replace(attention, pattern=patterns if len(patterns) > 1 else patterns[0])}
+
+
+def _streaming(sizes: MixerSizes) -> dict[str, Any]:
+    return {"heads": sizes.heads, "edge_width": sizes.edge_width, "dropout": sizes.dropout, "stream": not sizes.last}
+
+
 _LAYERS = "regard.layers"
 MIXERS: dict[str, Mixer] = {
     "attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "", lambda s: _attention(s) | {"rotation": s.rotation}),
     "gat": Mixer(
         f"{_LAYERS}.graph_attention:GraphAttentionLayer", "", lambda s: _attention(s) | {"average": s.average}
     ),
+    "edge_attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "edges", _along_edges),
+    "graph_transformer": Mixer(f"{_LAYERS}.graph_transformer:GraphTransformer", "edges", _streaming),
     "pointwise": Mixer(f"{_LAYERS}.mixers:Pointwise"),
     "window": Mixer(f"{_LAYERS}.mixers:WindowedLinear", "order", _sides),
     "convolution": Mixer(f"{_LAYERS}.mixers:Convolution", "order", _sides),
@@ -124,7 +145,7 @@ MIXERS: dict[str, Mixer] = {
 
 
 def mixer_names(text: str) -> list[str]:
-    """The mixers that take turns from block to block, such as "lstm+attention".
+    """The mixers that take turns from block to block, such as "lstm+attention"; each may be several side by side, "gcn&attention".
 
     Raises:
         InputError: a name that is none; the nearest one is suggested.
@@ -133,17 +154,26 @@ def mixer_names(text: str) -> list[str]:
     ['lstm', 'attention']
     """
     names = text.split("+")
-    for name in names:
+    for name in side_by_side(names):
         if name not in MIXERS:
             raise InputError(f"model.mixer is {text!r} and there is no mixer {name!r}: {nearest(name, MIXERS)}")
     return names
+
+
+def side_by_side(names: Iterable[str]) -> list[str]:
+    """Each of the mixers alone.
+
+    >>> side_by_side(["gcn&attention", "gat"])
+    ['gcn', 'attention', 'gat']
+    """
+    return [name for each in names for name in each.split("&")]
 
 
 def check_sets(names: list[str], ordered: bool, edges: bool, coords: int) -> None:
     """Refuse mixers that need an order, edges, or rows and columns, where the sets of the data have none."""
     has = {"": True, "order": ordered, "edges": edges, "grid": coords == 2}
     lacking = {"edges": "edges", "order": "order: they are graphs", "grid": "rows and columns"}
-    for name in names:
+    for name in side_by_side(names):
         if not has[MIXERS[name].needs]:
             others = ", ".join(other for other, mixer in MIXERS.items() if has[mixer.needs])
             missing = lacking[MIXERS[name].needs]

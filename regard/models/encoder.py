@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from regard.errors import check_numbers
-from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names
-from regard.models.pieces import LAYERS, Front, Positions, attention_of, check_heads
+from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names, side_by_side
+from regard.models.pieces import HEADED, LAYERS, Front, Positions, attention_of, check_heads
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from regard.data.encoding import Encoding
     from regard.models.model import Model
 
@@ -30,8 +32,9 @@ class Encoder:
             et al. 2016, eq. 4).
         mixer: "attention", "pointwise" (each vector alone), "window" (each with its neighbors), "convolution",
             "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges "gat", "gcn", "gcnii", "chebyshev",
-            "spectral", "spatial_mean", "spatial_sum", "spatial_max" or "graphsage"; several joined by "+", as in
-            "lstm+attention", take turns from block to block.
+            "spectral", "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "edge_attention" or "graph_transformer";
+            several joined by "+", as in "lstm+attention", take turns from block to block, and several joined by "&", as in
+            "gcn&attention", stand side by side in a block, whose norms are then behind (GPS).
         attention: text form of the attention.
         norm: "pre" or "post".
         activation: "relu" or "gelu".
@@ -58,7 +61,7 @@ class Encoder:
         check_numbers("model", self, "width", "heads", "feed_forward", least=1)
         check_numbers("model", self, "layers", least=0, below=LAYERS)
         check_numbers("model", self, "dropout", "stochastic_depth", least=0, below=1)
-        if {"attention", "gat"} & set(mixer_names(self.mixer)):
+        if HEADED & set(side_by_side(mixer_names(self.mixer))):
             check_heads(self.width, self.heads, self.attention)
 
 
@@ -73,6 +76,7 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
     """
     from regard.layers.blocks import Block, FeedForward, Stack
     from regard.layers.pooling import ClassVector
+    from regard.layers.side_by_side import SideBySide
     from regard.models.front import make_front, stemmed
     from regard.models.model import Model
     from regard.models.positions import make_positions
@@ -93,16 +97,22 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
         positions.rotation,
         mixing=options.mixing,
     )
-    blocks = [
-        Block(
-            make_mixer(names[n % len(names)], replace(sizes, depth=n + 1)),
-            FeedForward(width, options.feed_forward, options.dropout, options.activation),
-            width,
-            options.norm,
-            options.dropout,
-            skip=options.stochastic_depth * (n + 1) / options.layers,
+    turns = [names[n % len(names)].split("&") for n in range(options.layers)]
+    blocks: list[nn.Module] = []
+    carried = 0 if options.front.set == "edges" else encoding.edge_width
+    for n, mixers in enumerate(turns):
+        each = replace(
+            sizes,
+            depth=n + 1,
+            edge_width=carried,
+            last=not any("graph_transformer" in later for later in turns[n + 1 :]),
         )
-        for n in range(options.layers)
-    ]
+        feed_forward = FeedForward(width, options.feed_forward, options.dropout, options.activation)
+        made, skip = [make_mixer(name, each) for name in mixers], options.stochastic_depth * (n + 1) / options.layers
+        if len(made) > 1:
+            blocks.append(SideBySide(made, feed_forward, width, options.dropout, skip))
+        else:
+            blocks.append(Block(made[0], feed_forward, width, options.norm, options.dropout, skip=skip))
+        carried = width if carried and "graph_transformer" in mixers else carried
     stack = Stack(blocks, width, final_norm=options.norm == "pre")
     return Model(front, stack, positions, class_vector, options.front.dropout)

@@ -16,6 +16,7 @@ from regard.errors import InputError
 from regard.layers.checks import checked
 from regard.layers.convolution import ConvolutionalStem, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
+from regard.layers.line_graph import EdgesAsSet
 from regard.layers.mixers import Pointwise
 from regard.layers.stem2d import PictureStem
 from regard.models.pieces import Front
@@ -82,6 +83,7 @@ class ModelFront(nn.Module):
         embed: from what the reader gives to vectors; None where they are taken as they are.
         ngrams: vectors of runs of ids, added. characters: vectors of the words' characters, joined.
         stem: makes one vector of several neighbors.
+        edges: makes sets of edges of them.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class ModelFront(nn.Module):
         ngrams: NGrams | None = None,
         characters: Characters | None = None,
         stem: Subsample | PictureStem | None = None,
+        edges: EdgesAsSet | None = None,
     ) -> None:
         super().__init__()
         self.embed = embed or nn.Identity()
@@ -98,7 +101,9 @@ class ModelFront(nn.Module):
         self.step = stem.step if isinstance(stem, Subsample) else 1
         """The number of vectors that become one; 1 where they are not neighbors along an order."""
         reach: float = stem.reach if isinstance(stem, Subsample) else 0 if stem is None else math.inf
-        self.context: tuple[float, float] = reach + (0 if ngrams is None else ngrams.longest - 1), reach
+        self.edges = edges or nn.Identity()
+        before = reach + (0 if ngrams is None else ngrams.longest - 1)
+        self.context: tuple[float, float] = (before, reach) if edges is None else (math.inf, math.inf)
         """How many inputs before and after those that become one vector it depends on."""
 
     def forward(self, batch: Batch) -> VectorSets:
@@ -107,7 +112,7 @@ class ModelFront(nn.Module):
             sets = sets.with_values(sets.values + self.ngrams(batch.inputs))
         if self.characters is not None:
             sets = self.characters(sets, batch.spelling)
-        joined: VectorSets = self.stem(sets)
+        joined: VectorSets = self.edges(self.stem(sets))
         return joined
 
 
@@ -136,7 +141,15 @@ def make_front(options: Front, width: int, encoding: Encoding, scaled: bool = Fa
     alphabet, characters = len(encoding.characters), None
     if alphabet and options.characters:
         characters = Characters(alphabet, options.characters, width)
-    return ModelFront(embed, ngrams, characters, _stem(options, width, encoding))
+    return ModelFront(embed, ngrams, characters, _stem(options, width, encoding), _edges(options, width, encoding))
+
+
+def _edges(options: Front, width: int, encoding: Encoding) -> EdgesAsSet | None:
+    if options.set == "vectors":
+        return None
+    if not encoding.edges:
+        raise InputError("model.front.set is 'edges' and the sets of the data have none, expected graphs")
+    return EdgesAsSet(width, encoding.edge_width, width)
 
 
 def stemmed(options: Front, encoding: Encoding) -> Encoding:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from regard.errors import InputError, check_numbers
 from regard.layers.registry import MixerSizes, Mixing, check_sets, make_mixer, mixer_names
-from regard.models.pieces import LAYERS, attention_of, check_heads
+from regard.models.pieces import HEADED, LAYERS, attention_of, check_heads
 
 if TYPE_CHECKING:
     from regard.data.encoding import Encoding
@@ -26,8 +26,8 @@ class GraphNetwork:
         heads: of all layers but the last.
         last_heads: of the last layer; those of "gat" are averaged there.
         mixer: "gat" (the same projection makes query, key and value), "attention" (three projections), "gcn", "chebyshev",
-            "spectral", "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "gcnii" (deep networks) or
-            "pointwise" (each node alone); several joined by "+" take turns from layer to layer.
+            "spectral", "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "gcnii" (deep networks), "edge_attention",
+            "graph_transformer" or "pointwise" (each node alone); several joined by "+" take turns from layer to layer.
         attention: text form; score `Separable()` is GAT, `Additive(activation='leaky_relu')` GATv2, `Dot()` a graph Transformer.
         dropout: on the vectors that enter each layer, while training.
         attention_dropout: on the weights, while training.
@@ -48,7 +48,12 @@ class GraphNetwork:
         check_numbers("model", self, "width", "heads", "last_heads", least=1)
         check_numbers("model", self, "layers", least=1, below=LAYERS)
         check_numbers("model", self, "dropout", "attention_dropout", least=0, below=1)
-        if {"attention", "gat"} & set(mixer_names(self.mixer)):
+        if "&" in self.mixer:
+            found = f"model.mixer is {self.mixer!r} in a GraphNetwork"
+            raise InputError(
+                f"{found}, expected mixers that take turns: those side by side need the blocks of an Encoder"
+            )
+        if HEADED & set(mixer_names(self.mixer)):
             check_heads(self.width, self.heads, self.attention)
 
 
@@ -71,12 +76,14 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding, outputs: int =
     names = mixer_names(options.mixer)
     check_sets(names, encoding.ordered, encoding.edges, encoding.grid.coords)
     layers = []
-    if names[(options.layers - 1) % len(names)] == "attention" and outputs % options.last_heads:
+    turns = [names[n % len(names)] for n in range(options.layers)]
+    if turns[-1] in HEADED - {"gat"} and outputs % options.last_heads:
         raise InputError(
             f"model.last_heads is {options.last_heads} and the last layer gives {outputs} outputs, expected a divisor of them: "
             "only the heads of 'gat' are averaged"
         )
-    for n in range(options.layers):
+    carried = encoding.edge_width
+    for n, name in enumerate(turns):
         last = n + 1 == options.layers
         sizes = MixerSizes(
             options.width if n else encoding.width,
@@ -86,7 +93,10 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding, outputs: int =
             options.attention_dropout,
             average=last,
             depth=n + 1,
+            edge_width=carried,
+            last="graph_transformer" not in turns[n + 1 :],
             mixing=options.mixing,
         )
-        layers.append(make_mixer(names[n % len(names)], sizes))
+        layers.append(make_mixer(name, sizes))
+        carried = sizes.width if carried and name == "graph_transformer" else carried
     return Model(ModelFront(), PlainStack(layers, options.dropout))

@@ -16,8 +16,10 @@ from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.errors import InputError, check_numbers
 
-__all__ = ["LAYERS", "Front", "Positions", "attention_of", "check_heads"]
+__all__ = ["HEADED", "LAYERS", "Front", "Positions", "attention_of", "check_heads"]
 
+HEADED = {"attention", "gat", "edge_attention", "graph_transformer"}
+"""Mixers whose heads divide the width."""
 LAYERS = 10_001
 """More blocks than any model has: so many take minutes to make, whatever their width."""
 
@@ -42,6 +44,8 @@ class Front:
         convolutions: of each of these stages.
         norm: whether these convolutions are normalized, vector by vector.
         class_vector: whether a learned vector is put in front of each set, for the pooling "first" to take.
+        set: what the set is made of: the "vectors" of the data, or the "edges" between them, each made of its two ends and what it
+            carries, and joined with those that share an end.
         dropout: on the vectors that enter the stack, while training.
     """
 
@@ -58,6 +62,7 @@ class Front:
     convolutions: int = 1
     norm: bool = False
     class_vector: bool = False
+    set: Literal["vectors", "edges"] = "vectors"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -69,6 +74,9 @@ class Front:
         if self.stem == "convolution2d" and self.step > 1:
             found = f"model.front.step is {self.step} and the stem is 'convolution2d'"
             raise InputError(f"{found}, expected 1: each of its stages halves rows and columns")
+        if self.set == "edges" and (self.step > 1 or self.stem != "joined"):
+            found = "model.front.set is 'edges' and several vectors are to become one"
+            raise InputError(f"{found}, expected a step of 1 without a convolution")
 
 
 @dataclass(frozen=True)

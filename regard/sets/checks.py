@@ -14,7 +14,10 @@ from regard.errors import LARGEST, InputError
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-__all__ = ["check_tensor", "check_tensors", "whole_numbers"]
+__all__ = ["MOST_PLACES", "check_places", "check_tensor", "check_tensors", "whole_numbers"]
+
+MOST_PLACES = 1 << 31
+"""More places than any set has, so that a set and a place fit into one number."""
 
 
 def check_tensor(name: str, value: object, none: bool = False) -> None:
@@ -70,3 +73,31 @@ def _whole(name: str, value: Any) -> int:
     if abs(number) > LARGEST:
         raise InputError(f"{name} is {number}, expected at most {LARGEST:,}")
     return number
+
+
+def check_places(places: Tensor, set_of_row: Int[Tensor, " t"], starts: Tensor | None) -> None:
+    """Refuse places that are not one for each row, distinct within a set, or that stand beside starts.
+
+    Raises:
+        InputError: such places; the sentence names the set.
+    """
+    total = set_of_row.shape[0]
+    if places.shape != (total,) or places.dtype != torch.int64:
+        raise InputError(
+            f"places have shape {list(places.shape)} and type {places.dtype}, expected [{total}] of int64: one per vector"
+        )
+    if starts is not None:
+        raise InputError("there are places and starts, expected one of them: places say where each set starts")
+    outside = (places < 0) | (places >= MOST_PLACES)
+    if outside.any():
+        row = int(outside.nonzero()[0])
+        raise InputError(
+            f"row {row} of set {int(set_of_row[row])} has the place {int(places[row])}, expected 0 to {MOST_PLACES - 1}"
+        )
+    line = (set_of_row * MOST_PLACES + places).sort().values
+    again = (line[1:] == line[:-1]).nonzero()
+    if len(again):
+        code = int(line[again[0]])
+        raise InputError(
+            f"set {code // MOST_PLACES} has the place {code % MOST_PLACES} twice, expected distinct places"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regard.errors import InputError
-from regard.sets.checks import check_tensor, whole_numbers
+from regard.sets.checks import MOST_PLACES, check_places, check_tensor, whole_numbers
 from regard.sets.whole import repeated
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ __all__ = ["Layout", "keep", "offsets_of"]
 
 T = TypeVar("T")
 
-# More places than any set has, so that a set and a place fit into one number.
-_MOST_PLACES = 1 << 31
 # Farther places, a float64 could not tell from their neighbors.
 _MOST_START = 1 << 53
 
@@ -36,7 +33,7 @@ class Layout:
         offsets: `[s + 1]` int64; set `b` owns rows `offsets[b]:offsets[b + 1]`. Empty sets are legal.
         coords: `[t, n]` or None; where each vector lies beyond its place in the order, such as (row, column).
         edges: `[2, edges]` int64 or None; (query row, key row), inside a set, without repeats.
-        edge_values: `[edges, m]` or None; what each edge carries.
+        edge_values: `[edges, m]` or None; what each edge carries, which a layer may change (`with_edge_values`).
         starts: `[s]` int64 or None; the index of each set's first row in its own set (0 where None), for queries that
             continue a set whose first keys came before.
         places: `[t]` int64 or None; the place of each vector in its set, counted from 0 and distinct within a set, where the
@@ -122,35 +119,12 @@ class Layout:
                 f"set {b} starts at place {int(self.starts[b])}, expected at most 2^53: a place is a float64 too"
             )
         if self.places is not None:
-            self._check_places(self.places)
+            check_places(self.places, self.set_of_row, self.starts)
         if self.edges is not None:
             self._check_edges(self.edges)
         elif self.edge_values is not None:
             raise InputError(
                 f"there are {self.edge_values.shape[0]} edge values but no edges, expected one row per edge"
-            )
-
-    def _check_places(self, places: Tensor) -> None:
-        if places.shape != (self.total,) or places.dtype != torch.int64:
-            raise InputError(
-                f"places have shape {list(places.shape)} and type {places.dtype}, "
-                f"expected [{self.total}] of int64: one per vector"
-            )
-        if self.starts is not None:
-            raise InputError("there are places and starts, expected one of them: places say where each set starts")
-        outside = (places < 0) | (places >= _MOST_PLACES)
-        if outside.any():
-            row = int(outside.nonzero()[0])
-            raise InputError(
-                f"row {row} of set {int(self.set_of_row[row])} has the place {int(places[row])}, "
-                f"expected 0 to {_MOST_PLACES - 1}"
-            )
-        line = (self.set_of_row * _MOST_PLACES + places).sort().values
-        again = (line[1:] == line[:-1]).nonzero()
-        if len(again):
-            code = int(line[again[0]])
-            raise InputError(
-                f"set {code // _MOST_PLACES} has the place {code % _MOST_PLACES} twice, expected distinct places"
             )
 
     def _check_edges(self, edges: Tensor) -> None:
@@ -263,7 +237,7 @@ class Layout:
         if self.places is None:
             return None
         with torch.inference_mode(False):
-            order = torch.argsort(self.set_of_row * _MOST_PLACES + self.places)
+            order = torch.argsort(self.set_of_row * MOST_PLACES + self.places)
             return None if torch.equal(order, torch.arange(self.total, device=self.device)) else order
 
     def check_rows_in_order(self, layer: str) -> None:
@@ -292,10 +266,11 @@ class Layout:
         if self.places is None:
             return self
         layout: Layout = self.kept("in order", self._in_order)
+        if layout.edge_values is not self.edge_values:
+            layout = layout.with_edge_values(self.edge_values)
         if self.coords is not None and self.coords.requires_grad:
             # What is kept holds no graph.
-            layout.derived  # noqa: B018  shared with the copy
-            layout = copy(layout)
+            layout = layout._sharing()
             layout.coords = self._ordered(self.coords)
         return layout
 
@@ -311,6 +286,29 @@ class Layout:
 
     def _ordered(self, rows: Tensor) -> Tensor:
         return rows if self.row_order is None else rows.index_select(0, self.row_order)
+
+    def with_edge_values(self, values: Num[Tensor, "edges m"] | None) -> Layout:
+        """The same layout with other values on its edges, in the order of `edges`; it shares all that is derived, which reads none.
+
+        Raises:
+            InputError: values that are not one row for each edge.
+        """
+        edges = 0 if self.edges is None else self.edges.shape[1]
+        if values is not None and (values.dim() != 2 or values.shape[0] != edges):
+            raise InputError(f"edge values have shape {list(values.shape)}, expected [{edges}, m]: one row per edge")
+        if torch.compiler.is_compiling():
+            fields = dict(zip(self.FIELDS, self._fields(), strict=True)) | {"edge_values": values}
+            return self._trusted([fields[name] for name in self.FIELDS])
+        layout = self._sharing()
+        layout.edge_values = values
+        return layout
+
+    def _sharing(self) -> Layout:
+        """A copy that shares all that is derived, now and later."""
+        self.derived  # noqa: B018  made before it is shared
+        layout = type(self).__new__(type(self))
+        vars(layout).update(vars(self))
+        return layout
 
     @cached_property
     def edge_codes(self) -> Int[Tensor, " edges"]:

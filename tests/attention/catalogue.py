@@ -19,7 +19,7 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, EdgeBias, EdgeVectors, Quadratic, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, EdgeBias, EdgeVectors, Quadratic, Shaw, ShortestPath, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
@@ -118,7 +118,8 @@ class Case:
         """Whether the place of a vector in its set matters."""
         bias = self.attention.bias
         by_order = isinstance(bias, T5 | TransformerXL) or (isinstance(bias, ALiBi | Shaw) and not bias.coordinates)
-        by_order = by_order or self.attention.score.placed
+        # Of several shortest paths the one with the smallest rows is taken.
+        by_order = by_order or self.attention.score.placed or (isinstance(bias, ShortestPath) and bias.edges > 0)
         return by_order or not all(isinstance(pattern, Everyone | Edges) for pattern in self.attention.patterns)
 
     def layouts(self, sizes: Sequence[int]) -> tuple[Layout, Layout]:
@@ -263,6 +264,8 @@ def _by_edges() -> list[Case]:
     cases = [Case(Attention(score, Edges())) for score in (additive, EdgeDot(EDGE_WIDTH), Separable(edges=EDGE_WIDTH))]
     cases += [Case(Attention(pattern=Edges(), bias=EdgeVectors(EDGE_WIDTH)), d=4, e=4)]
     cases += [Case(Attention(additive, ~Causal(), Relu(), Shaw(2)), key_heads=2, e=5)]
+    cases += [Case(Attention(bias=ShortestPath(3, edges=EDGE_WIDTH)), key_heads=2)]
+    cases += [Case(Attention(Additive(), (Edges(), Everyone()), Relu(), ShortestPath(1)), heads=2, key_heads=2)]
     cases += [Case(Attention(EdgeDot(EDGE_WIDTH, clip=0.5), Everyone() | Edges(), Sigmoid(), ALiBi()))]
     cases += [
         Case(

@@ -15,6 +15,7 @@ from regard.layers.convolution2d import Convolution2d
 from regard.layers.gcn import GraphConvolution
 from regard.layers.gcnii import DeepGraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
+from regard.layers.graph_transformer import GraphTransformer
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.layers.registry import MIXERS, MixerSizes, Mixing, make_mixer
@@ -35,6 +36,8 @@ KINDS = {
     "elman": Recurrent,
     "jordan": Recurrent,
     "lstm": LSTM,
+    "edge_attention": SelfAttention,
+    "graph_transformer": GraphTransformer,
     "gat": GraphAttentionLayer,
     "gcn": GraphConvolution,
     "spatial_mean": SpatialConvolution,
@@ -83,6 +86,20 @@ def test_every_mixer_of_the_registry_may_change_the_width(name: str) -> None:
 def test_mixers_joined_by_plus_take_turns() -> None:
     model = built("lstm+attention+convolution", layers=4)
     assert [type(block.mixer) for block in model.stack.blocks] == [LSTM, SelfAttention, Convolution, LSTM]
+
+
+def test_mixers_joined_by_and_stand_side_by_side() -> None:
+    model = built("gcn&attention+lstm")
+    beside, after = model.stack.blocks
+    assert [type(mixer) for mixer in beside.mixers] == [GraphConvolution, SelfAttention]
+    assert type(after.mixer) is LSTM
+
+
+def test_attention_along_edges_narrows_each_pattern() -> None:
+    text = "Attention(pattern=(Causal(), Edges()), bias=ALiBi())"
+    model = built("edge_attention", attention=text)
+    found = model.stack.blocks[0].mixer.attend.attention
+    assert repr(found) == "Attention(pattern=((Edges() & Causal()), Edges()), bias=ALiBi())"
 
 
 def test_a_recurrent_stack_looks_at_all_that_came_before_and_both_ways_at_everything() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from regard.attention.spec.base import MOST_COORDINATES, Parameters, Shapes, bounded
 from regard.attention.spec.bias import Bias, looked_up, spread
 from regard.attention.spec.biases_by_distance import T5, TransformerXL
+from regard.attention.spec.biases_of_graphs import ShortestPath
 from regard.attention.spec.edge_values import lacking_edge_values, projected_edges
 from regard.errors import InputError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Pairs
     from regard.sets import Layout
 
-__all__ = ["T5", "ALiBi", "Bias", "EdgeBias", "EdgeVectors", "Quadratic", "Shaw", "TransformerXL"]
+__all__ = ["T5", "ALiBi", "Bias", "EdgeBias", "EdgeVectors", "Quadratic", "Shaw", "ShortestPath", "TransformerXL"]
 
 
 @dataclass(frozen=True, repr=False)

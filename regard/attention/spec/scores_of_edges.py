@@ -44,12 +44,13 @@ class EdgeDot(Score):
     def parameters(self, heads: int, d: int) -> Shapes:
         return {"score_edges": (self.edges, heads, d)}
 
-    def terms(
-        self, q: Float[Tensor, "*#b h d"], k: Float[Tensor, "*#b h d"], parameters: Parameters, pairs: Pairs | None
+    @staticmethod
+    def products(
+        q: Float[Tensor, "*#b h d"], k: Float[Tensor, "*#b h d"], projected: Float[Tensor, "*#b h d"]
     ) -> Float[Tensor, "*b h d"]:
         """`[..., h, d]`: what the score sums up, which a Graph Transformer goes on with as the edges' vectors."""
         # In this order, in which no product of a pair that may not attend is infinite: zero times it would be NaN.
-        return projected_edges(parameters["score_edges"], pairs, q) * q.shape[-1] ** -0.5 * q * k
+        return projected * q.shape[-1] ** -0.5 * q * k
 
     def __call__(
         self,
@@ -58,4 +59,5 @@ class EdgeDot(Score):
         parameters: Parameters,
         pairs: Pairs | None = None,
     ) -> Float[Tensor, "*b h"]:
-        return self.terms(q, k, parameters, pairs).sum(-1).clamp(-self.clip, self.clip)
+        products = self.products(q, k, projected_edges(parameters["score_edges"], pairs, q))
+        return products.sum(-1).clamp(-self.clip, self.clip)
