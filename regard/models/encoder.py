@@ -97,18 +97,18 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
         positions.rotation,
         mixing=options.mixing,
     )
-    turns = [names[n % len(names)].split("&") for n in range(options.layers)]
+    stacked = [names[n % len(names)].split("&") for n in range(options.layers)]
     blocks: list[nn.Module] = []
     carried = 0 if options.front.set == "edges" else encoding.edge_width
-    for n, mixers in enumerate(turns):
+    for n, mixers in enumerate(stacked):
         each = replace(
             sizes,
             depth=n + 1,
             edge_width=carried,
-            last=not any("graph_transformer" in later for later in turns[n + 1 :]),
+            last=not any("graph_transformer" in later for later in stacked[n + 1 :]),
         )
-        feed_forward = FeedForward(width, options.feed_forward, options.dropout, options.activation)
         made, skip = [make_mixer(name, each) for name in mixers], options.stochastic_depth * (n + 1) / options.layers
+        feed_forward = FeedForward(width, options.feed_forward, options.dropout, options.activation)
         if len(made) > 1:
             blocks.append(SideBySide(made, feed_forward, width, options.dropout, skip))
         else:
