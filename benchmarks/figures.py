@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from benchmarks.charts import mixers, recurrence, scaling
+from benchmarks.picture_charts import growing
 from benchmarks.position_figures import MAPS, positions
 from benchmarks.speaker_charts import margins, pooling, trade_offs
 from regard.attention.pairs.drawing import matrix, on_grid, plot
@@ -120,6 +121,7 @@ FIGURES = {
     "scaling": scaling,
     "mixers": mixers,
     "recurrence": recurrence,
+    "pictures": growing,
     "speaker-trade-offs": trade_offs,
     "speaker-margins": margins,
     "speaker-pooling": pooling,

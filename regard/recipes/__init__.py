@@ -97,7 +97,7 @@ RECIPES = {
             "clothes",
             clothes,
             _CLOTHES,
-            "accuracy: Vision Transformer of 0.4 M parameters .930, support vectors .897",
+            "accuracy: Vision Transformer of 0.4 M parameters .930; measured: logistic regression .843",
         ),
         Recipe("clothes-stem", clothes_stem, _CLOTHES, "accuracy: compact Transformer CCT-2/3x2 .941"),
         Recipe(

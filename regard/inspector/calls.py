@@ -1,0 +1,77 @@
+"""What goes into the attentions of a model and comes out of them, recorded while it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.attention.adapters.base import Adapter
+from regard.attention.attend import attend
+from regard.attention.dropout import Dropout
+from regard.attention.problem import Tensors
+from regard.attention.spec.attention import Attention
+from regard.layers.attention import Attend
+from regard.sets import Layout
+
+__all__ = ["Call", "record"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of `attend`: what went in and what came out.
+
+    Args:
+        module: that made it; None outside of a model.
+    """
+
+    attention: Attention
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    layout: Layout
+    key_layout: Layout
+    parameters: dict[str, Tensor]
+    out: Tensor
+    module: Attend | None = None
+
+
+def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
+    """Every call of `attend` that a model makes while something is computed, in order; an adapter makes several."""
+    calls: list[Call] = []
+
+    def keep(module: nn.Module, given: tuple[Any, ...], out: Tensor) -> None:
+        assert isinstance(module, Attend)
+        q, k, v, layout, *rest = given
+        tensors, key_layout = Tensors(q, k, v, dict(module.learned)), rest[0] if rest else layout
+
+        def verb(
+            attention: Attention,
+            tensors: Tensors,
+            layout: Layout,
+            key_layout: Layout | None = None,
+            dropout: Dropout | None = None,
+        ) -> Tensor:
+            q, k, v, learned = tensors.q, tensors.k, tensors.v, dict(tensors.parameters)
+            out = attend(attention, q, k, v, layout, key_layout, learned, dropout=dropout)
+            keys = layout if key_layout is None else key_layout
+            calls.append(Call(attention, q, k, v, layout, keys, learned, out, module))
+            return out
+
+        if isinstance(module.attention, Adapter):
+            module.attention.attend(verb, tensors, layout, key_layout, None)
+        else:
+            calls.append(Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out, module))
+
+    hooks = [module.register_forward_hook(keep) for module in model.modules() if isinstance(module, Attend)]
+    try:
+        model.eval()
+        with torch.no_grad():
+            compute()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
