@@ -70,7 +70,7 @@ LIGHT = [
 ]
 HEAVY = [
     *("torch", "lightning", "torchmetrics", "torchdata", "tensorboard", "matplotlib", "numba", "llvmlite"),
-    *("sklearn", "scipy", "PIL", "soundfile", "soxr", "kaldi_native_fbank", "tokenizers"),
+    *("sklearn", "scipy", "PIL", "soundfile", "soxr", "kaldi_native_fbank", "rdkit", "tokenizers"),
 ]
 
 

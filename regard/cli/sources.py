@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -53,7 +53,7 @@ def add_sources(options: jsonargparse.ArgumentParser, help: str = "files and fol
 def sources_of(reader: Reader, inputs: Sequence[str], texts: Sequence[str], command: str) -> list[Source]:
     """The sources that a command names: its operands, then its texts; standard input if it names none.
 
-    An operand that is no file is a text if it `looks_like_text` and the reader takes texts.
+    An operand that is no file is a text if the reader takes texts, and it `looks_like_text` or the reader recognizes it.
 
     Raises:
         InputError: no source where standard input is a terminal; an operand that is neither a file nor clearly a text; a text for a
@@ -68,7 +68,8 @@ def sources_of(reader: Reader, inputs: Sequence[str], texts: Sequence[str], comm
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError(f"{command} needs an INPUT, expected files, --text, or - to type lines")
         return [Source("-")]
-    found = [_source(each) if takes_texts else Source(each) for each in inputs]
+    recognizes = getattr(reader, "recognizes", None)
+    found = [_source(each, recognizes) if takes_texts else Source(each) for each in inputs]
     for text in texts:
         if not text.strip():
             raise InputError(f"--text is {text!r}, expected a text")
@@ -85,11 +86,13 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _source(operand: str) -> Source:
+def _source(operand: str, recognizes: Callable[[str], bool] | None) -> Source:
     if operand == "-" or _is_there(operand):
         return Source(operand)
     if not operand.strip():
         raise InputError(f"an INPUT is {operand!r}, expected a text, a file, or - for standard input")
+    if recognizes is not None and recognizes(operand):
+        return Source(operand.strip(), True)
     if _JSON.match(operand):
         expected = "expected JSON lines in a file or on standard input, or --text for the text itself"
         raise InputError(f"{operand:.40} looks like JSON, {expected}")

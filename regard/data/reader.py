@@ -29,9 +29,10 @@ class Reader(Protocol):
     A reader may have `input_options`, the names of those of its options without which the same ids or numbers would mean something
     else: a training that begins with a run is refused where the readers of both have such an option and its values differ.
 
-    One whose values in memory may be texts has `texts(texts, names, encoding) -> Dataset`, which reads many at once. One whose
-    inputs may be folders of files has `folder_files(folder) -> (paths, skips)`, so that what is skipped can be told. One whose
-    data may come undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part.
+    One whose values in memory may be texts has `texts(texts, names, encoding) -> Dataset`, which reads many at once; if they are no
+    sentences, it has `recognizes(text) -> bool`, which tells a text from the name of a file that is not there. One whose inputs may
+    be folders of files has `folder_files(folder) -> (paths, skips)`, so that what is skipped can be told. One whose data may come
+    undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

@@ -14,6 +14,7 @@ from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
 from regard.data.masked_graph import MaskedGraph
+from regard.data.molecules import Molecules
 from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
@@ -34,6 +35,7 @@ READERS: tuple[type[Reader], ...] = (
     EdgeList,
     LogMelFolder,
     MaskedGraph,
+    Molecules,
     ParallelText,
     Passages,
     Pictures,
@@ -47,8 +49,8 @@ READERS: tuple[type[Reader], ...] = (
 
 _READ = (
     "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx "
-    "files, boxes of pictures in XML, sounds by label or in utterances.csv, sounds with their texts in a table, or a graph of "
-    "nodes.csv and edges.csv, of two lists (edges, labels) or of arrays (.npz)"
+    "files, boxes of pictures in XML, sounds by label or in utterances.csv, sounds with their texts in a table, a graph of "
+    "nodes.csv and edges.csv, of two lists (edges, labels) or of arrays (.npz), or tables of molecules with a column smiles"
 )
 
 

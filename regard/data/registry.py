@@ -213,6 +213,23 @@ _PUBLISHED = (
         note="published as email-Eu-core.txt.gz and email-Eu-core-department-labels.txt.gz: put both, as they are, into a folder "
         "that --data.path names, or into the folder email-eu-core of the one named by REGARD_DATA",
     ),
+    Published(
+        "molecules",
+        "MoleculeNet: solubility of 1,128 molecules (ESOL), hydration of 642 (FreeSolv), entry of 2,050 into the brain (BBBP)",
+        "https://moleculenet.org/datasets-1",
+        "MIT (repository of MoleculeNet)",
+        "Wu et al., MoleculeNet: A Benchmark for Molecular Machine Learning, Chemical Science 2018",
+        {
+            "BBBP.csv": "d07a38487aeac5cee5508413e468043ef3097451d2a112701c2d60be9ec6b662",
+            "ESOL_delaney-processed.csv": "8c06a76f0c6487d29ab0f903e6a7a7139f189ab3c1178f159c8be8964602f189",
+            "FreeSolv_SAMPL.csv": "ab5895d914ee87cb563bd7b9611e869527bba45bec6b014d34dc495a0f9dcb72",
+        },
+        "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/",
+        elsewhere={
+            "ESOL_delaney-processed.csv": "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/delaney-processed.csv",
+            "FreeSolv_SAMPL.csv": "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/SAMPL.csv",
+        },
+    ),
 )
 DATASETS: dict[str, Published] = {published.name: published for published in _PUBLISHED}
 

@@ -34,7 +34,7 @@ class NodePositions:
         seed: of these draws.
 
     >>> path = np.array([[0, 1, 1, 2], [1, 0, 2, 1]])
-    >>> NodePositions(degree=True, walks=2).of(3, path, directed=False).round(2).tolist()
+    >>> NodePositions(degree=True, walks=2).of(3, path, directed=False).astype(float).round(2).tolist()
     [[0.69, 0.0, 0.5], [1.1, 0.0, 1.0], [0.69, 0.0, 0.5]]
     """
 

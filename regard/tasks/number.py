@@ -66,7 +66,14 @@ class NumberTask(HeadTask):
 
         from regard.tasks.determination import R2
 
-        metrics = MetricCollection({"mse": MeanSquaredError(), "mae": MeanAbsoluteError(), "r2": R2()})
+        metrics = MetricCollection(
+            {
+                "mse": MeanSquaredError(),
+                "rmse": MeanSquaredError(squared=False),
+                "mae": MeanAbsoluteError(),
+                "r2": R2(),
+            }
+        )
         # Sums of squares of numbers far from zero lose everything in float32.
         for metric in metrics.values():
             metric.set_dtype(torch.float64)

@@ -22,6 +22,7 @@ from regard.data.graph import Planetoid
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
 from regard.data.masked_graph import MaskedGraph
+from regard.data.molecules import Molecules
 from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
@@ -99,6 +100,13 @@ def masked_graph(tmp_path: Path) -> Reader:
     return MaskedGraph(str(tmp_path / "own.npz"))
 
 
+def molecules(tmp_path: Path) -> Reader:
+    pytest.importorskip("rdkit")
+    rows = "".join(f"m{n},{'C' * (n + 1)}O,{n / 2}\n" for n in range(20))
+    (tmp_path / "own.csv").write_text(f"id,smiles,label\n{rows}")
+    return Molecules(str(tmp_path / "own.csv"), division="hash", positions=NodePositions(degree=True))
+
+
 def passages(tmp_path: Path) -> Reader:
     (tmp_path / "plain.txt").write_text("\n\n".join(f"the cat number {n} saw the dog so good" for n in range(30)))
     return Passages(str(tmp_path / "plain.txt"), tokens="words", longest=6)
@@ -116,6 +124,7 @@ MADE: dict[str, Any] = {
     "EdgeList": edge_list,
     "LogMelFolder": log_mel,
     "MaskedGraph": masked_graph,
+    "Molecules": molecules,
     "ParallelText": parallel,
     "Passages": passages,
     "Pictures": pictures,
@@ -211,6 +220,7 @@ VALUES: dict[str, Any] = {
         str(tmp_path),
     ),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
+    "Molecules": lambda tmp_path: ("CCO", file(tmp_path, b"CCO\n")),
     "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),
     "Passages": lambda tmp_path: ("so [MASK]", file(tmp_path, b"so [MASK]\n")),
     "Pictures": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),

@@ -80,7 +80,7 @@ def test_every_data_set_says_where_it_comes_from() -> None:
 
 
 @pytest.mark.skipif(not os.environ.get("REGARD_DATA"), reason="REGARD_DATA names no folder of published data")
-@pytest.mark.parametrize("name", ["planetoid", "speechocean762-adults", "heterophilous", "email-eu-core"])
+@pytest.mark.parametrize("name", ["planetoid", "speechocean762-adults", "heterophilous", "email-eu-core", "molecules"])
 def test_the_files_here_are_the_published_ones(name: str) -> None:
     for path, checksum in DATASETS[name].files.items():
         assert sha256(locate(name) / path) == checksum

@@ -175,6 +175,7 @@ def test_numbers_are_scored_in_their_own_units():
     assert found["mse"] == pytest.approx(((guess - truth) ** 2).mean())
     assert found["mae"] == pytest.approx(np.abs(guess - truth).mean())
     assert found["r2"] == pytest.approx(r2_score(truth, guess))
+    assert found["rmse"] == pytest.approx(math.sqrt(found["mse"]))
 
 
 def test_r2_of_a_single_number_is_undefined():
