@@ -234,7 +234,8 @@ class Molecules:
                 raise InputError(
                     f"{place} has no table with train, dev or test in its name, expected one, or a CSV file"
                 )
-        rows, form = [], ""
+        rows: list[_Row] = []
+        form = ""
         for path, part in files:
             table = self._table(path, [*self._label_column.split(",")])
             skips.update(table.skips)
