@@ -13,7 +13,9 @@ __all__ = ["departments", "workers"]
 
 
 def workers() -> Experiment:
-    """Which workers of a platform were banned, by attention to those who did the same tasks.
+    """Which workers of a platform were banned, from those who did the same tasks.
+
+    Attention along edges, and the mean over neighbors joined to one's own vector (GraphSAGE), take turns.
 
     `--data.mask 0` to `9` are the ten published divisions; their mean is what others report.
 
@@ -24,10 +26,10 @@ def workers() -> Experiment:
         "workers",
         MaskedGraph(),
         Encoder(
-            width=128,
+            width=64,
             layers=3,
             heads=8,
-            feed_forward=256,
+            feed_forward=128,
             dropout=0.2,
             mixer="gat+graphsage",
             attention="Attention(score=Separable(), pattern=Edges())",
@@ -35,8 +37,16 @@ def workers() -> Experiment:
             positions=Positions("none"),
         ),
         PerVectorLabel(roc_auc=True),
-        Optimizer(learning_rate=2e-3, weight_decay=0, warm_up=10),
-        Training(epochs=150, batch_vectors=16384, log_every=10, checkpoint_every=0, validate_every=5, watch="roc_auc"),
+        Optimizer(learning_rate=3e-3, weight_decay=0, warm_up=10),
+        Training(
+            epochs=150,
+            batch_vectors=16384,
+            log_every=10,
+            checkpoint_every=0,
+            validate_every=10,
+            watch="roc_auc",
+            threads=1,
+        ),
     )
 
 
@@ -56,5 +66,7 @@ def departments() -> Experiment:
         Optimizer(
             learning_rate=1e-2, weight_decay=2e-5, decay="coupled", warm_up=0, schedule="constant", betas=(0.9, 0.999)
         ),
-        Training(epochs=200, batch_vectors=4096, clip=0, log_every=10, checkpoint_every=0, validate_every=5),
+        Training(
+            epochs=200, batch_vectors=4096, clip=0, log_every=10, checkpoint_every=0, validate_every=10, threads=1
+        ),
     )
