@@ -21,7 +21,7 @@ from regard.attention.plan import EXECUTORS, check
 from regard.attention.problem import Problem
 from regard.attention.spec import biases, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, EdgeVectors, Shaw, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, Bias, EdgeBias, EdgeVectors, Gaussian, Shaw, TransformerXL
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
@@ -88,6 +88,7 @@ BIASES: dict[str, Bias | None] = {
     "`TransformerXL`": TransformerXL(),
     "`EdgeBias`": EdgeBias(2),
     "`EdgeVectors`": EdgeVectors(2),
+    "`Gaussian`": Gaussian(1),
 }
 _INTRODUCTION = """\
 Every combination of a score, a normalizer, a pattern and a bias that has a meaning is computed by at least one executor whose

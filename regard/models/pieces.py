@@ -16,7 +16,7 @@ from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.errors import InputError, check_numbers
 
-__all__ = ["HEADED", "LAYERS", "Front", "Positions", "attention_of", "check_heads"]
+__all__ = ["HEADED", "LAYERS", "Denoising", "Front", "Positions", "attention_of", "check_heads"]
 
 HEADED = {"attention", "gat", "edge_attention", "graph_transformer"}
 """Mixers whose heads divide the width."""
@@ -93,6 +93,27 @@ class Positions:
 
     def __post_init__(self) -> None:
         check_numbers("model.positions", self, "longest", least=1)
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Targets with noise as further queries while training, which are to give the targets back (Li et al. 2022, DN-DETR).
+
+    Each group is a set of its own in the decoder's self-attention: groups see neither one another nor the queries that are matched.
+
+    Args:
+        groups: how many noisy copies of all targets; 0 for none.
+        boxes: how far centers are moved and sides changed, at most, as a part of the half side and of the side.
+        labels: the probability that a label becomes one drawn at random.
+    """
+
+    groups: int = 0
+    boxes: float = 0.4
+    labels: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_numbers("model.denoising", self, "groups", least=0)
+        check_numbers("model.denoising", self, "boxes", "labels", least=0, below=1)
 
 
 def attention_of(text: str) -> Attention | Adapter:

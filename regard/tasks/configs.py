@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from regard.data.examples import TargetName
 from regard.errors import InputError, check_numbers, nearest
+from regard.tasks.average_precision import BOX_METRICS
 from regard.tasks.corpus import CorpusMetric
 from regard.tasks.text_scores import TEXT_SCORES
 
@@ -17,6 +18,7 @@ __all__ = [
     "MaskedTokens",
     "MultiLabel",
     "NextToken",
+    "PerSetBoxes",
     "PerSetLabel",
     "PerSetNumber",
     "PerSetSequence",
@@ -293,6 +295,33 @@ class PerSetSequence:
         check_numbers("task", self, "alpha", "shortest", "longer", least=0)
         if self.n_best > self.beam:
             raise InputError(f"task.n_best is {self.n_best}, expected at most task.beam, which is {self.beam}")
+
+
+@dataclass(frozen=True)
+class PerSetBoxes:
+    """A set of labeled boxes for each set: what is in a picture, and where.
+
+    Args:
+        loss: of labels: "cross_entropy" over labels and none, or "focal" (Lin et al. 2017), a sigmoid for each label.
+        none_weight: of the cross-entropy where a query is matched with no box.
+        label_cost: weight of the label where queries are matched with boxes; the loss of labels has the weight 1.
+        place_weight: of |b - b'|_1, in the matching and in the loss.
+        overlap_weight: of 1 - GIoU(b, b'), in the matching and in the loss.
+        threshold: the least score of a box that is counted and drawn; boxes of all scores are written.
+    """
+
+    corpus_metrics: ClassVar[tuple[CorpusMetric, ...]] = BOX_METRICS
+
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    none_weight: float = 0.1
+    label_cost: float = 1.0
+    place_weight: float = 5.0
+    overlap_weight: float = 2.0
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "none_weight", "label_cost", "place_weight", "overlap_weight", least=0)
+        check_numbers("task", self, "threshold", least=0, below=1)
 
 
 @dataclass(frozen=True)

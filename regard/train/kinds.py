@@ -35,6 +35,7 @@ KINDS: dict[str, dict[str, Kind]] = {
     "data": {reader.__name__: Kind(reader.__module__) for reader in READERS},
     "model": {
         "Conformer": Kind("regard.models.conformer", "regard.models.conformer:make_conformer"),
+        "Detr": Kind("regard.models.detr", "regard.models.detr:make_detr"),
         "Encoder": Kind("regard.models.encoder", "regard.models.encoder:make_encoder"),
         "EncoderDecoder": Kind("regard.models.encoder_decoder", "regard.models.encoder_decoder:make_encoder_decoder"),
         "GraphNetwork": Kind("regard.models.graph", "regard.models.graph:make_graph_network", outputs=True),
@@ -48,6 +49,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "NextToken": Kind("regard.tasks.configs", "regard.tasks.next_token:NextTokenTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),
+        "PerSetBoxes": Kind("regard.tasks.configs", "regard.tasks.boxes:BoxTask"),
         "PerSetLabel": Kind("regard.tasks.configs", "regard.tasks.label:SetLabelTask"),
         "PerSetSequence": Kind("regard.tasks.configs", "regard.tasks.sequence:SequenceTask"),
         "PerSetNumber": Kind("regard.tasks.configs", "regard.tasks.number:SetNumberTask"),

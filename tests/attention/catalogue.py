@@ -19,7 +19,17 @@ from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.biases import T5, ALiBi, EdgeBias, EdgeVectors, Quadratic, Shaw, ShortestPath, TransformerXL
+from regard.attention.spec.biases import (
+    T5,
+    ALiBi,
+    EdgeBias,
+    EdgeVectors,
+    Gaussian,
+    Quadratic,
+    Shaw,
+    ShortestPath,
+    TransformerXL,
+)
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
@@ -226,6 +236,8 @@ def _beyond_the_axes() -> list[Case]:
     quadratic = Attention(bias=Quadratic())
     cases += [Case(quadratic, key_heads=1, coords=2, e=5), Case(quadratic, coords=2, cross=True)]
     cases += [Case(Attention(Additive(), Near(1), Relu(), Quadratic(3)), coords=3)]
+    cases += [Case(Attention(bias=Gaussian()), coords=4, cross=cross) for cross in (False, True)]
+    cases += [Case(Attention(Additive(), Window(3, 3), Relu(), Gaussian(1)), coords=2)]
     cases += [Case(Attention(pattern=(Window(2, 1), Near(2), Everyone(), ~Causal()), bias=Quadratic(1)), coords=1)]
     bigbird = Window(1, 1) | First(1) | RandomBlocks(2, size=2, seed=5)
     by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4), bigbird)

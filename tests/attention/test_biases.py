@@ -6,7 +6,7 @@ import torch
 from regard import Attention, InputError, attend, attention_weights
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.plan import EXECUTORS, plan
-from regard.attention.spec.biases import T5, ALiBi, Quadratic, TransformerXL
+from regard.attention.spec.biases import T5, ALiBi, Gaussian, Quadratic, TransformerXL
 from regard.attention.spec.patterns import Window
 from regard.sets import Layout
 
@@ -169,3 +169,33 @@ def test_a_quadratic_bias_refuses_sets_of_other_coordinates_and_none_at_all():
             attend(Attention(bias=Quadratic()), q, q, q, layout, parameters=learned)
     with pytest.raises(InputError, match="Quadratic has coordinates 0, expected at least 1"):
         Quadratic(0)
+
+
+def test_a_gaussian_bias_is_a_gaussian_around_the_query_box():
+    """Two boxes, one of them smaller than 1, over places on a line; weights are products of a density and exp(score)."""
+    boxes = torch.tensor([[2.0, 0.0, 4.0, 2.0], [0.0, 1.0, 0.5, 0.1]], dtype=torch.float64)
+    places = torch.tensor([[0.0, 0.0], [2.0, 0.0], [6.0, 1.0]], dtype=torch.float64)
+    learned = {"bias_centers": torch.tensor([[0.0, 0.0], [0.5, -0.5]]), "bias_sharpness": torch.tensor([1.0, 2.0])}
+    learned = {name: value.double() for name, value in learned.items()}
+    queries, keys = Layout(torch.tensor([0, 2]), boxes), Layout(torch.tensor([0, 3]), places)
+    q, k = torch.randn(2, 2, 4, dtype=torch.float64), torch.randn(3, 2, 4, dtype=torch.float64)
+    found = attention_weights(Attention(bias=Gaussian()), q, k, queries, keys, learned).dense()
+    expected = torch.zeros(2, 2, 3, dtype=torch.float64)
+    for head, i, j in ((h, i, j) for h in range(2) for i in range(2) for j in range(3)):
+        gap = (places[j] - boxes[i, :2]) / boxes[i, 2:].clamp(min=1)
+        density = torch.exp(-learned["bias_sharpness"][head] * (gap - learned["bias_centers"][head]).square().sum())
+        expected[head, i, j] = density * torch.exp(q[i, head] @ k[j, head] / 2)
+    torch.testing.assert_close(found, expected / expected.sum(-1, keepdim=True))
+    same = Layout(torch.tensor([0, 3]), torch.cat([places, torch.ones(3, 2)], 1))
+    whole = attention_weights(Attention(bias=Gaussian()), q, k, queries, same, learned).dense()
+    torch.testing.assert_close(whole, found)
+
+
+def test_a_gaussian_bias_refuses_queries_without_sizes():
+    q, learned = torch.zeros(3, 2, 4), {"bias_centers": torch.zeros(2, 2), "bias_sharpness": torch.ones(2)}
+    for coords in (None, torch.zeros(3, 2), torch.zeros(3, 5)):
+        number = 0 if coords is None else coords.shape[1]
+        with pytest.raises(
+            InputError, match=rf"reads 4 coordinates of queries and 2 of keys and the sets have {number} and"
+        ):
+            attend(Attention(bias=Gaussian()), q, q, q, Layout(torch.tensor([0, 3]), coords), parameters=learned)

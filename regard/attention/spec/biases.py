@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Pairs
     from regard.sets import Layout
 
-__all__ = ["T5", "ALiBi", "Bias", "EdgeBias", "EdgeVectors", "Quadratic", "Shaw", "ShortestPath", "TransformerXL"]
+__all__ = [
+    "T5",
+    "ALiBi",
+    "Bias",
+    "EdgeBias",
+    "EdgeVectors",
+    "Gaussian",
+    "Quadratic",
+    "Shaw",
+    "ShortestPath",
+    "TransformerXL",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -252,12 +263,7 @@ class Quadratic(Bias):
         self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
     ) -> Float[Tensor, "*#b h rows keys"]:
         gap, centers, sharpness = self._of_pairs(pairs, parameters)
-        # The square written out would be quicker, and no longer exact: at a distance of 1,000, 1 is lost among 1,000,000.
-        squares: Any = 0
-        for axis in range(self.coordinates):
-            along = gap[..., axis].unsqueeze(-3)
-            shape = (*along.shape[:-3], len(centers), *along.shape[-2:])
-            squares = squares + (along - spread(centers[:, axis, None, None], shape)).square()
+        squares = _squares(gap, centers)
         return -spread(sharpness[:, None, None], squares.shape) * squares
 
     @staticmethod
@@ -269,6 +275,70 @@ class Quadratic(Bias):
         exact = promote_types(centers.dtype, float32)
         gap = pairs.key_coords - pairs.query_coords
         return gap.to(exact), centers.to(exact), sharpness.to(exact)
+
+
+@dataclass(frozen=True, repr=False)
+class Gaussian(Bias):
+    """bias = -a_h |(x_j - x_i) / s_i - c_h|^2, with x_j where a key lies, and x_i and s_i the place and the size of a query.
+
+    It multiplies the weights with a Gaussian around the query's box: each head looks at a learned center c_h, in sizes of the box,
+    as sharply as a_h says (Gao et al. 2021, SMCA, section 3.2, with centers and sharpness per head, not per query). Sizes below 1
+    count as 1. Queries have `2 n` coordinates, place and size, keys the n of their place, or as many as queries.
+
+    Args:
+        coordinates: n, of a place.
+    """
+
+    coordinates: int = field(default=2, metadata=bounded(1, MOST_COORDINATES // 2))
+
+    @property
+    def reads_queries(self) -> bool:
+        return False
+
+    def parameters(self, heads: int, d: int, e: int) -> Shapes:
+        return {"bias_centers": (heads, self.coordinates), "bias_sharpness": (heads,)}
+
+    def needs(self, layout: Layout, key_layout: Layout) -> str | None:
+        ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, key_layout))
+        n = self.coordinates
+        if ours == 2 * n and theirs in (n, 2 * n):
+            return None
+        reads = f"{self!r} reads {2 * n} coordinates of queries and {n} of keys"
+        return f"{reads} and the sets have {ours} and {theirs}, expected these"
+
+    def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
+        gap, centers, sharpness = self._of_pairs(pairs, parameters)
+        return -sharpness * (gap.unsqueeze(-2) - centers).square().sum(-1)
+
+    def tile_score_bias(
+        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*#b h rows keys"]:
+        gap, centers, sharpness = self._of_pairs(pairs, parameters)
+        squares = _squares(gap, centers)
+        return -spread(sharpness[:, None, None], squares.shape) * squares
+
+    def _of_pairs(self, pairs: Pairs, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+        """`[..., n]` differences in sizes of the query, `[h, n]` centers, `[h]` sharpness, in float32 or float64."""
+        from torch import float32, promote_types
+
+        centers, sharpness = parameters["bias_centers"], parameters["bias_sharpness"]
+        exact, n = promote_types(centers.dtype, float32), self.coordinates
+        boxes = pairs.query_coords.to(exact)
+        gap = (pairs.key_coords[..., :n].to(exact) - boxes[..., :n]) / boxes[..., n:].clamp(min=1)
+        return gap, centers.to(exact), sharpness.to(exact)
+
+
+def _squares(gap: Tensor, centers: Tensor) -> Tensor:
+    """`[..., h, rows, keys]` of the distances between differences `[..., rows, keys, n]` and centers `[h, n]`.
+
+    The square written out would be quicker, and no longer exact: at a distance of 1,000, 1 is lost among 1,000,000.
+    """
+    squares: Any = 0
+    for axis in range(centers.shape[1]):
+        along = gap[..., axis].unsqueeze(-3)
+        shape = (*along.shape[:-3], len(centers), *along.shape[-2:])
+        squares = squares + (along - spread(centers[:, axis, None, None], shape)).square()
+    return squares
 
 
 def _distance(pairs: Pairs, coordinates: bool) -> Tensor:
