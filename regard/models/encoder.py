@@ -115,4 +115,6 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
             blocks.append(Block(made[0], feed_forward, width, options.norm, options.dropout, skip=skip))
         carried = width if carried and "graph_transformer" in mixers else carried
     stack = Stack(blocks, width, final_norm=options.norm == "pre")
-    return Model(front, stack, positions, class_vector, options.front.dropout)
+    model = Model(front, stack, positions, class_vector, options.front.dropout)
+    model.options = options
+    return model

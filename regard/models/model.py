@@ -60,6 +60,9 @@ class Model(nn.Module):
         dropout: on the vectors that enter the stack, while training.
     """
 
+    options: Any = None
+    """The options that made it, where some did."""
+
     def __init__(
         self,
         front: ModelFront,

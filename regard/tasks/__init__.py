@@ -10,6 +10,7 @@ from regard.tasks.configs import (
     PerSetSequence,
     PerVectorLabel,
     PerVectorNumber,
+    ReplacedTokens,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "PerSetSequence",
     "PerVectorLabel",
     "PerVectorNumber",
+    "ReplacedTokens",
 ]

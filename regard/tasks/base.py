@@ -51,6 +51,13 @@ class Task(nn.Module, ABC):
     reports: ClassVar[tuple[str, ...]] = ()
     """The entries of `report`."""
 
+    def read(self, batch: Batch) -> Batch:
+        """The batch as the model reads it and as the output is made of: the same, where the task does not change its inputs.
+
+        Losses, metrics and predictions are given the batch as it was.
+        """
+        return batch
+
     @abstractmethod
     def forward(self, hidden: VectorSets, batch: Batch) -> Any:
         """The output: a tensor, `VectorSets`, or tuples, lists and dictionaries of them.

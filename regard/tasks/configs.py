@@ -24,6 +24,7 @@ __all__ = [
     "PerSetSequence",
     "PerVectorLabel",
     "PerVectorNumber",
+    "ReplacedTokens",
     "named_weights",
 ]
 
@@ -343,3 +344,26 @@ class MaskedTokens:
     def __post_init__(self) -> None:
         check_numbers("task", self, "epsilon", least=0)
         check_numbers("task", self, "top", least=1)
+
+
+@dataclass(frozen=True)
+class ReplacedTokens:
+    """Which tokens of a text are a generator's guesses in the place of hidden ones (ELECTRA, Clark et al. 2020).
+
+    Args:
+        generator: width of the generator, of its feed-forward networks and its number of heads, as a share of the model's.
+        weight: of the loss of detection, which is added to that of the generator.
+        epsilon: of the layer norm before the generator's scores.
+        top: how many tokens a written prediction gives a probability for.
+    """
+
+    generator: float = 0.25
+    weight: float = 50.0
+    epsilon: float = 1e-5
+    top: int = 5
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "weight", "epsilon", least=0)
+        check_numbers("task", self, "top", least=1)
+        if not 0 < self.generator <= 1:
+            raise InputError(f"task.generator is {self.generator}, expected a share from above 0 to 1")

@@ -21,7 +21,7 @@ from regard.tasks.configs import MaskedTokens
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["MaskedTokenTask", "no_gap", "written_gaps"]
+__all__ = ["MaskedTokenTask", "no_gap", "transform", "written_gaps"]
 
 
 class MaskedTokenTask(Task):
@@ -42,7 +42,7 @@ class MaskedTokenTask(Task):
         self.config = config
         self.entries = next(iter(encoding.columns.values()), ())
         self.mask = mask_id(encoding)
-        self.transform = nn.Identity() if not config.transform else _transform(width, config.epsilon)
+        self.transform = nn.Identity() if not config.transform else transform(width, width, config.epsilon)
         self.bias = nn.Parameter(torch.zeros(len(self.entries))) if config.bias else None
         self.register_buffer("counts", torch.zeros(len(self.entries), dtype=torch.int64))
         self._tied: tuple[nn.Embedding, ...] = ()
@@ -65,11 +65,11 @@ class MaskedTokenTask(Task):
         """`[hidden places, vocabulary]`"""
         if not self._tied:
             raise InputError("the task has no table of ids yet, expected attach(model) before it is called")
-        vectors: Tensor = self.transform(hidden.values[self._places(batch)])
+        vectors: Tensor = self.transform(hidden.values[self.places(batch)])
         return linear(vectors, self._tied[0].weight.to(vectors.dtype), self.bias)
 
-    def _places(self, batch: Batch) -> Tensor:
-        """`[t]` True where a token is hidden."""
+    def places(self, batch: Batch) -> Tensor:
+        """`[t]` True where a token is hidden: those with a target, or where nothing has one, those that hold `[MASK]`."""
         if batch.targets is not None:
             return batch.target_values("vector") != IGNORE
         return batch.inputs.values == self.mask
@@ -111,7 +111,7 @@ class MaskedTokenTask(Task):
         Raises:
             InputError: a text to predict for that has no gap.
         """
-        places, lengths = self._places(batch), batch.inputs.layout.lengths.tolist()
+        places, lengths = self.places(batch), batch.inputs.layout.lengths.tolist()
         targets = None if batch.targets is None else self._hidden(batch).tolist()
         written, first = [], 0
         for name, where in zip(batch.names, places.split(lengths), strict=True):
@@ -151,5 +151,6 @@ def written_gaps(places: Sequence[int], scores: Tensor, entries: Sequence[str], 
     return gaps
 
 
-def _transform(width: int, epsilon: float) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, epsilon))
+def transform(width: int, out: int, epsilon: float) -> nn.Module:
+    """norm(gelu(W h + c)), which is `out` wide."""
+    return nn.Sequential(nn.Linear(width, out), nn.GELU(), nn.LayerNorm(out, epsilon))

@@ -60,7 +60,7 @@ class CorpusScores(Callback):
         found: list[list[Any]] = [[] for _ in self.metrics]
         for indices in batches:
             batch = collate([self.part[i] for i in indices])
-            moved = batch.to(learner.device)
+            moved = learner.task.read(batch.to(learner.device))
             answer = learner.task.validation_answer(learner.model(moved), moved)
             predictions = learner.task.predictions(pytree.tree_map_only(Tensor, Tensor.cpu, answer), batch)
             for records, metric in zip(found, self.metrics, strict=True):

@@ -47,6 +47,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "MaskedTokens": Kind("regard.tasks.configs", "regard.tasks.masked:MaskedTokenTask"),
         "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),
         "NextToken": Kind("regard.tasks.configs", "regard.tasks.next_token:NextTokenTask"),
+        "ReplacedTokens": Kind("regard.tasks.configs", "regard.tasks.replaced:ReplacedTokenTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),
         "PerSetBoxes": Kind("regard.tasks.configs", "regard.tasks.boxes:BoxTask"),

@@ -66,7 +66,8 @@ class Learner(lightning.LightningModule):
         """The output, the sum of the losses, and the number of targets, or the sum of their weights."""
         half = self.experiment.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            output = self.task(self.model(batch), batch)
+            read = self.task.read(batch)
+            output = self.task(self.model(read), read)
         return output, *self.task.loss(output, batch)
 
     def on_train_epoch_start(self) -> None:

@@ -71,7 +71,7 @@ def run(
     unseen = (*unseen_labels(part),)
     for indices in in_order(part.lengths, options.batch_vectors):
         batch = replace(collate([part[i] for i in indices]), unseen=unseen)
-        moved = batch.to(device)
+        moved = task.read(batch.to(device))
         hidden = model(moved)
         of_task = task.answer if answers else task
         computed = of_task(hidden, moved) if output is None else output(hidden)
