@@ -27,7 +27,7 @@ __all__ = [
     "reverberate",
 ]
 
-_KINDS = ("crop", "speed", "reverberation", "noise", "mask")
+_KINDS = ("crop", "speed", "reverberation", "noise", "mask", "pair")
 
 
 @dataclass(frozen=True)

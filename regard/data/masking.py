@@ -25,7 +25,7 @@ _FIXED = 2**32 - 1  # the epoch whose draws belong to what is evaluated
 
 
 def mask_id(encoding: Encoding) -> int:
-    """The id of `MASK`, the last entry of the vocabulary.
+    """The id of `MASK`, which in the vocabulary only marks follow.
 
     Raises:
         InputError: an encoding without it.
@@ -41,7 +41,8 @@ class Masking:
     """Chooses `share` of the tokens of a sequence, at least one; 80 % of them become `MASK`, 10 % a random entry, 10 % stay.
 
     With `whole_words` all tokens of a word are chosen together, and no word is taken that would exceed the number; every token is
-    still replaced by a draw of its own. Unknown tokens, which have id 0, are never chosen.
+    still replaced by a draw of its own. Unknown tokens, which have id 0, are never chosen, nor are marks, whose ids follow that of
+    `MASK`.
 
     Args:
         share: of the tokens.
@@ -86,13 +87,13 @@ class Masking:
         return seen, targets
 
     def _chosen(self, ids: Array, generator: np.random.Generator) -> Array:
-        known = np.flatnonzero(ids != 0)
-        wanted = min(len(known), max(1, round(self.share * len(ids))))
+        known = np.flatnonzero((ids != 0) & (ids < self.mask))
+        wanted = min(len(known), max(1, round(self.share * int((ids <= self.mask).sum()))))
         if not self.whole_words:
             return np.sort(generator.permutation(known)[:wanted])
         words, chosen = self.words(ids), list[Array]()
         # Whole words whose every token is known.
-        whole = np.setdiff1d(words, words[ids == 0])
+        whole = np.setdiff1d(words, words[(ids == 0) | (ids >= self.mask)])
         for word in generator.permutation(whole):
             places = np.flatnonzero(words == word)
             if not chosen or len(places) <= wanted:

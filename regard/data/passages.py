@@ -22,6 +22,7 @@ from regard.data.masking import MASK, MaskedSequences, Masking, Varying, mask_id
 from regard.data.parts import part_in, part_of
 from regard.data.reader import refused_value
 from regard.data.registry import locate
+from regard.data.segments import CLS, SEP, Marks, PairedSequences, Pairing, VaryingPairs, joined
 from regard.data.survey import PartSurvey, Skips, Survey
 from regard.data.text import Texts
 from regard.data.text_files import Columns, Document
@@ -57,6 +58,9 @@ class Passages:
         longest: the most tokens of a passage.
         mask: the share of tokens that are hidden.
         whole_words: whether all pieces of a word are hidden together.
+        pairs: "none" for one stretch of text in each set; else two neighboring ones, `[CLS] a [SEP] b [SEP]` with the segments 0
+            and 1, which together are at most `longest`. In half of the sets "next" takes another pair's b, "order" swaps a and b,
+            and the vector of `[CLS]` is asked whether it was so; "neighbors" asks nothing.
         seed: of the draws.
     """
 
@@ -72,13 +76,14 @@ class Passages:
     longest: int = 128
     mask: float = 0.15
     whole_words: bool = False
+    pairs: Pairing = "none"
     seed: int = 0
     folder_files = staticmethod(texts_below)
 
     def __post_init__(self) -> None:
         check_numbers("data", self, "vocabulary", "seed", least=0)
         check_numbers("data", self, "minimum_count", least=1)
-        check_numbers("data", self, "longest", least=2)
+        check_numbers("data", self, "longest", least=2 if self.pairs == "none" else 5)
         if not 0 < self.mask < 1:
             raise InputError(f"data.mask is {self.mask}, expected a share between 0 and 1")
         if self.tokens == "bytes" and self.whole_words:
@@ -94,15 +99,25 @@ class Passages:
         texts = [self._texts.cleaned(document.text) for document in self._documents("train")]
         columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count)
         ((name, entries),) = columns.items()
-        return Encoding(columns={name: (*entries, MASK)}, tokenizer=form)
+        entries = (*entries, MASK)
+        columns = {name: entries} if self.pairs == "none" else Marks.columns(name, entries, self.pairs)
+        return Encoding(columns=columns, tokenizer=form)
 
     def part(self, name: Part, encoding: Encoding) -> MaskedSequences:
         """The passages of one part, with what is hidden in evaluation."""
-        return MaskedSequences(*self._passages(check_part(name), encoding), self._masking(encoding))
+        names, passages = self._passages(check_part(name), encoding)
+        marks, masking = Marks.of(encoding), self._masking(encoding)
+        if marks is None:
+            return MaskedSequences(names, passages, masking)
+        return PairedSequences(*_paired(names, passages), masking, marks, self.pairs)
 
     def training(self, encoding: Encoding) -> Varying:
         """The passages of the training part, of which each epoch hides other tokens."""
-        return Varying(*self._passages("train", encoding), self._masking(encoding), self.seed)
+        names, passages = self._passages("train", encoding)
+        marks, masking = Marks.of(encoding), self._masking(encoding)
+        if marks is None:
+            return Varying(names, passages, masking, self.seed)
+        return VaryingPairs(*_paired(names, passages), masking, marks, self.pairs, self.seed)
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
         """None: what is guessed is the text itself."""
@@ -191,12 +206,14 @@ class Passages:
     def _passages(self, part: Part, encoding: Encoding) -> tuple[list[str], list[Array]]:
         """The names and the ids of passages."""
         cut, kind = tokenizer(self.tokens, encoding), _kind(encoding)
+        # Of a pair, three places are for marks.
+        longest = self.longest if self.pairs == "none" else (self.longest - 3) // 2
         names, passages = list[str](), list[Array]()
         for document in self._documents(part):
             ids: Array = np.array(cut.ids(self._texts.cleaned(document.text, encoding.segmentation)), kind)
-            for first in range(0, len(ids), self.longest):
+            for first in range(0, len(ids), longest):
                 names.append(f"{document.name}:{first + 1}")
-                passages.append(ids[first : first + self.longest])
+                passages.append(ids[first : first + longest])
         if not passages:
             raise InputError(f"the {part} part has not one token, expected text")
         return names, passages
@@ -204,10 +221,11 @@ class Passages:
     def _unlabeled(self, documents: Sequence[Document], encoding: Encoding) -> Documents:
         """Texts without targets, whose gaps have the id of `MASK`."""
         cut, mask = tokenizer(self.tokens, encoding), mask_id(encoding)
-        names, ids, tokens = [document.name for document in documents], list[Array](), list[tuple[str, ...]]()
-        for document in documents:
-            row, named = list[Any](), list[str]()
-            for n, stretch in enumerate(document.text.split(MASK)):
+        marks, ids, tokens = Marks.of(encoding), list[Array](), list[tuple[str, ...]]()
+
+        def with_gaps(text: str) -> tuple[list[int], list[str]]:
+            row, named = list[int](), list[str]()
+            for n, stretch in enumerate(text.split(MASK)):
                 if n:
                     row.append(mask)
                     named.append(MASK)
@@ -216,9 +234,35 @@ class Passages:
                 text = ahead + self._texts.cleaned(stretch, encoding.segmentation)
                 row += list(cut.ids(text))[len(cut.ids(ahead)) :]
                 named += list(cut.tokens(text))[len(cut.tokens(ahead)) :]
-            ids.append(np.array(row, np.int64))
+            return row, named
+
+        for document in documents:
+            if marks is None:
+                row, named = with_gaps(document.text)
+                ids.append(np.array(row, np.int64))
+            else:
+                first, *rest = (with_gaps(text) for text in document.text.split(SEP))
+                if len(rest) > 1:
+                    found = f"has {len(rest)} times {SEP}"
+                    raise InputError(f"{document.where} {found}, expected it at most once: between two texts")
+                ids.append(
+                    joined(np.array(first[0], np.int64), np.array(rest[0][0], np.int64) if rest else None, marks)
+                )
+                named = [CLS, *first[1], SEP, *(name for each in rest for name in (*each[1], SEP))]
             tokens.append(tuple(named))
-        return Documents(names, ids, None, tokens)
+        return Documents([document.name for document in documents], ids, None, tokens)
+
+
+def _paired(names: Sequence[str], passages: Sequence[Array]) -> tuple[list[str], list[tuple[Array, Array | None]]]:
+    """Each passage with the next one of the same document, which then is in no other pair."""
+    found, pairs, n = list[str](), list[tuple[Array, Array | None]](), 0
+    documents = [name.rpartition(":")[0] for name in names]
+    while n < len(names):
+        both = n + 1 < len(names) and documents[n + 1] == documents[n]
+        found.append(names[n])
+        pairs.append((passages[n], passages[n + 1] if both else None))
+        n += 2 if both else 1
+    return found, pairs
 
 
 def _kind(encoding: Encoding) -> type:

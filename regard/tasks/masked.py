@@ -13,6 +13,7 @@ from regard.data.batch import Batch
 from regard.data.encoding import Encoding
 from regard.data.examples import IGNORE
 from regard.data.masking import MASK, mask_id
+from regard.data.segments import Marks
 from regard.errors import InputError
 from regard.sets import VectorSets
 from regard.tasks.base import Task
@@ -21,13 +22,15 @@ from regard.tasks.configs import MaskedTokens
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-__all__ = ["MaskedTokenTask", "no_gap", "transform", "written_gaps"]
+__all__ = ["MaskedTokenTask", "ids_of", "no_gap", "transform", "written_gaps"]
 
 
 class MaskedTokenTask(Task):
     """score(i, w) = E_w . f(h_i) + b_w, with E the table of the model's ids; f is the identity, or norm(gelu(W h + c)).
 
     Loss and scores are computed at hidden places alone: those with a target, or where nothing has one, those that hold `[MASK]`.
+    Where the data ask about pairs (`data.pairs`), the vector of `[CLS]` has a score for each of the two answers, by two rows of the
+    table, and the loss is the mean over hidden tokens plus the mean over pairs.
 
     Raises:
         InputError: data without `[MASK]`.
@@ -41,7 +44,9 @@ class MaskedTokenTask(Task):
         super().__init__()
         self.config = config
         self.entries = next(iter(encoding.columns.values()), ())
-        self.mask = mask_id(encoding)
+        self.mask, self.marks = mask_id(encoding), Marks.of(encoding)
+        # The two last entries, where pairs are asked for.
+        self.first_answer = len(self.entries) - len(self.marks.answers if self.marks else ())
         self.transform = nn.Identity() if not config.transform else transform(width, width, config.epsilon)
         self.bias = nn.Parameter(torch.zeros(len(self.entries))) if config.bias else None
         self.register_buffer("counts", torch.zeros(len(self.entries), dtype=torch.int64))
@@ -66,13 +71,30 @@ class MaskedTokenTask(Task):
         if not self._tied:
             raise InputError("the task has no table of ids yet, expected attach(model) before it is called")
         vectors: Tensor = self.transform(hidden.values[self.places(batch)])
-        return linear(vectors, self._tied[0].weight.to(vectors.dtype), self.bias)
+        scores = linear(vectors, self._tied[0].weight.to(vectors.dtype), self.bias)
+        return self._within(scores, ids_of(batch.inputs)[self.places(batch)])
+
+    def _within(self, scores: Tensor, ids: Tensor) -> Tensor:
+        """The scores of tokens at tokens, and of answers at `[CLS]`; those of the others are -inf.
+
+        Args:
+            ids: `[hidden places]` what stands there.
+        """
+        if self.marks is None or not self.marks.answers:
+            return scores
+        answers = torch.arange(len(self.entries), device=ids.device) >= self.first_answer
+        return scores.masked_fill((ids == self.marks.cls)[:, None] != answers, -torch.inf)
 
     def places(self, batch: Batch) -> Tensor:
         """`[t]` True where a token is hidden: those with a target, or where nothing has one, those that hold `[MASK]`."""
         if batch.targets is not None:
             return batch.target_values("vector") != IGNORE
-        return batch.inputs.values == self.mask
+        ids, layout = ids_of(batch.inputs), batch.inputs.layout
+        if self.marks is None or not self.marks.answers:
+            return ids == self.mask
+        second = torch.zeros(len(batch), dtype=torch.int64, device=ids.device)
+        second.index_add_(0, layout.set_of_row, batch.inputs.values[:, 1])
+        return (ids == self.mask) | (ids == self.marks.cls) & (second > 0)[layout.set_of_row]
 
     def _hidden(self, batch: Batch) -> Tensor:
         """The targets at hidden places."""
@@ -81,29 +103,41 @@ class MaskedTokenTask(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         targets = self._hidden(batch)
-        return cross_entropy(output.float(), targets, reduction="sum"), torch.tensor(
-            len(targets), device=targets.device
-        )
+        losses = cross_entropy(output.float(), targets, reduction="none")
+        answers = targets >= self.first_answer
+        total, count = losses.sum(), torch.tensor(len(targets), device=targets.device)
+        if self.first_answer < len(self.entries):
+            # The mean over pairs counts as much as that over tokens.
+            count = (~answers).sum()
+            total = losses[~answers].sum() + losses[answers].sum() * count / answers.sum().clamp(min=1)
+        return total, count
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection
 
         from regard.tasks.scores import LabelAccuracy
 
-        return MetricCollection({"accuracy": LabelAccuracy(len(self.entries))})
+        names = ["accuracy"] if self.first_answer == len(self.entries) else ["accuracy", "pair_accuracy"]
+        return MetricCollection({name: LabelAccuracy(len(self.entries)) for name in names}, compute_groups=False)
 
     def score(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         targets = self._hidden(batch)
-        if len(targets):
-            metrics.update(output.argmax(-1), targets)
+        answers, best = targets >= self.first_answer, output.argmax(-1)
+        metrics["accuracy"].update(best[~answers], targets[~answers])
+        if self.first_answer < len(self.entries):
+            metrics["pair_accuracy"].update(best[answers], targets[answers])
 
     def observe(self, batch: Batch) -> None:
         self.counts.copy_(torch.bincount(self._hidden(batch), minlength=len(self.entries)))
 
     def trivial(self, batch: Batch) -> Tensor:
-        """How often each token was hidden in the training part, as scores: the most frequent one wins."""
-        scores = (self.counts.float() + 1).log()
-        return scores.expand(len(self._hidden(batch)), -1)
+        """How often each token, and each answer, was the target in the training part, as scores: the most frequent one wins."""
+        targets = self._hidden(batch)
+        scores = (self.counts.float() + 1).log().expand(len(targets), -1)
+        where = torch.zeros_like(targets)
+        if self.marks is not None:
+            where[targets >= self.first_answer] = self.marks.cls
+        return self._within(scores, where)
 
     def predictions(self, output: Tensor, batch: Batch) -> list[dict[str, Any]]:
         """For each set its `gaps`, each with its place, the best tokens, and the hidden one where it is known.
@@ -111,20 +145,40 @@ class MaskedTokenTask(Task):
         Raises:
             InputError: a text to predict for that has no gap.
         """
-        places, lengths = self.places(batch), batch.inputs.layout.lengths.tolist()
+        places, offsets = self.places(batch), batch.inputs.layout.offsets.tolist()
         targets = None if batch.targets is None else self._hidden(batch).tolist()
         written, first = [], 0
-        for name, where in zip(batch.names, places.split(lengths), strict=True):
-            rows = where.nonzero()[:, 0].tolist()
+        for name, start, end in zip(batch.names, offsets[:-1], offsets[1:], strict=True):
+            rows = places[start:end].nonzero()[:, 0].tolist()
             if not rows and targets is None:
                 raise no_gap(name)
             part = slice(first, first + len(rows))
             gaps = written_gaps(rows, output[part], self.entries, self.config.top)
             if targets is not None:
                 gaps = [gap | {"target": self.entries[n]} for gap, n in zip(gaps, targets[part], strict=True)]
-            written.append({"name": name, "gaps": gaps})
+            written.append({"name": name} | self._apart(gaps, ids_of(batch.inputs)[start:end].tolist()))
             first += len(rows)
         return written
+
+    def _apart(self, gaps: Sequence[dict[str, Any]], ids: Sequence[int]) -> dict[str, Any]:
+        """The gaps of a text, and of a pair its answer; places are counted without `[CLS]`."""
+        if self.marks is None:
+            return {"gaps": list(gaps)}
+        found: dict[str, Any] = {"gaps": []}
+        for gap in gaps:
+            if ids[gap["place"]] != self.marks.cls:
+                found["gaps"].append(gap | {"place": gap["place"] - 1})
+                continue
+            answers = self.entries[self.first_answer :]
+            best = {name: p for name, p in gap["probabilities"].items() if name in answers}
+            found["pair"] = {"answer": gap["token"], "probabilities": best}
+            found["pair"] |= {"target": gap["target"]} if "target" in gap else {}
+        return found
+
+
+def ids_of(sets: VectorSets) -> Tensor:
+    """`[t]` the tokens' ids, the first column where there are more."""
+    return sets.values if sets.values.dim() == 1 else sets.values[:, 0]
 
 
 def no_gap(name: str) -> InputError:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from regard.data.encoding import Encoding
+from regard.data.segments import SEGMENT
 from regard.errors import InputError
 from regard.files import read_json
 from regard.train.earlier import now_named
@@ -145,7 +146,12 @@ class Start:
         """
         before = self.encoding
         for what, there, here in (
-            ("columns of ids", list(before.columns), list(own.columns)),
+            # Of a run that read pairs, the segments are left.
+            (
+                "columns of ids",
+                [name for name in before.columns if name in own.columns or name != SEGMENT],
+                list(own.columns),
+            ),
             ("numbers per vector", before.width, own.width),
             ("coordinates per vector", before.grid.coords, own.grid.coords),
             ("learned tokenizers", int(bool(before.tokenizer)), int(bool(own.tokenizer))),
@@ -159,7 +165,7 @@ class Start:
         grows = not own.tokenizer
         return replace(
             own,
-            columns={name: _joined(each, own.columns[name] if grows else ()) for name, each in before.columns.items()},
+            columns={name: _joined(before.columns[name], each if grows else ()) for name, each in own.columns.items()},
             characters=_joined(before.characters, own.characters) if own.characters else (),
             band_mean=before.band_mean,
             tokenizer=before.tokenizer,
@@ -204,7 +210,7 @@ class Start:
 
     def _fitting(self, model: nn.Module, own: Mapping[str, Tensor], encoding: Encoding) -> set[str]:
         """The names of the tensors that can be copied, those of a table that became longer included."""
-        pairs = [(each, encoding.columns[name]) for name, each in self.encoding.columns.items()]
+        pairs = [(self.encoding.columns[name], each) for name, each in encoding.columns.items()]
         pairs.append((self.encoding.characters, encoding.characters))
         longer = {(len(before), len(after)) for before, after in pairs if len(after) > len(before) > 0}
         tables = {f"model.{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
@@ -226,8 +232,9 @@ class Start:
 
     def _notes(self, encoding: Encoding, report: Beginning) -> list[str]:
         notes = []
-        for name, before in self.encoding.columns.items():
-            more = len(encoding.columns[name]) - len(before)
+        for name, after in encoding.columns.items():
+            before = self.encoding.columns[name]
+            more = len(after) - len(before)
             notes.append(f"vocabulary of {name}: {len(before):,} entries of {self.run}, {more:,} of the new data alone")
         if _head(self.after) == "none":
             same = "taken as far as it fits" if self._same_head(encoding) else "new: the targets or the task differ"
