@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from benchmarks import graph_baselines
 from regard.data.examples import IGNORE, Array, Example
 
 __all__ = ["BASELINES"]
@@ -164,6 +165,11 @@ BASELINES: dict[str, Callable[[Parts], dict[str, float]]] = {
     "digits": digits,
     "tagging": tagging,
     "citation": citation,
+    "departments": graph_baselines.departments,
+    "workers": graph_baselines.workers,
+    "molecules-solubility": partial(graph_baselines.molecules, recipe="molecules-solubility"),
+    "molecules-hydration": partial(graph_baselines.molecules, recipe="molecules-hydration"),
+    "molecules-barrier": partial(graph_baselines.molecules, recipe="molecules-barrier"),
     "speaker": speaker,
     "sst2": texts,
     "imdb": partial(texts, characters=False),
