@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from regard.cli.options import parse, parser
 from regard.cli.sources import datasets, sources_of
 from regard.errors import InputError
+from regard.files import write_atomically
 from regard.train.folder import read_config
 
 __all__ = ["run"]
@@ -29,6 +30,9 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument("--layer", type=int, default=0, help="which attention of the model, from 0")
     options.add_argument("--head", type=int, default=0, help="which head, from 0")
     options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
+    options.add_argument(
+        "--picture", type=str, default="", metavar="FILE", help="write the weights into a picture (SVG) of a molecule"
+    )
     chosen = parse(options, arguments)
     if chosen.run is not None and (chosen.input is None) == (not chosen.text):
         given = "without an INPUT" if chosen.input is None else "with an INPUT and a --text"
@@ -39,6 +43,10 @@ def run(arguments: Sequence[str]) -> int:
         reader = read_config(Path(chosen.run)).data
         texts = [chosen.text] if chosen.text else []
         sources = sources_of(reader, [chosen.input] if chosen.input is not None else [], texts, "explain")
+        if chosen.picture and not (hasattr(reader, "picture") and sources[0].is_text and chosen.query != "class"):
+            raise InputError(f"--picture is {chosen.picture!r}, expected it where INPUT is the SMILES of a molecule")
+    elif chosen.picture:
+        raise InputError("the example is no molecule, expected --picture with RUN and the SMILES of one")
     elif chosen.query == "class":
         raise InputError("the example has no class vector, expected --query 0 to 3")
 
@@ -55,5 +63,11 @@ def run(arguments: Sequence[str]) -> int:
     with torch.no_grad():
         opened = Run.open(chosen.run)
         inputs = datasets(opened, sources)
-        print(explain_run(opened, inputs, chosen.query, chosen.layer, chosen.head, chosen.set))
+        explanation = explain_run(opened, inputs, chosen.query, chosen.layer, chosen.head, chosen.set)
+    if chosen.picture:
+        weights = {heard.index: heard.weight for heard in explanation.heard}
+        drawing_reader: Any = opened.experiment.data
+        picture = drawing_reader.picture(sources[0].value, weights, explanation.index)
+        write_atomically(Path(chosen.picture), picture.encode())
+    print(explanation)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from regard.data.examples import Array, Part
 from regard.errors import InputError
 
-__all__ = ["ELEMENTS", "Features", "atom_features", "bonds", "molecule", "scaffold", "scaffold_split"]
+__all__ = ["ELEMENTS", "Features", "atom_features", "bonds", "drawing", "molecule", "scaffold", "scaffold_split"]
 
 Features = Literal["atoms", "full", "contributions"]
 
@@ -129,6 +129,33 @@ def bonds(found: Any, features: Features) -> tuple[Array, Array]:
             _one_hot([str(b.GetStereo()) for b in listed], ("STEREOZ", "STEREOE")),
         ]
     return ends, np.concatenate(columns, axis=1)
+
+
+def drawing(found: Any, weights: Mapping[int, float], query: int) -> str:
+    """A molecule of RDKit as a picture in SVG: what one atom attends to, the more the redder, with the weights beside the atoms.
+
+    Args:
+        weights: by the number of the atom, from 0. query: the atom that attends.
+    """
+    chem, draw = _library("rdkit.Chem"), _library("rdkit.Chem.Draw.rdMolDraw2D")
+    noted, most = chem.Mol(found), max([0.0, *weights.values()]) or 1.0
+    for n, weight in weights.items():
+        noted.GetAtomWithIdx(n).SetProp("atomNote", f"{weight:.2f}")
+    colors = {n: (1.0, 1 - 0.8 * weight / most, 1 - 0.8 * weight / most) for n, weight in weights.items()}
+    canvas = draw.MolDraw2DSVG(600, 450)
+    canvas.drawOptions().legendFontSize = 18
+    symbol = noted.GetAtomWithIdx(query).GetSymbol()
+    draw.PrepareAndDrawMolecule(
+        canvas,
+        noted,
+        legend=f"what {symbol}{query + 1} attends to",
+        highlightAtoms=list(colors),
+        highlightAtomColors=colors,
+        highlightBonds=[],
+    )
+    canvas.FinishDrawing()
+    drawn: str = canvas.GetDrawingText()
+    return drawn
 
 
 def _one_hot(values: Sequence[Any], known: Sequence[Any], others: bool = False) -> Array:

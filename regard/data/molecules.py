@@ -6,14 +6,14 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
-from regard.data.chemistry import Features, atom_features, bonds, molecule, scaffold, scaffold_split
+from regard.data.chemistry import Features, atom_features, bonds, drawing, molecule, scaffold, scaffold_split
 from regard.data.encoding import Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import ALL, Array, Example, Listed, Part, check_part, divided, split
 from regard.data.folders import files_at, files_by_part
@@ -181,6 +181,10 @@ class Molecules:
         except InputError:
             return False
         return True
+
+    def picture(self, text: str, weights: Mapping[int, float], query: int) -> str:
+        """The molecule of a SMILES as a picture in SVG, see `regard.data.chemistry.drawing`."""
+        return drawing(molecule(text, "the molecule"), weights, query)
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
         """Molecules as they arrive, a SMILES, and perhaps a name, on each line."""

@@ -32,7 +32,8 @@ class Reader(Protocol):
     One whose values in memory may be texts has `texts(texts, names, encoding) -> Dataset`, which reads many at once; if they are no
     sentences, it has `recognizes(text) -> bool`, which tells a text from the name of a file that is not there. One whose inputs may
     be folders of files has `folder_files(folder) -> (paths, skips)`, so that what is skipped can be told. One whose data may come
-    undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part.
+    undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part. One
+    whose texts can be drawn has `picture(text, weights, query) -> str`, an SVG of what one vector attends to, by number.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

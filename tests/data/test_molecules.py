@@ -2,13 +2,14 @@
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from regard.data.chemistry import ELEMENTS, atom_features, bonds, molecule, scaffold_split
+from regard.data.chemistry import ELEMENTS, atom_features, bonds, drawing, molecule, scaffold_split
 from regard.data.examples import IGNORE
 from regard.data.molecules import Molecules
 from regard.data.readers import reader_of
@@ -185,6 +186,12 @@ def test_what_is_no_molecule_says_why(smiles: str, reason: str, capfd: pytest.Ca
     with pytest.raises(InputError, match=f"line 3, holds .*, expected the SMILES of a molecule{reason}"):
         molecule(smiles, "line 3,")
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_more_an_atom_is_attended_to_the_redder_it_is_drawn() -> None:
+    picture = drawing(molecule("CCO", "it"), {0: 0.2, 1: 0.0, 2: 0.8}, query=1)
+    fills = re.findall(r"<ellipse .*?fill:#(\w{6})", picture)
+    assert sorted(fills) == sorted(["FFCCCC", "FFFFFF", "FF3333"])
 
 
 def test_identities_of_atoms_mean_nothing() -> None:
