@@ -68,6 +68,9 @@ def _title(prediction: dict[str, Any]) -> str:
 
 def _answer(prediction: dict[str, Any]) -> str:
     target = prediction.get("target")
+    if "counts" in prediction:
+        found = ", ".join(f"{count} {label}" for label, count in prediction["counts"].items())
+        return found if target is None else f"{found} for {len(target)} boxes"
     if "label" not in prediction and "number" not in prediction:
         # What other tasks write, as it is.
         written = {name: value for name, value in prediction.items() if name not in ("name", "token", "target")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regard.cli.answers import check_conllu, conllu, table, with_all_probabilities, with_beam
+from regard.cli.boxes import with_pictures
 from regard.cli.gaps import filled_gaps, is_hugging_face
 from regard.cli.options import parse, parser
 from regard.cli.sources import add_sources, datasets, sources_of, with_ids
@@ -28,7 +29,7 @@ a folder with nodes.csv or testdata.json. A whole sentence is a text itself, and
 Without INPUT, or where it is -, standard input is read: a text on each line, or a JSON object with "text" on each, answered
 as it arrives; or one sound or picture file.
 RUN may also be a folder of a BERT that guesses hidden tokens, in Hugging Face's format: what may stand where a text has [MASK]."""
-_OUTPUTS = ("text", "csv", "probabilities", "conllu", "id")
+_OUTPUTS = ("text", "csv", "probabilities", "conllu", "id", "out")
 _VECTORS = 40  # that --show prints of one set
 
 
@@ -51,6 +52,12 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--beam", type=int, metavar="WIDTH", help="of sequences: so many go on at each step")
     options.add_argument("--n-best", type=int, metavar="N", help="of sequences: so many are given of each input")
+    options.add_argument(
+        "--out",
+        default="",
+        metavar="PLACE",
+        help="of boxes: a folder for the pictures with their boxes, or a file for one",
+    )
     chosen = parse(options, arguments)
     _check(chosen)
     if is_hugging_face(chosen.run):
@@ -77,6 +84,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     opened, labels = with_all_probabilities(opened) if chosen.probabilities else (opened, ())
     predictions = opened.predictions(datasets(opened, sources))
+    if chosen.out:
+        predictions = with_pictures(opened, list(datasets(opened, sources)), chosen.out)
     if chosen.csv:
         # Nothing is printed where an input is refused.
         csv.writer(sys.stdout, lineterminator="\n").writerows(list(table(_counted(predictions), labels)))

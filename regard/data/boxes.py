@@ -14,7 +14,7 @@ import numpy as np
 from regard.data.arrangement import ending
 from regard.data.boxed_pictures import BoxedPictures, BoxVariation, Fitting, Source, VariedBoxes, version_of
 from regard.data.encoding import Encoding, Grid, Labels
-from regard.data.examples import Array, Example, Listed, Part, VectorSet, check_part, divided, parts_of
+from regard.data.examples import Array, Example, Part, VectorSet, check_part, divided, parts_of
 from regard.data.folders import files_at, files_below
 from regard.data.picture_files import PICTURE_SUFFIXES
 from regard.data.reader import STREAM, refused_value
@@ -165,9 +165,12 @@ class Boxes:
             raise refused_value(value, name or "the picture", "the bytes of a picture's file, or its pixels")
         return self._fitting.example(Source(name or "the picture", value), None)
 
-    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
+    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[BoxedPictures]:
         """One picture file."""
-        yield Listed([self.example(file.read(), encoding, STREAM)])
+        source = Source(STREAM, file.read())
+        # What is no picture is refused here.
+        source.read()
+        yield BoxedPictures(self._fitting, [source], [None])
 
     @property
     def _place(self) -> Path:

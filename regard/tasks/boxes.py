@@ -156,7 +156,7 @@ class BoxTask(Task):
         places = corners(_places(targets).double()).numpy(force=True)
         rows = [np.zeros((0, 2 + len(THRESHOLDS)))]
         told = self._told(output, len(batch))
-        for (labels, scores, boxes), (first, last) in zip(told, spans(targets.layout.lengths.tolist()), strict=True):
+        for (labels, scores, boxes, _), (first, last) in zip(told, spans(targets.layout.lengths.tolist()), strict=True):
             for label in np.unique(labels):
                 own, theirs = labels == label, places[first:last][wanted[first:last] == label]
                 ranked, right = hits(boxes[own], scores[own], theirs)
@@ -173,35 +173,35 @@ class BoxTask(Task):
             logits[:, -1] = 0.0
         return {"logits": logits.repeat(1, sets, 1), "boxes": self.middle.repeat(1, sets, 1), "queries": count}
 
-    def _told(self, output: Output, sets: int) -> list[tuple[Any, Any, Any]]:
-        """For each set the label, the score and the ends of the box of each query of the last block, by falling score."""
+    def _told(self, output: Output, sets: int) -> list[tuple[Any, Any, Any, Any]]:
+        """For each set the label, score, ends of the box and number of each query of the last block, by falling score."""
         logits, boxes = output["logits"][-1].double(), corners(output["boxes"][-1].double())
         chances = logits.softmax(-1)[:, :-1] if self.config.loss == "cross_entropy" else logits.sigmoid()
         scores, labels = chances.max(-1)
-        told: list[tuple[Any, Any, Any]] = []
+        told: list[tuple[Any, Any, Any, Any]] = []
         queries = int(output["queries"])
         step = len(scores) // max(1, sets)
         for n in range(sets):
             rows = slice(n * step, n * step + queries)
             order = scores[rows].argsort(descending=True, stable=True)
             chosen = (each[rows][order].numpy(force=True) for each in (labels, scores, boxes))
-            told.append((*chosen,))  # type: ignore[arg-type]
+            told.append((*chosen, order.numpy(force=True)))
         return told
 
     def predictions(self, output: Output, batch: Batch) -> list[dict[str, Any]]:
-        """One JSON object for each set: `boxes`, each with `label`, `score` and `box`, and `counts` of those above the threshold.
+        """One JSON object for each set: `boxes`, each with `label`, `score`, `box` and `query`, and `counts` above the threshold.
 
         A box is left, top, right and bottom, in pixels of the picture, or as parts of it where its size is not known.
         """
         written = []
         sizes = batch.pixels or (None,) * len(batch)
         targets = [None] * len(batch) if batch.targets is None else self._written_targets(batch, sizes)
-        for (labels, scores, boxes), name, size, target in zip(
+        for (labels, scores, boxes, numbers), name, size, target in zip(
             self._told(output, len(batch)), batch.names, sizes, targets, strict=True
         ):
             told = [
-                {"label": self.labels[label], "score": float(score), "box": _ends(box, size)}
-                for label, score, box in zip(labels, scores, boxes, strict=True)
+                {"label": self.labels[label], "score": float(score), "box": _ends(box, size), "query": int(number)}
+                for label, score, box, number in zip(labels, scores, boxes, numbers, strict=True)
             ]
             sure = [each["label"] for each in told if each["score"] >= self.config.threshold]
             counts = {label: sure.count(label) for label in self.labels}
