@@ -35,7 +35,10 @@ COMMANDS = {
         "train | nearest | analogy | evaluate | draw | extract",
         "word vectors from plain text: learn them, ask them, measure and draw them",
     ),
-    "explain": ("[RUN INPUT]", "one output vector by its numbers: query, keys, scores, weights, values, sum"),
+    "explain": (
+        "[RUN INPUT]",
+        "one output vector by its numbers: query, keys, scores, weights, values, sum; or an alignment",
+    ),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
     "data": ("look PATH | list | get NAME", "what files hold and how they are read; where published data comes from"),
 }

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from regard.cli.options import parse, parser
+from regard.cli.pictures import picture_format, place_to_write, write_picture
 from regard.cli.table import print_table
 from regard.errors import InputError, nearest
-from regard.files import write_atomically
 
 if TYPE_CHECKING:
     from regard.vectors.scoring import Score
@@ -123,19 +121,7 @@ def _output(chosen: Any, expected: str, check: Callable[[Path], Any] | None = No
     """The file to write; `check` refuses a name that says no format."""
     if not chosen.out:
         raise InputError(f"vectors {chosen.action} needs --out, expected {expected}")
-    out = Path(chosen.out)
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder, expected {expected}")
-    if check is not None:
-        check(out)
-    # Before the work, lest it is lost.
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out} cannot be written: {error.strerror}") from None
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out {out} cannot be written, expected a folder that can be written to")
-    return out
+    return place_to_write(chosen.out, expected, check)
 
 
 def _extract(chosen: Any) -> int:
@@ -207,7 +193,7 @@ def _draw(chosen: Any) -> int:
     from regard.vectors.lettering import lettering
     from regard.vectors.scoring import ANALOGIES
 
-    out = _output(chosen, "a picture to write, such as words.png", _picture)
+    out = _output(chosen, "a picture to write, such as words.png", picture_format)
     kinds = read_kinds(Path(chosen.kinds) if chosen.kinds else locate("word-vectors") / ANALOGIES)
     vectors = _loaded(chosen.operands[0])
     rows = rows_of(vectors, kinds, chosen.most, [name for name in chosen.only.split(",") if name])
@@ -215,21 +201,9 @@ def _draw(chosen: Any) -> int:
     letters = lettering([*words, *rows])
     if note := letters.note([*words, *rows]):
         print(note, file=sys.stderr)
-    picture = io.BytesIO()
-    plot(vectors, rows, chosen.by, chosen.seed, letters).savefig(picture, format=_picture(out), dpi=150)
-    write_atomically(out, picture.getvalue())
+    write_picture(plot(vectors, rows, chosen.by, chosen.seed, letters), out)
     print(out)
     return 0
-
-
-def _picture(out: Path) -> str:
-    """The format of pictures that a name ends in."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    known, form = sorted(FigureCanvasBase.get_supported_filetypes()), out.suffix[1:].lower()
-    if form not in known:
-        raise InputError(f"--out is {str(out)!r}, expected a name that ends in one of {', '.join(known)}")
-    return form
 
 
 _MANY = 1 << 20

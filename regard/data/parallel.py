@@ -125,6 +125,18 @@ class ParallelText:
             [Document(text, None, name, name) for text, name in zip(texts, names, strict=True)], encoding
         )
 
+    def target(self, text: str, encoding: Encoding) -> VectorSet:
+        """A sentence of the other language in memory, as the target of an example.
+
+        Raises:
+            InputError: an empty one.
+        """
+        if not text.strip():
+            raise InputError("the target is empty, expected a sentence")
+        assert isinstance(encoding.targets, Encoding)
+        cut, end = tokenizer(self.tokens, encoding.targets), encoding.targets.entry(END)
+        return VectorSet(self._ids([self._cleaned(text)], cut, end)[0].astype(np.int64), text=text)
+
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Translations]:
         """Sentences as they arrive, one on each line, or in a JSON object on each line."""
         for group in streamed(file, self._columns):

@@ -34,6 +34,7 @@ class Reader(Protocol):
     be folders of files has `folder_files(folder) -> (paths, skips)`, so that what is skipped can be told. One whose data may come
     undivided has `names_parts() -> bool`, which tells whether the data says what belongs to which part. One
     whose texts can be drawn has `picture(text, weights, query) -> str`, an SVG of what one vector attends to, by number.
+    One whose targets are texts may have `target(text, encoding) -> VectorSet`, so that one can be given to a command.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

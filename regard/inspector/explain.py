@@ -7,22 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
 
-from regard.attention.adapters.base import Adapter
 from regard.attention.attend import attend, attention_weights
-from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Pairs
-from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
-from regard.data.batch import Batch, collate
-from regard.data.examples import Dataset
+from regard.data.batch import collate
+from regard.data.examples import Dataset, Example
 from regard.errors import InputError
-from regard.layers.attention import Attend
+from regard.inspector.calls import Call, record
 from regard.models.model import Place, Places, places_of
 from regard.sets import Layout
 
-__all__ = ["Explanation", "Heard", "explain_example", "explain_run"]
+__all__ = ["Explanation", "Heard", "by_numbers", "chosen_example", "explain_example", "explain_run"]
 
 
 @dataclass(frozen=True)
@@ -89,51 +85,39 @@ def _vector(numbers: Sequence[float], most: int = 8) -> str:
     return f"[{shown}]" if len(numbers) <= most else f"[{shown}, ... {len(numbers)} numbers]"
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One call of `attend`: what went in and what came out."""
+@torch.no_grad()
+def by_numbers(call: Call, row: int, head: int, place: Place, places: Places) -> Explanation:
+    """One output vector of a call.
 
-    attention: Attention
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    layout: Layout
-    key_layout: Layout
-    parameters: dict[str, Tensor]
-    out: Tensor
-
-    @torch.no_grad()
-    def explain(self, row: int, head: int, places: Places) -> Explanation:
-        """Row `row` of head `head` by numbers; places are those of the set's hidden vectors."""
-        weights = attention_weights(
-            self.attention, self.q, self.k, self.layout, self.key_layout, self.parameters, rows=[row]
+    Args:
+        row: of the queries. place: what it stands for. places: what each vector of the keys' set stands for.
+    """
+    rows = attention_weights(call.attention, call.q, call.k, call.layout, call.key_layout, call.parameters, rows=[row])
+    heads, key_heads = call.q.shape[1], call.k.shape[1]
+    pairs = Pairs(call.layout, call.key_layout, rows.query, rows.key)
+    k = call.k[rows.key].repeat_interleave(heads // key_heads, dim=1)
+    v = call.v[rows.key].repeat_interleave(heads // key_heads, dim=1)
+    scores = call.attention.scores(call.q[rows.query], k, pairs, call.parameters)
+    bias = call.attention.bias
+    if bias is not None and bias.has_values:
+        v = v + bias.value_bias(pairs, call.parameters)
+    allowed = call.attention.allows(pairs).expand(-1, heads)[:, head]
+    heard = tuple(
+        Heard(
+            *_named(places[int(call.key_layout.index[key])]),
+            tuple(k[p, head].tolist()),
+            float(scores[p, head]),
+            float(rows.values[p, head]),
+            tuple(v[p, head].tolist()),
         )
-        heads, key_heads = self.q.shape[1], self.k.shape[1]
-        pairs = Pairs(self.layout, self.key_layout, weights.query, weights.key)
-        k = self.k[weights.key].repeat_interleave(heads // key_heads, dim=1)
-        v = self.v[weights.key].repeat_interleave(heads // key_heads, dim=1)
-        scores = self.attention.scores(self.q[weights.query], k, pairs, self.parameters)
-        bias = self.attention.bias
-        if bias is not None and bias.has_values:
-            v = v + bias.value_bias(pairs, self.parameters)
-        allowed = self.attention.allows(pairs).expand(-1, heads)[:, head]
-        heard = tuple(
-            Heard(
-                *_named(places[int(self.key_layout.index[key])]),
-                tuple(k[p, head].tolist()),
-                float(scores[p, head]),
-                float(weights.values[p, head]),
-                tuple(v[p, head].tolist()),
-            )
-            for p, key in enumerate(weights.key)
-            if bool(allowed[p])
-        )
-        output = (weights.values[:, head, None] * v[:, head]).sum(0)
-        named = _named(places[int(self.layout.index[row])])
-        query, model_output = self.q[row, head].tolist(), self.out[row, head].tolist()
-        return Explanation(
-            repr(self.attention), *named, tuple(query), heard, tuple(output.tolist()), tuple(model_output)
-        )
+        for p, key in enumerate(rows.key)
+        if bool(allowed[p])
+    )
+    output = (rows.values[:, head, None] * v[:, head]).sum(0)
+    query, model_output = call.q[row, head].tolist(), call.out[row, head].tolist()
+    return Explanation(
+        repr(call.attention), *_named(place), tuple(query), heard, tuple(output.tolist()), tuple(model_output)
+    )
 
 
 def _named(place: Place) -> tuple[int, str, str]:
@@ -161,7 +145,7 @@ def explain_example(query: int = 1) -> Explanation:
     q, k, v = q[:, None], x[:, None], v[:, None]
     out = attend(attention, q, k, v, layout)
     places = [Place(range(n, n + 1), word) for n, word in enumerate(words)]
-    return _Call(attention, q, k, v, layout, layout, {}, out).explain(query, 0, places)
+    return by_numbers(Call(attention, q, k, v, layout, layout, {}, out), query, 0, places[query], places)
 
 
 def explain_run(
@@ -182,14 +166,9 @@ def explain_run(
     Raises:
         InputError: an index that is not there; a model without attention.
     """
-    examples = [dataset[i] for dataset in inputs for i in range(len(dataset))]
-    if not 0 <= set < len(examples):
-        raise InputError(
-            f"set {set} was asked for, expected 0 to {len(examples) - 1}: the input has {len(examples)} sets"
-        )
-    example = examples[set]
+    example = chosen_example(inputs, set)
     batch = collate([example])
-    calls = _record(run.model, batch)
+    calls = record(run.model, lambda: run.model(batch))
     if not 0 <= layer < len(calls):
         raise InputError(
             f"layer {layer} was asked for, expected one of the model's {len(calls)} attention layers, from 0"
@@ -199,7 +178,22 @@ def explain_run(
         raise InputError(f"head {head} was asked for, expected 0 to {call.q.shape[1] - 1}")
     count = 1 + max([-1, *(int(x.index.max()) for x in (call.layout, call.key_layout) if x.total)])
     places = places_of(run.model, len(example.values), count, example.tokens)
-    return call.explain(_row_of(query, places, call.layout), head, places)
+    row = _row_of(query, places, call.layout)
+    return by_numbers(call, row, head, places[int(call.layout.index[row])], places)
+
+
+def chosen_example(inputs: Iterable[Dataset], set: int) -> Example:  # noqa: A002
+    """The example of that number among those of some data sets.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    examples = [dataset[i] for dataset in inputs for i in range(len(dataset))]
+    if not 0 <= set < len(examples):
+        raise InputError(
+            f"set {set} was asked for, expected 0 to {len(examples) - 1}: the input has {len(examples)} sets"
+        )
+    return examples[set]
 
 
 def _row_of(query: int | str, places: Places, layout: Layout) -> int:
@@ -213,38 +207,3 @@ def _row_of(query: int | str, places: Places, layout: Layout) -> int:
         listed = f"expected {' or '.join(expected)}: the set's vectors" if expected else "but the set has no vectors"
         raise InputError(f"query {query} was asked for, {listed}")
     return rows[0]
-
-
-def _record(model: nn.Module, batch: Batch) -> list[_Call]:
-    """Every call of `attend` that the model makes for a batch, in order; an adapter makes several."""
-    calls: list[_Call] = []
-
-    def keep(module: nn.Module, given: tuple[Any, ...], out: Tensor) -> None:
-        assert isinstance(module, Attend)
-        q, k, v, layout, *rest = given
-        tensors, key_layout = Tensors(q, k, v, dict(module.learned)), rest[0] if rest else layout
-        if isinstance(module.attention, Adapter):
-            module.attention.attend(verb, tensors, layout, key_layout, None)
-        else:
-            calls.append(_Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out))
-
-    def verb(
-        attention: Attention,
-        tensors: Tensors,
-        layout: Layout,
-        key_layout: Layout | None = None,
-        dropout: Dropout | None = None,
-    ) -> Tensor:
-        q, k, v, learned = tensors.q, tensors.k, tensors.v, dict(tensors.parameters)
-        out = attend(attention, q, k, v, layout, key_layout, learned, dropout=dropout)
-        calls.append(_Call(attention, q, k, v, layout, layout if key_layout is None else key_layout, learned, out))
-        return out
-
-    hooks = [module.register_forward_hook(keep) for module in model.modules() if isinstance(module, Attend)]
-    try:
-        with torch.no_grad():
-            model.eval()(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return calls

@@ -77,6 +77,10 @@ class EncoderDecoderModel(SequenceModel):
     def source_embed(self) -> nn.Module:
         return self.encoder.front.embed
 
+    def cross_attentions(self) -> list[nn.Module]:
+        blocks: Any = self.decoder.stack.blocks
+        return [block.cross.attend for block in blocks]
+
     @property
     def memory_width(self) -> int:
         return self.encoder.width

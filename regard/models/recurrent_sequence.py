@@ -122,6 +122,9 @@ class RecurrentModel(SequenceModel):
     def memory_width(self) -> int:
         return self.encoder.width
 
+    def cross_attentions(self) -> list[nn.Module]:
+        return [self.decoder.attend]
+
     def memory(self, batch: Batch) -> VectorSets:
         """h_j of every vector."""
         vectors = self.front(batch)

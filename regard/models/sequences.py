@@ -89,6 +89,10 @@ class SequenceModel(nn.Module, ABC):
         return weight
 
     @abstractmethod
+    def cross_attentions(self) -> list[nn.Module]:
+        """What attends from the ids that are written to the memory, layer by layer."""
+
+    @abstractmethod
     def memory(self, batch: Batch) -> VectorSets:
         """The encoder's vectors of `batch.inputs`."""
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from regard.cli import main
 from regard.cli.answers import with_beam
 from regard.errors import InputError
 from regard.train import Run
@@ -87,3 +88,48 @@ def test_what_is_no_beam_is_refused(folder):
     found = cli("predict", folder, "--text", " ")
     assert found.returncode == 2
     assert "expected a text" in found.stderr
+
+
+def test_the_alignment_of_a_sentence_is_a_table_numbers_and_a_picture(folder, tmp_path, capsys):
+    def done(*arguments):
+        assert main(["explain", str(folder), "Hund rot alt .", *map(str, arguments)]) == 0
+        return capsys.readouterr().out
+
+    table = done()
+    assert table.startswith("written: ")
+    assert "weights of layer all, head all" in table
+    assert all(word in table for word in ("Hund", "rot", "alt", "<end>"))
+    given = json.loads(done("--target", "dog red old .", "--layer", 0, "--head", 1, "--json"))
+    assert (given["text"], given["given"], given["layer"], given["head"]) == ("dog red old .", True, 0, 1)
+    assert given["source"][-1] == given["written"][-1] == "<end>"
+    assert [sum(row) for row in given["weights"]] == pytest.approx([1] * len(given["written"]))
+    explained = json.loads(done("--target", "dog red old .", "--query", 0, "--head", 1, "--json"))
+    assert [each["weight"] for each in explained["heard"]] == pytest.approx(given["weights"][0], abs=1e-6)
+    assert "query 1 '" in done("--encoder")
+    picture = tmp_path / "pictures" / "alignment.png"
+    assert done("--out", picture).strip() == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--target", " "], "the target is empty, expected a sentence"),
+        (
+            ["--query", "class"],
+            "query class was asked for, expected the number of a piece that is written, or --encoder",
+        ),
+        (["--query", "99"], "query 99 was asked for, expected 0 to"),
+        (["--encoder", "--target", "dog"], "--target is for what a run writes, expected no --encoder with it"),
+        (["--out", "picture.txt"], "--out is 'picture.txt', expected a name that ends in one of"),
+        (
+            ["--out", "picture.png", "--json"],
+            "--out draws all that is written, expected no --query, --encoder or --json",
+        ),
+    ],
+)
+def test_alignments_that_make_no_sense_are_refused(folder, arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", str(folder), "Hund rot .", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
