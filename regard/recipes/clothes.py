@@ -35,7 +35,7 @@ def clothes() -> Experiment:
         ),
         PerSetLabel(pool="first", label_smoothing=0.1),
         Optimizer(learning_rate=1e-3, weight_decay=0.05, betas=(0.9, 0.999), warm_up=1000),
-        Training(epochs=30, batch_vectors=6272, threads=1),
+        Training(epochs=30, batch_vectors=6272),
     )
 
 

@@ -117,3 +117,14 @@ def test_what_it_cannot_pool_is_refused_in_a_sentence() -> None:
 def test_no_vector_at_all_gives_none() -> None:
     sets = VectorSets.pack([torch.zeros(0, 3)], coords=[torch.zeros(0, 2)])
     assert PictureStem(3, [4])(sets).values.shape == (0, 4)
+
+
+def test_traced_it_gives_the_same_for_all_sizes() -> None:
+    torch.manual_seed(0)
+    stem = PictureStem(3, [4], norm=True).double()
+    compiled = torch.compile(stem, backend="eager")
+    for sizes in (ALIKE, UNLIKE):
+        sets = pictures_of(*sizes)
+        found, expected = compiled(sets), stem(sets)
+        torch.testing.assert_close(found.values, expected.values)
+        torch.testing.assert_close(found.layout.coords, expected.layout.coords)
