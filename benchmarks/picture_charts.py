@@ -37,6 +37,9 @@ def growing() -> Figure:
         means = [statistics.mean(each["accuracy"] for each in own if each["pictures"] == size) for size in sizes]
         left.plot(sizes, means, "o-", color=hue, label=name)
     left.set(xscale="log", xlabel="training pictures", ylabel="accuracy on the test part")
+    counts = sorted({each["pictures"] for each in runs})
+    left.set_xticks(counts, labels=[f"{count:,}" for count in counts])
+    left.minorticks_off()
     left.legend(fontsize=8, frameon=False)
     left.grid(color=_SOFT, linewidth=0.5)
     sizes = sorted({each["pictures"] for each in runs if each["distances"]})
