@@ -22,7 +22,7 @@ __all__ = ["STEPS", "USUAL", "Problem", "Tensors", "TileSizes"]
 
 T = TypeVar("T")
 
-# Under which a layout of keys that grow by steps keeps what serves every step.
+# Under which a layout of keys that are attended to step by step keeps what serves every step.
 STEPS = "steps"
 # Distances of which a table is made for however few vectors.
 _TABLE = 1 << 16
@@ -132,16 +132,26 @@ class Problem:
         if self.key_layout is not self.layout:
             # Held weakly: two layouts that attend to each other would never be freed.
             derived = derived.setdefault("by key layout", WeakKeyDictionary()).setdefault(self.key_layout, {})
+        key = (self.tiles, self.where, *key)
+        if key in derived:
+            found: T = derived[key]
+            return found
         # What is kept holds no graph.
-        return keep(derived, (self.tiles, self.where, *key), torch.no_grad()(make))
+        with torch.no_grad():
+            return keep(derived, key, make)
 
     def kept_for_steps(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
-        """As `kept`, but of queries that are the next vectors of sets, one each, it serves the steps to come.
+        """As `kept`, but where sets are written step by step it serves the steps to come, until there is twice as much of anything.
 
-        They have a few keys more, which changes times a little and nothing else.
+        They have a few queries less and a few keys more, which changes times a little and nothing else.
         """
-        steps = self.key_layout.derived.get(STEPS) if self.layout.longest <= 1 else None
-        return self.kept(key, make) if steps is None else keep(steps, (self.tiles, self.layout.total, *key), make)
+        steps = self.key_layout.derived.get(STEPS)
+        if steps is None:
+            return self.kept(key, make)
+        ours, theirs = self.layout.host, self.key_layout.host
+        sizes = (n.bit_length() for n in (ours.sets, ours.total, ours.longest, theirs.total, theirs.longest))
+        with torch.no_grad():
+            return keep(steps, (self.tiles, *sizes, *key), make)
 
     @cached_property
     def dense_pairs(self) -> int:

@@ -131,14 +131,16 @@ def next_log_probabilities(
     """
     # Rows that lie as the stepper happened to make them would be summed in another order.
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).contiguous()
-    wrong = (logits.isnan() | (logits == torch.inf)).nonzero()
-    if len(wrong):
-        row, n = wrong[0].tolist()
-        found = f"the score of id {n} at place {length} of set {sets[row]} is {logits[row, n].item()}"
-        raise InputError(f"{found}, expected numbers: the weights of the model are not finite, or it overflows")
-    # A row without any probability has no NaN either.
     scores = logits.log_softmax(-1)
-    scores = scores.masked_fill(scores.isnan(), -torch.inf)
+    # A number that is NaN or infinite makes the whole row NaN, as does a row without any probability.
+    odd = scores[:, 0].isnan() if scores.shape[1] else scores.new_zeros(len(scores), dtype=torch.bool)
+    if odd.any():
+        wrong = (logits.isnan() | (logits == torch.inf)).nonzero()
+        if len(wrong):
+            row, n = wrong[0].tolist()
+            found = f"the score of id {n} at place {length} of set {sets[row]} is {logits[row, n].item()}"
+            raise InputError(f"{found}, expected numbers: the weights of the model are not finite, or it overflows")
+        scores[odd] = -torch.inf
     if limits.forbidden:
         scores[:, list(limits.forbidden)] = -torch.inf
     if limits.end is not None and length < limits.least:
@@ -152,9 +154,15 @@ def best(scores: Float[Tensor, "rows n"], k: int) -> tuple[Float[Tensor, "rows k
     >>> best(torch.tensor([[1.0, 3.0, 1.0, 3.0, 1.0]]), 3)[1].tolist()
     [[1, 3, 0]]
     """
-    values, places = scores.topk(k, dim=1)
+    if k == 1:
+        # Of equal ones it is the first.
+        largest = scores.max(dim=1, keepdim=True)
+        return largest.values, largest.indices
+    every = scores.shape[1]
+    values, places = scores.topk(min(k + 1, every), dim=1)
     # `topk` takes any of those that equal the last.
-    tied = ((scores >= values[:, -1:]).sum(1) > k).nonzero()[:, 0] if k else places.new_zeros(0)
+    tied = (values[:, k - 1] == values[:, k]).nonzero()[:, 0] if 0 < k < every else places.new_zeros(0)
+    values, places = values[:, :k], places[:, :k]
     if len(tied):
         order = scores[tied].sort(dim=1, descending=True, stable=True)
         values[tied], places[tied] = order.values[:, :k], order.indices[:, :k]

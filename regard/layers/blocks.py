@@ -152,6 +152,8 @@ class Block(nn.Module):
 
     def _added(self, values: Tensor, sets: VectorSets) -> Tensor:
         """What is added to the vectors, after dropout."""
+        if not self.training:
+            return values
         return self.depth(sets.with_values(self.dropout(values))).values
 
 

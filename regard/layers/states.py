@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regard.attention.adapters.base import Attends, State
-from regard.attention.problem import Tensors
+from regard.attention.problem import STEPS, Tensors
 from regard.errors import InputError
 from regard.sets import Layout, VectorSets
 from regard.sets.layout import offsets_of
@@ -109,8 +109,10 @@ class Contexts:
     """
 
     def __init__(self, blocks: Sequence[Projected], orderless: bool) -> None:
-        self.blocks, self._orderless = list(blocks), orderless
-        layout = self.blocks[0].layout
+        # A layout of its own, so that plans for some rows serve when there are a few less, and for nothing but steps.
+        layout = Layout._trusted(blocks[0].layout._fields())
+        layout.derived[STEPS] = {}
+        self.blocks, self._orderless = [replace(block, layout=layout) for block in blocks], orderless
         self._set = torch.arange(layout.sets, device=layout.device)
         if orderless:
             self._group(torch.ones_like(layout.lengths))
@@ -140,6 +142,7 @@ class Contexts:
     def _keep(self, sets: Tensor) -> None:
         """These sets of keys alone, with one layout for all blocks, so that a plan for one of them serves the others."""
         blocks = [block.select(sets) for block in self.blocks]
+        blocks[0].layout.derived[STEPS] = self.blocks[0].layout.derived[STEPS]
         self.blocks = [replace(block, layout=blocks[0].layout, queries=None) for block in blocks]
 
     def _group(self, number: Tensor) -> None:

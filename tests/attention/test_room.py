@@ -155,7 +155,7 @@ def test_late_steps_copy_no_more_than_early_ones():
 
 
 @torch.no_grad()
-def test_one_choice_serves_the_steps_until_memory_is_made_anew(monkeypatch):
+def test_one_choice_serves_the_steps_until_there_are_twice_as_many_keys(monkeypatch):
     chosen, before = [], plans._choose
     monkeypatch.setattr(plans, "_choose", lambda *args: chosen.append(1) or before(*args))
     for lengths in ((60,), (60, 60)):
@@ -164,7 +164,11 @@ def test_one_choice_serves_the_steps_until_memory_is_made_anew(monkeypatch):
         chosen.clear()
         for _ in range(30):
             _, state = sets.step(state)
-        assert len(chosen) == 1
+        # One set has 21 to 50 keys; the memory of two has as many rows all the time.
+        assert len(chosen) == (2 if len(lengths) == 1 else 1)
+        if len(lengths) > 1:
+            sets.step(state.select(torch.tensor([1, 0])))
+            assert len(chosen) == 1
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from regard.errors import InputError
 from regard.models.encoder import Encoder
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.models.pieces import Positions
+from regard.models.recurrent_decoder import RecurrentEncoderDecoder
 from regard.sets import VectorSets
 from regard.tasks import PerSetSequence
 from regard.tasks.smoothed import smoothed_cross_entropy, token_scores
@@ -210,6 +211,37 @@ def test_learned_positions_bound_what_is_written():
     _, task = made(PerSetSequence(longer=50), replace(MODEL, positions=Positions("learned", 6)))
     found = task.decode(batch_of(["abc"]))[0][0]
     assert len(found.ids) + found.finished <= 6
+
+
+LONG = [LETTERS[n % 8] for n in range(5000)]
+RECURRENT = RecurrentEncoderDecoder(width=16, hidden=8, aligned=8, maxout=16)
+
+
+@pytest.mark.parametrize("model", [MODEL, RECURRENT], ids=lambda each: type(each).__name__)
+@torch.no_grad()
+def test_a_source_of_five_thousand_ids_is_read(model):
+    model, _ = made(model=model)
+    batch = batch_of([LONG, "abc"], ["hgfedcba", "ab"])
+    whole = model.logits(model(batch).values)
+    stepper = model.stepper(replace(batch, targets=None, target_kind=None))
+    before = torch.tensor([1, 1])
+    for step, found in enumerate(ids("hgfedcba").tolist()):
+        torch.testing.assert_close(stepper.next(before)[0], whole[step], atol=1e-4, rtol=1e-4)
+        before = torch.tensor([found, found])
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("model", [MODEL, RECURRENT], ids=lambda each: type(each).__name__)
+@torch.no_grad()
+def test_a_model_that_never_ends_is_cut_and_one_that_is_broken_is_named(model, beam, monkeypatch):
+    model, task = made(PerSetSequence(longer=7, beam=beam), model)
+    logits = model.logits
+    monkeypatch.setattr(model, "logits", lambda hidden: logits(hidden).index_fill(1, torch.tensor([2]), -math.inf))
+    for found, source in zip(task.decode(batch_of(["abc", "abcdefgh"])), (3, 8), strict=True):
+        assert (len(found[0].ids), found[0].finished) == (source + 7, False)
+    monkeypatch.setattr(model, "logits", lambda hidden: logits(hidden).index_fill(1, torch.tensor([4]), math.nan))
+    with pytest.raises(InputError, match="the score of id 4 at place 0 of set 0 is nan, expected numbers: the weights"):
+        task.decode(batch_of(["abc"]))
 
 
 def test_texts_of_words_characters_bytes_and_pieces():

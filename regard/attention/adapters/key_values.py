@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from regard.attention.adapters.base import Attends
 from regard.attention.adapters.room import Move, Room, Rows, attended, moved, next_rows
 from regard.attention.dropout import Dropout
-from regard.attention.problem import Tensors
+from regard.attention.problem import STEPS, Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
@@ -227,11 +227,36 @@ class KeyValues:
             rows, chosen = _shared(state.layout, "selected", (sets,), lambda: state._selected(sets))
             return replace(state, k=state.k.index_select(0, rows), v=state.v.index_select(0, rows), layout=chosen)
 
+        if self._selects_rooms(sets):
+            regions, number = _shared(self.layout, "chosen rooms", (sets, self.number), lambda: self._rooms(sets))
+            room = self.room.selected(sets, regions)
+            return KeyValues(self.attention, room.k, room.v, regions, number, room)
+
         def make() -> Move:
             kept = self._within(self.lengths[sets])
             return moved(self.layout, self.lengths, kept, torch.ones_like(kept), sets)
 
         return self._after(_shared(self.layout, "chosen", (sets, self.number), make))
+
+    def _selects_rooms(self, sets: Tensor) -> bool:
+        """Whether sets can move with their room: nothing is forgotten, nobody has written there, and all have as much of it."""
+        room = self.room
+        if room is None or isfinite(self.attention.extent[0]) or self.states != room.states:
+            return False
+        regions = room.layout
+        even, several = regions.total == regions.sets * regions.longest, min(len(sets), regions.sets) > 1
+        return even and several and bool((self.lengths < regions.longest).all())
+
+    def _rooms(self, sets: Tensor) -> tuple[Layout, Tensor]:
+        """The layout of the memory of the chosen sets, and how many vectors each has."""
+        layout = self.layout
+        if len(sets) == layout.sets and layout.starts is None:
+            return layout, self.lengths[sets]
+        offsets = torch.arange(len(sets) + 1, device=sets.device) * layout.longest
+        starts = None if layout.starts is None else layout.starts[sets]
+        regions = Layout._trusted([offsets, None, None, None, starts])
+        regions.derived[STEPS] = layout.derived[STEPS]
+        return regions, self.lengths[sets]
 
     def _selected(self, sets: Tensor) -> tuple[Tensor, Layout]:
         layout, number = self.layout, self.layout.lengths[sets]

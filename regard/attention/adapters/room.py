@@ -72,6 +72,19 @@ class Room:
 
         return cls(into(k), into(v), move.layout)
 
+    def selected(self, sets: Tensor, layout: Layout) -> Room:
+        """New memory with the chosen sets, their room included, in one pass; all sets have as many rows.
+
+        Args:
+            layout: of the new memory.
+        """
+
+        def of(x: Tensor) -> Tensor:
+            by_set = x.transpose(0, 1).unflatten(1, (self.layout.sets, -1))
+            return by_set.index_select(1, sets).flatten(1, 2).transpose(0, 1)
+
+        return Room(of(self.k), of(self.v), layout)
+
     def takes(self, k: Tensor, states: int) -> bool:
         """Whether keys may be written by the state after so many."""
         writable = torch.is_inference_mode_enabled() or not self.k.is_inference()
