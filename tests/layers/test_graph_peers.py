@@ -9,10 +9,12 @@ from regard.attention.spec.biases import EdgeVectors
 from regard.attention.spec.patterns import Edges
 from regard.attention.spec.scores import Additive, Separable
 from regard.layers.attention import SelfAttention
+from regard.layers.blocks import FeedForward
 from regard.layers.gcn import GraphConvolution
 from regard.layers.gcnii import DeepGraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.registry import MixerSizes, make_mixer
+from regard.layers.side_by_side import SideBySide
 from regard.layers.spatial import GraphSAGE
 from regard.sets import VectorSets
 
@@ -102,3 +104,21 @@ def test_transformer_convolution_that_reads_edges(graph: tuple[VectorSets, Tenso
     peer.lin_edge.weight.data = layer.attend.learned["bias_edges"].data.flatten(1).T.clone()
     wanted = layer.out(peer(sets.values, edges, sets.layout.edge_values))
     torch.testing.assert_close(layer(sets).values, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_side_by_side_is_gps(graph: tuple[VectorSets, Tensor]) -> None:
+    peers, (sets, edges) = pytest.importorskip("torch_geometric.nn"), graph
+    local, everyone, feed_forward = GraphConvolution(WIDTH), SelfAttention(WIDTH, 4), FeedForward(WIDTH, 2 * WIDTH)
+    layer = SideBySide([local, everyone], feed_forward, WIDTH)
+    peer = peers.GPSConv(WIDTH, peers.GCNConv(WIDTH, WIDTH), heads=4, act="relu", norm=None)
+    peer.conv.lin.weight.data, peer.conv.bias.data = local.linear.weight.data, local.bias.data
+    peer.attn.in_proj_weight.data, peer.attn.in_proj_bias.data = (
+        everyone.project.weight.data,
+        everyone.project.bias.data,
+    )
+    peer.attn.out_proj.weight.data, peer.attn.out_proj.bias.data = everyone.out.weight.data, everyone.out.bias.data
+    for linear, ours in ((peer.mlp[0], feed_forward.into), (peer.mlp[3], feed_forward.out)):
+        linear.weight.data, linear.bias.data = ours.weight.data, ours.bias.data
+    peer.norm1, peer.norm2, peer.norm3 = *layer.norms, layer.norm_feed_forward
+    peer.norm_with_batch = False
+    torch.testing.assert_close(layer(sets).values, peer(sets.values, edges), rtol=1e-5, atol=1e-5)
