@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from benchmarks.charts import mixers, recurrence, scaling
+from benchmarks.depth_charts import depths
 from benchmarks.picture_charts import growing
 from benchmarks.position_figures import MAPS, positions
 from benchmarks.speaker_charts import margins, pooling, trade_offs
@@ -120,6 +121,7 @@ FIGURES = {
     "overview": overview,
     "scaling": scaling,
     "mixers": mixers,
+    "oversmoothing": depths,
     "recurrence": recurrence,
     "pictures": growing,
     "speaker-trade-offs": trade_offs,
