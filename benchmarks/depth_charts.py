@@ -40,5 +40,7 @@ def depths() -> Figure:
         axis.set_xlabel("layers", color=INK)
         axis.grid(color=SOFT, linewidth=0.5)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=7.5, frameon=False)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8.5, frameon=False
+    )
     return figure

@@ -170,7 +170,8 @@ def learned(network: str, depth: int, seeds: int, epochs: int) -> dict[str, Any]
     begin = time.perf_counter()
     found = [trained(_made(network, depth, seed, sets, parts), sets, parts, epochs) for seed in range(seeds)]
     seconds = round((time.perf_counter() - begin) / seeds, 1)
-    return {"trained": _means(found), "test of each seed": [round(one["test"], 4) for one in found], "seconds": seconds}
+    each = {"tests": " ".join(f"{one['test']:.3f}" for one in found)} if seeds > 1 else {}
+    return {"trained": _means(found), **each, "seconds": seconds}
 
 
 def _made(network: str, depth: int, seed: int, sets: VectorSets, parts: dict[str, Tensor]) -> Deep:
