@@ -32,8 +32,8 @@ class Paths(NamedTuple):
     def of(self, layout: Layout, query_rows: Tensor, key_rows: Tensor) -> Tensor:
         """The place of each pair of rows of the same set."""
         owner = layout.set_of_row[query_rows]
-        first = layout.offsets[owner]
-        place = self.begin[owner] + (query_rows - first) * layout.lengths[owner] + key_rows - first
+        first, query, key = layout.offsets[owner], layout.ranks[query_rows], layout.ranks[key_rows]
+        place = self.begin[owner] + (query - first) * layout.lengths[owner] + key - first
         # What fills a tile up may be a key of another set, and is masked.
         return place.clamp(0, max(0, len(self.distance) - 1))
 
@@ -49,17 +49,17 @@ def too_many_pairs(layout: Layout) -> str | None:
 def shortest_paths(layout: Layout, longest: int) -> Paths:
     """All shortest paths, with up to `longest` edges of each; computed once per batch.
 
-    Of several shortest paths the one whose vectors, from the key back to the query, have the smallest rows is taken.
+    Of several shortest paths the one whose vectors, from the key back to the query, have the smallest places is taken.
     """
     return layout.kept(("shortest paths", longest), lambda: _new_paths(layout, longest))
 
 
 def _new_paths(layout: Layout, longest: int) -> Paths:
     assert layout.edges is not None, "a plan refuses layouts without edges"
-    # In order of query and key rows, so set by set.
-    codes, order = layout.edge_codes.cpu().numpy(), layout.edge_order.cpu().numpy()
-    total = max(1, layout.total)
-    query, key = codes // total, codes % total
+    # In order of queries and keys as their places lie, so set by set.
+    query, key = layout.ranks[layout.edges].cpu().numpy()
+    order = np.lexsort((key, query))
+    query, key = query[order], key[order]
     offsets = layout.offsets.cpu().numpy()
     cuts = np.searchsorted(query, offsets)
     distances, edges = [np.zeros(0, np.int32)], [np.zeros((0, longest), np.int32)]

@@ -24,8 +24,8 @@ class ShortestPath(Bias):
     """bias = b_h[D] + mean over n = 1 ... min(D, longest) of w_hn . x_n, the edges' values along a shortest path of D edges.
 
     The path leads from query to key along edges; distances beyond `longest` share its entry of b, and pairs without a path have
-    one of their own. Of several shortest paths the one of the smallest rows is taken, so that with `edges` the order
-    of a graph's rows may matter. All pairs of each
+    one of their own. Of several shortest paths the one of the smallest places is taken, so that with `edges` the order
+    of a graph's vectors may matter. All pairs of each
     set have their path looked for, whatever the pattern. Source: Ying et al. 2021 (Graphormer), eq. 6 and 7.
 
     Args:
