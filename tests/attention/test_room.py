@@ -101,6 +101,16 @@ def test_every_executor_reads_keys_with_room_between_them(lengths, attention, ex
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_steps_are_as_exact_as_whole_sets(dtype):
+    sets, exact = Sets(BACK[0], (90, 70), d=32, dtype=dtype), Sets(BACK[0], (90, 70), d=32)
+    exact.q, exact.k, exact.v = (x.double() for x in (sets.q, sets.k, sets.v))
+    whole = attend(BACK[0], sets.q, sets.k, sets.v, sets.layout, executor="dense")
+    errors = [(out.double() - exact.whole()).square().mean() for out in (grown(sets, (5, 5))[0], whole)]
+    assert errors[0] < 2 * errors[1]
+
+
+@torch.no_grad()
 def test_two_states_that_go_on_from_one_change_neither_it_nor_each_other():
     sets, other = Sets(BACK[0], (30, 30)), Sets(BACK[0], (30, 30))
     other.q, other.k, other.v = sets.q, sets.k.clone(), sets.v.clone()

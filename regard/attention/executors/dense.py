@@ -251,8 +251,11 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 
 def _lone(problem: Problem, k: Tensor) -> bool:
-    """Whether each set has one query at most and the rows of a key head lie together: plain products then read them fastest."""
-    return problem.layout.longest <= 1 and k.stride(0) == k.shape[2]
+    """Whether each set has one query at most and the rows of a key head lie together: plain products then read them fastest.
+
+    Not in half precision, whose scores they would round.
+    """
+    return problem.layout.longest <= 1 and k.stride(0) == k.shape[2] and k.dtype.itemsize >= 4
 
 
 def _hides(problem: Problem, rectangles: _Rectangles) -> bool:
