@@ -25,7 +25,7 @@ def test_what_is_remembered_grows_with_softmax_alone():
 
 
 def test_images_are_compared_with_those_that_are_computed_again():
-    rows = {row["what"]: row for row in recurrence.images(pixels=6, batch=2, layers=1, points=2)}
+    rows = {row["what"]: row for row in recurrence.images(pixels=6, layers=1, points=2)}
     again = rows["softmax, recomputed"]
     assert again["times as many images"] == 1
     ratio = again["seconds for an image"] / rows["linear, a state"]["seconds for an image"]
