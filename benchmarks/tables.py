@@ -30,12 +30,14 @@ HEADINGS = {
 HIDDEN = ("seeds", "values", "sd", "errors")
 
 
-def _number(x: Any) -> str:
+def _number(x: Any, of: float | None = None) -> str:
+    """A number with as many digits as its size asks for, or that of the one whose deviation it is."""
     if not isinstance(x, int | float):
         return "" if x is None else str(x).replace("|", "\\|")
     if isinstance(x, int) or abs(x) >= 1000:
         return f"{x:,.0f}"
-    digits = 1 if abs(x) >= 10 else 2 if abs(x) >= 1 else 4
+    size = abs(x if of is None else of)
+    digits = 1 if size >= 10 else 2 if size >= 1 else 4
     return f"{x:.{digits}f}"
 
 
@@ -49,7 +51,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         elif entry not in HIDDEN and value is not None:
             cells[heading] = _number(value)
     if len(row.get("values", ())) > 1:
-        cells["test"] += f" ± {_number(row['sd'])} ({len(row['values'])} seeds)"
+        cells["test"] += f" ± {_number(row['sd'], row['mean'])} ({len(row['values'])} seeds)"
     return cells
 
 

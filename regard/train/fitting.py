@@ -98,7 +98,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
             "steps": learner.global_step,
             "epoch": best.epoch,
             "seconds": round(recorder.seconds, 1),
-            "device": f"{learner.device.type} x {_ranks()}",
+            "device": f"{device_of(experiment.training).type} x {_ranks()}",
             "threads": experiment.training.threads or torch.get_num_threads(),
         }
         lines = Beginning.load(folder).lines() if experiment.training.start else []
