@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Begin", "BoxDecoder", "DetrModel", "Queries", "aim"]
 
-_SHARPNESS = 4.0  # of a Gaussian at first: exp(-1) at the middle of a box's side
+_SHARPNESS = 2.0  # of a Gaussian at first: exp(-1) at the middle of a box's side
 _OFF_CENTER = 0.25  # of a box: where its heads look at first, on a circle
 _SIDE = 0.2  # of the picture: that of the boxes that anchors begin with
 _LONGEST_WAVE, _MOST_WAVES = 20.0, 16.0

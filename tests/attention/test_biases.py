@@ -183,7 +183,9 @@ def test_a_gaussian_bias_is_a_gaussian_around_the_query_box():
     expected = torch.zeros(2, 2, 3, dtype=torch.float64)
     for head, i, j in ((h, i, j) for h in range(2) for i in range(2) for j in range(3)):
         gap = (places[j] - boxes[i, :2]) / boxes[i, 2:].clamp(min=1)
-        density = torch.exp(-learned["bias_sharpness"][head] * (gap - learned["bias_centers"][head]).square().sum())
+        density = torch.exp(
+            -learned["bias_sharpness"][head].square() * (gap - learned["bias_centers"][head]).square().sum()
+        )
         expected[head, i, j] = density * torch.exp(q[i, head] @ k[j, head] / 2)
     torch.testing.assert_close(found, expected / expected.sum(-1, keepdim=True))
     same = Layout(torch.tensor([0, 3]), torch.cat([places, torch.ones(3, 2)], 1))

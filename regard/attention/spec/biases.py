@@ -279,7 +279,7 @@ class Quadratic(Bias):
 
 @dataclass(frozen=True, repr=False)
 class Gaussian(Bias):
-    """bias = -a_h |(x_j - x_i) / s_i - c_h|^2, with x_j where a key lies, and x_i and s_i the place and the size of a query.
+    """bias = -(a_h |(x_j - x_i) / s_i - c_h|)^2, with x_j where a key lies, and x_i and s_i the place and the size of a query.
 
     It multiplies the weights with a Gaussian around the query's box: each head looks at a learned center c_h, in sizes of the box,
     as sharply as a_h says (Gao et al. 2021, SMCA, section 3.2, with centers and sharpness per head, not per query). Sizes below 1
@@ -308,14 +308,16 @@ class Gaussian(Bias):
 
     def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
         gap, centers, sharpness = self._of_pairs(pairs, parameters)
-        return -sharpness * (gap.unsqueeze(-2) - centers).square().sum(-1)
+        around = spread(centers, (*gap.shape[:-1], *centers.shape))
+        squares = (gap.unsqueeze(-2) - around).square().sum(-1)
+        return -spread(sharpness.square(), squares.shape) * squares
 
     def tile_score_bias(
         self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
     ) -> Float[Tensor, "*#b h rows keys"]:
         gap, centers, sharpness = self._of_pairs(pairs, parameters)
         squares = _squares(gap, centers)
-        return -spread(sharpness[:, None, None], squares.shape) * squares
+        return -spread(sharpness.square()[:, None, None], squares.shape) * squares
 
     def _of_pairs(self, pairs: Pairs, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """`[..., n]` differences in sizes of the query, `[h, n]` centers, `[h]` sharpness, in float32 or float64."""
