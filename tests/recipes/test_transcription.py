@@ -99,7 +99,7 @@ def test_a_run_is_evaluated_on_other_recordings(folder, tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "a.wav is empty"),
+        (b"", "a.wav cannot be read as sound: it is empty"),
         (b"no sound", "a.wav cannot be read as sound"),
     ],
 )
