@@ -12,7 +12,17 @@ import numpy as np
 from regard.data.examples import Array, Part
 from regard.errors import InputError
 
-__all__ = ["ELEMENTS", "Features", "atom_features", "bonds", "drawing", "molecule", "scaffold", "scaffold_split"]
+__all__ = [
+    "ELEMENTS",
+    "Features",
+    "atom_features",
+    "bonds",
+    "check_installed",
+    "drawing",
+    "molecule",
+    "scaffold",
+    "scaffold_split",
+]
 
 Features = Literal["atoms", "full", "contributions"]
 
@@ -31,6 +41,15 @@ def _library(name: str) -> Any:
     except ImportError:
         needed = "pip install 'regard[molecules]'"
         raise InputError(f"molecules need the package rdkit, which cannot be imported here: {needed}") from None
+
+
+def check_installed() -> None:
+    """Refuse to begin without RDKit, which would otherwise be found missing molecule by molecule.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    _library("rdkit.Chem")
 
 
 def molecule(smiles: str, where: str) -> Any:

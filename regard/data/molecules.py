@@ -13,7 +13,16 @@ from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
 
-from regard.data.chemistry import Features, atom_features, bonds, drawing, molecule, scaffold, scaffold_split
+from regard.data.chemistry import (
+    Features,
+    atom_features,
+    bonds,
+    check_installed,
+    drawing,
+    molecule,
+    scaffold,
+    scaffold_split,
+)
 from regard.data.encoding import Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import ALL, Array, Example, Listed, Part, check_part, divided, split
 from regard.data.folders import files_at, files_by_part
@@ -176,6 +185,7 @@ class Molecules:
 
     def recognizes(self, text: str) -> bool:
         """Whether a text is the SMILES of a molecule."""
+        check_installed()
         try:
             molecule(text, "")
         except InputError:
@@ -266,6 +276,7 @@ class Molecules:
         return next((name for name in known if name in header), "")
 
     def _in_table(self, path: Path, table: Table, part: Part | None, skips: Skips) -> Iterator[_Row]:
+        check_installed()
         header = table.header
         smiles, named = header.index(self._smiles_in(header)), self._id_in(header)
         columns = [(name, header.index(name)) for name in self._label_column.split(",")]

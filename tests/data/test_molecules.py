@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,14 @@ def test_the_published_divisions(name: Any, target: Any, sizes: list[int], unrea
     survey = reader.survey()
     assert [survey.parts[part].examples for part in PARTS] == sizes
     assert len(survey.skipped) == unread
+
+
+def test_without_rdkit_the_package_is_named_and_no_molecule_is_called_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Molecules(table(tmp_path, ROWS), division="hash")
+    for name in [name for name in sys.modules if name.split(".")[0] == "rdkit"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for call in (reader.fit, lambda: reader.recognizes("CCO")):
+        with pytest.raises(InputError, match=r"molecules need the package rdkit.*pip install 'regard\[molecules\]'"):
+            call()
