@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regard.cli.options import parse, parser
-from regard.cli.pictures import picture_format, place_to_write, write_picture
+from regard.cli.pictures import picture_format, place_to_write, svg_format, write_picture
 from regard.cli.sources import datasets, sources_of
 from regard.errors import InputError
 from regard.files import write_atomically
@@ -41,16 +41,16 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--head", type=int | None, help="which head, from 0; of what is written the mean if not given")
     options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
-    options.add_argument(
-        "--picture", type=str, default="", metavar="FILE", help="write the weights into a picture (SVG) of a molecule"
-    )
     options.add_argument("--encoder", action="store_true", help="of what is read, where the run writes sequences")
     options.add_argument(
         "--target", type=str, default="", metavar="TEXT", help="to write, in place of what the run writes"
     )
     options.add_argument("--json", action="store_true", help="the numbers as a JSON object")
     options.add_argument(
-        "--out", default="", metavar="PICTURE", help="what is written against what is read, in place of a table"
+        "--out",
+        default="",
+        metavar="PICTURE",
+        help="draw what is written against what is read, in place of a table; or a molecule with the weights of its atoms, as SVG",
     )
     chosen = parse(options, arguments)
     if chosen.run is not None and (chosen.input is None) == (not chosen.text):
@@ -61,8 +61,6 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if any(chosen[name] for name in ("layer", "head", "set", "text", "encoder", "target", "out")):
         raise InputError("the example has one set, layer and head, expected RUN and INPUT to choose others")
-    if chosen.picture:
-        raise InputError("the example is no molecule, expected --picture with RUN and the SMILES of one")
     if chosen.query == "class":
         raise InputError("the example has no class vector, expected --query 0 to 3")
 
@@ -81,12 +79,15 @@ def _print(chosen: Any) -> None:
     reader = read_config(Path(chosen.run)).data
     texts = [chosen.text] if chosen.text else []
     sources = sources_of(reader, [chosen.input] if chosen.input is not None else [], texts, "explain")
-    if chosen.picture and not (hasattr(reader, "picture") and sources[0].is_text and chosen.query != "class"):
-        raise InputError(f"--picture is {chosen.picture!r}, expected it where INPUT is the SMILES of a molecule")
-    out = (
-        place_to_write(chosen.out, "a picture to write, such as alignment.png", picture_format) if chosen.out else None
-    )
-    if out and (chosen.query is not None or chosen.json or chosen.encoder):
+    # Of one atom's query, in place of all that a run writes.
+    molecule = hasattr(reader, "picture")
+    if chosen.out and molecule and not (sources[0].is_text and chosen.query != "class"):
+        raise InputError(f"--out is {chosen.out!r}, expected it where INPUT is the SMILES of a molecule")
+    out = None
+    if chosen.out:
+        such, check = ("molecule.svg", svg_format) if molecule else ("alignment.png", picture_format)
+        out = place_to_write(chosen.out, f"a picture to write, such as {such}", check)
+    if out and not molecule and (chosen.query is not None or chosen.json or chosen.encoder):
         raise InputError("--out draws all that is written, expected no --query, --encoder or --json with it")
 
     from regard.models.sequences import SequenceModel
@@ -96,17 +97,17 @@ def _print(chosen: Any) -> None:
     inputs = list(datasets(opened, sources))
     writes = isinstance(opened.model, SequenceModel)
     if chosen.encoder or not writes:
-        _refuse_written(chosen, writes)
+        _refuse_written(chosen, writes, drawn=molecule)
 
         from regard.inspector.explain import explain_run
 
         query = 1 if chosen.query is None else chosen.query
         explanation = explain_run(opened, inputs, query, chosen.layer or 0, chosen.head or 0, chosen.set)
-        if chosen.picture:
+        if out is not None:
             weights = {heard.index: heard.weight for heard in explanation.heard}
             drawing_reader: Any = opened.experiment.data
             picture = drawing_reader.picture(sources[0].value, weights, explanation.index)
-            write_atomically(Path(chosen.picture), picture.encode())
+            write_atomically(out, picture.encode())
         print(_form(explanation, chosen.json))
         return
     _print_written(chosen, opened, inputs, out)
@@ -138,12 +139,12 @@ def _print_written(chosen: Any, opened: Any, inputs: Any, out: Path | None) -> N
     print(out)
 
 
-def _refuse_written(chosen: Any, writes: bool) -> None:
+def _refuse_written(chosen: Any, writes: bool, drawn: bool) -> None:
     """Refuse options of what is written where it is not what is explained."""
     if chosen.encoder and not writes:
         raise InputError("--encoder is for runs that write sequences, and this one writes none")
     for name in ("target", "out"):
-        if chosen[name]:
+        if chosen[name] and not (drawn and name == "out"):
             without = "expected no --encoder with it" if writes else "and this one writes none"
             raise InputError(f"--{name} is for what a run writes, {without}")
 

@@ -14,7 +14,7 @@ from regard.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["picture_format", "place_to_write", "write_picture"]
+__all__ = ["picture_format", "place_to_write", "svg_format", "write_picture"]
 
 
 def place_to_write(out: str, expected: str, check: Callable[[Path], Any] | None = None) -> Path:
@@ -52,6 +52,17 @@ def picture_format(out: Path) -> str:
     if form not in known:
         raise InputError(f"--out is {str(out)!r}, expected a name that ends in one of {', '.join(known)}")
     return form
+
+
+def svg_format(out: Path) -> str:
+    """`svg`, for pictures that are drawn in no other format.
+
+    Raises:
+        InputError: a name that ends otherwise.
+    """
+    if out.suffix.lower() != ".svg":
+        raise InputError(f"--out is {str(out)!r}, expected a name that ends in .svg")
+    return "svg"
 
 
 def write_picture(figure: Figure, out: Path) -> None:

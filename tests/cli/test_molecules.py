@@ -52,7 +52,7 @@ def test_what_an_atom_attends_to_is_drawn(tmp_path, table, capsys):
     run, picture = tmp_path / "run", tmp_path / "out.svg"
     options = ["--model.mixer", "attention", *TRAIN]
     done(capsys, "train", "molecules-solubility", "--data.path", table, *options, "--folder", run)
-    said = done(capsys, "explain", run, "CCO", "--query", "2", "--picture", picture)
+    said = done(capsys, "explain", run, "CCO", "--query", "2", "--out", picture)
     rows = [line.split() for line in said.splitlines() if line[:5].strip().isdigit()]
     assert [row[1] for row in rows] == ["C1", "C2", "O3"]
     assert sum(float(row[3]) for row in rows) == pytest.approx(1, abs=1e-3)
@@ -60,5 +60,6 @@ def test_what_an_atom_attends_to_is_drawn(tmp_path, table, capsys):
     assert content.startswith("<?xml")
     assert content.count("<ellipse") == 3
     (tmp_path / "more.smi").write_text("CCO\n")
-    sentence = refused(capsys, "explain", run, tmp_path / "more.smi", "--picture", picture)
+    sentence = refused(capsys, "explain", run, tmp_path / "more.smi", "--out", picture)
     assert "expected it where INPUT is the SMILES of a molecule" in sentence
+    assert "ends in .svg" in refused(capsys, "explain", run, "CCO", "--out", tmp_path / "out.png")
