@@ -17,11 +17,13 @@ from tests.shaped import FILES, KINDS, ROOT, annotations, is_shape, load, module
 # Tests that call most of the signatures, quickly.
 RUN = [
     *("tests/test_sets.py", "tests/test_whole.py"),
-    *(f"tests/attention/test_{name}.py" for name in ("meaning", "biases", "drawing", "features", "remember")),
+    *(f"tests/attention/test_{name}.py" for name in ("meaning", "biases", "drawing", "features", "remember", "room")),
+    *(f"tests/attention/test_{name}.py" for name in ("edge_values", "shortest_paths")),
     *(
         f"tests/layers/test_{name}.py"
         for name in ("layers", "dropout", "positions_floater", "graph_convolutions", "convolution2d", "like_torch")
     ),
+    *(f"tests/layers/test_{name}.py" for name in ("graph_transformer", "spectral", "stem2d", "patch_stem", "overlaps")),
     "tests/decoding",
 ]
 

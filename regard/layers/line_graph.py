@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -10,13 +12,16 @@ from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
 from regard.sets.layout import offsets_of
 
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
 __all__ = ["MOST_PAIRS", "EdgesAsSet", "line_graph"]
 
 MOST_PAIRS = 1 << 26
 """Pairs of edges that share an end, of a batch."""
 
 
-def line_graph(layout: Layout) -> tuple[Layout, Tensor]:
+def line_graph(layout: Layout) -> tuple[Layout, Int[Tensor, " edges"]]:
     """The layout whose vectors are the edges of a layout, set by set, and `[edges]` which edge each of them is.
 
     Two edges are joined where they share an end, whichever, and each with itself; an edge there and one back are two vectors. The

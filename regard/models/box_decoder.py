@@ -13,6 +13,7 @@ from torch.nn.functional import embedding
 from regard.data.batch import Batch
 from regard.layers.attention import Attend, CrossAttention
 from regard.layers.boxes import unbounded
+from regard.layers.checks import checked
 from regard.layers.states import Projected
 from regard.models.model import Model, check_batch
 from regard.models.pieces import Denoising
@@ -72,6 +73,7 @@ class Queries(NamedTuple):
     pictures: Layout
 
 
+@checked()
 class BoxDecoder(nn.Module):
     """h^l = block_l(h^(l-1) + place(b^(l-1)), memory) and b^l = sigmoid(f(norm(h^l)) + logit(b^(l-1))), for l = 1, ..., blocks.
 

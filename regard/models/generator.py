@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from regard.errors import InputError
+from regard.layers.checks import checked
 from regard.layers.embed import Embed
 from regard.models.encoder import Encoder, make_encoder
 from regard.models.front import ModelFront
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Projected", "make_generator"]
 
 
+@checked()
 class Projected(nn.Module):
     """x_i = W E[id_i] + b, with the embedding E of another model, whose parameters stay that model's alone.
 

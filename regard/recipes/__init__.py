@@ -160,12 +160,6 @@ RECIPES = {
             "Multi30k, 29,000 pairs, German to English; own: as translation",
             "BLEU, lower-cased, in words: recurrent with attention 28.1",
         ),
-        Recipe(
-            "transcription",
-            transcription,
-            "speechocean762, 96 adults x 20 sentences; own: a table with the columns path and text",
-            "none for this split",
-        ),
         Recipe("speaker", speaker, _VOICES, "none for this split"),
         *(
             Recipe(name, experiment, _VOICES, f"none for this split; on 600 others' voices the course asks for {asked}")
@@ -175,6 +169,12 @@ RECIPES = {
                 ("speaker-strong", speaker_strong, ".778"),
                 ("speaker-boss", speaker_boss, ".865"),
             )
+        ),
+        Recipe(
+            "transcription",
+            transcription,
+            "speechocean762, 96 adults x 20 sentences; own: a table with the columns path and text",
+            "none for this split",
         ),
         Recipe(
             "characters",

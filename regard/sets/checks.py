@@ -75,7 +75,7 @@ def _whole(name: str, value: Any) -> int:
     return number
 
 
-def check_places(places: Tensor, set_of_row: Int[Tensor, " t"], starts: Tensor | None) -> None:
+def check_places(places: Int[Tensor, " ..."], set_of_row: Int[Tensor, " t"], starts: Int[Tensor, " s"] | None) -> None:
     """Refuse places that are not one for each row, distinct within a set, or that stand beside starts.
 
     Raises:

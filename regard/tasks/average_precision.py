@@ -63,7 +63,7 @@ def average_precision(scores: Array, found: Array, targets: int) -> Array:
     Args:
         scores: `[n]` of all boxes of a label, picture after picture. found: `[n, 10]` which are right. targets: how many there are.
 
-    >>> average_precision(np.array([0.9, 0.8]), np.array([[True] * 10, [False] * 10]), 2)[0].round(4)
+    >>> float(average_precision(np.array([0.9, 0.8]), np.array([[True] * 10, [False] * 10]), 2)[0].round(4))
     0.505
     """
     order = np.argsort(-scores, kind="stable")

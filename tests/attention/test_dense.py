@@ -7,6 +7,7 @@ import torch
 
 from regard.attention.attend import attend
 from regard.attention.executors import dense
+from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.sets import Layout
@@ -37,6 +38,23 @@ def test_rectangles_share_one_gradient():
     x = torch.randn(110, 2, 4, requires_grad=True)
     names = operations(attend(Attention(), x, x, x, Layout.of_lengths([100, 10]), executor="dense"))
     assert not any("Slice" in name for name in names), names
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("text", ["Attention()", "Attention(pattern=Window(1, 1))", "Attention(score=Dot(scale=1.0))"])
+def test_one_query_of_each_set_sees_its_own_keys_alone(heads, text):
+    """Sets of different sizes lie in one rectangle, whose filled places belong to nobody; a lone query has products of its own."""
+    torch.manual_seed(0)
+    layout, keys = Layout.of_lengths([1, 1, 1, 1]), Layout.of_lengths([3, 0, 7, 4])
+    q, k, v = (torch.randn(n, heads, 4, dtype=torch.float64, requires_grad=True) for n in (4, 14, 14))
+    found, meant = (
+        run(parse(text), q, k, v, layout, keys, **more)
+        for run, more in ((attend, {"executor": "dense"}), (reference, {"parameters": {}}))
+    )
+    torch.testing.assert_close(found, meant)
+    above = torch.randn_like(meant)
+    for ours, theirs in zip(*(torch.autograd.grad(x, (q, k, v), above) for x in (found, meant)), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.unpoisoned

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from test_readers import MADE
 
-from regard.data.examples import PARTS
+from regard.data.encoding import Encoding
+from regard.data.examples import PARTS, VectorSet
 from regard.data.reader import Reader
 from regard.data.readers import reader_of
 from regard.data.survey import PartSurvey, Skips, Survey, of_labels, of_numbers, part_surveys
@@ -29,11 +30,18 @@ def test_a_survey_counts_what_the_parts_hold(tmp_path: Path, name: str) -> None:
     encoding, survey = reader.fit(), reader.survey()
     assert list(survey.as_json()["parts"]) == list(PARTS)
     for part in PARTS:
-        targets = np.concatenate([np.atleast_1d(np.asarray(t)) for t in reader.part(part, encoding).targets])  # type: ignore[arg-type]
-        targets = targets[targets >= 0]
-        labels = [encoding.labels[target] for target in targets]
-        assert survey.parts[part].labels == {label: labels.count(label) for label in set(labels)}
-        assert survey.parts[part].examples == len(labels)
+        held: Any = [t.values if isinstance(t, VectorSet) else t for t in reader.part(part, encoding).targets]
+        targets = np.concatenate([np.atleast_1d(np.asarray(t)) for t in held])
+        counted = survey.parts[part]
+        if counted.labels is None:
+            told = targets * encoding.targets.deviation + encoding.targets.mean
+            assert counted.numbers == pytest.approx((told.min(), told.mean(), told.max()), abs=1e-5)
+            labels = targets
+        else:
+            known = encoding.targets.labels if isinstance(encoding.targets, Encoding) else encoding.labels
+            labels = [known[target] for target in targets[targets >= 0]]
+            assert counted.labels == {label: labels.count(label) for label in set(labels)}
+        assert counted.examples == len(labels)
     assert survey.source in "\n".join(survey.brief())
     assert survey.format in survey.full()
     assert survey.examples

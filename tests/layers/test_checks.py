@@ -64,7 +64,7 @@ def test_a_tensor_where_sets_belong_is_refused_in_our_words(layer):
     given = [(torch.ones(2, 3, 8), r"a tensor of shape \[2, 3, 8\]"), ([[1.0]], "a list"), (None, "a NoneType")]
     for x, found in given:
         with pytest.raises(InputError, match=rf"^{layer.__name__} was given {found}, expected VectorSets, such as Vec"):
-            made.forward(x, None) if layer.__name__ in ("CrossAttention", "Characters") else made(x)
+            made.forward(x, None) if layer.__name__ in ("CrossAttention", "Characters", "BoxDecoder") else made(x)
 
 
 @pytest.mark.parametrize(("layer", "name"), NUMBERS, ids=lambda x: getattr(x, "__name__", x))

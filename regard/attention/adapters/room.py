@@ -62,7 +62,7 @@ class Room:
     states: int = 0
 
     @classmethod
-    def of(cls, k: Tensor, v: Tensor, move: Move) -> Room:
+    def of(cls, k: Float[Tensor, "u g d"], v: Float[Tensor, "u g e"], move: Move) -> Room:
         """New memory with the rows that move there."""
 
         def into(x: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Room:
 
         return cls(into(k), into(v), move.layout)
 
-    def selected(self, sets: Tensor, layout: Layout) -> Room:
+    def selected(self, sets: Int[Tensor, " n"], layout: Layout) -> Room:
         """New memory with the chosen sets, their room included, in one pass; all sets have as many rows.
 
         Args:
@@ -85,12 +85,12 @@ class Room:
 
         return Room(of(self.k), of(self.v), layout)
 
-    def takes(self, k: Tensor, states: int) -> bool:
+    def takes(self, k: Float[Tensor, "u g d"], states: int) -> bool:
         """Whether keys may be written by the state after so many."""
         writable = torch.is_inference_mode_enabled() or not self.k.is_inference()
         return writable and states == self.states and k.dtype == self.k.dtype
 
-    def write(self, rows: slice | Tensor, k: Tensor, v: Tensor) -> None:
+    def write(self, rows: slice | Int[Tensor, " u"], k: Float[Tensor, "u g d"], v: Float[Tensor, "u g e"]) -> None:
         """Keys and values for these rows, which no state has."""
         for ours, new in ((self.k, k), (self.v, v)):
             if isinstance(rows, slice):
@@ -112,7 +112,13 @@ def attended(layout: Layout, number: Int[Tensor, " s"]) -> Layout:
     return keys
 
 
-def moved(layout: Layout, number: Tensor, kept: Tensor, more: Tensor, sets: Tensor | None) -> Move:
+def moved(
+    layout: Layout,
+    number: Int[Tensor, " s"],
+    kept: Int[Tensor, " n"],
+    more: Int[Tensor, " n"],
+    sets: Int[Tensor, " n"] | None,
+) -> Move:
     """The last `kept [n]` rows of the chosen sets in memory that has room for more.
 
     Args:
@@ -136,7 +142,7 @@ def moved(layout: Layout, number: Tensor, kept: Tensor, more: Tensor, sets: Tens
     return Move(source, target, regions, kept)
 
 
-def next_rows(room: Layout, number: Tensor, layout: Layout) -> Rows | None:
+def next_rows(room: Layout, number: Int[Tensor, " s"], layout: Layout) -> Rows | None:
     """Where the next vectors, laid out like this, lie after so many of each set; None where there is no room."""
     grown = number + layout.lengths
     if bool((grown > room.lengths).any()):

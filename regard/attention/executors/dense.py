@@ -309,7 +309,7 @@ def _run_lone(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle
 
     k, v = (x.transpose(0, 1) for x in (tensors.k, tensors.v))
     s = by_key_head(tensors.q) * problem.attention.score.scaling(problem.d) @ k.mT
-    mask = None if _matrix_free(problem) else _mask(problem, at, rectangle)
+    mask = None if _matrix_free(problem) and rectangle.real is None else _mask(problem, at, rectangle)
     if mask is None:
         a = row_weights(problem, s, Along(-1, torch.tensor(s.shape[-1], device=s.device)), None)
     else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from regard.sets import Layout
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 __all__ = ["MOST_PAIRS", "Paths", "shortest_paths", "too_many_pairs"]
 
@@ -29,7 +32,7 @@ class Paths(NamedTuple):
     distance: Tensor
     edges: Tensor
 
-    def of(self, layout: Layout, query_rows: Tensor, key_rows: Tensor) -> Tensor:
+    def of(self, layout: Layout, query_rows: Int[Tensor, "*#b"], key_rows: Int[Tensor, "*#b"]) -> Int[Tensor, "*b"]:
         """The place of each pair of rows of the same set."""
         owner = layout.set_of_row[query_rows]
         first, query, key = layout.offsets[owner], layout.ranks[query_rows], layout.ranks[key_rows]
