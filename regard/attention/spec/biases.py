@@ -14,7 +14,7 @@ from regard.errors import InputError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from torch import Tensor
+    from torch import Tensor, dtype
 
     from regard.attention.pairs.pairs import Pairs
     from regard.sets import Layout
@@ -232,8 +232,44 @@ class EdgeVectors(Bias):
         return projected_edges(weight, pairs, weight)
 
 
+class _Centered(Bias):
+    """Minus a factor per head times squared distances of differences of coordinates from a center per head, both learned."""
+
+    coordinates: int
+
+    @property
+    def reads_queries(self) -> bool:
+        return False
+
+    def parameters(self, heads: int, d: int, e: int) -> Shapes:
+        return {"bias_centers": (heads, self.coordinates), "bias_sharpness": (heads,)}
+
+    def tile_score_bias(
+        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
+    ) -> Float[Tensor, "*#b h rows keys"]:
+        gap, centers, factor = self._of_pairs(pairs, parameters)
+        squares = _squares(gap, centers)
+        return -spread(factor[:, None, None], squares.shape) * squares
+
+    def _of_pairs(self, pairs: Pairs, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+        """`[..., n]` differences, `[h, n]` centers, `[h]` factors, in float32 or float64."""
+        from torch import float32, promote_types
+
+        centers, sharpness = parameters["bias_centers"], parameters["bias_sharpness"]
+        exact = promote_types(centers.dtype, float32)
+        return self._gap(pairs, exact), centers.to(exact), self._factor(sharpness.to(exact))
+
+    def _gap(self, pairs: Pairs, exact: dtype) -> Tensor:
+        """`[..., n]`: how far each key lies from its query."""
+        raise NotImplementedError
+
+    def _factor(self, sharpness: Tensor) -> Tensor:
+        """What squared distances are multiplied with."""
+        return sharpness
+
+
 @dataclass(frozen=True, repr=False)
-class Quadratic(Bias):
+class Quadratic(_Centered):
     """bias = -a_h |x_j - x_i - c_h|^2, with x the coordinates: the quadratic encoding of Cordonnier et al. 2020 (eq. 9).
 
     Each head looks around a center c_h, learned, relative to the query, and the more sharply the larger its learned a_h is. With
@@ -245,13 +281,6 @@ class Quadratic(Bias):
 
     coordinates: int = field(default=2, metadata=bounded(1, MOST_COORDINATES))
 
-    @property
-    def reads_queries(self) -> bool:
-        return False
-
-    def parameters(self, heads: int, d: int, e: int) -> Shapes:
-        return {"bias_centers": (heads, self.coordinates), "bias_sharpness": (heads,)}
-
     def needs(self, layout: Layout, key_layout: Layout) -> str | None:
         return _lacking_number(self, self.coordinates, layout, key_layout)
 
@@ -259,26 +288,12 @@ class Quadratic(Bias):
         gap, centers, sharpness = self._of_pairs(pairs, parameters)
         return -sharpness * (gap.unsqueeze(-2) - centers).square().sum(-1)
 
-    def tile_score_bias(
-        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
-    ) -> Float[Tensor, "*#b h rows keys"]:
-        gap, centers, sharpness = self._of_pairs(pairs, parameters)
-        squares = _squares(gap, centers)
-        return -spread(sharpness[:, None, None], squares.shape) * squares
-
-    @staticmethod
-    def _of_pairs(pairs: Pairs, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
-        """`[..., n]` differences of coordinates, `[h, n]` centers, `[h]` sharpness, in float32 or float64."""
-        from torch import float32, promote_types
-
-        centers, sharpness = parameters["bias_centers"], parameters["bias_sharpness"]
-        exact = promote_types(centers.dtype, float32)
-        gap = pairs.key_coords - pairs.query_coords
-        return gap.to(exact), centers.to(exact), sharpness.to(exact)
+    def _gap(self, pairs: Pairs, exact: dtype) -> Tensor:
+        return (pairs.key_coords - pairs.query_coords).to(exact)
 
 
 @dataclass(frozen=True, repr=False)
-class Gaussian(Bias):
+class Gaussian(_Centered):
     """bias = -(a_h |(x_j - x_i) / s_i - c_h|)^2, with x_j where a key lies, and x_i and s_i the place and the size of a query.
 
     It multiplies the weights with a Gaussian around the query's box: each head looks at a learned center c_h, in sizes of the box,
@@ -291,13 +306,6 @@ class Gaussian(Bias):
 
     coordinates: int = field(default=2, metadata=bounded(1, MOST_COORDINATES // 2))
 
-    @property
-    def reads_queries(self) -> bool:
-        return False
-
-    def parameters(self, heads: int, d: int, e: int) -> Shapes:
-        return {"bias_centers": (heads, self.coordinates), "bias_sharpness": (heads,)}
-
     def needs(self, layout: Layout, key_layout: Layout) -> str | None:
         ours, theirs = (0 if x.coords is None else x.coords.shape[1] for x in (layout, key_layout))
         n = self.coordinates
@@ -307,27 +315,18 @@ class Gaussian(Bias):
         return f"{reads} and the sets have {ours} and {theirs}, expected these"
 
     def score_bias(self, q: Float[Tensor, "*#b h d"], pairs: Pairs, parameters: Parameters) -> Float[Tensor, "*#b h"]:
-        gap, centers, sharpness = self._of_pairs(pairs, parameters)
+        gap, centers, factor = self._of_pairs(pairs, parameters)
         around = spread(centers, (*gap.shape[:-1], *centers.shape))
         squares = (gap.unsqueeze(-2) - around).square().sum(-1)
-        return -spread(sharpness.square(), squares.shape) * squares
+        return -spread(factor, squares.shape) * squares
 
-    def tile_score_bias(
-        self, q: Float[Tensor, "*#b h rows d"], pairs: Pairs, parameters: Parameters
-    ) -> Float[Tensor, "*#b h rows keys"]:
-        gap, centers, sharpness = self._of_pairs(pairs, parameters)
-        squares = _squares(gap, centers)
-        return -spread(sharpness.square()[:, None, None], squares.shape) * squares
+    def _gap(self, pairs: Pairs, exact: dtype) -> Tensor:
+        """In sizes of the query."""
+        boxes, n = pairs.query_coords.to(exact), self.coordinates
+        return (pairs.key_coords[..., :n].to(exact) - boxes[..., :n]) / boxes[..., n:].clamp(min=1)
 
-    def _of_pairs(self, pairs: Pairs, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
-        """`[..., n]` differences in sizes of the query, `[h, n]` centers, `[h]` sharpness, in float32 or float64."""
-        from torch import float32, promote_types
-
-        centers, sharpness = parameters["bias_centers"], parameters["bias_sharpness"]
-        exact, n = promote_types(centers.dtype, float32), self.coordinates
-        boxes = pairs.query_coords.to(exact)
-        gap = (pairs.key_coords[..., :n].to(exact) - boxes[..., :n]) / boxes[..., n:].clamp(min=1)
-        return gap, centers.to(exact), sharpness.to(exact)
+    def _factor(self, sharpness: Tensor) -> Tensor:
+        return sharpness.square()
 
 
 def _squares(gap: Tensor, centers: Tensor) -> Tensor:
