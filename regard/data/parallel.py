@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar, Literal
 import numpy as np
 
 from regard.data.documents import Document
-from regard.data.encoding import BEGIN, END, Encoding
+from regard.data.encoding import END, Encoding
 from regard.data.examples import ALL, PARTS, Array, Example, Part, TargetKind, VectorSet, check_part
 from regard.data.inputs import streamed, texts_below, to_read
 from regard.data.parallel_files import Pairs, Sides, looks_parallel, read_pairs
@@ -18,7 +18,7 @@ from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.survey import PartSurvey, Survey
 from regard.data.text_files import Columns, check_table_options
-from regard.data.tokenizer import Tokenizer, clean, learn, tokenizer
+from regard.data.tokenizer import Tokenizer, clean, learn_written, tokenizer
 from regard.errors import InputError, check_numbers
 
 __all__ = ["ParallelText", "Translations"]
@@ -78,9 +78,8 @@ class ParallelText:
         """The pieces of both sides of the training part, in one vocabulary."""
         pairs = self._pairs("train")
         texts = [self._cleaned(text) for pair in pairs for text in (pair.text, pair.label or "")]
-        columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count)
-        both = {name: (*entries, BEGIN, END) for name, entries in columns.items()}
-        return Encoding(Encoding(columns=both, tokenizer=form), both, tokenizer=form)
+        written = learn_written(self.tokens, texts, self.vocabulary, self.minimum_count)
+        return Encoding(written, written.columns, tokenizer=written.tokenizer)
 
     def part(self, name: Part, encoding: Encoding) -> Translations:
         """The pairs of one part."""

@@ -14,12 +14,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from regard.data.encoding import WORD, Encoding
+from regard.data.encoding import BEGIN, END, WORD, Encoding
 from regard.data.examples import Array
 from regard.data.words import SEGMENTATION, folded, tokenize
 from regard.errors import InputError
 
-__all__ = ["UNKNOWN", "Tokenizer", "Tokens", "clean", "frequent", "learn", "text_of", "tokenizer"]
+__all__ = ["UNKNOWN", "Tokenizer", "Tokens", "clean", "frequent", "learn", "learn_written", "text_of", "tokenizer"]
 
 Tokens = Literal["words", "characters", "bytes", "bpe", "unigram"]
 
@@ -102,6 +102,16 @@ def learn(
     return _learn_pieces(
         tokens, texts, size or 8000, {c for c, count in counts.items() if count < minimum}, len(counts)
     )
+
+
+def learn_written(tokens: Tokens, texts: Iterable[str], size: int, minimum: int) -> Encoding:
+    """The encoding of texts that a model writes: the vocabulary of `learn`, and behind it where a text begins and ends.
+
+    Raises:
+        InputError: as `learn`.
+    """
+    columns, form = learn(tokens, texts, size, minimum)
+    return Encoding(columns={name: (*entries, BEGIN, END) for name, entries in columns.items()}, tokenizer=form)
 
 
 def _learn_pieces(

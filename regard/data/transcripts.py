@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from regard.data.augment import Noise, Reverberation, SpecAugment, Speed
-from regard.data.encoding import BEGIN, END, Encoding
+from regard.data.encoding import END, Encoding
 from regard.data.examples import PARTS, Part, VectorSet, check_part, parts_of
 from regard.data.folders import ending
 from regard.data.frames import Frames, Normalize
@@ -20,7 +20,7 @@ from regard.data.sound import sound_suffixes
 from regard.data.sound_reader import SoundReader
 from regard.data.survey import PartSurvey, Survey
 from regard.data.tables import Table, read_table
-from regard.data.tokenizer import clean, learn, tokenizer
+from regard.data.tokenizer import clean, learn_written, tokenizer
 from regard.data.varied import VariedFrames
 from regard.data.voice import VoiceActivity
 from regard.errors import InputError, check_numbers
@@ -88,9 +88,7 @@ class Transcripts(SoundReader):
         """The vocabulary of the training part's texts; its sounds are read only where the mean over them is to be subtracted."""
         chosen = self._part("train")
         texts = [self._cleaned(each.label) for each in chosen]
-        columns, form = learn(self.tokens, texts, self.vocabulary, self.minimum_count)
-        both = {name: (*entries, BEGIN, END) for name, entries in columns.items()}
-        targets = Encoding(columns=both, tokenizer=form)
+        targets = learn_written(self.tokens, texts, self.vocabulary, self.minimum_count)
         return Encoding(targets, width=self.mels, band_mean=self._mean([each.path for each in chosen]))
 
     def part(self, name: Part, encoding: Encoding) -> Frames:

@@ -84,6 +84,7 @@ _CLOTHES = (
 )
 _VOICES = "speechocean762, 80 of its 96 adults x 20 sentences; own: a folder of sounds by label"
 
+# Of recipes that train on the same published data set the first one says how a look reads it.
 RECIPES = {
     each.name: each
     for each in (
