@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import util
 from typing import Any
 
 import numpy as np
@@ -166,6 +169,23 @@ def _as_is(batch: Batch) -> Batch:
     return batch
 
 
+def _end_without_finalizing(number: int) -> None:
+    """Let this worker end as a forked one does, without tearing the interpreter down.
+
+    The thread that sends batches may still be inside torch by then. Python 3.11 ends such a thread by unwinding its
+    stack, which C++ answers with an abort, and the training process with "worker is killed by signal". After everything
+    that `multiprocessing` cleans up itself (its priorities are -5 and above); a worker that failed ends the usual way.
+    """
+    util.Finalize(None, _exit_at_once, exitpriority=-100)
+
+
+def _exit_at_once() -> None:
+    if sys.exception() is None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)
+
+
 def loader(dataset: Dataset, sampler: BudgetSampler, workers: int = 0, pin: bool = False) -> StatefulDataLoader:
     """Batches of `collate` in the sampler's order, read by `workers` processes (0 reads in this one).
 
@@ -184,6 +204,7 @@ def loader(dataset: Dataset, sampler: BudgetSampler, workers: int = 0, pin: bool
             pin_memory=pin,
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
+            worker_init_fn=_end_without_finalizing,
             # A generator of its own: making an iterator then leaves torch's global generator, and so dropout, alone.
             generator=torch.Generator().manual_seed(sampler.seed),
         )

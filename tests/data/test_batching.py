@@ -330,3 +330,15 @@ def test_a_loader_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     list(loader(Listed(words("a", "b c")), BudgetSampler([1, 2], 10)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.rare
+def test_workers_that_are_stopped_while_they_send_end_in_order() -> None:
+    # The thread that sends is busy with torch when the worker ends; its unwinding aborted every sixth worker.
+    dataset = Listed([Example(np.zeros((n, 200), np.float32), None, "") for n in range(1, 300)])
+    for taken in range(1, 6):
+        batches = iter(loader(dataset, BudgetSampler(dataset.lengths, 600), 2))
+        for _ in range(taken):
+            next(batches)
+        batches._shutdown_workers()
+        assert [worker.exitcode for worker in batches._workers] == [0, 0]
