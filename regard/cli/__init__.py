@@ -40,6 +40,7 @@ COMMANDS = {
         "one output vector by its numbers: query, keys, scores, weights, values, sum; or an alignment",
     ),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
+    "arena": ("make TASK", "the tasks of Long Range Arena, by their published rules"),
     "data": ("look PATH | list | get NAME", "what files hold and how they are read; where published data comes from"),
 }
 

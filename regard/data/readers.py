@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
+from regard.data.arena.list_operations import ListOps
 from regard.data.boxes import Boxes
 from regard.data.edge_list import EdgeList
 from regard.data.examples import TargetName
@@ -33,6 +34,7 @@ READERS: tuple[type[Reader], ...] = (
     Conllu,
     Digits,
     EdgeList,
+    ListOps,
     LogMelFolder,
     MaskedGraph,
     Molecules,

@@ -13,6 +13,7 @@ from PIL import Image
 from recordings import sounds, spoken_letters, write
 from voc import voc
 
+from regard.data.arena.list_operations import ListOps
 from regard.data.augment import Speed
 from regard.data.batching import BudgetSampler
 from regard.data.boxes import Boxes
@@ -58,6 +59,12 @@ def conllu(tmp_path: Path) -> Reader:
 def texts(tmp_path: Path) -> Reader:
     (tmp_path / "own.csv").write_text("text,label\n" + "".join(f"good {n},x\nbad {n},y\n" for n in range(20)))
     return Texts(str(tmp_path / "own.csv"), minimum_count=1)
+
+
+def list_operations(tmp_path: Path) -> Reader:
+    trees = "".join(f"[MAX {n % 2} 0 ]\t{n % 2}\n" for n in range(20))
+    (tmp_path / "own.tsv").write_text(f"Source\tTarget\n{trees}")
+    return ListOps(str(tmp_path / "own.tsv"))
 
 
 def log_mel(tmp_path: Path) -> Reader:
@@ -122,6 +129,7 @@ MADE: dict[str, Any] = {
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
     "EdgeList": edge_list,
+    "ListOps": list_operations,
     "LogMelFolder": log_mel,
     "MaskedGraph": masked_graph,
     "Molecules": molecules,
@@ -219,6 +227,7 @@ VALUES: dict[str, Any] = {
         {"features": np.eye(20, 3), "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},
         str(tmp_path),
     ),
+    "ListOps": lambda tmp_path: ("[MIN 3 4 ]", file(tmp_path, b"( ( ( [MIN 3 ) 4 ) ] )\n")),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
     "Molecules": lambda tmp_path: ("CCO", file(tmp_path, b"CCO\n")),
     "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),

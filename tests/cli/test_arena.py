@@ -1,0 +1,40 @@
+"""`regard arena`, and its recipes on what it makes."""
+
+import json
+
+import pytest
+
+from regard.cli import main
+
+
+def test_a_task_is_made_trained_and_evaluated(tmp_path, capsys):
+    out, run = tmp_path / "listops", tmp_path / "run"
+    assert main(["arena", "make", "listops", "--out", str(out), "--seed", "1", "--examples", "60"]) == 0
+    assert "48 trees in basic_train.tsv" not in capsys.readouterr().out
+    small = ["--model.width", "8", "--training.epochs", "1", "--training.progress", "false", "--training.device", "cpu"]
+    assert main(["train", "arena-listops", "--data.path", str(out), "--folder", str(run), *small]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["predict", str(run), "--text", "[MAX 1 [MIN 2 3 ] ]"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(json.loads(line)["probabilities"]) == 3
+    assert main(["predict", str(run), "--text", "[MAX 1 [MIN 2 3 ]"]) == 2
+    assert "ends within [MAX, expected a ] for each operation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["mak", "listops"], "arena does not know 'mak': did you mean 'make'?"),
+        (["make", "listop", "--out", "x"], "arena makes no 'listop': did you mean 'listops'?"),
+        (["make", "listops"], "arena make listops needs --out, expected a new folder"),
+        (["make", "listops", "--out", "x", "--examples", "2"], "--examples is 2, expected at least 3"),
+        (["make", "listops", "--out", "x", "--examples", "-5"], "--examples is -5, expected at least 3"),
+        (["make", "listops", "--out", "x", "--seed", "-1"], "arena make has seed -1, expected at least 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert main(["arena", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
