@@ -76,7 +76,8 @@ def _adapted(
     ) -> Float[Tensor, "t h e"]:
         return compute(attention, tensors, layout, key_layout, dropout, executor, tiles)
 
-    return adapter.attend(verb, tensors, layout, keys, problem.dropout)
+    with in_one_type(problem, tensors) as tensors:
+        return adapter.attend(verb, tensors, layout, keys, problem.dropout)
 
 
 def in_order(tensors: Tensors, layout: Layout, key_layout: Layout | None) -> Tensors:

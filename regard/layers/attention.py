@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from regard.attention.adapters.base import Adapter, check_attention
+from regard.attention.adapters.base import START, Adapter, check_attention
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.states import begin
 from regard.attention.attend import attend
@@ -64,9 +64,9 @@ class Attend(nn.Module):
         numbers = sum(math.prod(shape) for shape in shapes.values())
         if numbers > _MOST_NUMBERS:
             raise InputError(f"{attention.text} learns {numbers:,} numbers, expected at most {_MOST_NUMBERS:,}")
-        # Learned vectors start small, so that at first every allowed key is heard about alike.
+        deviations = {name: attention.deviation(name) if isinstance(attention, Adapter) else START for name in shapes}
         self.learned = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(shape) * 0.1) for name, shape in shapes.items()}
+            {name: nn.Parameter(torch.randn(shape) * deviations[name]) for name, shape in shapes.items()}
         )
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.remember import Remember
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
@@ -325,9 +326,19 @@ AXES = [
     Axes(Attention(Synthesized(200, "factorized"), bias=TransformerXL(width=6)), combine="stack"),
 ]
 
+# What reduces the keys of MIXED sets; those of fewer vectors than it makes of them are among them.
+REDUCED = [
+    Case(Linformer(longest=140, k=5), d=4, e=5, key_heads=2),
+    Case(Linformer(longest=140, k=3, share="none"), d=4, e=5, key_heads=2),
+    Case(Linformer(Attention(Additive(), normalizer=Sigmoid()), longest=130, k=8, share="values"), d=4),
+    Case(Linformer(Attention(Kernel(), normalizer=Sum()), longest=150, k=4), cross=True),
+    Case(Linformer(longest=150, k=4), continued=True),
+]
+
 ADAPTED = [
     *(Case(adapter, coords=2, d=4, e=5, key_heads=2 if n % 2 else 4) for n, adapter in enumerate(AXES)),
     *(Case(Remember(attention), e=5) for attention in BACK),
+    *REDUCED,
 ]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.reduce import Mixed
 from regard.attention.adapters.remember import Remember
 from regard.attention.attend import attend
 from regard.attention.call import compute
@@ -24,6 +25,7 @@ from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 
 from .catalogue import MIXED, SHORT, Case, Inputs
+from .reductions import REDUCTIONS
 
 Run = Callable[[Attention, Inputs, Dropout | None], Tensor]
 Results = dict[str, Tensor]
@@ -54,6 +56,8 @@ def the_meaning(attention: Attention | Adapter, x: Inputs, dropout: Dropout | No
         return _along_axes(attention, x)
     if isinstance(attention, Remember):
         attention = attention.attention
+    if type(attention) in REDUCTIONS:
+        return REDUCTIONS[type(attention)](attention, x)
     return reference(attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout)
 
 
@@ -151,7 +155,7 @@ def close(found: Results, expected: Results, most: float = EXACT) -> None:
 
 def allowed_pairs(case: Case, x: Inputs) -> Tensor:
     """`[t, u, h]` by the meaning: the pattern, and the same set; what an adapter's output depends on."""
-    if isinstance(case.attention, Remember):
+    if isinstance(case.attention, Remember | Mixed):
         return allowed_pairs(replace(case, attention=case.attention.attention), x)
     if isinstance(case.attention, Axes):
         every = [

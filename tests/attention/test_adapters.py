@@ -46,7 +46,7 @@ def adapted(executor: str | None = None) -> Run:
     """As users call it."""
 
     def run(adapter, x, dropout):
-        return attend(adapter, x.q, x.k, x.v, x.layout, None, x.parameters, dropout=dropout, executor=executor)
+        return attend(adapter, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout=dropout, executor=executor)
 
     return run
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from regard.attention.problem import Tensors
     from regard.sets import Layout
 
-__all__ = ["Adapter", "Attends", "Call", "State", "check_attention"]
+__all__ = ["START", "Adapter", "Attends", "Call", "State", "check_attention"]
+
+START = 0.1
+"""The standard deviation with which learned vectors begin: small, so that at first every allowed key is heard about alike."""
 
 
 @runtime_checkable
@@ -129,6 +132,10 @@ class Adapter(Part):
     def parameters(self, heads: int, d: int, e: int | None = None) -> Shapes:
         """The names and shapes of the learned tensors, as `Attention.parameters`."""
         return self.attention.parameters(heads, d, e)
+
+    def deviation(self, name: str) -> float:
+        """The standard deviation of the numbers, normal and independent, with which a learned tensor begins."""
+        return START
 
     def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
         """The calls of the verb that `attend` makes, for a plan."""

@@ -1,0 +1,120 @@
+"""Adapters that reduce the keys: at their exact limits they are full attention, and what they cannot do they refuse by name.
+
+That they equal what their papers write, alone and packed, with gradients, is tested with all adapters in `test_adapters`.
+"""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from regard import Attention, InputError, Layout, attend, plan
+from regard.attention.adapters.linformer import Linformer
+from regard.attention.spec.biases import ALiBi
+from regard.attention.spec.patterns import Causal, Edges, Window
+from regard.attention.spec.scores import Synthesized
+from regard.attention.vocabulary import parse
+from regard.layers.attention import SelfAttention
+from regard.sets import VectorSets
+
+from .catalogue import REDUCED, SHORT, Case
+from .checks import EXACT, results
+from .test_adapters import adapted
+
+
+def full(attention, x, dropout=None):
+    return attend(Attention(), x.q, x.k, x.v, x.layout, x.key_layout)
+
+
+@pytest.mark.parametrize("case", REDUCED, ids=str)
+def test_a_reduction_is_its_text(case):
+    adapter = case.attention
+    again = parse(repr(adapter))
+    assert again == adapter == pickle.loads(pickle.dumps(adapter)) == copy.deepcopy(adapter)
+    assert again.text == repr(adapter)
+    assert hash(again) == hash(adapter)
+
+
+@pytest.mark.parametrize("case", REDUCED, ids=str)
+def test_rows_in_another_order(case):
+    if case.cross or case.continued:
+        pytest.skip("its places are told by starts, or by other sets")
+    x = case.inputs((20, 0, 5))
+    order = torch.cat([torch.randperm(20), 20 + torch.randperm(5)])
+    layout = Layout(x.layout.offsets, places=x.layout.index[order])
+    out = attend(case.attention, x.q, x.k, x.v, x.layout, parameters=x.parameters)
+    moved = attend(case.attention, x.q[order], x.k[order], x.v[order], layout, parameters=x.parameters)
+    assert torch.allclose(moved, out[order], atol=EXACT)
+
+
+@pytest.mark.parametrize("share", ["none", "heads", "values"])
+def test_linformer_that_projects_by_the_identity_is_full_attention(share):
+    """k = n and E = F = I: every projected key is a key. Sets of fewer vectors would have zeros among their projected keys."""
+    n = 9
+    adapter = Linformer(longest=n, k=n, share=share)
+    x = Case(adapter).inputs((n, 0, n))
+    eye = torch.eye(n, dtype=torch.float64)[:, None]
+    x.parameters.update({name: eye.expand(table.shape).clone() for name, table in x.parameters.items()})
+    found, expected = results(adapted(), adapter, x), results(full, adapter, x.but())
+    for name in ("out", "d q", "d k", "d v"):
+        assert torch.allclose(found[name], expected[name], atol=EXACT), name
+
+
+def test_a_shorter_set_uses_the_first_columns_and_no_padding_enters():
+    """What is learned for later places, and the length of other sets, changes nothing."""
+    adapter = Linformer(longest=30, k=4)
+    x = Case(adapter).inputs((12, 30))
+    out = attend(adapter, x.q, x.k, x.v, x.layout, parameters=x.parameters)
+    cut = {name: table.detach()[:12] for name, table in x.parameters.items()}
+    alone = attend(Linformer(longest=12, k=4), x.q[:12], x.k[:12], x.v[:12], Layout.of_lengths([12]), parameters=cut)
+    assert torch.allclose(out[:12], alone, atol=EXACT)
+
+
+def test_pairs_grow_with_the_vectors():
+    pairs = [plan(Linformer(longest=1 << 16, k=32), Layout.of_lengths([n]), heads=2).pairs for n in (1000, 64_000)]
+    assert pairs == [2 * 32 * 1000, 2 * 32 * 64_000]
+
+
+def test_a_layer_begins_with_projected_keys_about_as_large_as_keys():
+    torch.manual_seed(0)
+    layer = SelfAttention(32, 4, Linformer(longest=1024, k=128))
+    learned = layer.attend.learned["project_keys"]
+    numbers = learned.detach()
+    assert 0.8 < float(numbers.std() * (1024 + 128) ** 0.5 / 2**0.5) < 1.2
+    layer(VectorSets.pack([torch.ones(1024, 32), torch.ones(0, 32)])).values.sum().backward()
+    assert learned.grad.isfinite().all()
+
+
+def test_under_autocast_a_reduction_computes_in_the_type_of_the_vectors():
+    case = REDUCED[0]
+    x = case.inputs(SHORT, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = adapted()(case.attention, x, None)
+    assert torch.equal(found, adapted()(case.attention, x, None))
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Linformer(longest=0, k=1), "Linformer has longest 0, expected at least 1"),
+        (lambda: Linformer(longest=8, k=2, share="layers"), "Linformer has share 'layers', expected 'none', 'heads'"),
+        (lambda: Linformer(Attention(pattern=Causal()), longest=8, k=2), "whose pattern reads where a key lies"),
+        (lambda: Linformer(Attention(pattern=Window(2, 2)), longest=8, k=2), r"expected Everyone\(\) and no bias"),
+        (lambda: Linformer(Attention(bias=ALiBi()), longest=8, k=2), "whose bias or score reads where a key lies"),
+        (lambda: Linformer(Attention(Synthesized(8)), longest=8, k=2), "whose bias or score reads where a key lies"),
+        (lambda: Linformer(Attention(pattern=Edges()), longest=8, k=2), "whose bias or score reads where a key lies"),
+        (lambda: parse("Linformer(k=4)"), "missing 1 required keyword-only argument: 'longest'"),
+        (
+            lambda: plan(Linformer(longest=8, k=2), Layout.of_lengths([3, 9])),
+            r"set 1 has keys at places 0 to 8, expected places 0 to 7: the length of Linformer\(longest=8, k=2\)",
+        ),
+        (
+            lambda: plan(Linformer(longest=8, k=2), Layout(torch.tensor([0, 2]), starts=torch.tensor([7]))),
+            "set 0 has keys at places 7 to 8",
+        ),
+    ],
+)
+def test_what_no_reduction_can_do_is_refused(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
