@@ -11,8 +11,9 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets
-from regard.data.examples import Array, Example, Listed, Part, check_part, parts_of
+from regard.data.examples import Array, Dataset, Example, Listed, Part, check_part, parts_of
 from regard.data.reader import refused_stream, refused_value
+from regard.data.sampling import NeighborSampling, SampledGraph
 from regard.data.structure import NodePositions
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
@@ -76,6 +77,7 @@ class NodeReader(ABC):
         normalize: whether each node's features are divided by the sum of their magnitudes.
         numbers: whether labels are numbers to predict, not names of classes.
         positions: what a node's vector says of its place in the graph.
+        neighbors: how a training reads a graph that is larger than a batch.
     """
 
     input_options: ClassVar[tuple[str, ...]] = ("normalize", "positions")
@@ -86,6 +88,7 @@ class NodeReader(ABC):
     normalize: bool = True
     numbers: bool = False
     positions: NodePositions = field(default_factory=NodePositions)
+    neighbors: NeighborSampling = field(default_factory=NeighborSampling)
 
     @abstractmethod
     def read(self, source: str | None) -> Graph:
@@ -123,9 +126,11 @@ class NodeReader(ABC):
         """The label of each node of one part, and where it stands."""
         return [(label, where) for _, label, where in _nodes(self.read(self.path), check_part(name))]
 
-    def training(self, encoding: Encoding) -> Listed:
-        """The graph with the targets of its training nodes; the signs of eigenvectors vary."""
+    def training(self, encoding: Encoding) -> Dataset:
+        """The graph with the targets of its training nodes, or sampled parts of it; the signs of eigenvectors vary."""
         part = self.part("train", encoding)
+        if self.neighbors:
+            return SampledGraph(part[0], float(encoding.missing), self.neighbors, self.positions, part.unseen)
         return VariedGraphs(part.examples, self.positions, part.unseen) if self.positions.laplacian else part
 
     def survey(self) -> Survey:

@@ -116,14 +116,23 @@ class Model(nn.Module):
         Raises:
             InputError: what is no batch.
         """
-        check_batch(batch)
-        sets: VectorSets = self.class_vector(self.positions(self.front(batch)))
+        sets = self.entered(batch)
         per_block = self.positions.per_block(sets)
         sets = sets.with_values(self.dropout(sets.values))
         hidden: VectorSets = (
             self.stack(sets, per_block) if states is None else self.stack(sets, per_block, states=states)
         )
         return hidden
+
+    def entered(self, batch: Batch) -> VectorSets:
+        """What enters the stack, before dropout and positions for each block: class_vector(positions(front(batch))).
+
+        Raises:
+            InputError: what is no batch.
+        """
+        check_batch(batch)
+        sets: VectorSets = self.class_vector(self.positions(self.front(batch)))
+        return sets
 
     @property
     def grows(self) -> bool:

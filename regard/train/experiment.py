@@ -82,6 +82,8 @@ class Training:
             it is trained. Empty for none
         minutes: of training, over which the learning rate falls and after which training ends, whatever `epochs` says; then its
             numbers depend on the speed of the machine. 0 for no such bound
+        layer_rows: in validation, evaluation and predictions each layer is computed for so many nodes of a larger graph at a time,
+            which takes less memory and gives the same; 0 for all at once
     """
 
     epochs: int = 20
@@ -104,6 +106,7 @@ class Training:
     progress: bool = True
     start: str = ""
     minutes: float = 0.0
+    layer_rows: int = 0
 
     def __post_init__(self) -> None:
         check_numbers("training", self, "epochs", "batch_vectors", "log_every", "validate_every", least=1)
@@ -120,6 +123,7 @@ class Training:
             "checkpoint_every",
             "workers",
             "threads",
+            "layer_rows",
             least=0,
         )
         if self.corpus_examples and not self.corpus_every:

@@ -17,7 +17,7 @@ from regard.errors import InputError
 from regard.tasks.base import Task
 from regard.train.experiment import Experiment, Optimizer
 from regard.train.pieces import depths
-from regard.train.scoring import validated
+from regard.train.scoring import hidden_of, validated
 
 __all__ = ["Learner", "parameter_groups", "rate"]
 
@@ -67,7 +67,8 @@ class Learner(lightning.LightningModule):
         half = self.experiment.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             read = self.task.read(batch)
-            output = self.task(self.model(read), read)
+            hidden = self.model(read) if self.training else hidden_of(self.model, read, self.experiment.training)
+            output = self.task(hidden, read)
         return output, *self.task.loss(output, batch)
 
     def on_train_epoch_start(self) -> None:

@@ -16,13 +16,25 @@ from regard.data.batch import Batch, collate, collate_targets
 from regard.data.examples import Dataset, Example
 from regard.data.targets import unseen_labels
 from regard.errors import InputError, nearest
+from regard.models.layerwise import layer_by_layer
+from regard.models.model import Model
 from regard.sets import VectorSets
 from regard.tasks.base import Task
 from regard.tasks.corpus import CorpusMetric, corpus_metrics
 from regard.train.experiment import Experiment, Training
 from regard.train.pairs import check_pairs
 
-__all__ = ["defined", "device_of", "in_order", "run", "targets_of", "trivial_metrics", "validated", "watched"]
+__all__ = [
+    "defined",
+    "device_of",
+    "hidden_of",
+    "in_order",
+    "run",
+    "targets_of",
+    "trivial_metrics",
+    "validated",
+    "watched",
+]
 
 
 def in_order(lengths: Sequence[int], budget: int) -> Iterator[range]:
@@ -72,12 +84,20 @@ def run(
     for indices in in_order(part.lengths, options.batch_vectors):
         batch = replace(collate([part[i] for i in indices]), unseen=unseen)
         moved = task.read(batch.to(device))
-        hidden = model(moved)
+        hidden = hidden_of(model, moved, options)
         of_task = task.answer if answers else task
         computed = of_task(hidden, moved) if output is None else output(hidden)
         yield batch, pytree.tree_map_only(torch.Tensor, torch.Tensor.cpu, computed)
     model.cpu()
     task.cpu()
+
+
+def hidden_of(model: nn.Module, batch: Batch, options: Training) -> VectorSets:
+    """The hidden vectors that a model in evaluation gives, layer by layer where there are more than `training.layer_rows`."""
+    if isinstance(model, Model) and 0 < options.layer_rows < batch.inputs.layout.total:
+        return layer_by_layer(model, batch, options.layer_rows)
+    hidden: VectorSets = model(batch)
+    return hidden
 
 
 def targets_of(part: Dataset) -> Batch:
