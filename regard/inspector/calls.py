@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class Call:
 
     Args:
         module: that made it; None outside of a model.
+        queries, keys: the places of what an adapter made each query, and each key, of; None where it made none.
     """
 
     attention: Attention
@@ -37,6 +38,8 @@ class Call:
     parameters: dict[str, Tensor]
     out: Tensor
     module: Attend | None = None
+    queries: Sequence[range] | None = None
+    keys: Sequence[range] | None = None
 
 
 def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
@@ -47,6 +50,8 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
         assert isinstance(module, Attend)
         q, k, v, layout, *rest = given
         tensors, key_layout = Tensors(q, k, v, dict(module.learned)), rest[0] if rest else layout
+        made = module.attention.made_of(key_layout) if isinstance(module.attention, Adapter) else None
+        whole = layout, key_layout
 
         def verb(
             attention: Attention,
@@ -58,7 +63,8 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
             q, k, v, learned = tensors.q, tensors.k, tensors.v, dict(tensors.parameters)
             out = attend(attention, q, k, v, layout, key_layout, learned, dropout=dropout)
             keys = layout if key_layout is None else key_layout
-            calls.append(Call(attention, q, k, v, layout, keys, learned, out, module))
+            of = (None if any(x is own for own in whole) else made for x in (layout, keys))
+            calls.append(Call(attention, q, k, v, layout, keys, learned, out, module, *of))
             return out
 
         if isinstance(module.attention, Adapter):

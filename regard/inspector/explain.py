@@ -92,6 +92,7 @@ def by_numbers(call: Call, row: int, head: int, place: Place, places: Places) ->
     Args:
         row: of the queries. place: what it stands for. places: what each vector of the keys' set stands for.
     """
+    theirs = None if call.keys is None else _joined(places, call.keys)
     rows = attention_weights(call.attention, call.q, call.k, call.layout, call.key_layout, call.parameters, rows=[row])
     heads, key_heads = call.q.shape[1], call.k.shape[1]
     pairs = Pairs(call.layout, call.key_layout, rows.query, rows.key)
@@ -104,7 +105,7 @@ def by_numbers(call: Call, row: int, head: int, place: Place, places: Places) ->
     allowed = call.attention.allows(pairs).expand(-1, heads)[:, head]
     heard = tuple(
         Heard(
-            *_named(places[int(call.key_layout.index[key])]),
+            *_named(places[int(call.key_layout.index[key])] if theirs is None else theirs[int(key)]),
             tuple(k[p, head].tolist()),
             float(scores[p, head]),
             float(rows.values[p, head]),
@@ -176,10 +177,29 @@ def explain_run(
     call = calls[layer]
     if not 0 <= head < call.q.shape[1]:
         raise InputError(f"head {head} was asked for, expected 0 to {call.q.shape[1] - 1}")
-    count = 1 + max([-1, *(int(x.index.max()) for x in (call.layout, call.key_layout) if x.total)])
+    whole = [x for x, made in ((call.layout, call.queries), (call.key_layout, call.keys)) if made is None]
+    count = 1 + max([-1, *(int(x.index.max()) for x in whole if x.total)])
     places = places_of(run.model, len(example.values), count, example.tokens)
-    row = _row_of(query, places, call.layout)
-    return by_numbers(call, row, head, places[int(call.layout.index[row])], places)
+    if call.queries is None:
+        row = _row_of(query, places, call.layout)
+        place = places[int(call.layout.index[row])]
+    else:
+        ours = _joined(places, call.queries)
+        row = _row_of(query, ours, call.layout)
+        place = ours[row]
+    return by_numbers(call, row, head, place, places)
+
+
+def _joined(places: Places, made: Sequence[range]) -> Places:
+    """What vectors stand for that are each made of several: the inputs and the names of the first to the last of them."""
+    joined = []
+    for places_of_one in made:
+        several = places[places_of_one.start : places_of_one.stop]
+        inputs = [each.inputs for each in several if each.inputs]
+        span = range(inputs[0].start, inputs[-1].stop) if inputs else range(0)
+        names = several[0].name if len(several) == 1 else f"{several[0].name} ... {several[-1].name}"
+        joined.append(Place(span, names))
+    return joined
 
 
 def chosen_example(inputs: Iterable[Dataset], set: int) -> Example:  # noqa: A002

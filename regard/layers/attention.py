@@ -64,7 +64,10 @@ class Attend(nn.Module):
         numbers = sum(math.prod(shape) for shape in shapes.values())
         if numbers > _MOST_NUMBERS:
             raise InputError(f"{attention.text} learns {numbers:,} numbers, expected at most {_MOST_NUMBERS:,}")
-        deviations = {name: attention.deviation(name) if isinstance(attention, Adapter) else START for name in shapes}
+        deviations = {
+            name: attention.deviation(name, shape) if isinstance(attention, Adapter) else START
+            for name, shape in shapes.items()
+        }
         self.learned = nn.ParameterDict(
             {name: nn.Parameter(torch.randn(shape) * deviations[name]) for name, shape in shapes.items()}
         )

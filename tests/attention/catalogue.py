@@ -15,6 +15,7 @@ from torch import Tensor
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
 from regard.attention.adapters.linformer import Linformer
+from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
@@ -333,6 +334,13 @@ REDUCED = [
     Case(Linformer(Attention(Additive(), normalizer=Sigmoid()), longest=130, k=8, share="values"), d=4),
     Case(Linformer(Attention(Kernel(), normalizer=Sum()), longest=150, k=4), cross=True),
     Case(Linformer(longest=150, k=4), continued=True),
+    Case(MemoryCompressed(), d=4, e=5, key_heads=2),
+    Case(MemoryCompressed(Attention(pattern=Causal(), bias=ALiBi()), rate=4), d=4, key_heads=1),
+    Case(
+        MemoryCompressed(Attention(Additive(), (Causal(), Everyone(), Window(6, 3), First(4)), Relu(), Shaw(3)), rate=2)
+    ),
+    Case(MemoryCompressed(Attention(Kernel(), Causal(), Sum())), cross=True),
+    Case(MemoryCompressed(Attention(pattern=Window(9, 0)), rate=5), continued=True),
 ]
 
 ADAPTED = [

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.reduce import Mixed
 from regard.attention.adapters.remember import Remember
 from regard.attention.attend import attend
@@ -25,7 +26,7 @@ from regard.attention.spec.attention import Attention
 from regard.sets import Layout
 
 from .catalogue import MIXED, SHORT, Case, Inputs
-from .reductions import REDUCTIONS
+from .reductions import REDUCTIONS, grouped
 
 Run = Callable[[Attention, Inputs, Dropout | None], Tensor]
 Results = dict[str, Tensor]
@@ -157,6 +158,11 @@ def allowed_pairs(case: Case, x: Inputs) -> Tensor:
     """`[t, u, h]` by the meaning: the pattern, and the same set; what an adapter's output depends on."""
     if isinstance(case.attention, Remember | Mixed):
         return allowed_pairs(replace(case, attention=case.attention.attention), x)
+    if isinstance(case.attention, MemoryCompressed):
+        # A key is seen where its group is.
+        groups, group_of_row = grouped(x.key_layout, case.attention.rate)
+        by_group = allowed_pairs(replace(case, attention=case.attention.attention), replace(x, key_layout=groups))
+        return by_group[:, group_of_row]
     if isinstance(case.attention, Axes):
         every = [
             allowed_pairs(replace(case, attention=case.attention.along(axis)), x) for axis in range(case.attention.axes)

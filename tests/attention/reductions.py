@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv1d
 
 from regard.attention.adapters.linformer import Linformer
+from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout
@@ -48,4 +50,36 @@ def linformer(adapter: Linformer, x: Inputs) -> Tensor:
     return joined(x, outputs)
 
 
-REDUCTIONS: dict[type, Callable[[Any, Inputs], Tensor]] = {Linformer: linformer}
+def memory_compressed(adapter: MemoryCompressed, x: Inputs) -> Tensor:
+    """A convolution of kernel and stride c over each set by itself, with zeros where it ends, and attention to its results.
+
+    Keys at places of their own, of which the reference is told, see patterns and biases as the last vector of their group would.
+    """
+    layout, heads = grouped(x.key_layout, adapter.rate)[0], x.q.shape[1]
+    keys, values = [], []
+    for _, k, v, place in each_set(x):
+        end = -(-int(place[-1] + 1) // adapter.rate) * adapter.rate if len(place) else 0
+        for y, taps, found in ((k, "compress_keys", keys), (v, "compress_values", values)):
+            line = y.new_zeros(end, *y.shape[1:]).index_copy(0, place, y)
+            weight = x.parameters[taps].permute(0, 3, 2, 1).flatten(0, 1)
+            if end:
+                channels = line.flatten(1).T[None]
+                out = conv1d(channels, weight, stride=adapter.rate, groups=heads)
+                found.append(out[0].T.unflatten(1, (heads, -1)))
+    both = ((keys, x.k), (values, x.v))
+    k, v = (torch.cat([y.new_zeros(0, heads, y.shape[2]), *found]) for found, y in both)
+    return reference(adapter.attention, x.q, k, v, x.layout, layout, x.parameters)
+
+
+def grouped(layout: Layout, rate: int) -> tuple[Layout, Tensor]:
+    """The groups of a layout whose sets begin at place 0, with the last place of each, and `[t]` the group of each row."""
+    lengths = [-(-n // rate) for n in layout.lengths.tolist()]
+    places = torch.cat([torch.arange(n) * rate + rate - 1 for n in lengths] or [torch.zeros(0, dtype=torch.int64)])
+    groups = Layout(Layout.of_lengths(lengths).offsets, places=places)
+    return groups, groups.offsets[:-1][layout.set_of_row] + layout.index // rate
+
+
+REDUCTIONS: dict[type, Callable[[Any, Inputs], Tensor]] = {
+    Linformer: linformer,
+    MemoryCompressed: memory_compressed,
+}

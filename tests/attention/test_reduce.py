@@ -5,15 +5,17 @@ That they equal what their papers write, alone and packed, with gradients, is te
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 
 from regard import Attention, InputError, Layout, attend, plan
 from regard.attention.adapters.linformer import Linformer
+from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.spec.biases import ALiBi
-from regard.attention.spec.patterns import Causal, Edges, Window
-from regard.attention.spec.scores import Synthesized
+from regard.attention.spec.patterns import Causal, Edges, Near, Window
+from regard.attention.spec.scores import Additive, Synthesized
 from regard.attention.vocabulary import parse
 from regard.layers.attention import SelfAttention
 from regard.sets import VectorSets
@@ -71,6 +73,46 @@ def test_a_shorter_set_uses_the_first_columns_and_no_padding_enters():
     assert torch.allclose(out[:12], alone, atol=EXACT)
 
 
+@pytest.mark.parametrize(
+    "attention", [Attention(), Attention(pattern=Causal(), bias=ALiBi()), Attention(Additive(), Window(3, 2))], ids=repr
+)
+def test_memory_compressed_of_stride_one_with_the_identity_is_the_attention(attention):
+    adapter = MemoryCompressed(attention, rate=1)
+    x = Case(adapter).inputs(SHORT)
+    eye = torch.eye(8, dtype=torch.float64)
+    x.parameters.update({name: eye.expand(4, 1, 8, 8).clone() for name in ("compress_keys", "compress_values")})
+    inner = {name: x.parameters[name] for name in attention.parameters(4, 8)}
+    plain = replace(x, parameters=inner)
+    found, expected = results(adapted(), adapter, x), results(adapted(), attention, plain)
+    for name in expected:
+        assert torch.allclose(found[name], expected[name], atol=EXACT), name
+
+
+def test_a_causal_memory_is_compressed_without_what_comes_later():
+    """Whatever the length, a vector gets what it got when the set ended with it; those that no whole group precedes get zeros."""
+    adapter = MemoryCompressed(Attention(pattern=Causal()))
+    x = Case(adapter).inputs((11,))
+    whole = attend(adapter, x.q, x.k, x.v, x.layout, parameters=x.parameters)
+    assert (whole[:2] == 0).all()
+    assert (whole[2:] != 0).all()
+    for n in range(1, 11):
+        layout = Layout.of_lengths([n])
+        part = attend(adapter, x.q[:n], x.k[:n], x.v[:n], layout, parameters=x.parameters)
+        assert torch.allclose(part, whole[:n], atol=EXACT)
+
+
+def test_the_last_group_of_a_set_may_have_fewer_vectors():
+    """Seven vectors make three groups; the third is the last vector under the first tap, and no vector of the next set."""
+    adapter = MemoryCompressed()
+    x = Case(adapter, heads=1, key_heads=1).inputs((7, 2))
+    taps = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    taps[0, 0] = torch.eye(8)
+    out = attend(adapter, x.q, x.k, x.v, x.layout, parameters={"compress_keys": taps, "compress_values": taps})
+    firsts = [0, 3, 6, 7]
+    layout = Layout.of_lengths([3, 1])
+    assert torch.allclose(out, attend(Attention(), x.q, x.k[firsts], x.v[firsts], x.layout, layout), atol=EXACT)
+
+
 def test_pairs_grow_with_the_vectors():
     pairs = [plan(Linformer(longest=1 << 16, k=32), Layout.of_lengths([n]), heads=2).pairs for n in (1000, 64_000)]
     assert pairs == [2 * 32 * 1000, 2 * 32 * 64_000]
@@ -104,6 +146,9 @@ def test_under_autocast_a_reduction_computes_in_the_type_of_the_vectors():
         (lambda: Linformer(Attention(bias=ALiBi()), longest=8, k=2), "whose bias or score reads where a key lies"),
         (lambda: Linformer(Attention(Synthesized(8)), longest=8, k=2), "whose bias or score reads where a key lies"),
         (lambda: Linformer(Attention(pattern=Edges()), longest=8, k=2), "whose bias or score reads where a key lies"),
+        (lambda: MemoryCompressed(rate=0), "MemoryCompressed has rate 0, expected at least 1"),
+        (lambda: MemoryCompressed(Attention(pattern=Edges())), "which reads edges, expected one that reads none"),
+        (lambda: MemoryCompressed(Attention(pattern=Near(1))), "which reads coordinates, expected one that reads none"),
         (lambda: parse("Linformer(k=4)"), "missing 1 required keyword-only argument: 'longest'"),
         (
             lambda: plan(Linformer(longest=8, k=2), Layout.of_lengths([3, 9])),

@@ -9,6 +9,8 @@ from torch import nn
 
 from regard import Attention, InputError
 from regard.attention.adapters.axes import Axes
+from regard.attention.adapters.linformer import Linformer
+from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
 from regard.attention.spec.biases import Shaw
 from regard.attention.spec.patterns import Causal
@@ -54,6 +56,20 @@ def test_each_axis_is_explained_as_a_layer(bias):
         explain_run(run, picture, query=5, layer=2)
     with pytest.raises(InputError, match="query 12 was asked for, expected 0 to 11"):
         explain_run(run, picture, query=12)
+
+
+def test_keys_made_of_several_are_named_by_what_they_are_made_of():
+    run, picture = a_run(MemoryCompressed(rate=5))
+    explained = explain_run(run, picture, query=11, head=1)
+    assert explained.name == "c4"
+    assert [(each.span, each.name) for each in explained.heard] == [
+        ("0-4", "a1 ... b1"),
+        ("5-9", "b2 ... c2"),
+        ("10-11", "c3 ... c4"),
+    ]
+    assert explained.output == pytest.approx(explained.model_output, abs=1e-5)
+    explained = explain_run(*a_run(Linformer(longest=20, k=2)), query=0)
+    assert [(each.span, each.name) for each in explained.heard] == [("0-11", "a1 ... c4")] * 2
 
 
 def test_what_remembers_is_explained_as_what_it_remembers_for():

@@ -133,13 +133,17 @@ class Adapter(Part):
         """The names and shapes of the learned tensors, as `Attention.parameters`."""
         return self.attention.parameters(heads, d, e)
 
-    def deviation(self, name: str) -> float:
+    def deviation(self, name: str, shape: Sequence[int]) -> float:
         """The standard deviation of the numbers, normal and independent, with which a learned tensor begins."""
         return START
 
     def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
         """The calls of the verb that `attend` makes, for a plan."""
         raise NotImplementedError
+
+    def made_of(self, key_layout: Layout) -> Sequence[range] | None:
+        """For each key that is made of several, set by set, the places of those; None where calls have the keys themselves."""
+        return None
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None

@@ -66,9 +66,9 @@ class Linformer(Mixed):
         names = ("project_keys",) if self.share == "values" else ("project_keys", "project_values")
         return self.attention.parameters(heads, d, e) | dict.fromkeys(names, shape)
 
-    def deviation(self, name: str) -> float:
+    def deviation(self, name: str, shape: Sequence[int]) -> float:
         # As Glorot's, so that projected keys are about as large as keys where sets are about as long as the longest.
-        return math.sqrt(2 / (self.longest + self.k)) if name.startswith("project") else super().deviation(name)
+        return math.sqrt(2 / (self.longest + self.k)) if name.startswith("project") else super().deviation(name, shape)
 
     def needs(self, layout: Layout, key_layout: Layout) -> str | None:
         keys = key_layout.host
@@ -82,6 +82,10 @@ class Linformer(Mixed):
 
     def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
         return [Call("projected keys", self.attention, layout, kept_of_each(key_layout, self.k))]
+
+    def made_of(self, key_layout: Layout) -> Sequence[range]:
+        first, number = (x.tolist() for x in key_layout.host.places_of_sets)
+        return [range(a, a + n) for a, n in zip(first, number, strict=True) if n for _ in range(self.k)]
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
