@@ -3,8 +3,9 @@
     python -m benchmarks.costs [--only fused,edges] [--device cuda] [--seconds 30]
 
 runs every executor, forward and backward, on the grid of `benchmarks.grid`, fits seconds per unit of the kinds of work that its
-`work` names, and writes them into `regard/attention/costs.json`, or into `costs-cuda.json` beside it. It refuses, with status 2,
-where the matrix rate of a CPU varies by more than a tenth meanwhile.
+`work` names, and writes them into `regard/attention/costs-CLASS.json`, of the class of this processor, or into `costs-cuda.json`.
+It refuses, with status 2, where the matrix rate of a CPU varies by more than a tenth meanwhile. `benchmarks.narrow` runs it as on
+a processor of another class.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from regard.attention import costs
 from regard.attention.plan import EXECUTORS
 from regard.errors import InputError
 
-__all__ = ["COSTS", "UnsteadyError", "errors", "fit", "main", "steadily", "time_of"]
+__all__ = ["COSTS", "UnsteadyError", "errors", "fit", "known", "main", "steadily", "time_of"]
 
-COSTS = Path(regard.attention.__file__).parent / "costs.json"
+COSTS = Path(regard.attention.__file__).parent / f"costs-{costs.processor_class()}.json"
 COSTS_CUDA = COSTS.with_name("costs-cuda.json")
 # A case that is thought to take longer, or more memory, says nothing that a smaller one does not.
 _MOST_SECONDS, _MOST_BYTES = 0.25, 2 << 30
@@ -160,6 +161,13 @@ def measure(
     return names, works, seconds
 
 
+def known(path: Path) -> dict[str, Any]:
+    """What was measured before, of this class or, where there is nothing, of the nearest one."""
+    near = path.with_name(f"costs-{costs.measured_class()}.json")
+    found: dict[str, Any] = json.loads((path if path.exists() else near).read_text())
+    return found
+
+
 def report(executor: str, names: Sequence[str], ratios: Sequence[float], seconds: Sequence[float]) -> None:
     """How well the fit explains what was measured."""
     spread = sorted(max(r, 1 / r) if r else float("inf") for r in ratios)
@@ -182,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = list(EXECUTORS) if options.only is None else options.only.split(",")
     on_gpu = options.device == "cuda"
     path = COSTS_CUDA if on_gpu else COSTS
-    before = json.loads(path.read_text())
+    before = known(path)
     found = {name: each for name, each in before["seconds"].items() if name in EXECUTORS}
     least = {name: each for name, each in before.get("least", {}).items() if name in EXECUTORS}
     try:

@@ -50,7 +50,7 @@ TIMED = {
 
 
 def time_executors(device: str, quick: bool) -> dict[str, Any]:
-    """Milliseconds, forward and backward, of every executor that does not refuse, with its work: what `costs.json` needs."""
+    """Milliseconds, forward and backward, of every executor that does not refuse, with its work: what `costs-cuda.json` needs."""
     rows = []
     for name, (text, lengths, tiny) in TIMED.items():
         attention, layout = parse(text), Layout.of_lengths(tiny if quick else lengths).to(device)
@@ -163,7 +163,7 @@ STEPS = [
         _tests("not flex", "4"),
         150,
     ),
-    Step("executors", "milliseconds of every executor and its work, for `costs.json`", _itself("executors"), 120),
+    Step("executors", "milliseconds of every executor and its work, for `costs-cuda.json`", _itself("executors"), 120),
     Step(
         "compiled",
         "a compiled encoder equals the one that is not, is quicker, and compiles once",

@@ -1,30 +1,68 @@
-"""What executors cost: amounts of work, times the seconds that each kind of work was measured to take."""
+"""What executors cost: amounts of work, times the seconds that each kind of work was measured to take on a kind of processor."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 if TYPE_CHECKING:
     from regard.attention.problem import Problem
 
-__all__ = ["beside", "constants", "least", "seconds"]
+__all__ = ["beside", "constants", "least", "measured_class", "of_class", "processor_class", "seconds"]
+
+# Of the classes without a file of their own, which other one is nearest.
+_NEAREST = {"avx2": ("avx2", "avx512"), "neon": ("avx2", "avx512"), "other": ("avx2", "avx512")}
 
 
 @cache
-def _measured(device: str) -> dict[str, Any]:
-    """What was measured on a CPU, or on a graphics processor of NVIDIA; other devices count as a CPU."""
-    name = "costs-cuda.json" if device == "cuda" else "costs.json"
-    found: dict[str, Any] = json.loads(files("regard.attention").joinpath(name).read_text())
+def processor_class() -> str:
+    """ "avx512", "avx2", "neon" or "other": the widest vectors that torch and Numba both compute with here.
+
+    `ATEN_CPU_CAPABILITY` narrows those of torch, `NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` those of Numba.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    torchs = {"AVX512": "avx512", "AVX2": "avx2", "NEON": "neon"}.get(capability, "other")
+    if capability.startswith("SVE"):
+        torchs = "neon"
+    if torchs not in ("avx512", "avx2") or not {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"} & os.environ.keys():
+        return torchs
+    from regard.kernels.simd import processor
+
+    known = [each for each in ("avx512", "avx2") if each == torchs or torchs == "avx512"]
+    return next((each for each in known if {"avx512": "avx512f"}.get(each, each) in processor.FEATURES), "other")
+
+
+@cache
+def measured_class(device: str = "cpu") -> str:
+    """The class whose constants are taken: that of this processor where it was measured, else the nearest one.
+
+    A graphics processor of NVIDIA has its own; other devices count as a CPU.
+    """
+    if device == "cuda":
+        return "cuda"
+    found = processor_class()
+    return next(each for each in _NEAREST.get(found, (found,)) if _file(each).is_file())
+
+
+def _file(name: str) -> Any:
+    return files("regard.attention").joinpath(f"costs-{name}.json")
+
+
+@cache
+def _measured(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_file(name).read_text())
     return found
 
 
 def constants(device: str = "cpu") -> dict[str, dict[str, float]]:
-    """For each executor, the seconds that a unit of each kind of its work takes on the machine that was measured."""
-    found: dict[str, dict[str, float]] = _measured(device)["seconds"]
+    """For each executor, the seconds that a unit of each kind of its work takes on a machine of the class."""
+    found: dict[str, dict[str, float]] = _measured(measured_class(device))["seconds"]
     return found
 
 
@@ -34,8 +72,19 @@ def least(executor: str, device: str = "cpu") -> float:
     Cutting up a batch of many sets for `blocks` takes longer than a graphics processor takes to compute it by `dense`, so what
     cannot be the quickest is not cut up.
     """
-    found: float = _measured(device).get("least", {}).get(executor, 0.0)
+    found: float = _measured(measured_class(device)).get("least", {}).get(executor, 0.0)
     return found
+
+
+def of_class(device: str = "cpu") -> str:
+    """Which constants hold without a calibration, in words.
+
+    >>> of_class("cuda")
+    'of the class cuda'
+    """
+    theirs = measured_class(device)
+    ours = theirs if device == "cuda" else processor_class()
+    return f"of the class {ours}" if ours == theirs else f"of the class {theirs}, as none are measured for {ours}"
 
 
 def seconds(executor: str, work: Mapping[str, float], device: str = "cpu") -> float:

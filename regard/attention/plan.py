@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import torch
 
-from regard.attention import costs
+from regard.attention import calibration, costs
 from regard.attention.adapters.base import Adapter, check_attention
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense, flex
@@ -40,7 +40,7 @@ EXECUTORS: dict[str, ModuleType] = {
 class Plan:
     """What will run: the executor's name, what the others said, and what it costs.
 
-    `seconds` are estimates, or lower bounds of what cannot be the quickest.
+    `seconds` are estimates, or lower bounds of what cannot be the quickest; `constants` says what they go by.
 
     `str(plan)` is a report: the choice, every refusal with its reason, allowed pairs, FLOPs and bytes.
     """
@@ -48,6 +48,7 @@ class Plan:
     executor: str
     refusals: dict[str, str]
     seconds: dict[str, float]
+    constants: str
     problem: Problem = field(repr=False)
 
     @property
@@ -85,6 +86,7 @@ class Plan:
             f"FLOPs     {self.flops:,} forward",
             f"bytes     {self.bytes:,} in and out",
             f"memory    {self.memory:,} bytes more at the peak of training",
+            f"constants {self.constants}",
         ]
         return "\n".join(lines)
 
@@ -114,16 +116,17 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
     return Plan(*problem.kept_for_steps(key, lambda: _choose(problem.on_host, executor)), problem)
 
 
-def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float]]:
+def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float], str]:
     check(problem)
     if executor is not None and executor not in EXECUTORS:
         raise InputError(f"there is no executor {executor!r}: {nearest(executor, EXECUTORS)}")
     reasons = {name: module.why_not(problem) for name, module in EXECUTORS.items()}
     refusals = {name: reason for name, reason in reasons.items() if reason is not None}
+    source = costs.of_class(problem.device.type)
     if executor is not None:
         if executor in refusals:
             raise InputError(f"the executor {executor!r} refuses {problem.attention.text}: {refusals[executor]}")
-        return executor, refusals, {executor: _seconds(executor, problem)}
+        return executor, refusals, {executor: _seconds(executor, problem)}, source
     seconds: dict[str, float] = {}
     for name in EXECUTORS:
         if name not in refusals:
@@ -133,7 +136,11 @@ def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str]
             seconds[name] = bound if slower else _seconds(name, problem)
     if not seconds:
         raise InputError(f"every executor refuses {problem.attention.text}: {'; '.join(refusals.values())}")
-    return min(seconds, key=seconds.__getitem__), refusals, seconds
+    if problem.device.type == "cpu" and len(seconds) > 1 and min(seconds.values()) >= calibration.WORTH:
+        ours = calibration.current(EXECUTORS)
+        seconds = {name: ours.factor(name) * each for name, each in seconds.items()}
+        source = ours.source
+    return min(seconds, key=seconds.__getitem__), refusals, seconds, source
 
 
 def _seconds(executor: str, problem: Problem) -> float:

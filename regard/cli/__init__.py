@@ -41,6 +41,7 @@ COMMANDS = {
     ),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
     "arena": ("make TASK", "the tasks of Long Range Arena, by their published rules"),
+    "calibrate": ("", "how much quicker or slower this machine is than what plans go by; measured once, here again"),
     "data": ("look PATH | list | get NAME", "what files hold and how they are read; where published data comes from"),
 }
 

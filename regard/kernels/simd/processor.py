@@ -7,25 +7,28 @@ from typing import Any
 from llvmlite import binding
 from numba import config
 
-__all__ = ["APPROXIMATES", "PAIRS", "ROWS", "lanes"]
-
-_FEATURES = binding.get_host_cpu_features()
-_WIDE, _MEDIUM = bool(_FEATURES.get("avx512f")), bool(_FEATURES.get("avx2"))
+__all__ = ["APPROXIMATES", "FEATURES", "PAIRS", "ROWS", "lanes"]
 
 
-def _pairs() -> bool:
-    """Whether Numba compiles for a processor that multiplies pairs of bfloat16, which its settings may forbid."""
+def _features() -> frozenset[str]:
+    """What Numba compiles for: the features of this processor, or those that its settings name instead.
+
+    `NUMBA_CPU_FEATURES` lists them, as in "+avx2,-avx512f"; `NUMBA_CPU_NAME=generic` alone is a processor without any.
+    """
     settings: Any = config
-    if settings.CPU_NAME or settings.CPU_FEATURES is not None:
-        return "+avx512bf16" in (settings.CPU_FEATURES or "").split(",")
-    return bool(_FEATURES.get("avx512bf16"))
+    if settings.CPU_FEATURES is None:
+        return frozenset(name for name, there in binding.get_host_cpu_features().items() if there)
+    return frozenset(each[1:] for each in settings.CPU_FEATURES.split(",") if each.startswith("+"))
 
 
-PAIRS = _pairs()
+FEATURES = _features()
+"""Names of the instruction sets that kernels may use, as LLVM spells them."""
+_WIDE, _MEDIUM = "avx512f" in FEATURES, "avx2" in FEATURES
+PAIRS = "avx512bf16" in FEATURES
 """Whether there are products of pairs of bfloat16, 32 to a vector, summed in float32."""
 APPROXIMATES = _WIDE
 """Whether there is a reciprocal of 16 float32 that is exact to 14 bits."""
-ROWS = 8 if _WIDE or _FEATURES.get("neon") else 4
+ROWS = 8 if _WIDE or "neon" in FEATURES else 4
 """A tile of the product holds this many rows of three vectors each in registers: 24 of 32 registers, or 12 of 16."""
 
 

@@ -1,0 +1,65 @@
+"""Programs as on a processor with narrower vectors: what they then compute with, and that the kernels' results are the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from llvmlite import binding
+
+from benchmarks import narrow
+
+_CODE = """
+import json, torch
+from regard.attention import costs
+from regard.attention.attend import attend
+from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Window
+from regard.attention.spec.scores import Additive
+from regard.kernels.simd import processor
+from regard.sets import Layout
+layout = Layout.of_lengths([61, 1, 0, 30])
+errors = {}
+for name, attention in {
+    "fused": Attention(pattern=Window(9, 4)), "additive": Attention(score=Additive()), "edges": Attention(),
+}.items():
+    drawn = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(92, 2, 13, generator=drawn).requires_grad_() for _ in range(3))
+    parameters = {n: torch.randn(s, generator=drawn) for n, s in attention.parameters(2, 13).items()}
+    def both(executor, dtype):
+        x = [each.detach().to(dtype).requires_grad_() for each in (q, k, v)]
+        out = attend(attention, *x, layout, parameters={n: p.to(dtype) for n, p in parameters.items()}, executor=executor)
+        return out.double(), *(g.double() for g in torch.autograd.grad(out.square().sum(), x))
+    ours, true = both(name, torch.float32), both("blocks", torch.float64)
+    errors[name] = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, true))
+print(json.dumps([costs.processor_class(), processor.lanes(32), processor.ROWS, processor.PAIRS, errors]))
+"""
+
+
+@pytest.mark.rare
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="not an x86 with AVX2")
+def test_kernels_honor_the_narrower_class_and_are_as_exact(tmp_path: Path) -> None:
+    settings = os.environ | narrow.environment("avx2") | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, env=settings)
+    assert done.returncode == 0, done.stderr
+    kind, lanes, rows, pairs, errors = json.loads(done.stdout)
+    assert (kind, lanes, rows, pairs) == ("avx2", 8, 4, False)
+    assert set(errors) == {"fused", "additive", "edges"}
+    assert max(errors.values()) < 5e-6
+
+
+def test_the_environment_names_no_wider_instructions() -> None:
+    features = narrow.environment("avx2")["NUMBA_CPU_FEATURES"].split(",")
+    assert not [each for each in features if each.startswith("+avx512")]
+    host = {name for name, there in binding.get_host_cpu_features().items() if there}
+    kept = {each[1:] for each in features if each.startswith("+")}
+    assert kept == {name for name in host if not name.startswith(("avx512", "amx", "avx10"))}
+
+
+def test_another_class_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert narrow.main(["avx1024", "-c", "0"]) == 2
+    assert "the class is 'avx1024', expected one of avx2" in capsys.readouterr().err
+    assert narrow.main(["avx2"]) == 2
