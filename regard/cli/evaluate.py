@@ -49,15 +49,15 @@ def run(arguments: Sequence[str]) -> int:
                 raise InputError(f"{folder} has the task {kind}, which has nothing for {_REPORTS[name]} to show")
     for folder in folders:
         found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part, chosen.data.path)
-        baseline = found["baseline"]
+        baselines = {"without looking": found["baseline"], **found.get("baselines", {})}
         rows = [
-            (name, f"{value:.4f}", f"{baseline[name]:.4f}" if name in baseline else "")
+            (name, f"{value:.4f}", *(f"{each[name]:.4f}" if name in each else "" for each in baselines.values()))
             for name, value in found["metrics"].items()
         ]
         counts = ", ".join(f"{found[unit]:,} {unit}" for unit in ("sets", "vectors", "targets"))
         part = "all parts" if found["part"] == "all" else f"{found['part']} part"
         data = f" of {found['path']}" if "path" in found else ""
-        print_table(["metric", "model", "without looking"], rows, f"{folder}, {part}{data}: {counts}")
+        print_table(["metric", "model", *baselines], rows, f"{folder}, {part}{data}: {counts}")
         if "unseen" in found:
             print(listed_labels(found["unseen"], found["part"]))
         if chosen.per_class:

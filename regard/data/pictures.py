@@ -101,10 +101,13 @@ class Pictures:
 
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches that its pictures call for."""
+        return replace(self.form(), targets=listing_targets(self.labels("train"), self))
+
+    def form(self) -> Encoding:
+        """The encoding without labels: the grid of patches that the training part calls for, and their width."""
         patches = self._patches()
-        targets = listing_targets(self.labels("train"), self)
         extent = (patches.count, patches.count) if patches.square else patches.extent
-        return Encoding(targets, width=patches.width, grid=Grid(2, extent))
+        return Encoding(width=patches.width, grid=Grid(2, extent))
 
     def part(self, name: Part, encoding: Encoding) -> PictureSet:
         """The pictures of one part.
@@ -116,6 +119,11 @@ class Pictures:
         chosen = self._chosen(name)
         targets = target.all([(entry.label, entry.where) for entry in chosen])
         return self._read(chosen, encoding, targets, target.unseen)
+
+    def unlabeled(self, name: Part, encoding: Encoding) -> PictureSet:
+        """The pictures of one part without their labels; `part` without targets."""
+        chosen = self._chosen(check_part(name))
+        return self._read(chosen, encoding, [None] * len(chosen))
 
     def training(self, encoding: Encoding) -> PictureSet:
         """The pictures of the training part, varied where that is asked for; see `part`.

@@ -19,6 +19,7 @@ from regard.data.molecules import Molecules
 from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
+from regard.data.pixels import Pixels
 from regard.data.reader import Reader
 from regard.data.running_text import RunningText
 from regard.data.speech import Sounds
@@ -41,6 +42,7 @@ READERS: tuple[type[Reader], ...] = (
     ParallelText,
     Passages,
     Pictures,
+    Pixels,
     Planetoid,
     RunningText,
     Sounds,

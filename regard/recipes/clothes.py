@@ -1,14 +1,17 @@
-"""Fashion-MNIST by a Vision Transformer, by one with a convolutional stem, and by a convolutional network."""
+"""Fashion-MNIST by a Vision Transformer, by one with a convolutional stem, and by a convolutional network; and its pixels, written
+one after another."""
 
 from dataclasses import replace
 
 from regard.data.pictures import Pictures
+from regard.data.pixels import Pixels
 from regard.models.encoder import Encoder
 from regard.models.pieces import Front, Positions
 from regard.tasks.configs import PerSetLabel
+from regard.tasks.configs_of_pictures import NextPixel
 from regard.train import Experiment, Optimizer, Training
 
-__all__ = ["clothes", "clothes_cnn", "clothes_stem"]
+__all__ = ["clothes", "clothes_cnn", "clothes_pixels", "clothes_stem"]
 
 
 def clothes() -> Experiment:
@@ -72,4 +75,33 @@ def clothes_cnn() -> Experiment:
             dropout=0.0,
         ),
         task=PerSetLabel(pool="mean", dropout=0.3, label_smoothing=0.1),
+    )
+
+
+def clothes_pixels() -> Experiment:
+    """The next pixel of a small gray picture, one of 256 levels, from those before it.
+
+    `regard generate` writes pictures with it, or completes them. Each pixel looks at what lies above and to the left of it (Image
+    Transformer). `--model.attention "Attention(score=Kernel(), pattern=Causal(), normalizer=Sum())"` makes it a recurrent network
+    that looks at all of it; `--model.attention "Axes(attention=Attention(pattern=Causal()))"` looks along rows and columns (Axial).
+
+    Own data: `--data.path folder`, as the recipe `clothes` takes it; labels are not looked at, and `--data.size` is another side.
+    """
+    return Experiment(
+        "clothes-pixels",
+        Pixels(size=28, flip=True),
+        Encoder(
+            width=96,
+            layers=4,
+            heads=4,
+            feed_forward=384,
+            attention="Attention(pattern=(Near(radius=4) & Causal()))",
+            dropout=0.0,
+            activation="gelu",
+            positions=Positions("learned"),
+            front=Front(deviation=0.05),
+        ),
+        NextPixel(),
+        Optimizer(learning_rate=2e-3, weight_decay=0.05, warm_up=200),
+        Training(epochs=1, batch_vectors=12_544),
     )

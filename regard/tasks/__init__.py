@@ -12,10 +12,12 @@ from regard.tasks.configs import (
     PerVectorNumber,
     ReplacedTokens,
 )
+from regard.tasks.configs_of_pictures import NextPixel
 
 __all__ = [
     "MaskedTokens",
     "MultiLabel",
+    "NextPixel",
     "NextToken",
     "PerSetBoxes",
     "PerSetLabel",

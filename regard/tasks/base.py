@@ -110,6 +110,10 @@ class Task(nn.Module, ABC):
     def trivial(self, batch: Batch) -> Any:
         """The output of the best model that never looks at its input: `batch.inputs` may come without features."""
 
+    def baselines(self, batch: Batch) -> dict[str, dict[str, float]]:
+        """Metrics of further models to compare with, by the name of the model, from all targets of a part; see `trivial`."""
+        return {}
+
     @abstractmethod
     def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
         """One JSON object for each set: its `name`, its prediction, and its target where there is one."""

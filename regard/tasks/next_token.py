@@ -42,17 +42,21 @@ class NextTokenTask(Task):
 
     def __init__(self, config: NextToken, width: int, encoding: Encoding) -> None:
         super().__init__()
+        self.config, self.entries = config, self._entries(encoding)
+        self.dropout = Dropout(config.dropout)
+        self.register_buffer("counts", torch.zeros(len(self.entries), dtype=torch.int64))
+        # In a tuple, so that the table is no parameter of two modules.
+        self._tied: tuple[Embed, ...] = ()
+
+    def _entries(self, encoding: Encoding) -> tuple[str, ...]:
+        """What the ids stand for that may come."""
         columns, targets = list(encoding.columns.values()), encoding.targets
         if not isinstance(targets, Labels) or columns != [targets.names]:
             raise InputError(
                 f"the task guesses which id comes next, and the targets are {encoding.described_targets}, expected the ids of "
                 "the data themselves, as data of the type RunningText have"
             )
-        self.config, self.entries = config, targets.names
-        self.dropout = Dropout(config.dropout)
-        self.register_buffer("counts", torch.zeros(len(self.entries), dtype=torch.int64))
-        # In a tuple, so that the table is no parameter of two modules.
-        self._tied: tuple[Embed, ...] = ()
+        return targets.names
 
     def attach(self, model: nn.Module) -> None:
         """Take the table of the model's ids, which the model keeps.
@@ -77,12 +81,22 @@ class NextTokenTask(Task):
             )
         self._tied = (table,)
 
-    def scores(self, hidden: Float[Tensor, "t d"]) -> Float[Tensor, "t vocabulary"]:
-        """The logits of the ids that may come next."""
+    @property
+    def table(self) -> Float[Tensor, "ids d"]:
+        """The model's table of ids.
+
+        Raises:
+            InputError: no model was attached.
+        """
         if not self._tied:
             raise InputError("the task has no table of ids yet, expected attach(model) before it is called")
         table: Any = self._tied[0].tables[0]
-        return linear(hidden, table.weight.to(hidden.dtype))
+        weight: Tensor = table.weight
+        return weight
+
+    def scores(self, hidden: Float[Tensor, "t d"]) -> Float[Tensor, "t vocabulary"]:
+        """The logits of the ids that may come next."""
+        return linear(hidden, self.table.to(hidden.dtype))
 
     def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:
         """`[t, vocabulary]`"""
@@ -113,7 +127,7 @@ class NextTokenTask(Task):
     def observe(self, batch: Batch) -> None:
         self.counts.copy_(torch.bincount(batch.target_values("vector"), minlength=len(self.entries)))
 
-    def trivial(self, batch: Batch) -> Tensor:
+    def trivial(self, batch: Batch) -> Any:
         """How often each id comes in the training part, each counted once more than it does: log frequencies."""
         counts = self.counts.double() + 1
         return (counts / counts.sum()).log().float().expand(len(batch.target_values("vector")), -1)

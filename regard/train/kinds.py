@@ -46,6 +46,7 @@ KINDS: dict[str, dict[str, Kind]] = {
     "task": {
         "MaskedTokens": Kind("regard.tasks.configs", "regard.tasks.masked:MaskedTokenTask"),
         "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),
+        "NextPixel": Kind("regard.tasks.configs_of_pictures", "regard.tasks.next_pixel:NextPixelTask"),
         "NextToken": Kind("regard.tasks.configs", "regard.tasks.next_token:NextTokenTask"),
         "ReplacedTokens": Kind("regard.tasks.configs", "regard.tasks.replaced:ReplacedTokenTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),

@@ -89,9 +89,10 @@ class Run:
             path: where the data of the run lie now, or other labeled data. That it is the same is known by its `fingerprint`.
 
         Returns:
-            `part`, `metrics` and `baseline` (by name), `monitor` (the name that counts, and "max" or "min"), the
-            numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; of other data its `path`; and where labels of
-            the part have no training example, so that their targets count as wrong, `unseen`: how many targets each has.
+            `part`, `metrics` and `baseline` (by name), `baselines` (the same of further models, by theirs), `monitor` (the name
+            that counts, and "max" or "min"), the numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; of other
+            data its `path`; and where labels of the part have no training example, so that their targets count as wrong, `unseen`:
+            how many targets each has.
 
         Raises:
             InputError: data that cannot be read, or are not where they were.
@@ -112,12 +113,13 @@ class Run:
             predictions += self.task.predictions(output, batch)
         computed = ({"loss": total / weight} if weight else {}) | defined(metrics.compute())
         computed |= defined({metric.name: metric.of(predictions) for metric in corpus})
-        trivial = trivial_metrics(self.task, targets, corpus)
+        trivial, others = trivial_metrics(self.task, targets, corpus), self.task.baselines(targets)
         evaluation = {
             "part": part,
             **({"path": reader.path} if other else {}),
             "metrics": computed,
             "baseline": trivial,
+            **({"baselines": others} if others else {}),
             "monitor": list(watched(self.task, self.experiment)),
             "sets": len(data),
             "vectors": vectors,

@@ -88,7 +88,9 @@ def test_characters_are_told_one_by_one(runs):
         (["--prompt", "the", "--length", "-3"], "generate has --length -3, expected at least 1"),
         (["--prompt", "the", "--length", "many"], "--length is 'many', expected"),
         (["--prompt", ""], "--prompt"),
-        ([], "generate is not told prompt"),
+        ([], "generate is not told --prompt"),
+        (["--prompt", "the", "--out", "a.png"], "--out was given and"),
+        (["--prompt", "the", "a.png"], "generate got 'a.png', expected no operand but RUN"),
         (
             ["--prompt", "the Käse §"],
             "the prompt has 'K', 'ä', '§', which the training part lacks, expected some of its",

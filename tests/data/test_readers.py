@@ -27,6 +27,7 @@ from regard.data.molecules import Molecules
 from regard.data.parallel import ParallelText
 from regard.data.passages import Passages
 from regard.data.pictures import Pictures
+from regard.data.pixels import Pixels
 from regard.data.reader import Reader
 from regard.data.readers import READERS
 from regard.data.registry import DATASETS
@@ -136,6 +137,7 @@ MADE: dict[str, Any] = {
     "ParallelText": parallel,
     "Passages": passages,
     "Pictures": pictures,
+    "Pixels": lambda tmp_path: Pixels(pictures(tmp_path).path, size=6, flip=True),
     "Planetoid": graph,
     "RunningText": running,
     "Sounds": lambda tmp_path: Sounds(
@@ -233,6 +235,7 @@ VALUES: dict[str, Any] = {
     "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),
     "Passages": lambda tmp_path: ("so [MASK]", file(tmp_path, b"so [MASK]\n")),
     "Pictures": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
+    "Pixels": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Planetoid": lambda tmp_path: (
         {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
         str(tmp_path),

@@ -20,8 +20,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-# Plain and parallel text have no labels, and the files that they are made of are those of texts with labels as well.
-LABELED = [name for name in MADE if name not in ("ParallelText", "Passages", "RunningText", "Transcripts")]
+# Plain and parallel text and pixels have no labels, and the files that they are made of are those of labeled data as well.
+LABELED = [name for name in MADE if name not in ("ParallelText", "Passages", "Pixels", "RunningText", "Transcripts")]
 
 
 @pytest.mark.parametrize("name", LABELED)
