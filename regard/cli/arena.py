@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from regard.cli.options import parse, parser
 from regard.errors import InputError, check_number, nearest
@@ -15,8 +15,11 @@ __all__ = ["run"]
 _DESCRIPTION = """Long Range Arena (Tay et al. 2021), offline:
 
   regard arena make listops --out FOLDER       96,000 / 2,000 / 2,000 trees of operations on digits
+  regard arena make pathfinder --out FOLDER    160,000 / 20,000 / 20,000 pictures of paths, 32 x 32
+  regard arena make path-x --out FOLDER        as many of 128 x 128
 
-The seed decides all that is drawn. A folder is there whole or not at all."""
+The seed decides all that is drawn. Trees are there whole or not at all; pictures are drawn a thousand to a file, and
+the same command goes on where it was ended."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -28,6 +31,13 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--examples", type=int | None, default=None, help="in all three parts, in the published proportion"
     )
+    options.add_argument(
+        "--intensity",
+        type=Literal["published", "equal"],
+        default="published",
+        help="of the paths of pathfinder, whose long ones are darker as published; equal takes this cue away",
+    )
+    options.add_argument("--processes", type=int, default=1, help="that draw pictures at the same time")
     chosen = parse(options, arguments)
     if chosen.action not in _ACTIONS:
         raise InputError(f"arena does not know {chosen.action!r}: {nearest(chosen.action, _ACTIONS)}")
@@ -65,9 +75,17 @@ def _listops(chosen: Any) -> None:
     make_listops(Path(chosen.out), chosen.seed, _sizes(chosen.examples, LISTOPS_SIZES), _report)
 
 
+def _pictures(chosen: Any) -> None:
+    from regard.data.arena.shards import PICTURE_SIZES, Made, make_pictures
+
+    sizes = _sizes(chosen.examples, PICTURE_SIZES)
+    check_number("arena make", "processes", chosen.processes, "int", least=1)
+    make_pictures(Made(chosen.task, chosen.seed, sizes, chosen.intensity), Path(chosen.out), chosen.processes, _report)
+
+
 def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-_MADE: dict[str, Callable[[Any], None]] = {"listops": _listops}
+_MADE: dict[str, Callable[[Any], None]] = {"listops": _listops, "pathfinder": _pictures, "path-x": _pictures}
 _ACTIONS: dict[str, Callable[[Any], int]] = {"make": _make}
