@@ -10,6 +10,7 @@ Attention(pattern=(Window(left=64, right=16) | First(n=1)))
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.linformer import Linformer
+from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
 from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
@@ -21,7 +22,7 @@ from regard.attention.spec.patterns import *
 from regard.attention.spec.scores import *
 from regard.attention.vocabulary import parse
 
-__all__ = ["Attention", "Axes", "Linformer", "MemoryCompressed", "Remember", "parse"]
+__all__ = ["Attention", "Axes", "Linformer", "MemoryCompressed", "Remember", "parse", "LSH"]
 __all__ += biases.__all__
 __all__ += feature_maps.__all__
 __all__ += normalizers.__all__

@@ -65,7 +65,7 @@ def _adapted(
     problem = pose(adapter.attention, tensors, layout, key_layout, dropout, tiles)
     check_parameters(adapter, tensors.parameters, adapter.parameters(problem.heads, problem.d, problem.e))
     keys = layout if key_layout is None else key_layout
-    check_adapter(adapter, layout, keys)
+    check_adapter(adapter, layout, keys, executor)
 
     def verb(
         attention: Attention,

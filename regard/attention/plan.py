@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 
 from regard.attention import calibration, costs
-from regard.attention.adapters.base import Adapter, check_attention
+from regard.attention.adapters.base import Adapter, Own, check_attention
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense, flex
 from regard.attention.executors.additive import executor as additive
@@ -23,7 +23,7 @@ from regard.attention.spec.pattern import Pattern
 from regard.errors import InputError, nearest
 from regard.sets import Layout
 
-__all__ = ["EXECUTORS", "AdapterPlan", "Plan", "check", "check_adapter", "choose", "plan"]
+__all__ = ["EXECUTORS", "AdapterPlan", "OwnPlan", "Plan", "check", "check_adapter", "choose", "plan"]
 
 EXECUTORS: dict[str, ModuleType] = {
     "dense": dense,
@@ -164,15 +164,46 @@ def check(problem: Problem) -> None:
         )
 
 
-def check_adapter(adapter: Adapter, layout: Layout, key_layout: Layout) -> None:
+def check_adapter(adapter: Adapter, layout: Layout, key_layout: Layout, executor: str | None = None) -> None:
     """Whether the sets have what the adapter reads; its calls check what its attention reads.
 
     Raises:
-        InputError: layouts that lack it.
+        InputError: layouts that lack it, or an executor that is asked for where the adapter needs none.
     """
     lacking = adapter.needs(layout, key_layout)
     if lacking is not None:
         raise InputError(lacking)
+    if executor is not None and adapter.own is not None:
+        raise InputError(
+            f"the executor {executor!r} was asked for, expected none: {adapter.text} computes its {adapter.own} itself"
+        )
+
+
+@dataclass(frozen=True)
+class OwnPlan:
+    """What an adapter will compute by itself: the same numbers as those of a `Plan`."""
+
+    executor: str
+    pairs: int
+    flops: int
+    bytes: int
+    memory: int
+
+    def __str__(self) -> str:
+        lines = [
+            f"by itself in {self.executor}",
+            f"pairs     {self.pairs:,}",
+            f"FLOPs     {self.flops:,} forward",
+            f"bytes     {self.bytes:,} in and out",
+            f"memory    {self.memory:,} bytes more at the peak of training",
+        ]
+        return "\n".join(lines)
+
+
+def _own_plan(adapter: Adapter, own: Own, layout: Layout, heads: int, d: int, dtype: torch.dtype) -> OwnPlan:
+    held = 4 * layout.total * heads * d * dtype.itemsize
+    # Scores, weights, their gradients, and whole numbers that tell which pairs may attend.
+    return OwnPlan(adapter.own or "", own.pairs * heads, own.pairs * heads * 4 * d, held, 2 * held + 32 * own.at_once)
 
 
 @dataclass(frozen=True)
@@ -183,7 +214,7 @@ class AdapterPlan:
     """
 
     text: str
-    plans: dict[str, Plan]
+    plans: dict[str, Plan | OwnPlan]
 
     @property
     def executor(self) -> str:
@@ -217,9 +248,13 @@ class AdapterPlan:
 def plan_adapter(adapter: Adapter, layout: Layout, key_layout: Layout | None = None, **options: Any) -> AdapterPlan:
     """What `attend` would do with an adapter; see `plan`."""
     keys = layout if key_layout is None else key_layout
-    check_adapter(adapter, layout, keys)
-    calls = adapter.calls(layout, keys)
-    plans = {call.name: plan(call.attention, call.layout, key_layout=call.key_layout, **options) for call in calls}
+    check_adapter(adapter, layout, keys, options["executor"])
+    plans: dict[str, Plan | OwnPlan] = {}
+    for call in adapter.calls(layout, keys):
+        if isinstance(call, Own):
+            plans[call.name] = _own_plan(adapter, call, layout, *(options[name] for name in ("heads", "d", "dtype")))
+        else:
+            plans[call.name] = plan(call.attention, call.layout, key_layout=call.key_layout, **options)
     return AdapterPlan(adapter.text, plans)
 
 

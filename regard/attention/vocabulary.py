@@ -7,6 +7,7 @@ from typing import Any
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.linformer import Linformer
+from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
 from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
@@ -20,7 +21,7 @@ from regard.attention.spec.text_form import Names, names_of, read
 
 __all__ = ["parse", "vocabulary"]
 
-_ADAPTERS = (Axes, Linformer, MemoryCompressed, Remember)
+_ADAPTERS = (Axes, Linformer, MemoryCompressed, Remember, LSH)
 
 
 @cache

@@ -68,7 +68,7 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
             return out
 
         if isinstance(module.attention, Adapter):
-            module.attention.attend(verb, tensors, layout, key_layout, None)
+            module.attention.by_pairs(verb, tensors, layout, key_layout)
         else:
             calls.append(Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out, module))
 

@@ -134,7 +134,7 @@ class SelfAttention(nn.Module):
         width: of the vectors, in and out.
         heads: of the queries; a divisor of the width.
         attention: what attends: a specification, an adapter, or a module with the call of `Attend`, whose dropout is
-            its own.
+            its own. Where an adapter is `shared`, keys are the queries and have no projection.
         key_heads: of keys and values, a divisor of `heads`; None means as many.
         rotation: what turns queries and keys by their positions (`Rotary`), or None.
         dropout: probability on the normalized weights while training.
@@ -164,11 +164,22 @@ class SelfAttention(nn.Module):
         self.width, self.heads, self.key_heads = width, heads, key_heads or heads
         self.d = _divide(width, heads, self.key_heads)
         self.rotation = rotation
-        self.project = nn.Linear(width_in or width, (heads + 2 * self.key_heads) * self.d, bias=bias)
+        self.shared = isinstance(attention, Adapter) and attention.shared
+        if self.shared and self.key_heads != heads:
+            raise InputError(
+                f"there are {self.key_heads} key heads, expected {heads}: queries are the keys of {attention!r}"
+            )
+        projected = [n * self.d for n in self._heads]
+        self.project = nn.Linear(width_in or width, sum(projected), bias=bias)
         self.attend = _attends(attention, heads, self.d, dropout)
         self.out = nn.Linear(width, width, bias=bias)
         _start(self.out, width)
-        _start(self.project, heads * self.d, self.key_heads * self.d, self.key_heads * self.d)
+        _start(self.project, *projected)
+
+    @property
+    def _heads(self) -> list[int]:
+        """How many heads of queries, keys and values are projected; of queries and values where keys are the queries."""
+        return [self.heads, self.key_heads] if self.shared else [self.heads, self.key_heads, self.key_heads]
 
     @property
     def context(self) -> tuple[float, float]:
@@ -191,9 +202,10 @@ class SelfAttention(nn.Module):
     def forward(self, sets: VectorSets, state: LayerState | None = None) -> VectorSets:
         """The same sets; with a state, the next vectors of sets that grow, which attend to those from before as well."""
         projected = self.project(sets.values).unflatten(-1, (-1, self.d))
-        q, k, v = projected.split([self.heads, self.key_heads, self.key_heads], dim=1)
+        q, *keys, v = projected.split(self._heads, dim=1)
         if self.rotation is not None:
-            q, k = self.rotation(q, sets.layout), self.rotation(k, sets.layout)
+            q, *keys = (self.rotation(x, sets.layout) for x in (q, *keys))
+        k = q if self.shared else keys[0]
         out = self.attend(q, k, v, sets.layout) if state is None else self.attend(q, k, v, sets.layout, state=state)
         return sets.with_values(self.out(out.flatten(1)))
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from regard.attention.problem import Tensors
     from regard.sets import Layout
 
-__all__ = ["START", "Adapter", "Attends", "Call", "State", "check_attention"]
+__all__ = ["START", "Adapter", "Attends", "Call", "Own", "State", "check_attention"]
 
 START = 0.1
 """The standard deviation with which learned vectors begin: small, so that at first every allowed key is heard about alike."""
@@ -71,6 +71,14 @@ class Call(NamedTuple):
     attention: Attention
     layout: Layout
     key_layout: Layout
+
+
+class Own(NamedTuple):
+    """What an adapter computes by itself, for a plan: what for, the pairs of one head, and how many pairs it holds at once."""
+
+    name: str
+    pairs: int
+    at_once: int
 
 
 @runtime_checkable
@@ -129,6 +137,11 @@ class Adapter(Part):
         """How many coordinates the vectors must have at least."""
         return self.attention.coordinates
 
+    @property
+    def shared(self) -> bool:
+        """Whether queries are keys as well, so that keys of their own are not read, and a layer need not project any."""
+        return False
+
     def parameters(self, heads: int, d: int, e: int | None = None) -> Shapes:
         """The names and shapes of the learned tensors, as `Attention.parameters`."""
         return self.attention.parameters(heads, d, e)
@@ -137,8 +150,13 @@ class Adapter(Part):
         """The standard deviation of the numbers, normal and independent, with which a learned tensor begins."""
         return START
 
-    def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
-        """The calls of the verb that `attend` makes, for a plan."""
+    @property
+    def own(self) -> str | None:
+        """The name of how it computes by itself, where it calls no verb and no executor can be asked for."""
+        return None
+
+    def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call | Own]:
+        """The calls of the verb that `attend` makes, or what it does by itself, for a plan."""
         raise NotImplementedError
 
     def made_of(self, key_layout: Layout) -> Sequence[range] | None:
@@ -150,3 +168,7 @@ class Adapter(Part):
     ) -> Float[Tensor, "t h e"]:
         """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; layouts have what `needs` asks for."""
         raise NotImplementedError
+
+    def by_pairs(self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout) -> Float[Tensor, "t h e"]:
+        """The same as `attend`, by calls of the verb alone, whose weights can be shown."""
+        return self.attend(verb, tensors, layout, key_layout, None)
