@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.peak import memory_rate, peak_rate
+from regard.attention.costs import processor_class
+
 __all__ = ["RESULTS", "machine", "matrix_rate", "write"]
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,14 +32,17 @@ def matrix_rate(size: int = 1024, repeats: int = 9) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, threads, versions and the matrix-product rate of this very run."""
+    """Processor and its class, threads, versions, and the rates of this very run: of a matrix product, and at most."""
     return {
         "processor": platform.machine(),
+        "class": processor_class(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "matrix GFLOP/s": round(matrix_rate(), 1),
+        "peak GFLOP/s": round(peak_rate(), 1),
+        "memory GB/s": round(memory_rate(), 1),
     }
 
 

@@ -14,7 +14,7 @@ import torch
 if TYPE_CHECKING:
     from regard.attention.problem import Problem
 
-__all__ = ["beside", "constants", "least", "measured_class", "of_class", "processor_class", "seconds"]
+__all__ = ["beside", "constants", "least", "measured_class", "of_class", "processor_class", "seconds", "slow_type"]
 
 # Of the classes without a file of their own, which other one is nearest.
 _NEAREST = {"avx2": ("avx2", "avx512"), "neon": ("avx2", "avx512"), "other": ("avx2", "avx512")}
@@ -58,6 +58,25 @@ def _file(name: str) -> Any:
 def _measured(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(_file(name).read_text())
     return found
+
+
+# Of each type, the instruction sets that multiply it, as torch names them.
+_INSTRUCTIONS = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}
+
+
+def slow_type(dtype: torch.dtype, device: str = "cpu") -> str | None:
+    """Why float32 is quicker than this type on this processor, in a sentence; None where it is not, or where that is not known.
+
+    >>> slow_type(torch.float32) is None
+    True
+    """
+    instructions = _INSTRUCTIONS.get(dtype)
+    if instructions is None or device != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return None
+    there = torch.cpu.get_capabilities()
+    if there.get("architecture") != "x86_64" or any(there.get(name) for name in instructions):
+        return None
+    return f"this processor has no instructions for {str(dtype).removeprefix('torch.')}: float32 is quicker"
 
 
 def constants(device: str = "cpu") -> dict[str, dict[str, float]]:

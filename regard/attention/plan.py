@@ -88,6 +88,8 @@ class Plan:
             f"memory    {self.memory:,} bytes more at the peak of training",
             f"constants {self.constants}",
         ]
+        if (slow := costs.slow_type(p.dtype, p.device.type)) is not None:
+            lines.append(f"note      {slow}")
         return "\n".join(lines)
 
     def _slower(self) -> list[tuple[str, str]]:

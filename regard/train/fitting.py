@@ -21,6 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from regard.attention.costs import slow_type
 from regard.data.batching import BudgetSampler, loader
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed
@@ -67,6 +68,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     parts = _Parts(experiment, encoding)
     with within_memory():
         model = build_model(experiment.model, experiment.task, encoding)
+    _say(_slow_precision(experiment.training))
     for piece in beginners(model) if fresh else ():
         _say(piece.begin_training())
     with within_memory():
@@ -109,6 +111,11 @@ def _say(lines: Sequence[str] | None) -> None:
     """Tell what a piece of the model began with, once for all processes."""
     if lines and _rank() == 0:
         print(*lines, sep="\n", file=sys.stderr)
+
+
+def _slow_precision(options: Training) -> list[str]:
+    slow = None if options.precision == "32" else slow_type(torch.bfloat16, device_of(options).type)
+    return [f"training.precision is {options.precision}, and {slow}"] if slow else []
 
 
 def _describe(experiment: Experiment, encoding: Encoding, beginning: Beginning | None, folder: Path) -> None:

@@ -68,6 +68,23 @@ def test_the_report():
     assert all(f"slower    {name}: about" in report for name in others)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "there", "noted"),
+    [
+        (torch.float32, {"architecture": "x86_64"}, False),
+        (torch.bfloat16, {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        (torch.bfloat16, {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, False),
+        (torch.bfloat16, {"architecture": "aarch64"}, False),
+        (torch.float16, {"architecture": "x86_64", "avx512_bf16": True}, True),
+    ],
+)
+def test_types_that_the_processor_has_no_instructions_for_are_noted(dtype, there, noted, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: there)
+    report = str(plan(Attention(), Layout.of_lengths([9]), dtype=dtype))
+    name = str(dtype).removeprefix("torch.")
+    assert (f"note      this processor has no instructions for {name}: float32 is quicker" in report) == noted
+
+
 def test_the_report_of_nothing():
     assert plan(Attention(), Layout.of_lengths([])).pairs == 0
     assert "pairs     0\n" in str(plan(Attention(), Layout.of_lengths([0, 0])))

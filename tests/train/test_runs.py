@@ -219,8 +219,11 @@ def test_what_does_not_fit_together_is_refused_before_a_run_is_begun(options, se
     assert not (tmp_path / "run").exists(), "nothing half-written"
 
 
-def test_bfloat16_trains(tmp_path):
+def test_bfloat16_trains(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", "avx512_bf16": False})
     folder = fit(tiny.experiment(precision="bf16-mixed"), tmp_path / "run")
+    slow = "training.precision is bf16-mixed, and this processor has no instructions for bfloat16: float32 is quicker"
+    assert slow in capsys.readouterr().err.splitlines()
     run = Run.open(folder)
     assert {each.dtype for each in run.model.parameters()} == {torch.float32}
     assert run.evaluate()["metrics"]["accuracy"] > 0.5
