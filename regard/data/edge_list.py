@@ -11,7 +11,8 @@ import numpy as np
 
 from regard.data.examples import split
 from regard.data.folders import files_at
-from regard.data.nodes import Graph, NodeReader
+from regard.data.graph_values import Graph
+from regard.data.nodes import NodeReader
 from regard.data.registry import locate
 from regard.data.survey import Skips
 from regard.errors import InputError

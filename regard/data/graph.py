@@ -12,7 +12,8 @@ import numpy as np
 from regard.data.encoding import parse_number
 from regard.data.examples import Array, split
 from regard.data.folders import files_at, inside
-from regard.data.nodes import Graph, NodeReader
+from regard.data.graph_values import Graph
+from regard.data.nodes import NodeReader
 from regard.data.parts import stated_part
 from regard.data.planetoid import read_planetoid
 from regard.data.registry import locate
@@ -91,7 +92,8 @@ _FORMS = {
     (".mtx", ".mat"): "a sparse matrix, which is not read",
     (".gml", ".graphml", ".gexf", ".net", ".dot"): "a drawing program's graph, which is not read",
     (".pt", ".pth", ".pkl", ".bin", ".dgl"): "a library's own objects, which are not read",
-    (".json", ".jsonl"): "JSON, which is not read",
+    (".jsonl", ".ndjson"): "JSON lines, which --data.type Graphs reads",
+    (".json",): "JSON, which is not read",
 }
 
 

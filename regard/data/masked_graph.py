@@ -12,7 +12,8 @@ import numpy as np
 
 from regard.data.examples import PARTS, Array
 from regard.data.folders import files_at
-from regard.data.nodes import Graph, NodeReader
+from regard.data.graph_values import Graph
+from regard.data.nodes import NodeReader
 from regard.data.registry import locate
 from regard.errors import InputError, check_numbers
 

@@ -26,9 +26,10 @@ from regard.data.chemistry import (
 from regard.data.encoding import Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import ALL, Array, Example, Listed, Part, check_part, divided, split
 from regard.data.folders import files_at, files_by_part
+from regard.data.graph_values import joined_edges
 from regard.data.inputs import streamed
 from regard.data.label_sets import LabelSets
-from regard.data.nodes import VariedGraphs, joined_edges
+from regard.data.nodes import VariedGraphs
 from regard.data.parts import stated_part
 from regard.data.reader import refused_value
 from regard.data.registry import locate

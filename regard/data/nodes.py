@@ -12,32 +12,15 @@ import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets
 from regard.data.examples import Array, Dataset, Example, Listed, Part, check_part, parts_of
-from regard.data.reader import refused_stream, refused_value
+from regard.data.graph_values import Graph, graph_of, joined_edges
+from regard.data.reader import refused_stream
 from regard.data.sampling import NeighborSampling, SampledGraph
 from regard.data.structure import NodePositions
-from regard.data.survey import Skips, Survey, part_surveys
+from regard.data.survey import Survey, part_surveys
 from regard.data.targets import PartTargets
-from regard.errors import InputError, nearest
+from regard.errors import InputError
 
-__all__ = ["Graph", "NodeReader", "VariedGraphs", "joined_edges"]
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """A graph as it was read: `features [n, d]`, texts by node (empty where there is none), `edges [2, e]` from source to target.
-
-    `form` says what it was read as, `skips` what was passed over.
-    """
-
-    where: str
-    names: tuple[str, ...]
-    features: Array
-    labels: Sequence[str]
-    parts: Sequence[str]
-    edges: Array
-    edge_values: Array | None = None
-    form: str = ""
-    skips: Skips = field(default_factory=Skips)
+__all__ = ["NodeReader", "VariedGraphs"]
 
 
 class VariedGraphs(Listed):
@@ -148,15 +131,12 @@ class NodeReader(ABC):
         return Listed([self._example(self.read(source), encoding, None) for source in sources])
 
     def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
-        """A graph in memory: `features [n, d]`, `edges [2, e]` (sources, targets), and perhaps `edge_values [e, m]` and `names`.
+        """A graph in memory: one of NetworkX or PyTorch Geometric, or its arrays, see `regard.data.graph_values.graph_of`.
 
         Raises:
-            InputError: what is no mapping with these entries, or arrays that do not fit together.
+            InputError: what is neither, or arrays that do not fit together.
         """
-        name = name or "the graph"
-        if not isinstance(value, Mapping):
-            raise refused_value(value, name, "a mapping with features and edges")
-        return self._example(_graph_of(value, name), encoding, None)
+        return self._example(graph_of(value, name or "the graph"), encoding, None)
 
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
         """Refused: a graph is a folder."""
@@ -193,28 +173,6 @@ class NodeReader(ABC):
         return joined_edges(len(graph.names), graph.edges, graph.edge_values, self.undirected, self.self_loops)
 
 
-def joined_edges(
-    nodes: int, edges: Array, edge_values: Array | None, undirected: bool, self_loops: bool
-) -> tuple[Array, Array | None]:
-    """(query row, key row) without repeats, in increasing order; where an edge was given both ways each keeps its value.
-
-    Args:
-        edges: `[2, e]` from source to target. edge_values: `[e, m]`.
-        undirected: whether each goes both ways. self_loops: whether each node has an edge to itself, which carries zeros.
-    """
-    source, target = edges
-    codes = [target * nodes + source]
-    values = [] if edge_values is None else [edge_values]
-    if undirected:
-        codes.append(source * nodes + target)
-        values += values[:1]
-    if self_loops:
-        codes.append(np.arange(nodes) * (nodes + 1))
-        values += [np.zeros((nodes, values[0].shape[1]), np.float32)] if values else []
-    unique, first = np.unique(np.concatenate(codes), return_index=True)
-    return np.stack([unique // nodes, unique % nodes]), np.concatenate(values)[first] if values else None
-
-
 def _nodes(graph: Graph, name: Part) -> list[tuple[int, str, str]]:
     """The row of each node of a part, its label, and where it stands."""
     rows = [row for row, part in enumerate(graph.parts) if part in parts_of(name)]
@@ -223,37 +181,3 @@ def _nodes(graph: Graph, name: Part) -> list[tuple[int, str, str]]:
     if not rows:
         raise InputError(f"{graph.where} has no node in the {name} part, expected at least one")
     return [(row, graph.labels[row], f"{graph.where}, node {graph.names[row]},") for row in rows]
-
-
-def _graph_of(value: Mapping[str, Any], name: str) -> Graph:
-    known = ("features", "edges", "edge_values", "names")
-    for entry in value:
-        if entry not in known:
-            raise InputError(f"{name} has an entry {entry!r}: {nearest(str(entry), known)}")
-    if "features" not in value or "edges" not in value:
-        raise InputError(f"{name} has the entries {', '.join(value)}, expected features and edges")
-    features, edges = _array(value, "features", name, np.float32), _array(value, "edges", name)
-    edge_values = None if value.get("edge_values") is None else _array(value, "edge_values", name, np.float32)
-    n = len(features) if features.ndim else 0
-    if features.ndim != 2 or not np.isfinite(features).all():
-        raise InputError(f"{name} has features {list(features.shape)}, expected [nodes, numbers], all finite")
-    if edges.ndim != 2 or len(edges) != 2 or edges.dtype.kind not in "iu":
-        raise InputError(f"{name} has edges {list(edges.shape)} {edges.dtype}, expected whole numbers [2, edges]")
-    if edges.size and not (edges.min() >= 0 and edges.max() < n):
-        raise InputError(f"{name} has edges from {edges.min()} to {edges.max()}, expected nodes from 0 to {n - 1}")
-    if len(np.unique(edges, axis=1).T) < edges.shape[1]:
-        raise InputError(f"{name} repeats an edge, expected each once")
-    if edge_values is not None and (edge_values.ndim != 2 or len(edge_values) != edges.shape[1]):
-        shape = f"{name} has edge_values {list(edge_values.shape)}"
-        raise InputError(f"{shape}, expected [{edges.shape[1]}, numbers], one row for each edge")
-    names = tuple(map(str, range(n) if value.get("names") is None else value["names"]))
-    if len(names) != n:
-        raise InputError(f"{name} has {len(names)} names for {n} nodes, expected one each")
-    return Graph(name, names, features, [""] * n, [""] * n, edges.astype(np.int64), edge_values)
-
-
-def _array(value: Mapping[str, Any], entry: str, name: str, kind: type | None = None) -> Array:
-    try:
-        return np.asarray(value[entry], kind)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} has {entry} that are no array of numbers, expected one") from None

@@ -12,6 +12,7 @@ from regard.data.edge_list import EdgeList
 from regard.data.examples import TargetName
 from regard.data.folders import files_at
 from regard.data.graph import Planetoid
+from regard.data.graphs import Graphs
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
 from regard.data.masked_graph import MaskedGraph
@@ -35,6 +36,7 @@ READERS: tuple[type[Reader], ...] = (
     Conllu,
     Digits,
     EdgeList,
+    Graphs,
     ListOps,
     LogMelFolder,
     MaskedGraph,
@@ -54,7 +56,8 @@ READERS: tuple[type[Reader], ...] = (
 _READ = (
     "texts (CSV, TSV, JSON lines, a label and a text on each line, or .txt files by label), CoNLL-U, pictures by label or in idx "
     "files, boxes of pictures in XML, sounds by label or in utterances.csv, sounds with their texts in a table, a graph of "
-    "nodes.csv and edges.csv, of two lists (edges, labels) or of arrays (.npz), or tables of molecules with a column smiles"
+    "nodes.csv and edges.csv, of two lists (edges, labels) or of arrays (.npz), graphs in JSON lines, or tables of molecules "
+    "with a column smiles"
 )
 
 

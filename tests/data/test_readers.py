@@ -20,6 +20,7 @@ from regard.data.boxes import Boxes
 from regard.data.edge_list import EdgeList
 from regard.data.examples import VectorSet
 from regard.data.graph import Planetoid
+from regard.data.graphs import Graphs, write_graphs
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
 from regard.data.masked_graph import MaskedGraph
@@ -93,6 +94,12 @@ def graph(tmp_path: Path) -> Reader:
     return Planetoid(str(tmp_path))
 
 
+def graphs(tmp_path: Path) -> Reader:
+    made = [{"features": np.eye(3), "edges": [[0, 1], [1, n % 3]], "label": "ab"[n % 2]} for n in range(20)]
+    write_graphs(tmp_path / "own.jsonl", made)
+    return Graphs(str(tmp_path / "own.jsonl"), positions=NodePositions(degree=True))
+
+
 def edge_list(tmp_path: Path) -> Reader:
     (tmp_path / "net.txt").write_text("0 1\n1 2\n")
     (tmp_path / "net-labels.txt").write_text("".join(f"{n} {n % 2}\n" for n in range(20)))
@@ -130,6 +137,7 @@ MADE: dict[str, Any] = {
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
     "EdgeList": edge_list,
+    "Graphs": graphs,
     "ListOps": list_operations,
     "LogMelFolder": log_mel,
     "MaskedGraph": masked_graph,
@@ -224,6 +232,10 @@ VALUES: dict[str, Any] = {
     "EdgeList": lambda tmp_path: (
         {"features": [[]] * 20, "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},
         str(tmp_path),
+    ),
+    "Graphs": lambda tmp_path: (
+        {"features": np.eye(2, 3), "edges": [[0], [1]]},
+        file(tmp_path, b'{"features": [[1, 0, 0], [0, 1, 0]], "edges": [[0, 1]]}\n'),
     ),
     "MaskedGraph": lambda tmp_path: (
         {"features": np.eye(20, 3), "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from regard.data.nodes import joined_edges
+from regard.data.graph_values import joined_edges
 from regard.data.structure import NodePositions
 from regard.errors import InputError
 
