@@ -10,6 +10,7 @@ from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
+from regard.attention.adapters.segments import Segments
 from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import Bias
@@ -21,7 +22,7 @@ from regard.attention.spec.text_form import Names, names_of, read
 
 __all__ = ["parse", "vocabulary"]
 
-_ADAPTERS = (Axes, Linformer, MemoryCompressed, Remember, LSH)
+_ADAPTERS = (Axes, Linformer, LSH, MemoryCompressed, Remember, Segments)
 
 
 @cache

@@ -7,7 +7,7 @@ from regard.cli.folders import expand
 from regard.cli.options import parse, parser
 from regard.cli.table import print_table
 from regard.data.targets import listed_labels
-from regard.errors import InputError
+from regard.errors import InputError, check_number
 
 __all__ = ["run"]
 
@@ -30,11 +30,18 @@ def run(arguments: Sequence[str]) -> int:
         metavar="PATH",
         help="where the data lie now, or other labeled data: all of it if it is not divided",
     )
+    options.add_argument(
+        "--memory",
+        type=int,
+        metavar="N",
+        help="how many vectors a model of Segments remembers; as many as while it was trained if not given",
+    )
     options.add_argument("--per-class", action="store_true", help="precision, recall and F1 of each label")
     options.add_argument(
         "--confusion", action="store_true", help="which labels are taken for which; of many the most frequent pairs"
     )
     chosen = parse(options, arguments)
+    check_number("evaluate", "--memory", chosen.memory, "int | None", least=0)
     folders = expand(chosen.runs)
     asked = [name for name, wanted in (("labels", chosen.per_class), ("confusion", chosen.confusion)) if wanted]
 
@@ -48,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
                 kind = type(opened.experiment.task).__name__
                 raise InputError(f"{folder} has the task {kind}, which has nothing for {_REPORTS[name]} to show")
     for folder in folders:
-        found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part, chosen.data.path)
+        found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part, chosen.data.path, chosen.memory)
         baselines = {"without looking": found["baseline"], **found.get("baselines", {})}
         rows = [
             (name, f"{value:.4f}", *(f"{each[name]:.4f}" if name in each else "" for each in baselines.values()))

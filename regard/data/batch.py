@@ -68,6 +68,8 @@ class Batch(_Moved):
         unseen: labels of the part that no training example has.
         target_texts: for each set the text that its target was cut from, or None.
         pixels: for each set the width and height of the picture that it was made of, or None.
+        starts: for each set the place of its first vector in the stream that it is a segment of, 0 where it goes on from nothing; a
+            memory (`regard.layers.memory`) goes on by them. Set b of a batch goes on where set b of the batch before ended.
 
     >>> batch = Batch(VectorSets.pack([torch.ones(2, 3)]))
     >>> batch.targets is None, batch.to("cpu").inputs
@@ -85,6 +87,7 @@ class Batch(_Moved):
     unseen: tuple[str, ...] = ()
     target_texts: tuple[str | None, ...] = ()
     pixels: tuple[tuple[int, int] | None, ...] = ()
+    starts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """The number of sets."""
@@ -161,6 +164,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         else tuple(None if context is None else context.tokens for context in contexts),
         target_texts=_target_texts(examples),
         pixels=tuple(example.pixels for example in examples),
+        starts=tuple(example.start for example in examples),
     )
 
 

@@ -18,7 +18,7 @@ from regard.data.batch import Batch, collate
 from regard.data.examples import Array, Dataset
 from regard.errors import InputError
 
-__all__ = ["BudgetSampler", "loader"]
+__all__ = ["BudgetSampler", "loader", "measured"]
 
 
 class BudgetSampler(Sampler[list[int]]):
@@ -135,6 +135,26 @@ class BudgetSampler(Sampler[list[int]]):
         over = state["position"] >= len(self)
         self.epoch = state["epoch"] + 1 if over else state["epoch"]
         self._resume = self._position = 0 if over else state["position"]
+
+
+def measured(part: Dataset, budget: int, ranks: int = 1) -> tuple[Sequence[int], int]:
+    """The length of each example and the budget by which batches of a data set are cut.
+
+    A batch of streams is one segment of each, or, of several ranks, of those that are a rank's.
+
+    Raises:
+        InputError: segments that are more than the budget together, or streams that do not divide among the ranks.
+    """
+    streams: int = getattr(part, "streams", 0)
+    if not streams:
+        return part.lengths, budget
+    longest = max(part.lengths, default=0)
+    if streams * longest > budget * ranks:
+        found = f"{streams} streams of segments of {longest} are {streams * longest} vectors at a time"
+        raise InputError(f"{found}, expected at most the {budget * ranks} of training.batch_vectors")
+    if streams % ranks:
+        raise InputError(f"there are {streams} streams for {ranks} processes, expected a multiple of {ranks}")
+    return [1] * len(part), streams // ranks
 
 
 class _Batch(list[int]):

@@ -90,6 +90,7 @@ class Example:
         tokens: what each vector is called in predictions: the words, the names of the nodes.
         context: the other set of a pair: the source sentence, the second document.
         pixels: width and height of the picture that the set was made of, in which predictions say where something lies.
+        start: the place of the first vector in the stream that the set is a segment of; 0 where it goes on from nothing.
 
     Raises:
         InputError: a target that is not of its kind.
@@ -111,6 +112,7 @@ class Example:
     tokens: tuple[str, ...] | None = None
     context: VectorSet | None = None
     pixels: tuple[int, int] | None = None
+    start: int = 0
 
     def __post_init__(self) -> None:
         target, kind = self.target, self.target_kind
@@ -132,7 +134,8 @@ class Dataset(Protocol):
     """Examples by index, and what is known of them without reading any.
 
     A data set whose examples differ from epoch to epoch also has `set_epoch(epoch)`, called before examples are read. One with
-    labels that no training example has also has `unseen`, how many targets each of them has (`regard.data.targets`).
+    labels that no training example has also has `unseen`, how many targets each of them has (`regard.data.targets`). One whose
+    examples are segments of streams has `streams`, their number: example t * streams + b goes on where (t - 1) * streams + b ends.
     """
 
     def __len__(self) -> int: ...

@@ -24,7 +24,7 @@ from regard.data.tokenizer import frequent
 from regard.errors import InputError, check_numbers
 from regard.files import decoded, read_whole
 
-__all__ = ["RunningText", "ShiftedWindows", "Windows", "character_ids"]
+__all__ = ["RunningText", "ShiftedWindows", "Streams", "Windows", "character_ids"]
 
 _COLUMN = "token"
 _LONGEST = 1 << 30  # bytes of a file
@@ -77,6 +77,59 @@ class Windows:
         return [self._ids[start + 1 : start + 1 + length].astype(np.int64) for start, length in ends]
 
 
+class Streams:
+    """Stretches of a text side by side, each in windows that follow one another: what a model with a memory reads.
+
+    Example t * streams + b is window t of stretch b, so that the next `streams` examples go on where these end. All stretches have
+    as many windows, as equal as can be, and every character but the first is a target once.
+
+    Args:
+        ids: of the whole text. window: the most characters of one. streams: how many stretches there are. name, begin: as in
+            `Windows`.
+
+    Raises:
+        InputError: fewer characters than stretches.
+    """
+
+    target_kind: TargetKind = "vector"
+
+    def __init__(self, ids: Array, window: int, streams: int, name: str, begin: int = 0) -> None:
+        total = len(ids) - 1
+        if total < streams:
+            raise InputError(
+                f"{name} has {total} characters to guess in this part, expected at least {streams}: one a stream"
+            )
+        self._ids, self._name, self._begin, self.streams = ids, name, begin, streams
+        # The longest stretch decides how many windows each has.
+        self._windows = -(-total // (streams * window))
+        self._bounds = [b * total // streams for b in range(streams + 1)]
+
+    def _ends(self, index: int) -> tuple[int, int, int]:
+        """The first character of an example, the one after its last, and the first of its stretch."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        turn, stream = divmod(index, self.streams)
+        first, last = self._bounds[stream : stream + 2]
+        begin, end = (first + n * (last - first) // self._windows for n in (turn, turn + 1))
+        return begin, end, first
+
+    @property
+    def lengths(self) -> list[int]:
+        return [end - begin for begin, end, _ in map(self._ends, range(len(self)))]
+
+    def __len__(self) -> int:
+        return self.streams * self._windows
+
+    def __getitem__(self, index: int, /) -> Example:
+        begin, end, first = self._ends(index)
+        ids = self._ids[begin : end + 1].astype(np.int64)
+        return Example(ids[:-1], ids[1:], f"{self._name}:{self._begin + begin}", "vector", start=begin - first)
+
+    @property
+    def targets(self) -> list[Array]:
+        return [self._ids[begin + 1 : end + 1].astype(np.int64) for begin, end, _ in map(self._ends, range(len(self)))]
+
+
 class ShiftedWindows(Windows):
     """Windows as training reads them: all begin by a number of characters earlier that is drawn for each epoch, so that no
     character always comes first. The first window is then shorter, and fewer than a window of the last characters are in none.
@@ -118,18 +171,21 @@ class RunningText:
         window: how many characters an example has.
         minimum_count: how often the training part must show a character for it to have an id.
         seed: of the place where the windows of each epoch begin.
+        streams: how many stretches of each part are read side by side, one window of each in every batch, from their beginning to
+            their end; 0 for windows in any order. A model that remembers segments needs some.
     """
 
     path: str | None = None
     window: int = 256
     minimum_count: int = 1
     seed: int = 0
+    streams: int = 0
 
     published = "tinyshakespeare"
 
     def __post_init__(self) -> None:
         check_numbers("data", self, "window", "minimum_count", least=1)
-        check_numbers("data", self, "seed", least=0)
+        check_numbers("data", self, "seed", "streams", least=0)
 
     def fit(self) -> Encoding:
         """The characters of the training part, the most frequent first."""
@@ -142,13 +198,15 @@ class RunningText:
             )
         return Encoding(Labels(entries), {_COLUMN: entries})
 
-    def part(self, name: Part, encoding: Encoding) -> Windows:
+    def part(self, name: Part, encoding: Encoding) -> Windows | Streams:
         """The windows of one part.
 
         Raises:
             InputError: a text that is too short to have that part.
         """
         ids, begin = self._ids(check_part(name), encoding)
+        if self.streams:
+            return Streams(ids, self.window, self.streams, self._place.name, begin)
         return Windows(ids, self.window, self._place.name, begin)
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
@@ -156,8 +214,10 @@ class RunningText:
         text, begin = self._part(check_part(name))
         return [(each, f"{self._place}, character {begin + n},") for n, each in enumerate(text[1:], 1)]
 
-    def training(self, encoding: Encoding) -> ShiftedWindows:
-        """Windows of the training part that begin elsewhere in each epoch."""
+    def training(self, encoding: Encoding) -> Windows | Streams:
+        """Windows of the training part that begin elsewhere in each epoch; those of streams do not, which have a past anyway."""
+        if self.streams:
+            return self.part("train", encoding)
         ids, begin = self._ids("train", encoding)
         return ShiftedWindows(ids, self.window, self._place.name, begin, self.seed)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from regard.attention.adapters.base import START, Adapter, check_attention
 from regard.attention.adapters.remember import Remember
@@ -19,6 +20,7 @@ from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Everyone
 from regard.errors import InputError
 from regard.layers.checks import checked
+from regard.layers.memory import Recalled
 from regard.layers.states import LayerState, Projected
 from regard.sets import Layout, VectorSets
 
@@ -199,15 +201,32 @@ class SelfAttention(nn.Module):
             )
         return self.attend.new_state(sets, self.key_heads, self.project.weight)
 
-    def forward(self, sets: VectorSets, state: LayerState | None = None) -> VectorSets:
-        """The same sets; with a state, the next vectors of sets that grow, which attend to those from before as well."""
+    def forward(self, sets: VectorSets, state: LayerState | None = None, memory: Recalled | None = None) -> VectorSets:
+        """The same sets.
+
+        Args:
+            state: of sets that grow, whose next vectors these are; they attend to those from before as well.
+            memory: of the segments before these, whose vectors are keys as well.
+        """
         projected = self.project(sets.values).unflatten(-1, (-1, self.d))
-        q, *keys, v = projected.split(self._heads, dim=1)
+        q, *own, v = projected.split(self._heads, dim=1)
+        k, keys = q if self.shared else own[0], sets.layout
+        if memory is not None:
+            keys, earlier = memory.keys, self._earlier(memory.values)
+            k, v = (memory.followed(*each) for each in zip(earlier, (k, v), strict=True))
         if self.rotation is not None:
-            q, *keys = (self.rotation(x, sets.layout) for x in (q, *keys))
-        k = q if self.shared else keys[0]
-        out = self.attend(q, k, v, sets.layout) if state is None else self.attend(q, k, v, sets.layout, state=state)
-        return sets.with_values(self.out(out.flatten(1)))
+            q = self.rotation(q, sets.layout)
+            k = q if self.shared else self.rotation(k, keys)
+        given: dict[str, Any] = {} if state is None else {"state": state}
+        if memory is not None:
+            given["key_layout"] = keys
+        return sets.with_values(self.out(self.attend(q, k, v, sets.layout, **given).flatten(1)))
+
+    def _earlier(self, values: Tensor) -> Sequence[Tensor]:
+        """The keys and values of vectors that ask nothing."""
+        first, bias = self.heads * self.d, self.project.bias
+        made = linear(values, self.project.weight[first:], None if bias is None else bias[first:])
+        return made.unflatten(-1, (-1, self.d)).chunk(2, dim=1)
 
 
 @checked()

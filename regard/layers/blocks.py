@@ -11,6 +11,7 @@ from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.memory import Memory, Recalled
 from regard.layers.stacks import context_of
 from regard.layers.states import LayerState, Projected
 from regard.sets import VectorSets
@@ -118,6 +119,7 @@ class Block(nn.Module):
         position: Float[Tensor, "t d"] | None = None,
         context: VectorSets | Projected | None = None,
         state: LayerState | None = None,
+        memory: Recalled | None = None,
     ) -> VectorSets:
         """The same sets.
 
@@ -125,6 +127,7 @@ class Block(nn.Module):
             position: which the mixer reads added to each vector, or None.
             context: the sets that `cross` attends to, set b to set b, or what it projected of them.
             state: from which the mixer goes on, with the next vectors of sets that grow.
+            memory: the vectors that entered the block with the segments before, for a mixer that attends to them.
 
         Raises:
             InputError: a context without `cross`, or the other way round.
@@ -135,7 +138,10 @@ class Block(nn.Module):
         x = sets.values
         seen = self.norm_mixer(x) if self.pre else x
         read = sets.with_values(seen if position is None else seen + position.to(seen.dtype))
-        found = self.mixer(read) if state is None else self.mixer(read, state)
+        if memory is not None:
+            found = self.mixer(read, memory=memory.changed(self.norm_mixer) if self.pre else memory)
+        else:
+            found = self.mixer(read) if state is None else self.mixer(read, state)
         mixed = found.values
         if self.pre:
             x = x + self._added(mixed, sets)
@@ -192,6 +198,7 @@ class Stack(nn.Module):
         positions: Float[Tensor, "blocks t d"] | None = None,
         context: VectorSets | Sequence[Projected] | None = None,
         states: Sequence[LayerState] | None = None,
+        memory: Memory | None = None,
     ) -> VectorSets:
         """The same sets.
 
@@ -199,6 +206,7 @@ class Stack(nn.Module):
             positions: such as `Floater`'s, for the mixers of the blocks.
             context: for the cross-attention of every block, or for each what it projected of it, as `projected` gives them.
             states: one for each block, as `new_states` gives them, to go on from.
+            memory: of the segments before these sets, which is then one of these as well.
         """
         if states is not None and len(states) != len(self.blocks):
             raise InputError(f"there are {len(states)} states, expected {len(self.blocks)}: one for each block")
@@ -210,5 +218,7 @@ class Stack(nn.Module):
             given: dict[str, Any] = {} if context is None else {"context": contexts[n]}
             if states is not None:
                 given["state"] = states[n]
+            if memory is not None:
+                given["memory"] = memory.recall(n, sets.values)
             sets = block(sets, **given) if positions is None else block(sets, positions[n], **given)
         return sets.with_values(self.norm(sets.values))

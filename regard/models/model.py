@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -13,6 +14,7 @@ from regard.errors import InputError
 from regard.layers.blocks import Stack
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.memory import Memory
 from regard.layers.pooling import ClassVector
 from regard.layers.states import LayerState
 from regard.models.front import ModelFront
@@ -107,21 +109,27 @@ class Model(nn.Module):
         first = [range(0)] if isinstance(self.class_vector, ClassVector) else []
         return first + [range(n, min(n + self.step, length)) for n in range(0, length, self.step)]
 
-    def forward(self, batch: Batch, states: Sequence[LayerState] | None = None) -> VectorSets:
+    def forward(
+        self, batch: Batch, states: Sequence[LayerState] | None = None, memory: Memory | None = None
+    ) -> VectorSets:
         """Hidden vectors of `batch.inputs`.
 
         Args:
             states: of a model that `grows`, as `stack.new_states` gives them, to go on from: the inputs are the next of each set.
+            memory: of the streams that the inputs are segments of (`regard.models.remembering.memory_of`).
 
         Raises:
-            InputError: what is no batch.
+            InputError: what is no batch, or one whose sets do not go on where the memory ends.
         """
+        if memory is not None:
+            check_batch(batch)
+            batch = replace(batch, inputs=memory.begin(batch.inputs, batch.starts))
         sets = self.entered(batch)
         per_block = self.positions.per_block(sets)
         sets = sets.with_values(self.dropout(sets.values))
-        hidden: VectorSets = (
-            self.stack(sets, per_block) if states is None else self.stack(sets, per_block, states=states)
-        )
+        # Stacks of other kinds take no more than what they need.
+        given = {name: each for name, each in (("states", states), ("memory", memory)) if each is not None}
+        hidden: VectorSets = self.stack(sets, per_block, **given)
         return hidden
 
     def entered(self, batch: Batch) -> VectorSets:

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from regard.errors import InputError
 from regard.train.earlier import now_named
 from regard.train.folder import save
-from regard.train.learner import Learner
+from regard.train.learner import Learner, gathered
 
 __all__ = ["AtomicCheckpoints", "Checkpoints", "generators", "newest", "restore_generators"]
 
@@ -80,12 +80,7 @@ class Checkpoints(Callback):
         self.states: list[dict[str, Any]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        states = [generators()]
-        if torch.distributed.is_initialized():
-            gathered: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(gathered, states[0])
-            states = gathered
-        return {"generators": states}
+        return {"generators": gathered(generators())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.states = state_dict["generators"]

@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from regard.attention.costs import slow_type
-from regard.data.batching import BudgetSampler, loader
+from regard.data.batching import BudgetSampler, loader, measured
 from regard.data.encoding import Encoding
 from regard.data.examples import Dataset, Listed
 from regard.errors import InputError
@@ -85,6 +85,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     # Dropout differs between processes, the initial weights do not.
     _seed(seed + 1_000_003 * _rank())
     learner: Learner = task.learner(Learner)(model, task, experiment, parts.steps)
+    learner.check_streams(parts.train)
     if _rank() == 0:
         describe()
         if not begun:
@@ -138,8 +139,12 @@ class _Parts:
             if not len(part):
                 raise InputError(f"the {name} part is empty, expected at least one example")
         place = {"rank": _rank(), "ranks": _ranks()}
-        self.order = BudgetSampler(self.train.lengths, options.batch_vectors, seed=options.seed, shuffle=True, **place)
-        fixed = BudgetSampler(self.validation.lengths, options.batch_vectors, seed=0, shuffle=False, **place)
+        lengths, budget = measured(self.train, options.batch_vectors, _ranks())
+        # Segments of streams come in their order.
+        drawn = not hasattr(self.train, "streams")
+        self.order = BudgetSampler(lengths, budget, seed=options.seed, shuffle=drawn, **place)
+        lengths, budget = measured(self.validation, options.batch_vectors, _ranks())
+        fixed = BudgetSampler(lengths, budget, seed=0, shuffle=False, **place)
         self.loaders = loader(self.train, self.order, options.workers), loader(self.validation, fixed, 0)
         self.steps = len(self.order) * options.epochs
 

@@ -13,13 +13,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MetricCollection, SumMetric
 
 from regard.data.batch import Batch
+from regard.data.examples import Dataset
 from regard.errors import InputError
+from regard.models.remembering import memory_of
 from regard.tasks.base import Task
 from regard.train.experiment import Experiment, Optimizer
 from regard.train.pieces import depths
 from regard.train.scoring import hidden_of, validated
 
-__all__ = ["Learner", "parameter_groups", "rate"]
+__all__ = ["Learner", "gathered", "parameter_groups", "rate"]
 
 
 class Learner(lightning.LightningModule):
@@ -46,6 +48,9 @@ class Learner(lightning.LightningModule):
         self.experiment = experiment
         self.total_steps = total_steps
         self.metrics = task.metrics()
+        memories = memory_of(model), memory_of(model)
+        self.memories = {name: each for name, each in zip(("training", "validation"), memories, strict=True) if each}
+        """What the model remembers of the streams of each part; nothing where it remembers none."""
         self.corpus = validated(task, experiment)
         """The metrics of whole parts that some validations compute as well."""
         self.loss_sum, self.loss_weight, self.target_count = SumMetric(), SumMetric(), SumMetric()
@@ -67,9 +72,25 @@ class Learner(lightning.LightningModule):
         half = self.experiment.training.precision == "bf16-mixed"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             read = self.task.read(batch)
-            hidden = self.model(read) if self.training else hidden_of(self.model, read, self.experiment.training)
+            if self.training:
+                memory = self.memories.get("training")
+                hidden = self.model(read) if memory is None else self.model(read, memory=memory)
+            else:
+                hidden = hidden_of(self.model, read, self.experiment.training, self.memories.get("validation"))
             output = self.task(hidden, read)
         return output, *self.task.loss(output, batch)
+
+    def check_streams(self, part: Dataset) -> None:
+        """Refuse a training part without streams where the model remembers segments of some.
+
+        Raises:
+            InputError: it has none; the sentence names the option.
+        """
+        if self.memories and not hasattr(part, "streams"):
+            raise InputError(
+                "the model remembers the segments before one, and the data come in any order, expected streams, such as "
+                "--data.streams 8 of the data RunningText"
+            )
 
     def on_train_epoch_start(self) -> None:
         self.found = {}
@@ -111,6 +132,15 @@ class Learner(lightning.LightningModule):
         for metric in (self.metrics, self.loss_sum, self.loss_weight, self.target_count):
             metric.reset()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what each process remembers: it was made by weights that are no longer there."""
+        if self.memories:
+            checkpoint["memory"] = gathered(self.memories["training"].state_dict())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.memories:
+            self.memories["training"].load_state_dict(checkpoint["memory"][self.global_rank])
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         options = self.experiment.optimizer
         groups = parameter_groups(self, options, self.model)
@@ -133,6 +163,15 @@ class Learner(lightning.LightningModule):
         if not math.isfinite(loss):
             found = f"the loss is {loss} by step {self.global_step}"
             raise InputError(f"{found}, expected a finite number: a lower optimizer.learning_rate may help")
+
+
+def gathered(value: Any) -> list[Any]:
+    """The value that each process has, in the order of their ranks."""
+    if not torch.distributed.is_initialized():
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def parameter_groups(module: nn.Module, options: Optimizer, model: nn.Module | None = None) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ from regard.data.reader import Reader
 from regard.data.targets import unseen_labels
 from regard.errors import InputError
 from regard.files import json_line
+from regard.models.remembering import memory_of
 from regard.tasks.base import Task
 from regard.tasks.corpus import corpus_metrics
 from regard.train.card import CARD, add_evaluation, read_facts
@@ -77,7 +78,9 @@ class Run:
         """The number of trained numbers."""
         return sum(parameter.numel() for module in (self.model, self.task) for parameter in module.parameters())
 
-    def evaluate(self, part: Part | None = None, path: Path | str | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, part: Part | None = None, path: Path | str | None = None, memory: int | None = None
+    ) -> dict[str, Any]:
         """Metrics on a part of the data, and those of the best model that never looks at its input.
 
         Writes `evaluation.json` (what is returned) and `predictions-PART.jsonl`, one line for each set, in order; for
@@ -87,12 +90,13 @@ class Run:
         Args:
             part: of the data; "test" if not given, but "all" of other data that is not divided into parts.
             path: where the data of the run lie now, or other labeled data. That it is the same is known by its `fingerprint`.
+            memory: how many vectors a model of `Segments` remembers of each stream; as many as while it was trained if None.
 
         Returns:
             `part`, `metrics` and `baseline` (by name), `baselines` (the same of further models, by theirs), `monitor` (the name
             that counts, and "max" or "min"), the numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; of other
             data its `path`; and where labels of the part have no training example, so that their targets count as wrong, `unseen`:
-            how many targets each has.
+            how many targets each has; and the `memory` of a model that has one.
 
         Raises:
             InputError: data that cannot be read, or are not where they were.
@@ -103,9 +107,9 @@ class Run:
         targets = targets_of(data)
         metrics = self.task.metrics()
         total, weight, count, vectors = 0.0, 0.0, 0, 0
-        corpus = corpus_metrics(self.experiment.task)
+        corpus, remembered = corpus_metrics(self.experiment.task), memory_of(self.model, memory)
         predictions: list[dict[str, Any]] = []
-        for batch, output in run(self.model, self.task, data, self.experiment.training):
+        for batch, output in run(self.model, self.task, data, self.experiment.training, memory=remembered):
             self.task.score(metrics, output, batch)
             loss, share = self.task.loss(output, batch)
             total, weight, vectors = total + float(loss), weight + float(share), vectors + len(batch.inputs.values)
@@ -126,16 +130,23 @@ class Run:
             "targets": count,
             **({"unseen": dict(unseen)} if (unseen := unseen_labels(data)) else {}),
             "parameters": self.parameters,
+            **({"memory": remembered.length} if remembered else {}),
             **self.task.report(predictions),
             "seconds": round(time.monotonic() - began, 3),
         }
+        self._save(evaluation, predictions, part, other)
+        if not other:
+            add_evaluation(self.folder, part, computed, trivial)
+        return evaluation
+
+    def _save(
+        self, evaluation: dict[str, Any], predictions: Sequence[Mapping[str, Any]], part: Part, other: str
+    ) -> None:
+        """The two files of an evaluation, whose data are the run's where `other` is empty."""
         name = "evaluation.json" if part == "test" and not other else f"evaluation-{other}{part}.json"
         lines = "".join(f"{json_line(prediction)}\n" for prediction in predictions)
         save(self.folder / f"predictions-{other}{part}.jsonl", lines)
         save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
-        if not other:
-            add_evaluation(self.folder, part, computed, trivial)
-        return evaluation
 
     def part(self, name: Part = "test") -> Dataset:
         """The labeled examples of a part of the run's data.

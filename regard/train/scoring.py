@@ -13,9 +13,11 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from regard.data.batch import Batch, collate, collate_targets
+from regard.data.batching import measured
 from regard.data.examples import Dataset, Example
 from regard.data.targets import unseen_labels
 from regard.errors import InputError, nearest
+from regard.layers.memory import Memory
 from regard.models.layerwise import layer_by_layer
 from regard.models.model import Model
 from regard.sets import VectorSets
@@ -69,10 +71,12 @@ def run(
     options: Training,
     output: Callable[[VectorSets], Any] | None = None,
     answers: bool = True,
+    memory: Memory | None = None,
 ) -> Iterator[tuple[Batch, Any]]:
     """Each batch of a part, in order, and the task's output for it, both on the CPU.
 
     Args:
+        memory: of the streams of a part that has some, which a model that remembers segments goes on from.
         output: what to compute from the hidden vectors in place of the task's output.
         answers: whether the output is all that is written (`Task.answer`), or what the loss and the metrics need.
     """
@@ -81,10 +85,10 @@ def run(
     model.to(device).eval()
     task.to(device).eval()
     unseen = (*unseen_labels(part),)
-    for indices in in_order(part.lengths, options.batch_vectors):
+    for indices in in_order(*measured(part, options.batch_vectors)):
         batch = replace(collate([part[i] for i in indices]), unseen=unseen)
         moved = task.read(batch.to(device))
-        hidden = hidden_of(model, moved, options)
+        hidden = hidden_of(model, moved, options, memory)
         of_task = task.answer if answers else task
         computed = of_task(hidden, moved) if output is None else output(hidden)
         yield batch, pytree.tree_map_only(torch.Tensor, torch.Tensor.cpu, computed)
@@ -92,8 +96,15 @@ def run(
     task.cpu()
 
 
-def hidden_of(model: nn.Module, batch: Batch, options: Training) -> VectorSets:
-    """The hidden vectors that a model in evaluation gives, layer by layer where there are more than `training.layer_rows`."""
+def hidden_of(model: nn.Module, batch: Batch, options: Training, memory: Memory | None = None) -> VectorSets:
+    """The hidden vectors that a model in evaluation gives, layer by layer where there are more than `training.layer_rows`.
+
+    Args:
+        memory: that the model goes on from, where it remembers segments.
+    """
+    if memory is not None:
+        remembered: VectorSets = model(batch, memory=memory)
+        return remembered
     if isinstance(model, Model) and 0 < options.layer_rows < batch.inputs.layout.total:
         return layer_by_layer(model, batch, options.layer_rows)
     hidden: VectorSets = model(batch)

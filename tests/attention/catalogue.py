@@ -17,6 +17,7 @@ from regard.attention.adapters.base import Adapter
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
+from regard.attention.adapters.segments import Segments
 from regard.attention.dropout import Dropout
 from regard.attention.plan import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
@@ -347,6 +348,7 @@ ADAPTED = [
     *(Case(adapter, coords=2, d=4, e=5, key_heads=2 if n % 2 else 4) for n, adapter in enumerate(AXES)),
     *(Case(Remember(attention), e=5) for attention in BACK),
     *REDUCED,
+    Case(Segments(memory=3), e=5),
 ]
 
 

@@ -18,6 +18,7 @@ from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.key_values import KeyValues
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
+from regard.attention.adapters.segments import Segments
 from regard.attention.adapters.states import begin
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
@@ -207,7 +208,9 @@ def test_layouts_that_axes_cannot_cut_are_refused():
         attend(learned, x, x, x, grid)
 
 
-@pytest.mark.parametrize("adapter", [*AXES, Remember(Attention(pattern=Causal(), bias=ALiBi()))], ids=repr)
+@pytest.mark.parametrize(
+    "adapter", [*AXES, Remember(Attention(pattern=Causal(), bias=ALiBi())), Segments(memory=9)], ids=repr
+)
 def test_an_adapter_is_its_text(adapter):
     again = parse(repr(adapter))
     assert again == adapter == pickle.loads(pickle.dumps(adapter)) == copy.deepcopy(adapter)

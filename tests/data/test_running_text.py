@@ -1,6 +1,7 @@
 """Text in windows of characters: what is a target, which part is where, and what is told of characters that are unknown."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from regard.data.encoding import Encoding
 from regard.data.examples import PARTS
 from regard.data.registry import DATASETS
-from regard.data.running_text import RunningText, ShiftedWindows, Windows, character_ids
+from regard.data.running_text import RunningText, ShiftedWindows, Streams, Windows, character_ids
 from regard.errors import InputError
 from regard.files import sha256
 
@@ -189,3 +190,41 @@ def test_the_published_text(data):
     assert len(encoding.labels) == 66
     assert [sum(reader.part(part, encoding).lengths) for part in PARTS] == [1003853, 55769, 55769]
     assert reader.survey().notes == []
+
+
+@pytest.mark.parametrize("streams", [1, 3, 7])
+@pytest.mark.parametrize("part", PARTS)
+def test_streams_are_stretches_whose_windows_follow_one_another(reader, part, streams):
+    encoding = reader.fit()
+    begin, end = {"train": (0, 900), "validation": (900, 950), "test": (950, 1000)}[part]
+    segments = replace(reader, streams=streams).part(part, encoding)
+    assert isinstance(segments, Streams)
+    assert segments.streams == streams
+    assert len(segments) % streams == 0
+    inputs, targets = ([""] * streams for _ in range(2))
+    for n, each in enumerate(segments):
+        b = n % streams
+        assert each.start == len(inputs[b])
+        inputs[b] += text_of(each.values, encoding)
+        targets[b] += text_of(each.target, encoding)
+    assert "".join(inputs) == TEXT[begin : end - 1]
+    assert "".join(targets) == TEXT[begin + 1 : end]
+    assert max(map(len, inputs)) - min(map(len, inputs)) <= 1
+    assert [len(each.values) for each in segments] == segments.lengths
+    assert 0 < max(segments.lengths) <= 16
+    assert max(segments.lengths) - min(segments.lengths) <= 1
+    assert [each.tolist() for each in segments.targets] == [each.target.tolist() for each in segments]
+    assert segments[0].name == f"a.txt:{begin}"
+
+
+def test_more_streams_than_characters_are_refused(reader):
+    with pytest.raises(InputError, match=r"a.txt has 49 characters to guess in this part, expected at least 60: one a"):
+        replace(reader, streams=60).part("test", reader.fit())
+    with pytest.raises(InputError, match=r"data\.streams is -1, expected at least 0"):
+        RunningText(streams=-1)
+
+
+def test_training_reads_streams_too(reader):
+    encoding = reader.fit()
+    own = replace(reader, streams=4)
+    assert [each.name for each in own.training(encoding)] == [each.name for each in own.part("train", encoding)]

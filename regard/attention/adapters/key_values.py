@@ -19,6 +19,7 @@ from regard.attention.spec.attention import Attention
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.sets import Layout
+from regard.sets.continued import following, last_rows
 from regard.sets.layout import offsets_of
 from regard.sets.whole import repeated
 
@@ -190,7 +191,7 @@ class KeyValues:
 
     def _grown(self, layout: Layout) -> tuple[Tensor, Layout]:
         """The order of the rows from before and the new ones, and whose they then are."""
-        order = torch.cat([self.layout.set_of_row, layout.set_of_row]).argsort(stable=True)
+        order = following(self.layout, layout)
         coords = layout.coords
         if coords is not None and self.layout.coords is not None:
             coords = torch.cat([self.layout.coords, coords]).index_select(0, order)
@@ -211,10 +212,7 @@ class KeyValues:
     def _last(self, number: Tensor) -> tuple[Tensor, Layout]:
         """The rows of the last so many vectors of each set, and whose they are."""
         layout = self.layout
-        offsets = offsets_of(number)
-        rows = torch.arange(int(offsets[-1]), device=offsets.device) + repeated(
-            layout.offsets[1:] - offsets[1:], number
-        )
+        rows, offsets = last_rows(layout, number)
         coords = None if layout.coords is None else layout.coords.index_select(0, rows)
         return rows, Layout._trusted([offsets, coords, None, None, self.places - number])
 

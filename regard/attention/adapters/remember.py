@@ -41,18 +41,18 @@ class Remember(Adapter):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        attention = self.attention
+        attention, name = self.attention, type(self).__name__
         if attention.extent[1] > 0:
             raise InputError(
-                f"Remember has attention {attention!r}, which looks at later vectors, "
+                f"{name} has attention {attention!r}, which looks at later vectors, "
                 "expected patterns that do not, such as Causal() or Window(64, 0)"
             )
         if any(pattern.reads_number for pattern in attention.patterns):
             raise InputError(
-                f"Remember has attention {attention!r}, whose blocks are drawn anew when a set grows, expected others"
+                f"{name} has attention {attention!r}, whose blocks are drawn anew when a set grows, expected others"
             )
         if attention.reads_edges:
-            raise InputError(f"Remember has attention {attention!r}, which reads edges, expected one that reads none")
+            raise InputError(f"{name} has attention {attention!r}, which reads edges, expected one that reads none")
 
     def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
         return [Call("whole sets", self.attention, layout, key_layout)]

@@ -1,0 +1,54 @@
+"""`memory_of`: what a model of `Segments` remembers from one segment of a long text to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from regard.attention.adapters.segments import Segments
+from regard.errors import InputError
+from regard.layers.attention import Attend, SelfAttention
+from regard.layers.blocks import Block, Stack
+from regard.layers.memory import Memory
+from regard.models.model import Model
+
+__all__ = ["memory_of"]
+
+
+def memory_of(model: nn.Module, length: int | None = None) -> Memory | None:
+    """An empty memory for a model, which its forward pass goes on from; None where the model remembers nothing.
+
+    Args:
+        length: how many vectors each block is to remember; as many as the model's attention says if None.
+
+    Raises:
+        InputError: a length for a model without `Segments`, or one whose blocks are not all attention that looks back.
+    """
+    found = {each.attention for each in model.modules() if isinstance(each, Attend)}
+    memories = [each for each in found if isinstance(each, Segments)]
+    if not memories:
+        if length is not None:
+            raise InputError(
+                f"a memory of {length} was asked for and the model's attention remembers no segments, expected one of "
+                "Segments, such as --model.attention 'Segments(memory=128)'"
+            )
+        return None
+    number = memories[0].memory if length is None else length
+    if not number:
+        return None
+    if not _goes_on(model):
+        raise InputError(
+            f"the model has {memories[0].text}, and joins ids, or has other mixers than attention or the positions floater, "
+            "expected one that goes on id by id: step 1, no n-grams, no class vector, the mixer attention, other positions"
+        )
+    return Memory(number)
+
+
+def _goes_on(model: nn.Module) -> bool:
+    """Whether each of its blocks can attend to what entered it before, and reads nothing else of it."""
+    if not isinstance(model, Model) or not model.grows or model.positions.floater is not None:
+        return False
+    blocks: Iterable[Any] = model.stack.blocks if isinstance(model.stack, Stack) else ()
+    return all(isinstance(block, Block) and isinstance(block.mixer, SelfAttention) for block in blocks)
