@@ -39,6 +39,7 @@ COMMANDS = {
         "[RUN INPUT]",
         "one output vector by its numbers: query, keys, scores, weights, values, sum; or an alignment",
     ),
+    "inspect": ("RUN INPUT", "who attends to whom, in a page of the browser, a file or a picture"),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
     "arena": ("make TASK", "the tasks of Long Range Arena, by their published rules"),
     "calibrate": ("", "how much quicker or slower this machine is than what plans go by; measured once, here again"),

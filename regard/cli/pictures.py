@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 __all__ = ["picture_format", "place_to_write", "svg_format", "write_picture"]
 
 
-def place_to_write(out: str, expected: str, check: Callable[[Path], Any] | None = None) -> Path:
+def place_to_write(out: str, expected: str, check: Callable[[Path], Any] | None = None, option: str = "--out") -> Path:
     """The path of a file to write, whose folder is made where there is none.
 
     Args:
-        expected: what the file is, for sentences. check: refuses a name that says no format.
+        expected: what the file is, for sentences. check: refuses a name that says no format. option: that named it.
 
     Raises:
         InputError: a folder, or a place that cannot be written to.
     """
     path = Path(out)
     if path.is_dir():
-        raise InputError(f"--out {path} is a folder, expected {expected}")
+        raise InputError(f"{option} {path} is a folder, expected {expected}")
     if check is not None:
         check(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {path} cannot be written: {error.strerror}") from None
+        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from None
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"--out {path} cannot be written, expected a folder that can be written to")
+        raise InputError(f"{option} {path} cannot be written, expected a folder that can be written to")
     return path
 
 

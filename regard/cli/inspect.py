@@ -1,0 +1,94 @@
+"""`regard inspect`: who attends to whom, in a page, a file or a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regard.cli.options import parse, parser
+from regard.cli.pictures import place_to_write
+from regard.cli.sources import datasets, sources_of
+from regard.errors import InputError
+from regard.files import write_atomically
+from regard.train.folder import read_config
+
+if TYPE_CHECKING:
+    from regard.inspector.inspection import Inspection
+
+__all__ = ["run"]
+
+_DESCRIPTION = """Who attends to whom, in a page of the browser: the weights of every layer and head of a run on an input of your
+own, computed when they are asked for. The page is served to this machine alone, until Ctrl-C."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    options = parser("inspect", _DESCRIPTION)
+    options.add_argument("run", metavar="RUN", help="a run folder")
+    options.add_argument("input", metavar="INPUT", nargs="?", help="what `regard predict` takes")
+    options.add_argument("--text", type=str, default="", metavar="TEXT", help="a text itself, in place of INPUT")
+    options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
+    options.add_argument(
+        "--target", type=str, default="", metavar="TEXT", help="to write, in place of what the run writes"
+    )
+    options.add_argument("--port", type=int, default=0, help="of the page; a free one if not given")
+    options.add_argument("--no-open", action="store_true", help="print the address and open no browser")
+    options.add_argument(
+        "--html", default="", metavar="FILE", help="write the page into a file that needs nothing else"
+    )
+    options.add_argument("--svg", default="", metavar="FILE", help="draw the weights of a head")
+    options.add_argument("--layer", type=int | None, help="for --svg, or alone in --html: which attention, from 0")
+    options.add_argument("--head", type=int, default=0, help="for --svg: which head, from 0")
+    chosen = parse(options, arguments)
+    if (chosen.input is None) == (not chosen.text):
+        given = "without an INPUT" if chosen.input is None else "with an INPUT and a --text"
+        raise InputError(f"inspect got the run {chosen.run!r} {given}, expected one to run it on")
+    page = _place(chosen.html, "--html", ".html")
+    picture = _place(chosen.svg, "--svg", ".svg")
+    inspection = _opened(chosen)
+    if picture is not None:
+        from regard.inspector.page.drawing import matrix_svg
+
+        write_atomically(picture, matrix_svg(inspection, chosen.layer or 0, chosen.head).encode())
+        print(picture)
+    if page is not None:
+        from regard.inspector.page.offline import offline_page
+
+        write_atomically(page, offline_page(inspection, inspection.questions(chosen.layer)).encode())
+        print(page)
+    if page is None and picture is None:
+        from regard.inspector.page.server import serve
+
+        serve(inspection.answer, chosen.port, not chosen.no_open)
+    return 0
+
+
+def _place(out: str, option: str, suffix: str) -> Path | None:
+    """The file to write, or None where none is asked for."""
+    if not out:
+        return None
+
+    def check(path: Path) -> None:
+        if path.suffix.lower() != suffix:
+            raise InputError(f"{option} is {str(path)!r}, expected a name that ends in {suffix}")
+
+    return place_to_write(out, f"a file to write, such as weights{suffix}", check, option)
+
+
+def _opened(chosen: Any) -> Inspection:
+    """The run and the input that were chosen."""
+    reader: Any = read_config(Path(chosen.run)).data
+    texts = [chosen.text] if chosen.text else []
+    sources = sources_of(reader, [chosen.input] if chosen.input is not None else [], texts, "inspect")
+
+    from regard.inspector.inspection import Inspection
+    from regard.models.sequences import SequenceModel
+    from regard.train import Run
+
+    opened = Run.open(chosen.run)
+    target = None
+    if chosen.target:
+        if not isinstance(opened.model, SequenceModel) or not hasattr(reader, "target"):
+            raise InputError("--target is for runs that write texts, and this one writes none")
+        target = reader.target(chosen.target, opened.encoding)
+    return Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files=not sources[0].is_text)

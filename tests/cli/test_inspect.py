@@ -1,0 +1,76 @@
+"""`regard inspect`: a page in a file, a picture, and one sentence where it cannot."""
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from regard.inspector.page import server
+
+from .test_whole_way import SMALL, done, refused
+
+
+@pytest.fixture
+def tagger(sentences, tmp_path, capsys):
+    run = tmp_path / "tagger"
+    done(capsys, "train", "tagging", "--data.path", sentences, "--folder", run, *SMALL)
+    return run
+
+
+def test_a_page_and_a_picture_are_written(tagger, tmp_path, capsys):
+    page, picture = tmp_path / "new" / "page.html", tmp_path / "weights.svg"
+    said = done(
+        capsys, "inspect", tagger, "--text", "I saw a cat & <dog>", "--html", page, "--svg", picture, "--head", "1"
+    )
+    assert said.splitlines() == [str(picture), str(page)]
+    text = page.read_text()
+    assert "<title>tagger: I saw a cat &amp; &lt;dog&gt;</title>" in text
+    assert "https://" not in text
+    assert str(tmp_path) not in text
+    root = ET.fromstring(picture.read_text())
+    names = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"I", "saw", "a", "cat", "&"} <= set(names)
+    weights = [float(title.text) for rect in root.iter("{http://www.w3.org/2000/svg}rect") for title in rect]
+    side = round(len(weights) ** 0.5)
+    assert side**2 == len(weights)
+    for row in range(side):
+        assert sum(weights[row * side : (row + 1) * side]) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_page_is_served(tagger, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        server, "serve", lambda asks, port, browse: asked.append((asks({"ask": "overview"}), port, browse))
+    )
+    done(capsys, "inspect", tagger, "--text", "I saw a cat", "--port", "8123", "--no-open")
+    ((answer, port, browse),) = asked
+    assert (port, browse) == (8123, False)
+    assert [layer["kind"] for layer in answer.content["layers"]] == ["self"]
+    # Nothing more is read of the run.
+    shutil.rmtree(tagger)
+    assert answer.content["axes"][0]["names"] == ["I", "saw", "a", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "without an INPUT, expected one to run it on"),
+        (["a b", "--text", "c"], "with an INPUT and a --text, expected one to run it on"),
+        (["a b", "--html", "page.txt"], "--html is 'page.txt', expected a name that ends in .html"),
+        (["a b", "--svg", "picture.png"], "--svg is 'picture.png', expected a name that ends in .svg"),
+        (["a b", "--svg", "/proc/no/x.svg"], "--svg /proc/no/x.svg cannot be written"),
+        (["a b", "--svg", "x.svg", "--layer", "3"], "layer 3 was asked for, expected 0 to 0"),
+        (["a b", "--html", "x.html", "--layer", "3"], "layer 3 was asked for, expected 0 to 0"),
+        (["a b", "--svg", "x.svg", "--head", "2"], "head 2 was asked for, expected 0 to 1"),
+        (["a b", "--set", "1"], "set 1 was asked for, expected 0 to 0"),
+        (["a b", "--target", "ein"], "--target is for runs that write texts, and this one writes none"),
+        (["a b", "--port", "-1", "--no-open"], "--port is -1, expected 0 to 65535"),
+        (["no/such.txt"], "no/such.txt is not there"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(tagger, capsys, tmp_path, monkeypatch, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert sentence in re.sub(r"\s+", " ", refused(capsys, "inspect", tagger, *options))
+    assert sorted(tmp_path.iterdir()) == before
