@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from regard.data.examples import Array
+from regard.data.pickles import ARRAYS, unpickled
 from regard.errors import InputError
 from regard.files import read_lines
 
@@ -23,31 +23,15 @@ class _Rows:
     """Stands where a pickle names `scipy.sparse.csr_matrix`; its state is checked when it is made dense."""
 
 
-# The only names that these pickles need. `_reconstruct` is reached through an array, as its module has moved in numpy.
+# The only names that these pickles need.
 _ALLOWED: dict[tuple[str, str], Any] = {
+    **ARRAYS,
     ("scipy.sparse.csr", "csr_matrix"): _Rows,
     ("scipy.sparse._csr", "csr_matrix"): _Rows,
-    ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
     ("collections", "defaultdict"): defaultdict,
     ("__builtin__", "list"): list,
     ("builtins", "list"): list,
 }
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, path: Path, file: Any) -> None:
-        super().__init__(file, encoding="latin1")
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise InputError(
-                f"{self._path} asks to load {module}.{name}, expected nothing but arrays, sparse rows and lists of links"
-            )
-        return _ALLOWED[module, name]
 
 
 def load_pickle(path: Path) -> Any:
@@ -56,15 +40,12 @@ def load_pickle(path: Path) -> Any:
     Raises:
         InputError: a file that is not there, is no such pickle, or names anything else to load: it is refused unread.
     """
+    expected = "arrays, sparse rows and lists of links"
     try:
         with path.open("rb") as file:
-            return _Unpickler(path, file).load()
-    except InputError:
-        raise
+            return unpickled(file, str(path), _ALLOWED, expected, "a Planetoid file")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception:  # a damaged pickle may raise any error at all
-        raise InputError(f"{path} is damaged or is not a pickle, expected a Planetoid file") from None
 
 
 def read_planetoid(folder: Path, name: str) -> tuple[Array, list[str], list[str], list[tuple[int, int]]]:

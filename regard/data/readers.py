@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.raster import Raster
 from regard.data.boxes import Boxes
 from regard.data.edge_list import EdgeList
 from regard.data.examples import TargetName
@@ -46,6 +47,7 @@ READERS: tuple[type[Reader], ...] = (
     Pictures,
     Pixels,
     Planetoid,
+    Raster,
     RunningText,
     Sounds,
     Texts,

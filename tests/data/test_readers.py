@@ -14,6 +14,8 @@ from recordings import sounds, spoken_letters, write
 from voc import voc
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.raster import Raster
+from regard.data.arena.shards import Made, make_pictures
 from regard.data.augment import Speed
 from regard.data.batching import BudgetSampler
 from regard.data.boxes import Boxes
@@ -67,6 +69,11 @@ def list_operations(tmp_path: Path) -> Reader:
     trees = "".join(f"[MAX {n % 2} 0 ]\t{n % 2}\n" for n in range(20))
     (tmp_path / "own.tsv").write_text(f"Source\tTarget\n{trees}")
     return ListOps(str(tmp_path / "own.tsv"))
+
+
+def raster(tmp_path: Path) -> Reader:
+    make_pictures(Made("pathfinder", 0, (14, 8, 8)), tmp_path / "own")
+    return Raster(str(tmp_path / "own"))
 
 
 def log_mel(tmp_path: Path) -> Reader:
@@ -147,6 +154,7 @@ MADE: dict[str, Any] = {
     "Pictures": pictures,
     "Pixels": lambda tmp_path: Pixels(pictures(tmp_path).path, size=6, flip=True),
     "Planetoid": graph,
+    "Raster": raster,
     "RunningText": running,
     "Sounds": lambda tmp_path: Sounds(
         str(sounds(tmp_path)), mels=8, train_crop=0.2, speed=Speed((0.9, 1.0), voices=True)
@@ -219,8 +227,8 @@ def wave(tmp_path: Path) -> bytes:
     return write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / 16_000)).read_bytes()
 
 
-def picture(tmp_path: Path) -> bytes:
-    Image.fromarray((np.arange(64).reshape(8, 8) * 4).astype(np.uint8)).save(tmp_path / "a.png")
+def picture(tmp_path: Path, side: int = 8) -> bytes:
+    Image.fromarray((np.arange(side**2).reshape(side, side) * 4 % 256).astype(np.uint8)).save(tmp_path / "a.png")
     return (tmp_path / "a.png").read_bytes()
 
 
@@ -252,6 +260,7 @@ VALUES: dict[str, Any] = {
         {"features": [[n, 1] for n in range(20)], "edges": [[0, 1], [1, 2]], "names": [f"n{n}" for n in range(20)]},
         str(tmp_path),
     ),
+    "Raster": lambda tmp_path: (picture(tmp_path, 32), str(tmp_path / "a.png")),
     "RunningText": lambda tmp_path: ("the dog", file(tmp_path, b"the dog")),
     "Sounds": lambda tmp_path: (wave(tmp_path), str(tmp_path / "a.wav")),
     "Texts": lambda tmp_path: ("so good", file(tmp_path, b"so good\n")),
