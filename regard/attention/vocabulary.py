@@ -10,6 +10,7 @@ from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.remember import Remember
+from regard.attention.adapters.routing import Routing
 from regard.attention.adapters.segments import Segments
 from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention
@@ -22,7 +23,7 @@ from regard.attention.spec.text_form import Names, names_of, read
 
 __all__ = ["parse", "vocabulary"]
 
-_ADAPTERS = (Axes, Linformer, LSH, MemoryCompressed, Remember, Segments)
+_ADAPTERS = (Axes, Linformer, LSH, MemoryCompressed, Remember, Routing, Segments)
 
 
 @cache

@@ -49,7 +49,7 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
     def keep(module: nn.Module, given: tuple[Any, ...], out: Tensor) -> None:
         assert isinstance(module, Attend)
         q, k, v, layout, *rest = given
-        tensors, key_layout = Tensors(q, k, v, dict(module.learned)), rest[0] if rest else layout
+        tensors, key_layout = Tensors(q, k, v, module.parameters_of_attention), rest[0] if rest else layout
         made = module.attention.made_of(key_layout) if isinstance(module.attention, Adapter) else None
         whole = layout, key_layout
 

@@ -70,9 +70,16 @@ class Attend(nn.Module):
             name: attention.deviation(name, shape) if isinstance(attention, Adapter) else START
             for name, shape in shapes.items()
         }
-        self.learned = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(shape) * deviations[name]) for name, shape in shapes.items()}
-        )
+        begun = {name: torch.randn(shape) * deviations[name] for name, shape in shapes.items()}
+        averages = attention.averages if isinstance(attention, Adapter) else ()
+        self.learned = nn.ParameterDict({name: nn.Parameter(x) for name, x in begun.items() if name not in averages})
+        for name in averages:
+            self.register_buffer(name, begun[name])
+
+    @property
+    def parameters_of_attention(self) -> dict[str, Tensor]:
+        """All tensors that the attention names: those that are learned, and those that follow what the layer sees."""
+        return {**self.learned, **dict(self.named_buffers(recurse=False))}
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -91,11 +98,23 @@ class Attend(nn.Module):
         """`[t, h, e]` for q `[t, h, d]`, k `[u, g, d]`, v `[u, g, e]`; with a state, for the next vectors of sets that grow."""
         drop = Dropout.draw(self.dropout) if self.training and self.dropout else None
         learned = {name: tensor.to(q.dtype) for name, tensor in self.learned.items()}
+        # Copies, since backward passes may read them after the originals have moved.
+        followed = {name: tensor.clone() for name, tensor in self.named_buffers(recurse=False)}
+        learned |= followed
         if state is not None:
             if drop is not None:
                 raise InputError("a layer in training, with dropout, was given a state, expected one that infers")
             return state.attend(self._verb, Tensors(q, k, v, learned), layout)
+        if followed and self.training:
+            self._follow(Tensors(q, k, v, followed))
         return attend(self.attention, q, k, v, layout, key_layout, learned, dropout=drop, executor=self.executor)
+
+    @torch.no_grad()
+    def _follow(self, tensors: Tensors) -> None:
+        """Move the tensors that follow what the layer sees."""
+        assert isinstance(self.attention, Adapter)
+        for name, moved in self.attention.follow(tensors).items():
+            getattr(self, name).copy_(moved)
 
     def _verb(
         self,

@@ -7,7 +7,7 @@ the layer, and what a growing set remembers is a `State`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
@@ -149,6 +149,15 @@ class Adapter(Part):
     def deviation(self, name: str, shape: Sequence[int]) -> float:
         """The standard deviation of the numbers, normal and independent, with which a learned tensor begins."""
         return START
+
+    @property
+    def averages(self) -> tuple[str, ...]:
+        """Which of the tensors that `parameters` names learn by no gradient: they follow what a layer sees, as `follow` says."""
+        return ()
+
+    def follow(self, tensors: Tensors) -> Mapping[str, Tensor]:
+        """What those tensors become after a step of training, from the vectors of the step and what they are in `parameters`."""
+        return {}
 
     @property
     def own(self) -> str | None:
