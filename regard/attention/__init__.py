@@ -12,6 +12,7 @@ from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
+from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.routing import Routing
 from regard.attention.adapters.segments import Segments
@@ -24,7 +25,18 @@ from regard.attention.spec.patterns import *
 from regard.attention.spec.scores import *
 from regard.attention.vocabulary import parse
 
-__all__ = ["LSH", "Attention", "Axes", "Linformer", "MemoryCompressed", "Remember", "Routing", "Segments", "parse"]
+__all__ = [
+    "Attention",
+    "Axes",
+    "LSH",
+    "Linformer",
+    "MemoryCompressed",
+    "Nystrom",
+    "Remember",
+    "Routing",
+    "Segments",
+    "parse",
+]
 __all__ += biases.__all__
 __all__ += feature_maps.__all__
 __all__ += normalizers.__all__

@@ -9,6 +9,7 @@ from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
+from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.routing import Routing
 from regard.attention.adapters.segments import Segments
@@ -23,7 +24,16 @@ from regard.attention.spec.text_form import Names, names_of, read
 
 __all__ = ["parse", "vocabulary"]
 
-_ADAPTERS = (Axes, Linformer, LSH, MemoryCompressed, Remember, Routing, Segments)
+_ADAPTERS = (
+    Axes,
+    Linformer,
+    LSH,
+    MemoryCompressed,
+    Nystrom,
+    Remember,
+    Routing,
+    Segments,
+)
 
 
 @cache

@@ -50,7 +50,6 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
         assert isinstance(module, Attend)
         q, k, v, layout, *rest = given
         tensors, key_layout = Tensors(q, k, v, module.parameters_of_attention), rest[0] if rest else layout
-        made = module.attention.made_of(key_layout) if isinstance(module.attention, Adapter) else None
         whole = layout, key_layout
 
         def verb(
@@ -63,7 +62,7 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
             q, k, v, learned = tensors.q, tensors.k, tensors.v, dict(tensors.parameters)
             out = attend(attention, q, k, v, layout, key_layout, learned, dropout=dropout)
             keys = layout if key_layout is None else key_layout
-            of = (None if any(x is own for own in whole) else made for x in (layout, keys))
+            of = (_made_of(module.attention, *pair) for pair in ((layout, whole[0]), (keys, whole[1])))
             calls.append(Call(attention, q, k, v, layout, keys, learned, out, module, *of))
             return out
 
@@ -81,3 +80,8 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
         for hook in hooks:
             hook.remove()
     return calls
+
+
+def _made_of(attention: Attention | Adapter, layout: Layout, whole: Layout) -> Sequence[range] | None:
+    """What the vectors of a call were made of, out of all those that the adapter was given."""
+    return attention.made_of(whole) if isinstance(attention, Adapter) and layout is not whole else None

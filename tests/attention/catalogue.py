@@ -16,6 +16,7 @@ from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.memory_compressed import MemoryCompressed
+from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.segments import Segments
 from regard.attention.dropout import Dropout
@@ -342,6 +343,10 @@ REDUCED = [
     ),
     Case(MemoryCompressed(Attention(Kernel(), Causal(), Sum())), cross=True),
     Case(MemoryCompressed(Attention(pattern=Window(9, 0)), rate=5), continued=True),
+    Case(Nystrom(landmarks=2, iterations=3), d=4, e=5, key_heads=2),
+    Case(Nystrom(Attention(Additive()), landmarks=5, kernel=3), key_heads=2),
+    Case(Nystrom(landmarks=6), cross=True),
+    Case(Nystrom(landmarks=4, iterations=0), continued=True),
 ]
 
 ADAPTED = [

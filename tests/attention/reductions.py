@@ -9,6 +9,7 @@ from torch.nn.functional import conv1d
 
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.memory_compressed import MemoryCompressed
+from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout
@@ -71,6 +72,42 @@ def memory_compressed(adapter: MemoryCompressed, x: Inputs) -> Tensor:
     return reference(adapter.attention, x.q, k, v, x.layout, layout, x.parameters)
 
 
+def nystrom(adapter: Nystrom, x: Inputs) -> Tensor:
+    """Full attention of sets with a landmark for every query or key; of others eq. 11 to 14, every set and head by itself."""
+    m, outputs, heads = adapter.landmarks, [], x.q.shape[1]
+    for b, (ours, k, v, _) in enumerate(each_set(x)):
+        q = x.q[ours][x.layout.index[ours].argsort()]
+        out = over(adapter.attention, q, k, v, x.parameters)
+        if min(len(q), len(k)) > m:
+            q_mean, k_mean = (
+                torch.stack([y[s * len(y) // m : (s + 1) * len(y) // m].mean(0) for s in range(m)]) for y in (q, k)
+            )
+            eye, columns = torch.eye(m, dtype=q.dtype), torch.eye(m, dtype=q.dtype)[:, None].expand(-1, heads, -1)
+            a = over(adapter.attention, q_mean, k_mean, columns, x.parameters)
+            heard = over(adapter.attention, q_mean, k, v, x.parameters)
+            values = []
+            for h in range(heads):
+                z = a[:, h].T / (a[:, h].sum(0).max() * a[:, h].sum(1).max().detach())
+                for _ in range(adapter.iterations):
+                    product = a[:, h] @ z
+                    z = z @ (13 * eye - product @ (15 * eye - product @ (7 * eye - product))) / 4
+                values.append(z @ heard[:, h])
+            out = over(adapter.attention, q, k_mean, torch.stack(values, 1), x.parameters)
+        for r in range(adapter.kernel):
+            before = adapter.kernel // 2 - r
+            moved = (
+                torch.stack(
+                    [v[n - before] if 0 <= n - before < len(v) else torch.zeros_like(v[0]) for n in range(len(v))]
+                )
+                if len(v)
+                else v
+            )
+            out = out + x.parameters["value_taps"][r][:, None] * moved
+        outputs.append(out[x.layout.index[ours].argsort().argsort()])
+        assert b == len(outputs) - 1
+    return joined(x, outputs)
+
+
 def grouped(layout: Layout, rate: int) -> tuple[Layout, Tensor]:
     """The groups of a layout whose sets begin at place 0, with the last place of each, and `[t]` the group of each row."""
     lengths = [-(-n // rate) for n in layout.lengths.tolist()]
@@ -82,4 +119,5 @@ def grouped(layout: Layout, rate: int) -> tuple[Layout, Tensor]:
 REDUCTIONS: dict[type, Callable[[Any, Inputs], Tensor]] = {
     Linformer: linformer,
     MemoryCompressed: memory_compressed,
+    Nystrom: nystrom,
 }

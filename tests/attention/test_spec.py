@@ -158,6 +158,7 @@ NUMBERS = [(made, field) for made in vocabulary().values() for field in numbers_
 NEEDED = {
     "edges": 1,
     "left": 1,
+    "longest": 1,
     "right": 1,
     "step": 1,
     "k": 1,

@@ -11,6 +11,7 @@ from regard import Attention, InputError
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.memory_compressed import MemoryCompressed
+from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.adapters.remember import Remember
 from regard.attention.spec.biases import Shaw
 from regard.attention.spec.patterns import Causal
@@ -68,6 +69,9 @@ def test_keys_made_of_several_are_named_by_what_they_are_made_of():
         ("10-11", "c3 ... c4"),
     ]
     assert explained.output == pytest.approx(explained.model_output, abs=1e-5)
+    landmarks, queries = (explain_run(*a_run(Nystrom(landmarks=5)), query=11, layer=n) for n in range(2))
+    assert (landmarks.name, landmarks.heard[11].name) == ("c2 ... c4", "c4")
+    assert (queries.name, queries.heard[4].name) == ("c4", "c2 ... c4")
     explained = explain_run(*a_run(Linformer(longest=20, k=2)), query=0)
     assert [(each.span, each.name) for each in explained.heard] == [("0-11", "a1 ... c4")] * 2
 

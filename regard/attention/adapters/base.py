@@ -168,8 +168,8 @@ class Adapter(Part):
         """The calls of the verb that `attend` makes, or what it does by itself, for a plan."""
         raise NotImplementedError
 
-    def made_of(self, key_layout: Layout) -> Sequence[range] | None:
-        """For each key that is made of several, set by set, the places of those; None where calls have the keys themselves."""
+    def made_of(self, layout: Layout) -> Sequence[range] | None:
+        """For each vector that is made of several, set by set, the places of those; None where none is made."""
         return None
 
     def attend(

@@ -83,8 +83,8 @@ class Linformer(Mixed):
     def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
         return [Call("projected keys", self.attention, layout, kept_of_each(key_layout, self.k))]
 
-    def made_of(self, key_layout: Layout) -> Sequence[range]:
-        first, number = (x.tolist() for x in key_layout.host.places_of_sets)
+    def made_of(self, layout: Layout) -> Sequence[range]:
+        first, number = (x.tolist() for x in layout.host.places_of_sets)
         return [range(a, a + n) for a, n in zip(first, number, strict=True) if n for _ in range(self.k)]
 
     def attend(

@@ -78,8 +78,8 @@ class MemoryCompressed(Adapter):
     def calls(self, layout: Layout, key_layout: Layout) -> Sequence[Call]:
         return [Call("groups of keys", self.attention, layout, _groups(key_layout, self.rate).layout)]
 
-    def made_of(self, key_layout: Layout) -> Sequence[range]:
-        last = _groups(key_layout.host, self.rate).layout.index.tolist()
+    def made_of(self, layout: Layout) -> Sequence[range]:
+        last = _groups(layout.host, self.rate).layout.index.tolist()
         return [range(place + 1 - self.rate, place + 1) for place in last]
 
     def attend(
