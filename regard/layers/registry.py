@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from regard.attention.adapters.base import Adapter
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Edges
+from regard.attention.spec.scores import Additive
 from regard.errors import InputError, check_numbers, nearest
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class MixerSizes:
         width_in: of the vectors. width: of the result.
         heads, attention, dropout: of those that attend.
         rotation: what turns queries and keys by their positions, or None.
-        average: whether heads of "gat" are averaged and not joined.
+        average: whether heads of "gat" and "gatv2" are averaged and not joined.
         depth: which layer of the model it is, counted from 1.
         edge_width: how many values the edges carry that reach it.
         last: whether no layer comes after it.
@@ -114,6 +115,12 @@ def _along_edges(sizes: MixerSizes) -> dict[str, Any]:
     return _attention(sizes) | {"attention": replace(attention, pattern=patterns if len(patterns) > 1 else patterns[0])}
 
 
+def _second(sizes: MixerSizes) -> dict[str, Any]:
+    score = Additive(activation="leaky_relu", edges=sizes.edge_width)
+    attention = Attention(score=score, pattern=Edges())
+    return _attention(sizes) | {"attention": attention, "average": sizes.average, "shared": False}
+
+
 def _streaming(sizes: MixerSizes) -> dict[str, Any]:
     return {"heads": sizes.heads, "edge_width": sizes.edge_width, "dropout": sizes.dropout, "stream": not sizes.last}
 
@@ -124,6 +131,7 @@ MIXERS: dict[str, Mixer] = {
     "gat": Mixer(
         f"{_LAYERS}.graph_attention:GraphAttentionLayer", "", lambda s: _attention(s) | {"average": s.average}
     ),
+    "gatv2": Mixer(f"{_LAYERS}.graph_attention:GraphAttentionLayer", "edges", _second),
     "edge_attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "edges", _along_edges),
     "graph_transformer": Mixer(f"{_LAYERS}.graph_transformer:GraphTransformer", "edges", _streaming),
     "pointwise": Mixer(f"{_LAYERS}.mixers:Pointwise"),

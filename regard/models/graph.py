@@ -24,8 +24,9 @@ class GraphNetwork:
         width: of the vectors between the layers, all heads together.
         layers: number of layers.
         heads: of all layers but the last.
-        last_heads: of the last layer; those of "gat" are averaged there.
-        mixer: "gat" (the same projection makes query, key and value), "attention" (three projections), "gcn", "chebyshev",
+        last_heads: of the last layer; those of "gat" and "gatv2" are averaged there.
+        mixer: "gat" (the same projection makes query, key and value), "gatv2" (its score, whatever the attention, and what
+            edges carry), "attention" (three projections), "gcn", "chebyshev",
             "spectral", "spatial_mean", "spatial_sum", "spatial_max", "graphsage", "gcnii" (deep networks), "edge_attention",
             "graph_transformer" or "pointwise" (each node alone); several joined by "+" take turns from layer to layer.
         attention: text form; score `Separable()` is GAT, `Additive(activation='leaky_relu')` GATv2, `Dot()` a graph Transformer.
@@ -77,10 +78,10 @@ def make_graph_network(options: GraphNetwork, encoding: Encoding, outputs: int =
     check_sets(names, encoding.ordered, encoding.edges, encoding.grid.coords)
     layers = []
     turns = [names[n % len(names)] for n in range(options.layers)]
-    if turns[-1] in HEADED - {"gat"} and outputs % options.last_heads:
+    if turns[-1] in HEADED - {"gat", "gatv2"} and outputs % options.last_heads:
         raise InputError(
             f"model.last_heads is {options.last_heads} and the last layer gives {outputs} outputs, expected a divisor of them: "
-            "only the heads of 'gat' are averaged"
+            "only the heads of 'gat' and 'gatv2' are averaged"
         )
     carried = encoding.edge_width
     for n, name in enumerate(turns):

@@ -18,7 +18,7 @@ from regard.errors import InputError, check_numbers
 
 __all__ = ["HEADED", "LAYERS", "Denoising", "Front", "Positions", "attention_of", "check_heads"]
 
-HEADED = {"attention", "gat", "edge_attention", "graph_transformer"}
+HEADED = {"attention", "gat", "gatv2", "edge_attention", "graph_transformer"}
 """Mixers whose heads divide the width."""
 LAYERS = 10_001
 """More blocks than any model has: so many take minutes to make, whatever their width."""
@@ -85,10 +85,11 @@ class Positions:
 
     Args:
         type: "none", "sinusoidal", "learned", "rotary" or "floater"; of the coordinates where the data have some (not floater).
-        longest: how many places learned positions have, where the data are no pictures.
+            On graphs "none" or "degree", a learned vector for each number of neighbors.
+        longest: how many places learned positions have, where the data are no pictures; how many degrees have vectors of their own.
     """
 
-    type: Literal["none", "sinusoidal", "learned", "rotary", "floater"] = "sinusoidal"
+    type: Literal["none", "sinusoidal", "learned", "rotary", "floater", "degree"] = "sinusoidal"
     longest: int = 1024
 
     def __post_init__(self) -> None:

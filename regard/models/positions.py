@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from regard.data.encoding import Encoding
 from regard.errors import InputError
 from regard.layers.checks import checked
+from regard.layers.degrees import Degrees
 from regard.layers.floater import Floater
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 from regard.models.pieces import Positions
@@ -65,6 +66,7 @@ _MADE: dict[str, Callable[[Positions, int, int, Encoding], ModelPositions]] = {
     "learned": _learned,
     "rotary": lambda options, width, layers, encoding: ModelPositions(rotation=Rotary(encoding.grid.coords)),
     "floater": _floater,
+    "degree": lambda options, width, layers, encoding: ModelPositions(Degrees(width, options.longest)),
 }
 
 
@@ -74,7 +76,11 @@ def make_positions(options: Positions, width: int, layers: int, encoding: Encodi
     Raises:
         InputError: positions along an order where the data have none.
     """
-    if options.type != "none" and not encoding.ordered and not encoding.grid.coords:
+    if options.type == "degree":
+        if not encoding.edges:
+            raise InputError("model.positions is 'degree' and the sets of the data have no edges, expected graphs")
+    elif options.type != "none" and not encoding.ordered and not encoding.grid.coords:
         found = f"model.positions is {options.type!r} and the vectors of the data have no order"
-        raise InputError(f"{found}, expected none: positions say which comes first")
+        other = "none, or degree" if encoding.edges else "none"
+        raise InputError(f"{found}, expected {other}: positions say which comes first")
     return _MADE[options.type](options, width, layers, encoding)

@@ -39,6 +39,7 @@ KINDS = {
     "edge_attention": SelfAttention,
     "graph_transformer": GraphTransformer,
     "gat": GraphAttentionLayer,
+    "gatv2": GraphAttentionLayer,
     "gcn": GraphConvolution,
     "spatial_mean": SpatialConvolution,
     "spatial_sum": SpatialConvolution,
