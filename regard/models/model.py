@@ -121,8 +121,8 @@ class Model(nn.Module):
         Raises:
             InputError: what is no batch, or one whose sets do not go on where the memory ends.
         """
+        check_batch(batch)
         if memory is not None:
-            check_batch(batch)
             batch = replace(batch, inputs=memory.begin(batch.inputs, batch.starts))
         sets = self.entered(batch)
         per_block = self.positions.per_block(sets)
