@@ -256,7 +256,7 @@ class CrossAttention(nn.Module):
         width: of the queries' vectors, in and out.
         heads: of the queries; a divisor of the width.
         memory_width: of the other vectors; None means as wide.
-        attention, dropout, bias: as in `SelfAttention`.
+        attention, dropout, bias, width_in: as in `SelfAttention`.
     """
 
     def __init__(
@@ -267,11 +267,12 @@ class CrossAttention(nn.Module):
         attention: Attention | Adapter | nn.Module | None = None,
         dropout: float = 0.0,
         bias: bool = True,
+        width_in: int | None = None,
     ) -> None:
         super().__init__()
         self.width, self.heads = width, heads
         self.d = _divide(width, heads, heads)
-        self.project_query = nn.Linear(width, width, bias=bias)
+        self.project_query = nn.Linear(width_in or width, width, bias=bias)
         self.project_memory = nn.Linear(memory_width or width, 2 * width, bias=bias)
         self.attend = _attends(attention, heads, self.d, dropout)
         self.out = nn.Linear(width, width, bias=bias)

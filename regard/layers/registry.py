@@ -29,6 +29,7 @@ class Mixing:
         terms: of the polynomial, for "chebyshev", whose vectors hear of those up to one edge less away; of the response to
             frequencies, for "spectral".
         alpha: how much of the first layer's vectors each layer of "gcnii" keeps, from 0 to 1.
+        inducing: how many learned vectors "induced" goes by.
         theta: how far the matrices of "gcnii" lie from the identity: by log(theta / n + 1) in layer n.
     """
 
@@ -37,10 +38,11 @@ class Mixing:
     terms: int = 3
     alpha: float = 0.1
     theta: float = 0.5
+    inducing: int = 16
 
     def __post_init__(self) -> None:
         check_numbers("model.mixing", self, "neighbors", least=0)
-        check_numbers("model.mixing", self, "terms", least=1)
+        check_numbers("model.mixing", self, "terms", "inducing", least=1)
         check_numbers("model.mixing", self, "alpha", "theta", least=0)
         if self.alpha > 1:
             raise InputError(f"model.mixing.alpha is {self.alpha}, expected a number from 0 to 1")
@@ -101,6 +103,10 @@ def _directions(sizes: MixerSizes) -> dict[str, Any]:
     return {"bidirectional": sizes.mixing.bidirectional}
 
 
+def _induced(sizes: MixerSizes) -> dict[str, Any]:
+    return {"heads": sizes.heads, "inducing": sizes.mixing.inducing, "dropout": sizes.dropout}
+
+
 def _deep(sizes: MixerSizes) -> dict[str, Any]:
     return {"depth": sizes.depth, "alpha": sizes.mixing.alpha, "theta": sizes.mixing.theta}
 
@@ -134,6 +140,7 @@ MIXERS: dict[str, Mixer] = {
     "gatv2": Mixer(f"{_LAYERS}.graph_attention:GraphAttentionLayer", "edges", _second),
     "edge_attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "edges", _along_edges),
     "graph_transformer": Mixer(f"{_LAYERS}.graph_transformer:GraphTransformer", "edges", _streaming),
+    "induced": Mixer(f"{_LAYERS}.induced:InducedAttention", "", _induced),
     "pointwise": Mixer(f"{_LAYERS}.mixers:Pointwise"),
     "window": Mixer(f"{_LAYERS}.mixers:WindowedLinear", "order", _sides),
     "convolution": Mixer(f"{_LAYERS}.mixers:Convolution", "order", _sides),

@@ -16,6 +16,7 @@ from regard.layers.gcn import GraphConvolution
 from regard.layers.gcnii import DeepGraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.graph_transformer import GraphTransformer
+from regard.layers.induced import InducedAttention
 from regard.layers.mixers import Convolution, Pointwise, WindowedLinear
 from regard.layers.recurrent import LSTM, Recurrent
 from regard.layers.registry import MIXERS, MixerSizes, Mixing, make_mixer
@@ -29,6 +30,7 @@ from regard.train.kinds import build
 
 KINDS = {
     "attention": SelfAttention,
+    "induced": InducedAttention,
     "pointwise": Pointwise,
     "window": WindowedLinear,
     "convolution": Convolution,
