@@ -14,7 +14,7 @@ from regard.files import write_atomically
 from regard.train.folder import read_config
 
 if TYPE_CHECKING:
-    from regard.inspector.inspection import Inspection
+    from regard.inspector.answers import Questions
 
 __all__ = ["run"]
 
@@ -45,21 +45,21 @@ def run(arguments: Sequence[str]) -> int:
         raise InputError(f"inspect got the run {chosen.run!r} {given}, expected one to run it on")
     page = _place(chosen.html, "--html", ".html")
     picture = _place(chosen.svg, "--svg", ".svg")
-    inspection = _opened(chosen)
+    questions = _opened(chosen)
     if picture is not None:
         from regard.inspector.page.drawing import matrix_svg
 
-        write_atomically(picture, matrix_svg(inspection, chosen.layer or 0, chosen.head).encode())
+        write_atomically(picture, matrix_svg(questions, chosen.layer or 0, chosen.head).encode())
         print(picture)
     if page is not None:
         from regard.inspector.page.offline import offline_page
 
-        write_atomically(page, offline_page(inspection, inspection.questions(chosen.layer)).encode())
+        write_atomically(page, offline_page(questions, questions.all(chosen.layer)).encode())
         print(page)
     if page is None and picture is None:
         from regard.inspector.page.server import serve
 
-        serve(inspection.answer, chosen.port, not chosen.no_open)
+        serve(questions.answer, chosen.port, not chosen.no_open)
     return 0
 
 
@@ -75,12 +75,13 @@ def _place(out: str, option: str, suffix: str) -> Path | None:
     return place_to_write(out, f"a file to write, such as weights{suffix}", check, option)
 
 
-def _opened(chosen: Any) -> Inspection:
+def _opened(chosen: Any) -> Questions:
     """The run and the input that were chosen."""
     reader: Any = read_config(Path(chosen.run)).data
     texts = [chosen.text] if chosen.text else []
     sources = sources_of(reader, [chosen.input] if chosen.input is not None else [], texts, "inspect")
 
+    from regard.inspector.answers import Questions
     from regard.inspector.inspection import Inspection
     from regard.models.sequences import SequenceModel
     from regard.train import Run
@@ -91,4 +92,5 @@ def _opened(chosen: Any) -> Inspection:
         if not isinstance(opened.model, SequenceModel) or not hasattr(reader, "target"):
             raise InputError("--target is for runs that write texts, and this one writes none")
         target = reader.target(chosen.target, opened.encoding)
-    return Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files=not sources[0].is_text)
+    files = not sources[0].is_text
+    return Questions(Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files))

@@ -12,9 +12,11 @@ from regard.data.batch import collate
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Example
 from regard.errors import InputError
-from regard.inspector import inspection as module
+from regard.inspector import answers, inspection
+from regard.inspector.answers import Questions
 from regard.inspector.calls import record
 from regard.inspector.inspection import Inspection
+from regard.inspector.switching import Off, switched_off
 from regard.models.encoder import Encoder
 from regard.models.pieces import Front
 from regard.tasks import PerSetLabel
@@ -37,8 +39,12 @@ def an_example(count, name="frames", tokens=None):
     return Example(values, None, name, tokens=tokens)
 
 
-def matrix(inspection, **question):
-    answer = inspection.answer({"ask": "matrix", **question})
+def asking(run, example, **options):
+    return Questions(Inspection.of_run(run, [[example]], **options))
+
+
+def matrix(questions, **question):
+    answer = questions.answer({"ask": "matrix", **question})
     return np.frombuffer(answer.buffers[0], "<f4").reshape(answer.content["shape"]), answer
 
 
@@ -52,22 +58,22 @@ def weights_of(run, example, layer):
 )
 def test_a_matrix_holds_the_weights_of_the_model(attention):
     run, example = a_run(attention), an_example(9)
-    inspection = Inspection.of_run(run, [[example]])
+    questions = asking(run, example)
     for layer in range(2):
         weights = weights_of(run, example, layer)
         for head in range(2):
-            cells, answer = matrix(inspection, layer=layer, head=head)
+            cells, answer = matrix(questions, layer=layer, head=head)
             np.testing.assert_allclose(np.where(np.isneginf(cells), 0, cells), weights[head], atol=1e-6)
-            part, _ = matrix(inspection, layer=layer, head=head, rows=[2, 5], keys=[1, 9])
+            part, _ = matrix(questions, layer=layer, head=head, rows=[2, 5], keys=[1, 9])
             np.testing.assert_array_equal(part, cells[2:5, 1:9])
             for sums in answer.buffers[1:]:
                 np.testing.assert_allclose(np.frombuffer(sums, "<f4"), 1, atol=1e-6)
 
 
 def test_a_cell_of_several_pairs_is_their_largest_weight(monkeypatch):
-    monkeypatch.setattr(module, "CELLS", 4)
+    monkeypatch.setattr(answers, "CELLS", 4)
     run, example = a_run("Attention(pattern=Window(3, 0))"), an_example(10)
-    cells, answer = matrix(Inspection.of_run(run, [[example]]))
+    cells, answer = matrix(asking(run, example))
     weights = weights_of(run, example, 0)[0].numpy()
     hidden = np.triu(np.ones((10, 10), bool), 1) | np.tril(np.ones((10, 10), bool), -4)
     weights[hidden] = -np.inf
@@ -79,16 +85,16 @@ def test_a_cell_of_several_pairs_is_their_largest_weight(monkeypatch):
 
 def test_rows_that_do_not_fit_into_memory_together_are_the_same(monkeypatch):
     run, example = a_run(), an_example(50)
-    whole, _ = matrix(Inspection.of_run(run, [[example]]))
+    whole, _ = matrix(asking(run, example))
     monkeypatch.setattr("regard.inspector.weights._MOST", 350)
-    parts, _ = matrix(Inspection.of_run(run, [[example]]))
+    parts, _ = matrix(asking(run, example))
     np.testing.assert_allclose(parts, whole, atol=1e-7)
 
 
 def test_an_overview_names_layers_axes_and_the_prediction():
     run = a_run(pooling="multi_head", front=Front(class_vector=True))
     example = an_example(3, "/home/me/secret/one.wav", tokens=("a", "<b>", "c"))
-    said = Inspection.of_run(run, [[example]], files=True).answer({"ask": "overview"}).content
+    said = asking(run, example, files=True).answer({"ask": "overview"}).content
     assert (said["run"], said["input"]) == ("my run", "one.wav")
     assert "secret" not in str(said)
     assert [layer["kind"] for layer in said["layers"]] == ["self", "self", "pooling"]
@@ -99,7 +105,7 @@ def test_an_overview_names_layers_axes_and_the_prediction():
 
 
 def test_one_vector_attends_to_itself():
-    cells, answer = matrix(Inspection.of_run(a_run(), [[an_example(1)]]))
+    cells, answer = matrix(asking(a_run(), an_example(1)))
     assert cells.tolist() == [[1.0]]
     assert answer.content["shape"] == [1, 1]
 
@@ -107,10 +113,73 @@ def test_one_vector_attends_to_itself():
 def test_weights_that_are_no_numbers_are_told_as_such():
     run, example = a_run(), an_example(4)
     example.values[2] = np.nan
-    inspection = Inspection.of_run(run, [[example]])
-    cells, _ = matrix(inspection)
+    questions = asking(run, example)
+    cells, _ = matrix(questions)
     assert np.isnan(cells).all()
-    assert inspection.answer({"ask": "overview"}).content["prediction"]["probability"] == "nan"
+    assert questions.answer({"ask": "overview"}).content["prediction"]["probability"] == "nan"
+
+
+def numbers(answer):
+    return [torch.from_numpy(np.frombuffer(buffer, "<f4").copy()) for buffer in answer.buffers]
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_steps_end_in_the_stream_of_the_model(norm):
+    run, example = a_run("Attention(bias=ALiBi())", norm=norm), an_example(6)
+    questions = asking(run, example)
+    hidden = []
+    blocks = run.model.stack.blocks
+    hooks = [
+        block.norm_feed_forward.register_forward_hook(lambda _, x, y: hidden.append((x[0], y))) for block in blocks
+    ]
+    run.model(collate([example]))
+    for hook in hooks:
+        hook.remove()
+    for layer in range(2):
+        given = questions.answer({"ask": "step", "layer": layer, "head": 1, "query": 4})
+        _, _, bias, score, weight, out, model_out, _, v, own, gives, others, _, before, after = numbers(given)
+        assert given.content["keys"] == [0, 1, 2, 3, 4, 5]
+        assert given.content["bias"] == "ALiBi()"
+        assert bias.tolist() == pytest.approx([-abs(4 - j) * 2**-8 for j in range(6)])
+        torch.testing.assert_close(score.softmax(0), weight)
+        torch.testing.assert_close(weight @ v.view(6, -1), out)
+        torch.testing.assert_close(out, model_out)
+        torch.testing.assert_close(own + others, gives)
+        torch.testing.assert_close(before + gives, after)
+        assert given.content["norm"] == (norm == "post")
+        if norm == "pre":
+            torch.testing.assert_close(hidden[layer][0][4], after)
+
+
+def test_steps_of_pooling_and_of_hidden_keys():
+    questions = asking(a_run("Attention(pattern=Causal())", pooling="attention"), an_example(4))
+    found = questions.answer({"ask": "step", "layer": 0, "query": 1}).content
+    assert (found["keys"], found["hidden"]) == ([0, 1], 2)
+    pooled = questions.answer({"ask": "step", "layer": 2})
+    assert pooled.content["keys"] == [0, 1, 2, 3]
+    torch.testing.assert_close(*numbers(pooled)[5:7])
+
+
+def test_heads_have_numbers():
+    found = asking(a_run("Attention(pattern=Window(1, 0))"), an_example(5)).answer({"ask": "heads", "layer": 1}).content
+    assert (found["rows"], found["queries"], found["unit"]) == (5, 5, "places")
+    for itself, previous, distance in zip(found["self"], found["previous"], found["distance"], strict=True):
+        assert itself + previous == pytest.approx(1)
+        assert distance == pytest.approx(previous)
+
+
+def test_a_prediction_without_a_key_is_that_of_a_model_that_hides_it():
+    example = an_example(5)
+    questions = asking(a_run(), example)
+    found = questions.answer({"ask": "switched", "off": [{"key": 4}, {"layer": 0, "head": 1}]}).content
+    with switched_off([Off(block.mixer.attend, key=4) for block in questions.inspection.model.stack.blocks]):
+        first = questions.inspection.model.stack.blocks[0].mixer.attend
+        with switched_off([Off(first, head=1)]):
+            expected = list(questions.inspection._predicted(collate([example]))["probabilities"].values())
+    assert list(found["prediction"]["probabilities"].values()) == pytest.approx(expected)
+    kept = questions.answer({"ask": "switched", "off": []}).content
+    assert kept["prediction"] == questions.answer({"ask": "overview"}).content["prediction"]
+    assert found["prediction"]["probabilities"] != kept["prediction"]["probabilities"]
 
 
 @pytest.mark.parametrize(
@@ -124,19 +193,24 @@ def test_weights_that_are_no_numbers_are_told_as_such():
         ({"ask": "matrix", "rows": [3, 3]}, r"rows \[3, 3\] were asked for, expected \[first, end\] between 0 and 5"),
         ({"ask": "matrix", "keys": [0, 6]}, r"keys \[0, 6\] were asked for"),
         ({"ask": "matrix", "keys": "all"}, "keys 'all' were asked for"),
+        ({"ask": "step", "query": 5}, "query 5 was asked for, expected 0 to 4: there are 5 queries"),
+        ({"ask": "switched", "off": [3]}, "off is '.3.', expected a list of at most 64 objects"),
+        ({"ask": "switched", "off": [{}]}, "all layers were to be switched off, expected a layer, or a key"),
+        ({"ask": "switched", "off": [{"layer": 9}]}, "layer 9 was asked for, expected 0 to 1"),
+        ({"ask": "switched", "off": [{"key": 5}]}, "key 5 was asked for, expected 0 to 4: there are 5 keys"),
     ],
 )
 def test_what_is_not_there_is_refused(question, sentence):
-    inspection = Inspection.of_run(a_run(), [[an_example(5)]])
+    questions = asking(a_run(), an_example(5))
     with pytest.raises(InputError, match=sentence):
-        inspection.answer(question)
+        questions.answer(question)
 
 
 @pytest.mark.parametrize(
     ("run", "count", "sentence"),
     [
         (a_run(), 0, "'frames' has no vectors, expected at least one to look at"),
-        (a_run(), module.MOST_VECTORS + 1, "'frames' has 65,537 vectors, expected at most 65,536"),
+        (a_run(), inspection.MOST_VECTORS + 1, "'frames' has 65,537 vectors, expected at most 65,536"),
         (a_run(mixer="pointwise"), 4, "the model of my run has no attention, expected one that attends"),
     ],
 )

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from regard.inspector.inspection import Inspection
+from regard.inspector.answers import Questions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,13 +24,14 @@ _STOPS = np.array([[247, 249, 252], [198, 219, 239], [107, 174, 214], [33, 113, 
 _HIDDEN, _SPOILED = (236, 236, 238), (212, 0, 122)
 
 
-def matrix_svg(inspection: Inspection, layer: int, head: int) -> str:
+def matrix_svg(questions: Questions, layer: int, head: int) -> str:
     """Queries down, keys across, darker for more weight, up to the largest; grey where the pattern hides the key.
 
     Raises:
         InputError: a layer or head that is not there.
     """
-    answer = inspection.answer({"ask": "matrix", "layer": layer, "head": head})
+    inspection = questions.inspection
+    answer = questions.answer({"ask": "matrix", "layer": layer, "head": head})
     rows, columns = answer.content["shape"]
     weights = np.frombuffer(answer.buffers[0], "<f4").reshape(rows, columns)
     down, across = answer.content["step"]

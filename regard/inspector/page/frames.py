@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from regard.errors import InputError
-from regard.inspector.inspection import Answer
+from regard.inspector.asked import Answer
 
 __all__ = ["MODULE", "Asks", "answered", "framed", "script"]
 

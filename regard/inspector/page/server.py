@@ -48,7 +48,7 @@ def make_app(asks: Asks, token: str, hosts: frozenset[str]) -> FastAPI:
     """The application that answers questions.
 
     Args:
-        asks: such as `Inspection.answer`. token: without which nothing is there.
+        asks: such as `Questions.answer`. token: without which nothing is there.
         hosts: that a request may name, with their port: a page of another name that leads here is refused.
     """
     try:

@@ -6,20 +6,19 @@ import threading
 
 import pytest
 
-from regard.inspector.inspection import Inspection
 from regard.inspector.page.server import serve
-from tests.inspector.test_inspection import a_run, an_example
+from tests.inspector.test_inspection import a_run, an_example, asking
 
 WORDS = ("I", "saw", "<script>alert(1)</script>", "我", "a" * 500, "😀")
 
 
 @pytest.fixture
-def inspection():
-    return Inspection.of_run(a_run("Attention(pattern=Causal())"), [[an_example(6, "<b>six</b> words", WORDS)]])
+def questions():
+    return asking(a_run("Attention(pattern=Causal())"), an_example(6, "<b>six</b> words", WORDS))
 
 
 @pytest.fixture
-def served(inspection):
+def served(questions):
     """The address of its page."""
     stop, ready, found = threading.Event(), threading.Event(), []
 
@@ -27,7 +26,7 @@ def served(inspection):
         found.append(address)
         ready.set()
 
-    thread = threading.Thread(target=serve, args=(inspection.answer, 0, False, told, stop))
+    thread = threading.Thread(target=serve, args=(questions.answer, 0, False, told, stop))
     thread.start()
     assert ready.wait(20)
     yield found[0]

@@ -9,11 +9,11 @@ from tests.inspector.test_inspection import a_run, an_example, weights_of
 
 
 @pytest.fixture(params=["served", "file"])
-def address(request, inspection, tmp_path):
+def address(request, questions, tmp_path):
     if request.param == "served":
         return request.getfixturevalue("served")
     file = tmp_path / "page.html"
-    file.write_text(offline_page(inspection, inspection.questions()))
+    file.write_text(offline_page(questions, questions.all()))
     return file.as_uri()
 
 
@@ -59,6 +59,68 @@ def test_a_hidden_pair_is_told_as_hidden(open_page, served):
     page.keyboard.press("ArrowRight")
     assert "hidden by the pattern" in page.locator(".read").text_content()
     assert "sum to 1" in page.locator(".read").text_content()
+
+
+def test_each_step_of_a_vector_adds_up(open_page, address):
+    page = open_page(address)
+    page.click("[data-view=step]")
+    page.select_option("select[aria-label=query]", "3")
+    page.wait_for_selector("text=The residual")
+    apart = [float(each.get_attribute("data-apart")) for each in page.locator(".good").all()]
+    assert len(apart) == 3
+    assert max(apart) < 1e-5
+    assert page.locator(".bad").count() == 0
+    weights = weights_of(a_run("Attention(pattern=Causal())"), an_example(6), 0)[0, 3]
+    shown = [float(each.get_attribute("data-weight")) for each in page.locator("td[data-weight]").all()]
+    assert shown == pytest.approx(sorted(weights[:4].tolist(), reverse=True), abs=1e-6)
+
+
+def test_all_heads_have_pictures_and_numbers(open_page, address):
+    page = open_page(address)
+    page.click("[data-view=heads]")
+    page.wait_for_selector(".thumb >> nth=1")
+    assert page.locator("table.numbers tbody tr").count() == 2
+    page.click(".heads button >> nth=1")
+    page.wait_for_selector(".read")
+    assert page.locator("select[aria-label=head]").input_value() == "1"
+
+
+def test_lines_are_as_thick_as_weights(open_page, address):
+    page = open_page(address)
+    page.click("[data-view=lines]")
+    page.wait_for_selector("svg line", state="attached")
+    every = page.locator("svg line").count()
+    page.click("svg text >> nth=1")
+    page.wait_for_function(
+        "count => document.querySelector('#page').shadowRoot.querySelectorAll('svg line').length < count", arg=every
+    )
+    shown = sorted(float(each.get_attribute("data-weight")) for each in page.locator("svg line").all())
+    weights = weights_of(a_run("Attention(pattern=Causal())"), an_example(6), 0)[0, 1]
+    assert shown == pytest.approx(sorted(weights[:2].tolist()), abs=1e-6)
+
+
+def test_two_heads_have_a_difference(open_page, address):
+    page = open_page(address)
+    page.click("[data-view=compare]")
+    page.wait_for_selector("canvas >> nth=2")
+    page.locator("canvas >> nth=0").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    weights = weights_of(a_run("Attention(pattern=Causal())"), an_example(6), 0)[:, 2, 0]
+    found = float(page.locator("[data-difference]").get_attribute("data-difference"))
+    assert found == pytest.approx(float(weights[1] - weights[0]), abs=1e-6)
+
+
+def test_what_is_switched_off_changes_the_prediction(open_page, served, questions):
+    page = open_page(served)
+    page.click("[data-view=switch]")
+    page.click("text=head 0 of layer 0 >> nth=0")
+    page.wait_for_selector("[data-switched]")
+    found = questions.answer({"ask": "switched", "off": [{"layer": 0, "head": 0}]}).content["prediction"]
+    chances = [float(each.get_attribute("title")) for each in page.locator("[data-switched] .chance span").all()]
+    assert chances == pytest.approx(list(found["probabilities"].values()), abs=1e-6)
+    page.click("text=switch everything on")
+    page.wait_for_selector("[data-switched]", state="detached")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regard.errors import InputError
-from regard.inspector.inspection import Answer
+from regard.inspector.asked import Answer
 from regard.inspector.page.frames import answered, framed, script
 from regard.inspector.page.server import bound
 
@@ -25,13 +25,13 @@ def reply(address, method="GET", path="", body=None, **headers):
     return found, said
 
 
-def test_a_question_is_answered_in_a_frame(served, inspection):
+def test_a_question_is_answered_in_a_frame(served, questions):
     question = {"ask": "matrix", "layer": 1, "head": 1}
     found, said = reply(served, "POST", "ask", json.dumps({**question, "id": 7}))
     assert (found.status, found.headers["content-type"]) == (200, "application/octet-stream")
     (size,) = struct.unpack("<I", said[:4])
     head = json.loads(said[4 : 4 + size])
-    expected = inspection.answer(question)
+    expected = questions.answer(question)
     assert head["content"] == expected.content
     assert said[4 + size :] == b"".join(expected.buffers)
     assert np.isneginf(np.frombuffer(expected.buffers[0], "<f4").reshape(6, 6)[0, 1:]).all()

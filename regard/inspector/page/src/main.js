@@ -1,79 +1,170 @@
 // The page, in the form of an AFM widget: `export default { render }`.
+import { sideBySide } from "./compare.js";
 import { h } from "./dom.js";
+import { heads } from "./heads.js";
+import { lines } from "./lines.js";
 import { cellsOf, legend, matrix, told } from "./matrix.js";
 import { predictionBox } from "./prediction.js";
+import { steps } from "./step.js";
 import { STYLE } from "./style.js";
+import { switching } from "./switch.js";
 import { connect } from "./wire.js";
 
-/** @typedef {{layer: number, head: number, query: number, rows?: number[], keys?: number[]}} State */
+/**
+ * @typedef {object} State
+ * @property {string} view
+ * @property {number} layer
+ * @property {number} head
+ * @property {number} query
+ * @property {number | null} line the query whose lines alone are shown
+ * @property {[number, number]} other the layer and head beside
+ * @property {import("./switch.js").Off[]} off
+ * @property {number[]} [rows] of the matrix that is looked at closely
+ * @property {number[]} [keys]
+ */
 
 const SPAN = 256;
+const VIEWS = { matrix: "Matrix", lines: "Lines", heads: "All heads", step: "One vector", compare: "Side by side", switch: "Switch off" };
 
 class Page {
-  /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview */
-  constructor(root, ask, overview) {
+  /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview @param {boolean} offline */
+  constructor(root, ask, overview, offline) {
     this.ask = ask;
     this.overview = overview;
     /** @type {State} */
-    this.state = { layer: 0, head: 0, query: 0 };
+    this.state = { view: "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0], off: [] };
     this.turn = 0;
-    this.main = h("div", { class: "main" });
-    this.layers = h("select", { "aria-label": "layer", onchange: () => this.set({ layer: Number(this.layers.value), head: 0, query: 0 }) });
+    this.main = h("div", { class: "main", role: "tabpanel" });
+    this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: 0, line: null }));
     this.heads = h("select", { "aria-label": "head", onchange: () => this.set({ head: Number(this.heads.value) }) });
-    overview.layers.forEach((/** @type {any} */ layer, /** @type {number} */ n) =>
-      this.layers.append(h("option", { value: n }, `${n}: ${layer.kind} ${layer.module.replace(/^(model|task)\./, "")}`)));
+    this.queries = h("select", { "aria-label": "query", onchange: () => this.set({ query: Number(this.queries.value) }) });
+    this.tabs = h("div", { class: "bar", role: "tablist" });
+    this.chosen = h("label", {}, "query", this.queries);
+    for (const [view, title] of Object.entries(VIEWS))
+      if (view !== "switch" || !offline) this.tabs.append(h("button", { role: "tab", "data-view": view, onclick: () => this.set({ view }) }, title));
+    this.beside = h("div", { class: "side" }, h("h2", {}, "What is predicted"), predictionBox(overview.prediction));
     root.append(
       h("h1", {}, `${overview.run}: ${overview.input}`),
-      h("p", { class: "soft" }, "Who attends to whom. A weight says how much of a vector is taken up, not why an answer was given: what becomes of the answer without it is another question."),
-      h("div", { class: "bar" }, h("label", {}, "layer", this.layers), h("label", {}, "head", this.heads)),
-      h("div", { class: "columns" }, this.main, h("div", { class: "side" }, h("h2", {}, "What is predicted"), predictionBox(overview.prediction))));
+      h("p", { class: "soft" }, "Who attends to whom. A weight says how much of a vector is taken up, not why an answer was given. ",
+        offline ? "What becomes of the answer without it, `regard inspect` with the run can show." : h("button", { onclick: () => this.set({ view: "switch" }) }, "What becomes of the answer without it?")),
+      h("div", { class: "bar" }, h("label", {}, "layer", this.layers), h("label", {}, "head", this.heads), this.chosen),
+      this.tabs, h("div", { class: "columns" }, this.main, this.beside));
     this.set({});
+  }
+
+  /** @param {string} label @param {(layer: number) => void} onchange */
+  layerSelect(label, onchange) {
+    const found = h("select", { "aria-label": label });
+    found.addEventListener("change", () => onchange(Number(found.value)));
+    this.overview.layers.forEach((/** @type {any} */ layer, /** @type {number} */ n) =>
+      found.append(h("option", { value: n }, `${n}: ${layer.kind} ${layer.module.replace(/^(model|task)\./, "")}`)));
+    return found;
   }
 
   get layer() {
     return this.overview.layers[this.state.layer];
   }
 
-  /** What queries and keys of the layer are called. */
-  get names() {
+  /** What queries and keys of a layer are called. @param {any} [layer] @returns {{queries: string[], keys: string[]}} */
+  names(layer = this.layer) {
     const { axes } = this.overview;
-    return { queries: axes[this.layer.queries].names, keys: axes[this.layer.keys].names };
+    return { queries: axes[layer.queries].names, keys: axes[layer.keys].names };
   }
 
   /** @param {Partial<State>} change */
   set(change) {
     if ("layer" in change) delete this.state.rows, delete this.state.keys;
     Object.assign(this.state, change);
-    this.layers.value = String(this.state.layer);
+    const { state } = this;
+    this.layers.value = String(state.layer);
     this.heads.replaceChildren(...Array.from({ length: this.layer.heads }, (_, n) => h("option", { value: n }, n)));
-    this.heads.value = String(this.state.head);
+    this.heads.value = String(state.head);
+    this.queries.replaceChildren(...this.names().queries.slice(0, 5000).map((name, n) => h("option", { value: n }, `${n}: ${name.slice(0, 40)}`)));
+    this.queries.value = String(state.query);
+    this.chosen.hidden = !["step", "switch"].includes(state.view);
+    this.beside.hidden = state.view === "switch";
+    for (const tab of this.tabs.children) tab.setAttribute("aria-selected", String(tab instanceof HTMLElement && tab.dataset.view === state.view));
     this.show();
   }
 
   async show() {
     const turn = ++this.turn;
-    const { layer, head, rows, keys } = this.state;
+    this.main.setAttribute("aria-busy", "true");
     try {
-      const answer = await this.ask({ ask: "matrix", layer, head, ...(rows ? { rows } : {}), ...(keys ? { keys } : {}) });
-      if (turn === this.turn) this.main.replaceChildren(...this.matrix(cellsOf(answer)));
+      const found = await this.view();
+      if (turn !== this.turn) return;
+      this.main.replaceChildren(...found.filter((each) => each != null));
     } catch (error) {
       if (turn === this.turn) this.main.replaceChildren(h("p", { class: "bad", role: "alert" }, error instanceof Error ? error.message : String(error)));
     }
+    this.main.setAttribute("aria-busy", "false");
+  }
+
+  /** @returns {Promise<(Node | null)[]>} */
+  async view() {
+    const { view, layer, head, query, line, off } = this.state;
+    const names = this.names();
+    const { ask } = this;
+    if (view === "heads")
+      return heads(await ask({ ask: "heads", layer }), { layer, chosen: head, ask, onchoose: (chosen) => this.set({ head: chosen, view: "matrix" }) });
+    if (view === "step") return steps(await ask({ ask: "step", layer, head, query }), names, { query, head, heads: this.layer.heads });
+    if (view === "switch") {
+      const before = this.overview.prediction;
+      return switching({ off, named: (one) => this.named(one), before, layer, head, heads: this.layer.heads, names, query, ask, onchange: (changed) => this.set({ off: changed }) });
+    }
+    if (view === "compare") return this.compare();
+    const cells = await this.cells(layer, head);
+    if (view === "lines") return [lines(cells, names, { chosen: line, onchoose: (chosen) => this.set({ line: chosen }) })];
+    return this.matrix(cells);
+  }
+
+  /** @param {number} layer @param {number} head */
+  async cells(layer, head) {
+    const { rows, keys, view } = this.state;
+    const close = view === "matrix" ? { ...(rows ? { rows } : {}), ...(keys ? { keys } : {}) } : {};
+    return cellsOf(await this.ask({ ask: "matrix", layer, head, ...close }));
+  }
+
+  async compare() {
+    const { layer, head } = this.state;
+    const { layers } = this.overview;
+    const alike = (/** @type {any} */ other) => other.queries === this.layer.queries && other.keys === this.layer.keys;
+    let [second, which] = this.state.other;
+    if (!alike(layers[second])) second = layer;
+    which = Math.min(which, layers[second].heads - 1);
+    if (second === layer && which === head) which = (head + 1) % layers[second].heads;
+    const chooser = h("label", {}, "beside");
+    const select = h("select", { "aria-label": "beside", onchange: () => this.set({ other: /** @type {[number, number]} */ (select.value.split(" ").map(Number)) }) });
+    layers.forEach((/** @type {any} */ one, /** @type {number} */ n) => {
+      if (alike(one)) for (let k = 0; k < one.heads; k++) select.append(h("option", { value: `${n} ${k}` }, `layer ${n}, head ${k}`));
+    });
+    select.value = `${second} ${which}`;
+    chooser.append(select);
+    const [a, b] = await Promise.all([this.cells(layer, head), this.cells(second, which)]);
+    return sideBySide(a, b, this.names(), { first: `layer ${layer}, head ${head}`, second: `layer ${second}, head ${which}`, chooser });
+  }
+
+  /** @param {import("./switch.js").Off} off */
+  named(off) {
+    const names = this.names(this.overview.layers[off.layer ?? this.state.layer]);
+    const where = `${off.head === undefined ? "all heads" : `head ${off.head}`} of ${off.layer === undefined ? "all layers" : `layer ${off.layer}`}`;
+    if (off.key === undefined) return where;
+    return `the key “${names.keys[off.key]}”${off.query === undefined ? "" : ` of the query “${names.queries[off.query]}”`} in ${where}`;
   }
 
   /** @param {import("./matrix.js").Cells} cells */
   matrix(cells) {
-    const { names } = this;
-    const read = h("div", { class: "read", "aria-live": "polite" }, "Point at a cell, or move with the arrow keys.");
+    const names = this.names();
+    const read = h("div", { class: "read", "aria-live": "polite" }, "Point at a cell, or move with the arrow keys; Enter or a click steps through its query.");
     const onpoint = (/** @type {number} */ row, /** @type {number} */ column) => read.replaceChildren(told(cells, names, row, column));
     const onchoose = (/** @type {number} */ row, /** @type {number} */ column) => {
       const places = [cells.rows[0] + row * cells.step[0], cells.keys[0] + column * cells.step[1]];
       if (Math.max(...cells.step) > 1) this.set({ rows: around(places[0], names.queries.length), keys: around(places[1], names.keys.length) });
-      else this.set({ query: places[0] });
+      else this.set({ query: places[0], view: "step" });
     };
-    const whole = cells.shape[0] * cells.step[0] >= names.queries.length && cells.shape[1] * cells.step[1] >= names.keys.length;
+    const whole = cells.rows[1] - cells.rows[0] === names.queries.length && cells.keys[1] - cells.keys[0] === names.keys.length;
     return [
-      h("p", {}, this.layer.attention, whole ? null : h("button", { onclick: () => this.set({ rows: undefined, keys: undefined }) }, "show all")),
+      h("p", {}, this.layer.attention, " ", whole ? null : h("button", { onclick: () => this.set({ rows: undefined, keys: undefined }) }, "show all")),
       h("p", { class: "soft" }, "queries down, keys across"),
       legend(cells), read,
       h("div", { class: "scroll" }, matrix(cells, names, { onpoint, onchoose, chosen: this.state.query })),
@@ -96,7 +187,7 @@ function render({ model, el }) {
   ask({ ask: "overview" }).then(
     ({ content }) => {
       page.replaceChildren();
-      new Page(page, ask, content);
+      new Page(page, ask, content, model.offline === true);
       page.dataset.ready = "true";
     },
     (error) => page.replaceChildren(h("p", { class: "bad", role: "alert" }, error.message)),

@@ -65,11 +65,11 @@ export function nameOf(names, first, step, n) {
  * A matrix with names on its axes. Mouse and arrow keys move over its cells.
  * @param {Cells} cells
  * @param {{queries: string[], keys: string[]}} names
- * @param {{chosen?: number, both?: boolean, onpoint?: (row: number, column: number) => void, onchoose?: (row: number, column: number) => void}} options
+ * @param {{chosen?: number, both?: boolean, onpoint?: (row: number, column: number) => void, onchoose?: (row: number, column: number) => void, small?: boolean}} options
  */
 export function matrix(cells, names, options = {}) {
   const [rows, columns] = cells.shape;
-  const cell = Math.max(1, Math.min(28, Math.floor(640 / Math.max(columns, 1)), Math.floor(900 / Math.max(rows, 1))));
+  const cell = Math.max(1, Math.min(options.small ? 16 : 28, Math.floor((options.small ? 300 : 640) / Math.max(columns, 1)), Math.floor(900 / Math.max(rows, 1))));
   const named = cell >= 9;
   const left = named ? 110 : 60;
   const top = named ? 90 : 40;
@@ -167,7 +167,7 @@ export function matrix(cells, names, options = {}) {
     } else if (event.key === "Enter") options.onchoose?.(row, column);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  queueMicrotask(draw);
+  requestAnimationFrame(draw);
   return canvas;
 }
 

@@ -28,6 +28,16 @@ svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 2px 8px; border-bottom: 1px solid var(--edge); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; max-width: 16em; overflow: hidden; text-overflow: ellipsis; }
+.good { color: var(--soft); }
+.strip { display: inline-flex; vertical-align: middle; border: 1px solid var(--edge); max-width: 100%; overflow: hidden; }
+.strip i { width: 5px; height: 12px; flex: none; }
+.heads { display: flex; flex-wrap: wrap; gap: 8px; margin: 8px 0; }
+.heads button { display: grid; gap: 4px; justify-items: center; }
+.thumb { width: 128px; height: 128px; object-fit: contain; }
+.third { flex: 1 1 320px; min-width: 0; }
+[hidden] { display: none !important; }
+code { font: 12px ui-monospace, monospace; overflow-wrap: anywhere; }
+ul { padding-left: 1.2em; }
 .bad { color: var(--mark); font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; font-size: 12px; color: var(--soft); }
 .legend i { display: inline-block; width: 90px; height: 10px; border: 1px solid var(--edge); }

@@ -1,0 +1,300 @@
+"""What a page may ask of an inspection, and what it is answered. Nothing is computed before it is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regard.attention.spec.attention import Attention
+from regard.errors import InputError
+from regard.inspector.asked import Answer, Asked, packed
+from regard.inspector.inspection import Inspection
+from regard.inspector.seen import Seen
+from regard.inspector.statistics import head_statistics
+from regard.inspector.steps import step
+from regard.inspector.switching import Off
+from regard.inspector.weights import at_once, head_weights
+
+__all__ = ["ASKED", "CELLS", "Questions"]
+
+CELLS = 512
+"""The side of a matrix, in cells, above which several pairs share a cell."""
+SAMPLED = 256
+"""Queries that statistics look at."""
+_CACHED = 64 << 20  # bytes of answers
+_SWITCHED = 64  # changes at once
+_STEPS = 24 << 20  # bytes of steps that a file may hold
+_PROBABILITIES = 5  # predictions of one vector that are named
+
+
+class Questions:
+    """Answers questions about an inspection, one at a time, and remembers the last ones."""
+
+    def __init__(self, inspection: Inspection) -> None:
+        self.inspection = inspection
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, Answer] = OrderedDict()
+
+    def answer(self, question: Mapping[str, Any]) -> Answer:
+        """The answer to a question, such as `{"ask": "matrix", "layer": 0, "head": 0}`; `ASKED` names all.
+
+        Raises:
+            InputError: a question that is none, or about what is not there.
+        """
+        key = json.dumps(question, sort_keys=True)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            name = question.get("ask")
+            if name not in ASKED:
+                raise InputError(f"{name!r} was asked, expected one of {', '.join(ASKED)}")
+            found = ASKED[name](self.inspection, Asked(question))
+            self._cache[key] = found
+            while sum(len(b) for each in self._cache.values() for b in each.buffers) > _CACHED and len(self._cache) > 1:
+                self._cache.popitem(last=False)
+            return found
+
+    def all(self, layer: int | None = None) -> Iterator[dict[str, Any]]:
+        """All that a page asks of every layer, or of one alone; the steps of each query where they are not too many.
+
+        Raises:
+            InputError: a layer that is not there.
+        """
+        seen = self.inspection.seen
+        yield {"ask": "overview"}
+        chosen = range(len(seen)) if layer is None else [_layer(self.inspection, Asked({"layer": layer}))]
+        size = sum(_size_of_steps(seen[n]) for n in chosen)
+        for n in chosen:
+            yield {"ask": "heads", "layer": n}
+            for head in range(seen[n].heads):
+                yield {"ask": "matrix", "layer": n, "head": head}
+                for query in range(len(seen[n].queries.names)) if size <= _STEPS else ():
+                    yield {"ask": "step", "layer": n, "head": head, "query": query}
+
+
+def _size_of_steps(seen: Seen) -> int:
+    d, e = seen.calls[0].q.shape[-1], seen.calls[0].v.shape[-1]
+    return 4 * seen.heads * len(seen.queries.names) * len(seen.keys.names) * (d + e + 4)
+
+
+def _layer(inspection: Inspection, asked: Asked) -> int:
+    return asked.index("layer", len(inspection.seen), "layers with attention")
+
+
+def _head(inspection: Inspection, asked: Asked) -> tuple[Seen, int]:
+    seen = inspection.seen[_layer(inspection, asked)]
+    return seen, asked.index("head", seen.heads, "heads")
+
+
+def overview(inspection: Inspection, asked: Asked) -> Answer:
+    """What there is: layers and heads, what queries and keys are called, what is predicted."""
+    axes: list[dict[str, Any]] = []
+    layers = []
+    for seen in inspection.seen:
+        numbers = []
+        for axis in (seen.queries, seen.keys):
+            known = {"of": axis.of, "names": list(axis.names)}
+            if known not in axes:
+                axes.append(known)
+            numbers.append(axes.index(known))
+        layers.append(
+            {
+                "module": seen.module,
+                "kind": seen.kind,
+                "heads": seen.heads,
+                "attention": seen.attention,
+                "queries": numbers[0],
+                "keys": numbers[1],
+            }
+        )
+    content = {"run": inspection.name, "input": inspection.title, "axes": axes, "layers": layers}
+    return Answer({**content, "prediction": shown(inspection.prediction)})
+
+
+@torch.no_grad()
+def matrix(inspection: Inspection, asked: Asked) -> Answer:
+    """The weights of a head as cells `[rows, columns]`, each the largest of the pairs that share it; -inf where all are hidden.
+
+    Beside them the smallest and the largest sum of the weights of the queries of each row of cells.
+    """
+    seen, head = _head(inspection, asked)
+    order, columns = seen.rows(), seen.columns()
+    rows = asked.stretch("rows", len(order))
+    keys = asked.stretch("keys", len(columns))
+    step = max(1, math.ceil(len(rows) / CELLS)), max(1, math.ceil(len(keys) / CELLS))
+    cells, sums = [], []
+    chunk = max(1, at_once(seen.calls[0]) // step[0]) * step[0]
+    for begin in range(rows.start, rows.stop, chunk):
+        weights = _weights_of(seen, order[begin : min(rows.stop, begin + chunk)], head)
+        sums.append(torch.where(weights.isneginf(), 0, weights).sum(1))
+        cells.append(_largest(weights[:, columns[keys.start : keys.stop]], step))
+    total = torch.cat(sums)[:, None]
+    least, most = -_largest(-total, (step[0], 1)), _largest(total, (step[0], 1))
+    picture = torch.cat(cells)
+    content = {
+        "rows": [rows.start, rows.stop],
+        "keys": [keys.start, keys.stop],
+        "step": list(step),
+        "shape": list(picture.shape),
+    }
+    return Answer(content, (packed(picture), packed(least), packed(most)))
+
+
+def steps(inspection: Inspection, asked: Asked) -> Answer:
+    """One output vector of one head: q, each key, its score, weight and value, the sum, W^O and the residual."""
+    seen, head = _head(inspection, asked)
+    rows = seen.rows()
+    number, row = rows[asked.index("query", len(rows), "queries")]
+    call = seen.calls[number]
+    found = step(call, row, head)
+    attention = call.attention
+    places = torch.empty_like(seen.columns()).index_copy(0, seen.columns(), torch.arange(len(seen.keys.names)))
+    buffers = [
+        *(found.query, found.product, found.bias, found.score, found.weight, found.out, found.model_out),
+        *(found.k, found.v),
+    ]
+    around = None if call.module is None or len(seen.calls) > 1 else inspection.around.get(call.module)
+    if around is not None and around.gives is not None and around.reads is not None:
+        weight, width = around.projected.weight.detach(), found.model_out.shape[0]
+        own = weight[:, head * width : (head + 1) * width] @ found.model_out
+        every = weight @ call.out[row].flatten()
+        bias = 0 if around.projected.bias is None else around.projected.bias.detach()
+        buffers += [own, around.gives[row], every - own + bias, around.reads[row]]
+        if around.before is not None and around.after is not None:
+            buffers += [around.before[row], around.after[row]]
+    content = {
+        "keys": places[found.keys].tolist(),
+        "hidden": int((call.key_layout.set_of_row == call.layout.set_of_row[row]).sum()) - len(found.keys),
+        "scale": found.scale,
+        "product": _PRODUCTS.get(type(attention.score).__name__, "score of q and k"),
+        "bias": repr(attention.bias),
+        "normalizer": type(attention.normalizer).__name__,
+        "formula": repr(attention),
+        "norm": around is not None and around.norm,
+        "turned": inspection.turned(call.module),
+    }
+    return Answer(content, tuple(packed(each) for each in buffers))
+
+
+_PRODUCTS = {
+    "Dot": "q · k",
+    "Additive": "w · tanh(q + k)",
+    "Separable": "LeakyReLU(a · q + b · k)",
+    "Kernel": "φ(q) · φ(k)",
+}
+
+
+def heads(inspection: Inspection, asked: Asked) -> Answer:
+    """What each head of a layer does on the whole, over at most `SAMPLED` queries."""
+    seen = inspection.seen[_layer(inspection, asked)]
+    order = seen.rows()
+    count = min(len(order), SAMPLED)
+    chosen = [order[n * len(order) // count] for n in range(count)]
+    parts = [
+        head_statistics(call, torch.tensor([row for which, row in chosen if which == n], dtype=torch.int64))
+        for n, call in enumerate(seen.calls)
+        if any(which == n for which, _ in chosen)
+    ]
+
+    def mean(name: str) -> list[Any]:
+        total = sum(getattr(part, name) * part.rows for part in parts) / count
+        return [None if math.isnan(x) else x for x in total.tolist()]
+
+    content = {"rows": count, "queries": len(order), "entropy": mean("entropy"), "first": mean("first")}
+    if seen.kind == "self":
+        unit = "places" if seen.calls[0].layout.coords is None else "the units of coordinates"
+        content |= {"unit": unit} | {
+            name: mean(field)
+            for name, field in (("distance", "distance"), ("self", "itself"), ("previous", "previous"))
+        }
+    return Answer(content)
+
+
+def switched(inspection: Inspection, asked: Asked) -> Answer:
+    """What is predicted without some heads, keys or pairs: `{"off": [{"layer": 0, "head": 1, "key": 3}]}`, as `Off` says.
+
+    Without a layer, a key is hidden in all attentions to the same keys.
+    """
+    changes: list[Off] = []
+    for one in asked.several("off", _SWITCHED):
+        layer = one.maybe("layer", len(inspection.seen), "layers with attention")
+        seen = inspection.seen if layer is None else [inspection.seen[layer]]
+        key = one.maybe("key", len(seen[0].keys.names), "keys")
+        if layer is None and key is None:
+            raise InputError("all layers were to be switched off, expected a layer, or a key")
+        for each in seen:
+            if layer is None and each.keys != seen[0].keys:
+                continue
+            head = one.maybe("head", each.heads, "heads")
+            query = None if key is None else one.maybe("query", len(each.queries.names), "queries")
+            changes.append(
+                Off(inspection.module_of(each), head, _place(each, query, "query"), _place(each, key, "key"))
+            )
+    return Answer({"prediction": shown(inspection.without(changes))})
+
+
+def _place(seen: Seen, number: int | None, which: str) -> int | None:
+    """The place in its set of a query or a key."""
+    if number is None:
+        return None
+    if len(seen.calls) > 1 or not isinstance(seen.calls[0].attention, Attention):
+        if which == "query":
+            raise InputError(
+                "a query that is computed step by step was chosen, expected a key, or a head to switch off"
+            )
+        return number
+    call = seen.calls[0]
+    if which == "query":
+        return int(call.layout.index[seen.rows()[number][1]])
+    return int(call.key_layout.index[seen.columns()[number]])
+
+
+def shown(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    """A written prediction without its name, with the likeliest labels alone, and NaN as a text, because JSON has none."""
+    return {name: _bounded(value) for name, value in prediction.items() if name != "name"}
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        if len(value) > _PROBABILITIES and all(isinstance(each, float) for each in value.values()):
+            best = sorted(value, key=lambda name: -value[name])[:_PROBABILITIES]
+            return {name: _bounded(value[name]) for name in best}
+        return {name: _bounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_bounded(each) for each in value[:CELLS]]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _weights_of(seen: Seen, part: list[tuple[int, int]], head: int) -> Tensor:
+    """`[queries, keys]` of some `rows()` of an attention, keys in packed order."""
+    if len(seen.calls) == 1:
+        return head_weights(seen.calls[0], torch.tensor([row for _, row in part], dtype=torch.int64), head)
+    return torch.cat([head_weights(seen.calls[n], torch.tensor([row]), head) for n, row in part])
+
+
+def _largest(x: Tensor, step: tuple[int, int]) -> Tensor:
+    """The maximum of each cell of so many rows and columns."""
+    down, across = step
+    if step == (1, 1):
+        return x
+    tall, wide = (-(-size // width) * width for size, width in zip(x.shape, step, strict=True))
+    padded = torch.nn.functional.pad(x, (0, wide - x.shape[1], 0, tall - x.shape[0]), value=-torch.inf)
+    return padded.view(tall // down, down, wide // across, across).amax((1, 3))
+
+
+ASKED: dict[str, Callable[[Inspection, Asked], Answer]] = {
+    "overview": overview,
+    "matrix": matrix,
+    "step": steps,
+    "heads": heads,
+    "switched": switched,
+}
+"""Every question by name, and what answers it."""
