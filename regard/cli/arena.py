@@ -15,6 +15,7 @@ __all__ = ["run"]
 _DESCRIPTION = """Long Range Arena (Tay et al. 2021), offline:
 
   regard arena make listops --out FOLDER       96,000 / 2,000 / 2,000 trees of operations on digits
+  regard arena make retrieval --out FOLDER     20,000 / 2,000 / 2,000 pairs of passages, by one author or by two: a stand-in
   regard arena make pathfinder --out FOLDER    160,000 / 20,000 / 20,000 pictures of paths, 32 x 32
   regard arena make path-x --out FOLDER        as many of 128 x 128
 
@@ -36,6 +37,13 @@ def run(arguments: Sequence[str]) -> int:
         type=Literal["published", "equal"],
         default="published",
         help="of the paths of pathfinder, whose long ones are darker as published; equal takes this cue away",
+    )
+    options.add_argument(
+        "--texts",
+        type=str | None,
+        default=None,
+        metavar="PATH",
+        help="books AUTHOR_TITLE.txt for retrieval; novels if not given",
     )
     options.add_argument("--processes", type=int, default=1, help="that draw pictures at the same time")
     chosen = parse(options, arguments)
@@ -75,6 +83,13 @@ def _listops(chosen: Any) -> None:
     make_listops(Path(chosen.out), chosen.seed, _sizes(chosen.examples, LISTOPS_SIZES), _report)
 
 
+def _retrieval(chosen: Any) -> None:
+    from regard.data.arena.making import PAIR_SIZES, make_retrieval
+
+    texts = None if chosen.texts is None else Path(chosen.texts)
+    make_retrieval(Path(chosen.out), chosen.seed, _sizes(chosen.examples, PAIR_SIZES), texts, _report)
+
+
 def _pictures(chosen: Any) -> None:
     from regard.data.arena.shards import PICTURE_SIZES, Made, make_pictures
 
@@ -87,5 +102,10 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-_MADE: dict[str, Callable[[Any], None]] = {"listops": _listops, "pathfinder": _pictures, "path-x": _pictures}
+_MADE: dict[str, Callable[[Any], None]] = {
+    "listops": _listops,
+    "retrieval": _retrieval,
+    "pathfinder": _pictures,
+    "path-x": _pictures,
+}
 _ACTIONS: dict[str, Callable[[Any], int]] = {"make": _make}

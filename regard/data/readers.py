@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.pairs import DocumentPairs
 from regard.data.arena.raster import Raster
 from regard.data.boxes import Boxes
 from regard.data.edge_list import EdgeList
@@ -36,6 +37,7 @@ READERS: tuple[type[Reader], ...] = (
     Boxes,
     Conllu,
     Digits,
+    DocumentPairs,
     EdgeList,
     Graphs,
     ListOps,

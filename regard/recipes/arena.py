@@ -1,14 +1,15 @@
 """Long Range Arena: five tasks on long sequences, one small model of the same size for all, whose attention is one option."""
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.pairs import DocumentPairs
 from regard.data.arena.raster import Raster
 from regard.data.text import Texts
 from regard.models.encoder import Encoder
 from regard.models.pieces import Positions
-from regard.tasks.configs import PerSetLabel
+from regard.tasks.configs import PerPairLabel, PerSetLabel
 from regard.train import Experiment, Optimizer, Training
 
-__all__ = ["arena_image", "arena_listops", "arena_path_x", "arena_pathfinder", "arena_text"]
+__all__ = ["arena_image", "arena_listops", "arena_path_x", "arena_pathfinder", "arena_retrieval", "arena_text"]
 
 
 def _model(longest: int) -> Encoder:
@@ -61,6 +62,24 @@ def arena_text() -> Experiment:
         PerSetLabel(pool="mean", hidden=128),
         _optimizer(8000),
         Training(epochs=28, batch_vectors=40960),
+    )
+
+
+def arena_retrieval() -> Experiment:
+    """Whether two documents belong together, from up to 4,000 bytes of each (Long Range Arena, Retrieval).
+
+    Both are read by the same weights, apart; 32 pairs are a batch.
+
+    Own data: `--data.path folder` of the published pairs `new_aan_pairs.train.tsv`, ..., or of the stand-in that
+    `regard arena make retrieval --out folder` writes.
+    """
+    return Experiment(
+        "arena-retrieval",
+        DocumentPairs(),
+        _model(4000),
+        PerPairLabel(),
+        _optimizer(800),
+        Training(epochs=6, batch_vectors=1 << 18),
     )
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "MaskedTokens",
     "MultiLabel",
     "NextToken",
+    "PerPairLabel",
     "PerSetBoxes",
     "PerSetLabel",
     "PerSetNumber",
@@ -158,6 +159,36 @@ class PerSetLabel:
         check_numbers("task", self, "margin", least=0, below=2)
         _check_head(self)
         check_numbers("task", self, "top", least=1)
+
+
+@dataclass(frozen=True)
+class PerPairLabel:
+    """One label for each pair of sets: whether one text cites the other.
+
+    Args:
+        pool: how the vectors of each set become one.
+        hidden: width of the layer between both pooled vectors and the classes.
+        class_weights: of losses by their label: "balanced", or by name such as {spam: 5, ham: 1}, as in `PerSetLabel`.
+        label_smoothing: of each target's probability, spread evenly over all classes. dropout: on the pooled vectors.
+        top: how many labels a written prediction gives a probability for.
+        roc_auc: whether the metrics have the area under the ROC curve, of two labels.
+    """
+
+    targets: ClassVar[TargetName] = "label"
+    head: ClassVar[HeadName] = "linear"
+
+    pool: Pool = "mean"
+    hidden: int = 128
+    class_weights: ClassWeights = None
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    top: int = 5
+    roc_auc: bool = False
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "label_smoothing", "dropout", least=0, below=1)
+        _check_weights(self.class_weights)
+        check_numbers("task", self, "hidden", "top", least=1)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from regard.layers.pooling import PoolName
 from regard.sets import VectorSets
 from regard.tasks.base import HeadTask, other_targets
 from regard.tasks.by_label import answered, confusion, label_scores
-from regard.tasks.configs import PerSetLabel, PerVectorLabel, named_weights
+from regard.tasks.configs import PerPairLabel, PerSetLabel, PerVectorLabel, named_weights
 from regard.tasks.heads import CosineHead, with_margin
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ class LabelTask(HeadTask):
     _floating = False
 
     def __init__(
-        self, config: PerVectorLabel | PerSetLabel, width: int, encoding: Encoding, pool: PoolName | None = None
+        self,
+        config: PerVectorLabel | PerSetLabel | PerPairLabel,
+        width: int,
+        encoding: Encoding,
+        pool: PoolName | None = None,
     ) -> None:
         if not isinstance(encoding.targets, Labels):
             raise other_targets("labels", encoding.described_targets)

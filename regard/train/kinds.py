@@ -49,6 +49,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "NextPixel": Kind("regard.tasks.configs_of_pictures", "regard.tasks.next_pixel:NextPixelTask"),
         "NextToken": Kind("regard.tasks.configs", "regard.tasks.next_token:NextTokenTask"),
         "ReplacedTokens": Kind("regard.tasks.configs", "regard.tasks.replaced:ReplacedTokenTask"),
+        "PerPairLabel": Kind("regard.tasks.configs", "regard.tasks.pairs:PairLabelTask"),
         "PerVectorLabel": Kind("regard.tasks.configs", "regard.tasks.label:LabelTask"),
         "PerVectorNumber": Kind("regard.tasks.configs", "regard.tasks.number:NumberTask"),
         "PerSetBoxes": Kind("regard.tasks.configs", "regard.tasks.boxes:BoxTask"),

@@ -22,6 +22,25 @@ def test_a_task_is_made_trained_and_evaluated(tmp_path, capsys):
     assert "ends within [MAX, expected a ] for each operation" in capsys.readouterr().err
 
 
+def test_pairs_are_made_trained_and_predicted(tmp_path, capsys):
+    for author in "ABCDEF":
+        for title in ("one", "two"):
+            (tmp_path / "books").mkdir(exist_ok=True)
+            (tmp_path / "books" / f"{author}_{title}.txt").write_text(f"{author} wrote {title} " * 800)
+    out, run = tmp_path / "retrieval", tmp_path / "run"
+    asked = ["--texts", str(tmp_path / "books"), "--examples", "40"]
+    assert main(["arena", "make", "retrieval", "--out", str(out), *asked]) == 0
+    small = ["--model.width", "8", "--training.epochs", "1", "--training.progress", "false", "--training.device", "cpu"]
+    small += ["--data.longest", "50"]
+    assert main(["train", "arena-retrieval", "--data.path", str(out), "--folder", str(run), *small]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(run), "--text", "A wrote\tB wrote"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] in ("0", "1")
+    assert main(["predict", str(run), "--text", "A wrote"]) == 2
+    assert "has 1 fields with tabs between, expected two texts" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

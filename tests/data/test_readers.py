@@ -14,6 +14,7 @@ from recordings import sounds, spoken_letters, write
 from voc import voc
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.pairs import DocumentPairs
 from regard.data.arena.raster import Raster
 from regard.data.arena.shards import Made, make_pictures
 from regard.data.augment import Speed
@@ -69,6 +70,11 @@ def list_operations(tmp_path: Path) -> Reader:
     trees = "".join(f"[MAX {n % 2} 0 ]\t{n % 2}\n" for n in range(20))
     (tmp_path / "own.tsv").write_text(f"Source\tTarget\n{trees}")
     return ListOps(str(tmp_path / "own.tsv"))
+
+
+def pairs(tmp_path: Path) -> Reader:
+    (tmp_path / "own.tsv").write_text("".join(f"{n % 2}\ta{n}\tb{n}\tsome text\tanother one\n" for n in range(20)))
+    return DocumentPairs(str(tmp_path / "own.tsv"), longest=8)
 
 
 def raster(tmp_path: Path) -> Reader:
@@ -143,6 +149,7 @@ MADE: dict[str, Any] = {
     "Boxes": lambda tmp_path: Boxes(str(voc(tmp_path / "own")), size=32, patch=8, flip=True, crop=0.7),
     "Conllu": conllu,
     "Digits": lambda tmp_path: Digits(distort=0.1),
+    "DocumentPairs": pairs,
     "EdgeList": edge_list,
     "Graphs": graphs,
     "ListOps": list_operations,
@@ -237,6 +244,7 @@ VALUES: dict[str, Any] = {
     "Boxes": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Conllu": lambda tmp_path: ("I saw it", file(tmp_path, b"I saw it\n")),
     "Digits": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
+    "DocumentPairs": lambda tmp_path: ("so good\tso bad", file(tmp_path, b"so good\tso bad\n")),
     "EdgeList": lambda tmp_path: (
         {"features": [[]] * 20, "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},
         str(tmp_path),

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from regard.data.arena.authors import PAIR_SIZES, draw_pairs, texts_by_author
 from regard.data.arena.listops import draw_trees, with_parentheses
 from regard.errors import InputError
 from regard.files import written_whole
 
-__all__ = ["LISTOPS_SIZES", "Sizes", "make_listops", "whole_folder"]
+__all__ = ["LISTOPS_SIZES", "PAIR_SIZES", "Sizes", "make_listops", "make_retrieval", "whole_folder"]
 
 Sizes = tuple[int, int, int]
 """How many examples there are to train on, to validate with and to test."""
@@ -41,6 +42,27 @@ def whole_folder(out: Path) -> Iterator[Path]:
             folder.replace(out)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror or error}") from None
+
+
+def make_retrieval(
+    out: Path, seed: int, sizes: Sizes = PAIR_SIZES, texts: Path | None = None, report: Report = lambda line: None
+) -> None:
+    """Write `author_pairs.train.tsv`, `author_pairs.eval.tsv` and `author_pairs.test.tsv`, a stand-in for the published pairs.
+
+    Args:
+        out: the folder, which must be new or empty. seed: of all pairs. sizes: of the three parts. texts: a folder or an archive of
+            books `AUTHOR_TITLE.txt`, or None for the published novels. report: is told of each file.
+
+    Raises:
+        InputError: books of too few authors, a folder that cannot be written, or is not empty.
+    """
+    parts = draw_pairs(texts_by_author(texts), seed, sizes)
+    with whole_folder(out) as folder:
+        for name, lines, count in zip(("train", "eval", "test"), parts, sizes, strict=True):
+            with written_whole(folder / f"author_pairs.{name}.tsv") as file:
+                for line in lines:
+                    file.write(line.encode())
+            report(f"{count:,} pairs in author_pairs.{name}.tsv")
 
 
 def make_listops(out: Path, seed: int, sizes: Sizes = LISTOPS_SIZES, report: Report = lambda line: None) -> None:
