@@ -9,6 +9,7 @@ Attention(pattern=(Window(left=64, right=16) | First(n=1)))
 """
 
 from regard.attention.adapters.axes import Axes
+from regard.attention.adapters.compressive import Compressive
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
@@ -26,9 +27,10 @@ from regard.attention.spec.scores import *
 from regard.attention.vocabulary import parse
 
 __all__ = [
+    "LSH",
     "Attention",
     "Axes",
-    "LSH",
+    "Compressive",
     "Linformer",
     "MemoryCompressed",
     "Nystrom",

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from regard.attention.adapters.axes import Axes
+from regard.attention.adapters.compressive import Compressive
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
@@ -26,6 +27,7 @@ __all__ = ["parse", "vocabulary"]
 
 _ADAPTERS = (
     Axes,
+    Compressive,
     Linformer,
     LSH,
     MemoryCompressed,

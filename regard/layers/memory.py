@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regard.errors import InputError, check_number
 from regard.sets import Layout, VectorSets
-from regard.sets.continued import following, last_rows
+from regard.sets.continued import following, last_rows, rows_of
 from regard.sets.layout import offsets_of
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Memory:
         """For each block the vectors that are remembered, stream after stream."""
         self.layout = Layout.of_lengths([])
         """Whose these are; `starts` are the places of each stream's first one."""
+        self.loss: Tensor = torch.zeros(())
+        """What the last segment adds to the loss of a training step: nothing, where remembering learns nothing."""
         self._recalled = self._kept = torch.zeros(0, dtype=torch.int64)
         self._order, self._keys = self._recalled, self.layout
 
@@ -94,15 +96,25 @@ class Memory:
         there = offsets[:-1].clone()
         streams = min(self.layout.sets, layout.sets)
         there[:streams] = self.layout.offsets[:streams].to(layout.device)
-        self._recalled = (there - offsets[:-1])[before.set_of_row] + torch.arange(before.total, device=layout.device)
+        self._recalled = rows_of(before, there - offsets[:-1], number)
         self._order = following(before, layout)
         self._keys = Layout._trusted([before.offsets + layout.offsets, None, None, None, first])
-        rows, offsets = last_rows(self._keys, self._keys.lengths.clamp(max=self.length))
-        self._kept = self._order[rows]
-        self.layout = Layout._trusted([offsets, None, None, None, begin + layout.lengths - offsets.diff()])
+        number = self._remember(before, layout)
+        self.layout = Layout._trusted([offsets_of(number), None, None, None, begin + layout.lengths - number])
+        self.loss = torch.zeros((), device=layout.device)
         fields: list[Any] = layout._fields()
         fields[Layout.FIELDS.index("starts")] = begin
         return VectorSets(sets.values, Layout._trusted(fields))
+
+    def _remember(self, before: Layout, segment: Layout) -> Int[Tensor, " s"]:
+        """Decide what is remembered after a segment, and return how many vectors of each set's stream these are."""
+        number = self._keys.lengths.clamp(max=self.length)
+        self._kept, _ = last_rows(self._keys, number)
+        return number
+
+    def _next(self, block: int, joined: Float[Tensor, "rows width"], own: Float[Tensor, "t width"]) -> Tensor:
+        """What is remembered for a block after a segment, of the vectors of all keys and of the segment's own."""
+        return joined.index_select(0, self._kept)
 
     def _number(self, begin: Tensor, layout: Layout) -> Tensor:
         """How many vectors of each set's stream are remembered."""
@@ -127,8 +139,10 @@ class Memory:
         if block == len(self.values):
             self.values.append(values.new_zeros(0, values.shape[1]))
         before = self.values[block].to(values).index_select(0, self._recalled)
-        self.values[block] = torch.cat([before, values.detach()]).index_select(0, self._kept)
-        return Recalled(before, self._order, self._keys)
+        recalled = Recalled(before, self._order, self._keys)
+        joined = torch.cat([before, values.detach()]).index_select(0, self._order)
+        self.values[block] = self._next(block, joined, values)
+        return recalled
 
     def state_dict(self) -> dict[str, Any]:
         """All that is remembered, as plain tensors, for a checkpoint."""

@@ -13,7 +13,7 @@ from regard.sets.whole import repeated
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-__all__ = ["following", "last_rows"]
+__all__ = ["following", "last_rows", "rows_of"]
 
 
 def following(before: Layout, after: Layout) -> Int[Tensor, " rows"]:
@@ -32,6 +32,15 @@ def last_rows(layout: Layout, number: Int[Tensor, " s"]) -> tuple[Int[Tensor, " 
     >>> rows.tolist(), offsets.tolist()
     ([2, 3, 4], [0, 1, 3])
     """
+    return rows_of(layout, layout.lengths - number, number), offsets_of(number)
+
+
+def rows_of(layout: Layout, first: Int[Tensor, " s"], number: Int[Tensor, " s"]) -> Int[Tensor, " rows"]:
+    """The rows of so many vectors of each set, from its `first` one on, counted from 0.
+
+    >>> rows_of(Layout.of_lengths([3, 2]), torch.tensor([1, 0]), torch.tensor([2, 1])).tolist()
+    [1, 2, 3]
+    """
     offsets = offsets_of(number)
     rows = torch.arange(int(offsets[-1]), device=offsets.device)
-    return rows + repeated(layout.offsets[1:] - offsets[1:], number), offsets
+    return rows + repeated(layout.offsets[:-1] + first - offsets[:-1], number)

@@ -98,6 +98,9 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if len(batch):
             _, total, count = self.run(batch)
+            if "training" in self.memories:
+                # What compression learns from is no part of the loss that is told.
+                return self.scaled(total, count) + self.memories["training"].loss
         else:
             # A process without an example still needs gradients: the others wait for that of every parameter.
             total = (

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.compressive import Compressive
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.nystrom import Nystrom
@@ -354,6 +355,7 @@ ADAPTED = [
     *(Case(Remember(attention), e=5) for attention in BACK),
     *REDUCED,
     Case(Segments(memory=3), e=5),
+    Case(Compressive(by="mean")),
 ]
 
 

@@ -107,6 +107,15 @@ def test_two_processes_have_streams_of_their_own(text, tmp_path):
     assert left(killed) == left(calm)
 
 
+def test_what_compresses_goes_on_too(text, tmp_path):
+    changes = {"model__attention": "Compressive(memory=8, compressed=8, rate=4)"}
+    calm, killed = (tmp_path / name for name in ("calm", "killed"))
+    assert in_processes(2, train, calm, text, False, None, changes) == [0, 0]
+    assert in_processes(2, train, killed, text, False, (Learner, "training_step", 13), changes) != [0, 0]
+    assert in_processes(2, train, killed, text, True, None, changes) == [0, 0]
+    assert left(killed) == left(calm)
+
+
 def test_evaluation_may_remember_more(text, undisturbed):
     run = Run.open(undisturbed)
     found = {memory: run.evaluate(memory=memory)["metrics"]["nats"] for memory in (None, 20, 0, 3, 1000)}
