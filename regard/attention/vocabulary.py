@@ -14,6 +14,7 @@ from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.routing import Routing
 from regard.attention.adapters.segments import Segments
+from regard.attention.adapters.sinkhorn import Sinkhorn, SortCut
 from regard.attention.spec import biases, feature_maps, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import Bias
@@ -35,6 +36,8 @@ _ADAPTERS = (
     Remember,
     Routing,
     Segments,
+    Sinkhorn,
+    SortCut,
 )
 
 
