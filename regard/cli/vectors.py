@@ -22,6 +22,7 @@ __all__ = ["run"]
 _DESCRIPTION = """Word vectors:
 
   regard vectors train TEXT... --out FILE       learn them from files or folders of text, novels (the published set), or -
+  regard vectors walk GRAPH --out FILE          of a graph's nodes, from random walks: a folder, a file, or email-eu-core
   regard vectors nearest FILE WORD...           the words nearest to each
   regard vectors analogy FILE A B C             what is to C as B is to A
   regard vectors evaluate FILE...               agreement with people, and analogies, each with its coverage
@@ -51,7 +52,10 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--negatives", type=int, default=5, help="words drawn against each, for skip-gram and cbow")
     options.add_argument(
-        "--sample", type=float, default=1e-3, help="threshold that frequent words are dropped by; 0 keeps all"
+        "--sample",
+        type=float | None,
+        default=None,
+        help="threshold that frequent words are dropped by; 0 keeps all. 0.001 if not given, for walk 0",
     )
     options.add_argument(
         "--rate", type=float | None, default=None, help="of learning, for skip-gram and cbow; their own if not given"
@@ -67,6 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument("--lines", type=bool, default=False, help="each line of text is a text of its own")
     options.add_argument("--threads", type=int, default=2, help="of train; with one, the seed decides all")
     options.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    _walking(options)
     options.add_argument("--count", type=int, default=10, help="neighbors to show")
     options.add_argument(
         "--kinds", type=str, default="", metavar="FILE", help="words to draw: lines `: kind`, words below each"
@@ -90,6 +95,17 @@ def run(arguments: Sequence[str]) -> int:
     return act(chosen)
 
 
+def _walking(options: Any) -> None:
+    options.add_argument("--walks", type=int, default=10, help="for walk, how many begin at each node")
+    options.add_argument("--length", type=int, default=80, help="for walk, nodes of each")
+    options.add_argument(
+        "--back", type=float, default=1.0, help="for walk, p of node2vec: the larger, the fewer go back"
+    )
+    options.add_argument(
+        "--outward", type=float, default=1.0, help="for walk, q of node2vec: the larger, the fewer lead away"
+    )
+
+
 def _train(chosen: Any) -> int:
     from regard.data.registry import locate
     from regard.vectors.corpus import read_corpus
@@ -97,12 +113,28 @@ def _train(chosen: Any) -> int:
     from regard.vectors.methods import Options, learn
 
     out = _output(chosen, "a file of word vectors to write", format_of)
-    names = ("method", "width", "window", "epochs", "seed", "threads", "negatives", "sample", "rate")
-    options = Options(**{name: chosen[name] for name in names})
+    options = Options(**_learning(chosen, 1e-3))
     sources = [locate(name) if name == "novels" and not Path(name).exists() else Path(name) for name in chosen.operands]
     corpus = read_corpus(sources, chosen.tokens, chosen.minimum_count, chosen.vocabulary, chosen.lines)
     print(f"{corpus.length:,} words, {len(corpus.words):,} distinct", file=sys.stderr)
     save(learn(corpus, options, lambda line: print(line, file=sys.stderr, flush=True)), out)
+    print(out)
+    return 0
+
+
+def _learning(chosen: Any, sample: float) -> dict[str, Any]:
+    names = ("method", "width", "window", "epochs", "seed", "threads", "negatives", "rate")
+    return {name: chosen[name] for name in names} | {"sample": sample if chosen.sample is None else chosen.sample}
+
+
+def _walk(chosen: Any) -> int:
+    from regard.cli.walks import walk
+    from regard.vectors.files import format_of
+    from regard.vectors.methods import Options
+
+    out = _output(chosen, "a file of vectors to write", format_of)
+    walks = {"number": chosen.walks} | {name: chosen[name] for name in ("length", "back", "outward", "seed")}
+    walk(chosen.operands[0], out, Options(**_learning(chosen, 0.0)), walks)
     print(out)
     return 0
 
@@ -218,6 +250,7 @@ def _embed(chosen: Any) -> int:
 
 _ACTIONS: dict[str, tuple[Callable[[Any], int], int, int, str]] = {
     "train": (_train, 1, _MANY, "files or folders of text, novels, or - for standard input"),
+    "walk": (_walk, 1, 1, "a folder or file of one graph, or a published data set of one"),
     "nearest": (_nearest, 2, _MANY, "a file of vectors and at least one word"),
     "analogy": (_analogy, 4, 4, "a file of vectors and three words"),
     "evaluate": (_evaluate, 1, _MANY, "at least one file of vectors"),

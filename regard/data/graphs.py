@@ -76,6 +76,9 @@ class Graphs:
     published = ""
 
     def __post_init__(self) -> None:
+        if self.positions.vectors:
+            found = f"data.positions.vectors is {self.positions.vectors!r}"
+            raise InputError(f"{found}, expected none: nodes of different graphs are not the same")
         if self.positions.identity:
             raise InputError(
                 "data.positions.identity is true, expected false: nodes of different graphs are not the same"
@@ -236,7 +239,7 @@ class Graphs:
         edges, edge_values = joined_edges(nodes, graph.edges, graph.edge_values, self.undirected, self.self_loops)
         values = graph.features
         if self.positions:
-            placed = self.positions.of(nodes, edges, not self.undirected, graph.where)
+            placed = self.positions.of(nodes, edges, not self.undirected, graph.where, graph.names)
             values = np.concatenate([values, placed], axis=1)
         if not values.shape[1]:
             expected = "expected some, or what a node's place says: data.positions.degree, walks or laplacian"

@@ -103,6 +103,9 @@ class Molecules:
     published = "molecules"
 
     def __post_init__(self) -> None:
+        if self.positions.vectors:
+            found = f"data.positions.vectors is {self.positions.vectors!r}"
+            raise InputError(f"{found}, expected none: atoms of different molecules are not the same")
         if self.positions.identity:
             raise InputError(
                 "data.positions.identity is true, expected false: atoms of different molecules are not the same"

@@ -162,7 +162,7 @@ class NodeReader(ABC):
             total = np.abs(values).sum(1, keepdims=True)
             values = np.divide(values, total, out=np.zeros_like(values), where=total > 0)
         if self.positions:
-            placed = self.positions.of(len(graph.names), edges, not self.undirected, graph.where)
+            placed = self.positions.of(len(graph.names), edges, not self.undirected, graph.where, graph.names)
             values = np.concatenate([values, placed], axis=1)
         if not values.shape[1]:
             expected = "expected some, or what a node's place says: data.positions.degree, walks, laplacian or identity"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from regard.data.examples import Array
+from regard.data.node_vectors import node_vectors
 from regard.errors import InputError, check_numbers
 
 __all__ = ["NodePositions"]
@@ -28,6 +31,8 @@ class NodePositions:
     Args:
         identity: the row of the identity matrix that belongs to the node: it means nothing in another graph.
         degree: log(1 + neighbors); where edges have directions, also of the nodes that it is a neighbor of.
+        vectors: a file of vectors of nodes by their names, in word2vec's text format, plain or compressed, as `regard vectors walk`
+            writes it; they follow all but eigenvectors, and a node that the file does not have gets zeros.
         walks: the probabilities to be back after 1, 2, ..., so many steps to random neighbors: the diagonals of (D^-1 A)^k.
         laplacian: so many eigenvectors of I - D^-1/2 A D^-1/2 with the smallest eigenvalues above 0, edges taken both ways; zeros
             where a graph has fewer. The sign of each is drawn anew in each epoch of a training.
@@ -43,18 +48,25 @@ class NodePositions:
     walks: int = 0
     laplacian: int = 0
     seed: int = 0
+    vectors: str = ""
 
     def __post_init__(self) -> None:
         check_numbers("data.positions", self, "walks", "laplacian", least=0)
 
     def __bool__(self) -> bool:
-        return self.identity or self.degree or self.walks > 0 or self.laplacian > 0
+        return self.identity or self.degree or self.walks > 0 or self.laplacian > 0 or self.vectors != ""
 
-    def of(self, nodes: int, edges: Array, directed: bool, where: str = "the graph") -> Array:
+    def of(
+        self, nodes: int, edges: Array, directed: bool, where: str = "the graph", names: Sequence[str] = ()
+    ) -> Array:
         """`[nodes, ...]` float32, the eigenvectors last, of `edges [2, e]` (query row, key row).
 
+        Args:
+            names: of the nodes, which `vectors` finds them by.
+
         Raises:
-            InputError: a graph that is too large for what is wanted; the sentence says what it would cost.
+            InputError: a graph that is too large for what is wanted (the sentence says what it would cost), or a file of vectors
+                that cannot be read or has none of the nodes.
         """
         edges = edges[:, edges[0] != edges[1]].astype(np.int64)
         columns = [np.zeros((nodes, 0))]
@@ -67,6 +79,8 @@ class NodePositions:
         if self.walks:
             _check_walks(nodes, edges.shape[1], self.walks, where)
             columns.append(_returns(nodes, edges.tobytes(), self.walks))
+        if self.vectors:
+            columns.append(node_vectors(Path(self.vectors), names, where))
         if self.laplacian:
             _check_eigenvectors(nodes, where)
             columns.append(_eigenvectors(nodes, edges.tobytes(), self.laplacian))

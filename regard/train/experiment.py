@@ -211,7 +211,7 @@ def _read_section(section: str, options: Any, written: Any, source: str) -> Any:
     return read_options(chosen, options, section, source, written)
 
 
-_PATHS = ("path", "noise.folder", "reverberation.folder")
+_PATHS = ("path", "noise.folder", "reverberation.folder", "positions.vectors")
 
 
 def rooted(experiment: Experiment) -> Experiment:

@@ -26,7 +26,7 @@ from regard.data.words import extending, folded
 from regard.errors import InputError, nearest
 from regard.files import opened
 
-__all__ = ["BREAK", "Corpus", "Tokens", "keep_probability", "read_corpus", "tokenizer"]
+__all__ = ["BREAK", "Corpus", "Tokens", "corpus_of", "keep_probability", "read_corpus", "tokenizer"]
 
 Tokens = Literal["words", "spaces"]
 BREAK = -1
@@ -138,11 +138,19 @@ def read_corpus(
                 ids.extend(map(number.__getitem__, cut(line)))
         if ids and ids[-1] != BREAK:
             ids.append(BREAK)
-    return _frequent(number, np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32), minimum_count, most)
+    return corpus_of(number, np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32), minimum_count, most)
 
 
-def _frequent(number: Mapping[str, int], ids: Array, minimum_count: int, most: int | None) -> Corpus:
-    """The corpus of the frequent words, renumbered by their frequency."""
+def corpus_of(number: Mapping[str, int], ids: Array, minimum_count: int, most: int | None = None) -> Corpus:
+    """The corpus of the frequent words, renumbered by their frequency.
+
+    Args:
+        number: each word's id, 0, 1, ... ids: `[n]` int32 of these, and `BREAK` between two texts.
+        minimum_count, most: as in `read_corpus`.
+
+    Raises:
+        InputError: no word is frequent enough.
+    """
     counts = np.bincount(ids[ids != BREAK], minlength=len(number))
     order = sorted((-counts[n], word) for word, n in number.items() if counts[n] >= minimum_count)[:most]
     if not order:
