@@ -41,7 +41,10 @@ COMMANDS = {
     ),
     "inspect": ("RUN INPUT", "who attends to whom, in a page of the browser, a file or a picture"),
     "plan": ("SPEC --length N", "what would run an attention: executor, refusals, pairs, operations, bytes"),
-    "arena": ("make TASK", "the tasks of Long Range Arena, by their published rules"),
+    "arena": (
+        "make TASK | train TASK | table RUNS...",
+        "Long Range Arena: its data by the published rules, and efficient Transformers compared on it",
+    ),
     "calibrate": ("", "how much quicker or slower this machine is than what plans go by; measured once, here again"),
     "data": ("look PATH | list | get NAME", "what files hold and how they are read; where published data comes from"),
 }

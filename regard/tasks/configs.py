@@ -169,14 +169,14 @@ class PerPairLabel:
         pool: how the vectors of each set become one.
         hidden: width of the layer between both pooled vectors and the classes.
         class_weights: of losses by their label: "balanced", or by name such as {spam: 5, ham: 1}, as in `PerSetLabel`.
-        label_smoothing: of each target's probability, spread evenly over all classes. dropout: on the pooled vectors.
+        label_smoothing: of each target's probability, spread evenly over all classes.
+        dropout: on the pooled vectors.
         top: how many labels a written prediction gives a probability for.
         roc_auc: whether the metrics have the area under the ROC curve, of two labels.
     """
 
     targets: ClassVar[TargetName] = "label"
     head: ClassVar[HeadName] = "linear"
-
     pool: Pool = "mean"
     hidden: int = 128
     class_weights: ClassWeights = None

@@ -44,6 +44,8 @@ def test_pairs_are_made_trained_and_predicted(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        ([], "arena is not told action"),
+        (["--sed", "1"], "arena has no option '--sed'"),
         (["mak", "listops"], "arena does not know 'mak': did you mean 'make'?"),
         (["make", "listop", "--out", "x"], "arena makes no 'listop': did you mean 'listops'?"),
         (["make", "listops"], "arena make listops needs --out, expected a new folder"),
@@ -53,6 +55,60 @@ def test_pairs_are_made_trained_and_predicted(tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert main(["arena", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+SMALL = ["--model.width", "8", "--training.epochs", "1", "--training.progress", "false", "--training.device", "cpu"]
+
+
+def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
+    out, runs = tmp_path / "listops", tmp_path / "runs"
+    assert main(["arena", "make", "listops", "--out", str(out), "--examples", "60"]) == 0
+    asked = ["arena", "train", "listops", "--data", str(out), "--runs", str(runs)]
+    asked += ["--attention", "local", "--attention", "Attention(pattern=Blocks(8))"]
+    assert main([*asked, *SMALL]) == 0
+    assert sorted(path.name for path in runs.iterdir()) == ["listops-attention-pattern-blocks-8", "listops-local"]
+    changed = (runs / "listops-local" / "model.safetensors").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main([*asked, *SMALL]) == 0
+    assert f"{runs / 'listops-local'} is there already" in capsys.readouterr().out
+    assert (runs / "listops-local" / "model.safetensors").stat().st_mtime_ns == changed
+    assert main(["arena", "table", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "task",
+        "system",
+        "seeds",
+        "accuracy",
+        "without",
+        "looking",
+        "parameters",
+        "trained",
+        "seconds",
+    ]
+    assert len(lines) == 3
+    assert all("1 of 2 epochs" in line for line in lines[1:])
+    assert main(["arena", "table", "--json", str(runs)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["system"] for row in rows} == {"local", "Attention(pattern=Blocks(8))"}
+    assert all(0 <= row["without looking"] <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "listop"], "the arena has no task 'listop': did you mean 'listops'?"),
+        (["train", "listops", "--attention", "locl"], "there is no system 'locl': did you mean 'local'?"),
+        (["train", "listops", "--attention", "Window(2, 2)"], "the model's attention is 'Window(2, 2)'"),
+        (["train"], "arena train is not told task"),
+        (["table", "none"], "none holds no config.yaml"),
+        (["table"], "arena table is not told runs"),
+    ],
+)
+def test_bad_input_of_comparisons_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     assert main(["arena", *arguments]) == 2
     assert sentence in capsys.readouterr().err

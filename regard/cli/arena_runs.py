@@ -1,0 +1,141 @@
+"""Runs of the arena: systems of equal size trained one after another, and their scores in one table."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from regard.cli.folders import expand
+from regard.errors import InputError, nearest
+from regard.files import read_json
+from regard.recipes import RECIPES
+from regard.recipes.systems import SYSTEMS, name_of, system
+from regard.train import Experiment
+from regard.train.card import read_facts
+from regard.train.folder import CONFIG, read_config
+
+__all__ = ["TASKS", "scores", "show", "train"]
+
+TASKS = tuple(name.removeprefix("arena-") for name in RECIPES if name.startswith("arena-"))
+"""The tasks that can be trained."""
+
+_COLUMNS = ("task", "system", "seeds", "accuracy", "without looking", "parameters", "trained", "seconds")
+
+
+def train(task: str, systems: Sequence[str], data: str | None, folder: Path, options: Sequence[str]) -> None:
+    """Train the recipe of a task once with each system, and evaluate it: a run `TASK-SYSTEM` below a folder for each.
+
+    A run that has been evaluated is left as it is, one that was ended goes on.
+
+    Args:
+        task: one of `TASKS`. systems: names of `SYSTEMS` or text forms. data: the folder of the task; None for what is published.
+        folder: of the runs. options: further ones of `regard train`.
+
+    Raises:
+        InputError: an unknown task or system, or what training and evaluation refuse.
+    """
+    from regard.cli import evaluate
+    from regard.cli import train as trained
+
+    if task not in TASKS:
+        raise InputError(f"the arena has no task {task!r}: {nearest(task, TASKS)}")
+    recipe = f"arena-{task}"
+    model = RECIPES[recipe].experiment().model
+    # All of them before the first is trained.
+    made = {name: system(name).of(model) for name in systems or SYSTEMS}
+    for name, options_of in made.items():
+        run = folder / f"{task}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
+        if (run / "evaluation.json").is_file():
+            print(f"{run} is there already")
+            continue
+        if (run / CONFIG).is_file():
+            trained.run(["--resume", str(run)])
+        else:
+            given = [] if data is None else ["--data.path", data]
+            chosen = [f"--model.{each}={getattr(options_of, each)}" for each in ("attention", "mixer", "norm")]
+            trained.run([recipe, "--folder", str(run), *given, *chosen, *options])
+        evaluate.run([str(run)])
+
+
+class _Score(NamedTuple):
+    """What a run scored, and how it was trained."""
+
+    task: str
+    system: str
+    accuracy: float
+    baseline: float
+    parameters: int
+    trained: str
+    seconds: float
+
+
+def _score(folder: Path) -> _Score:
+    experiment = read_config(folder)
+    if not experiment.recipe.startswith("arena-"):
+        raise InputError(f"{folder} is a run of {experiment.recipe}, expected one of a task of the arena")
+    path = folder / "evaluation.json"
+    if not path.is_file():
+        raise InputError(f"{folder} has no evaluation.json, expected a run that `regard evaluate` has evaluated")
+    found, facts = read_json(path), read_facts(folder)
+    try:
+        accuracy, baseline = (float(found[name]["accuracy"]) for name in ("metrics", "baseline"))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path} has no accuracy beside that of its baseline, expected what evaluation wrote"
+        ) from None
+    task = experiment.recipe.removeprefix("arena-")
+    how = _trained(experiment)
+    return _Score(task, name_of(experiment.model), accuracy, baseline, facts["parameters"], how, facts["seconds"])
+
+
+def _trained(experiment: Experiment) -> str:
+    """How much of the published training it had."""
+    published = (
+        RECIPES[experiment.recipe].experiment().training if experiment.recipe in RECIPES else experiment.training
+    )
+    if experiment.training.minutes:
+        return f"{experiment.training.minutes:g} minutes"
+    return f"{experiment.training.epochs} of {published.epochs} epochs"
+
+
+def scores(runs: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each task and system, the best system of a task first; runs of several seeds are one row.
+
+    Raises:
+        InputError: a folder that is no evaluated run of the arena.
+    """
+    groups: dict[tuple[str, str, int, str], list[_Score]] = {}
+    for score in map(_score, expand(runs)):
+        groups.setdefault((score.task, score.system, score.parameters, score.trained), []).append(score)
+    rows = []
+    for (task, name, parameters, trained), members in groups.items():
+        values = [score.accuracy for score in members]
+        row = {"task": task, "system": name, "seeds": len(members), "accuracy": statistics.fmean(values)}
+        row |= {"deviation": statistics.stdev(values)} if len(values) > 1 else {}
+        row |= {"without looking": members[0].baseline, "parameters": parameters, "trained": trained}
+        rows.append(row | {"seconds": statistics.fmean(score.seconds for score in members)})
+    return sorted(rows, key=lambda row: (TASKS.index(row["task"]), -row["accuracy"]))
+
+
+def show(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
+    """Print the rows as a table, or as JSON."""
+    from regard.cli.table import print_table
+
+    if as_json:
+        print(json.dumps(list(rows), indent=1))
+        return
+    cells = []
+    for row in rows:
+        spread = f" ± {row['deviation']:.4f}" if "deviation" in row else ""
+        values = row | {
+            "accuracy": f"{row['accuracy']:.4f}{spread}",
+            "without looking": f"{row['without looking']:.4f}",
+            "parameters": f"{row['parameters']:,}",
+            "seconds": f"{row['seconds']:.0f}",
+        }
+        cells.append([str(values[name]) for name in _COLUMNS])
+    print_table(_COLUMNS, cells)
