@@ -19,7 +19,9 @@ _DESCRIPTION = """Write as a trained model would. What is drawn depends on the s
 A run of texts (`regard train characters`) goes on with --prompt, printed character by character as they are drawn.
 
 A run of pixels (`regard train clothes-pixels`) writes pictures into the sheet --out; or, with PICTURE... or --test N, keeps the
-upper part of each of these and writes the rest: a row of the sheet has the picture, the part that was kept, and what was drawn."""
+upper part of each of these and writes the rest: a row of the sheet has the picture, the part that was kept, and what was drawn.
+
+A run of a generator (`regard train clothes-gan`) writes pictures into the sheet --out, a column for each label."""
 
 _TEXTS = ("prompt", "length")
 _PICTURES = ("out", "count", "keep", "test")
@@ -36,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         "--count",
         type=int | None,
         metavar="N",
-        help="pictures to write (default: 16), or of each to complete (default: 4)",
+        help="pictures to write (default: 16 of pixels, else 60), or of each to complete (default: 4)",
     )
     options.add_argument("--keep", type=float | None, metavar="P", help="the share of rows that is kept (default: 0.5)")
     options.add_argument("--test", type=int | None, metavar="N", help="complete the first N pictures of the test part")
@@ -82,11 +84,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _writer(opened: Run) -> Callable[[Run, Any], None]:
     from regard.tasks.next_pixel import NextPixelTask
+    from regard.tasks.written_pictures import WrittenPicturesTask
 
-    if isinstance(opened.task, NextPixelTask):
-        from regard.cli.paint import write_pixels
+    if isinstance(opened.task, NextPixelTask | WrittenPicturesTask):
+        from regard.cli.paint import write_pixels, write_samples
 
-        return write_pixels
+        return write_pixels if isinstance(opened.task, NextPixelTask) else write_samples
     return _text
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from regard.data.examples import Array
     from regard.train import Run
 
-__all__ = ["sheet_place", "write_pixels"]
+__all__ = ["sheet_place", "write_pixels", "write_samples"]
 
 _GRAY = 128  # of what was not kept
 
@@ -59,6 +59,29 @@ def write_pixels(opened: Run, chosen: Any) -> None:
             rows += [levels.reshape(height, width), cut.reshape(height, width), *drawn[n * count : (n + 1) * count]]
         pixels = sheet(rows, columns=count + 2)
     write_atomically(place, png(pixels))
+
+
+def write_samples(opened: Run, chosen: Any) -> None:
+    """Write a sheet of pictures of a run of the task WrittenPictures; `chosen` are the options of `regard generate`."""
+    place = sheet_place(chosen.out)
+    plain: dict[str, Any] = {
+        "temperature": 1.0,
+        "top_k": None,
+        "top_p": 1.0,
+        "keep": None,
+        "test": None,
+        "pictures": [],
+    }
+    for name, value in plain.items():
+        if chosen[name] != value:
+            found = (
+                f"generate got {chosen.pictures[0]!r}"
+                if name == "pictures"
+                else f"--{name.replace('_', '-')} was given"
+            )
+            raise InputError(f"{found} and {chosen.run} writes pictures from noise alone, expected it not to be")
+    task: Any = opened.task
+    write_atomically(place, png(task.sheet(chosen.count or task.config.samples, chosen.seed)))
 
 
 def _given(opened: Run, chosen: Any) -> Sequence[Array] | None:

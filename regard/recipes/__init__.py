@@ -8,7 +8,7 @@ from regard.recipes.arena import arena_image, arena_listops, arena_path_x, arena
 from regard.recipes.cells import cells
 from regard.recipes.characters import characters
 from regard.recipes.citation import citation
-from regard.recipes.clothes import clothes, clothes_cnn, clothes_pixels, clothes_stem
+from regard.recipes.clothes import clothes, clothes_cnn, clothes_gan, clothes_pixels, clothes_stem
 from regard.recipes.digits import digits
 from regard.recipes.graphs import departments, workers
 from regard.recipes.molecules import molecules_barrier, molecules_hydration, molecules_solubility
@@ -36,6 +36,7 @@ __all__ = [
         "citation",
         "clothes",
         "clothes_cnn",
+        "clothes_gan",
         "clothes_pixels",
         "clothes_stem",
         "departments",
@@ -120,6 +121,12 @@ RECIPES = {
             clothes_cnn,
             _CLOTHES,
             "accuracy: two convolutions .925, ResNet-18 .949",
+        ),
+        Recipe(
+            "clothes-gan",
+            clothes_gan,
+            _CLOTHES,
+            "none: its distances are those of features of one's own classifier",
         ),
         Recipe(
             "clothes-pixels",

@@ -1,17 +1,18 @@
-"""Fashion-MNIST by a Vision Transformer, by one with a convolutional stem, and by a convolutional network; and its pixels, written
-one after another."""
+"""Fashion-MNIST by a Vision Transformer, by one with a convolutional stem, and by a convolutional network; and pictures
+like its own, by a generator against a discriminator, and pixel by pixel."""
 
 from dataclasses import replace
 
 from regard.data.pictures import Pictures
 from regard.data.pixels import Pixels
 from regard.models.encoder import Encoder
+from regard.models.gan import SelfAttentionGan
 from regard.models.pieces import Front, Positions
 from regard.tasks.configs import PerSetLabel
-from regard.tasks.configs_of_pictures import NextPixel
+from regard.tasks.configs_of_pictures import NextPixel, WrittenPictures
 from regard.train import Experiment, Optimizer, Training
 
-__all__ = ["clothes", "clothes_cnn", "clothes_pixels", "clothes_stem"]
+__all__ = ["clothes", "clothes_cnn", "clothes_gan", "clothes_pixels", "clothes_stem"]
 
 
 def clothes() -> Experiment:
@@ -75,6 +76,24 @@ def clothes_cnn() -> Experiment:
             dropout=0.0,
         ),
         task=PerSetLabel(pool="mean", dropout=0.3, label_smoothing=0.1),
+    )
+
+
+def clothes_gan() -> Experiment:
+    """Small gray pictures from noise, by a generator that learns against a discriminator, both with self-attention (SAGAN).
+
+    `--task.judge runs/clothes-cnn-1` names a trained classifier, by whose features they are compared with the pictures of the data.
+    `--model.self_attention false` leaves self-attention out; `regard generate` writes pictures.
+
+    Own data: `--data.path folder`, as the recipe `clothes` takes it.
+    """
+    return Experiment(
+        "clothes-gan",
+        Pictures(size=28, patch=1, color="gray"),
+        SelfAttentionGan(),
+        WrittenPictures(),
+        Optimizer(learning_rate=1e-4, weight_decay=0.0, betas=(0.0, 0.9), warm_up=0, schedule="constant"),
+        Training(epochs=20, batch_vectors=50_176, clip=0.0, keep="last"),
     )
 
 

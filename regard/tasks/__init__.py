@@ -13,7 +13,7 @@ from regard.tasks.configs import (
     PerVectorNumber,
     ReplacedTokens,
 )
-from regard.tasks.configs_of_pictures import NextPixel
+from regard.tasks.configs_of_pictures import NextPixel, WrittenPictures
 
 __all__ = [
     "MaskedTokens",
@@ -28,4 +28,5 @@ __all__ = [
     "PerVectorLabel",
     "PerVectorNumber",
     "ReplacedTokens",
+    "WrittenPictures",
 ]

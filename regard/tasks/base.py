@@ -114,6 +114,10 @@ class Task(nn.Module, ABC):
         """Metrics of further models to compare with, by the name of the model, from all targets of a part; see `trivial`."""
         return {}
 
+    def shown(self) -> Mapping[str, Any]:
+        """Pictures `[h, w]` or `[h, w, 3]` uint8 of what the task has learned so far, by name; written after each validation."""
+        return {}
+
     @abstractmethod
     def predictions(self, output: Any, batch: Batch) -> list[dict[str, Any]]:
         """One JSON object for each set: its `name`, its prediction, and its target where there is one."""

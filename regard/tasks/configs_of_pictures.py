@@ -10,7 +10,7 @@ from regard.errors import check_numbers
 from regard.tasks.configs import NextToken
 from regard.tasks.corpus import CorpusMetric
 
-__all__ = ["NextPixel"]
+__all__ = ["NextPixel", "WrittenPictures"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,26 @@ class NextPixel:
 
     def __post_init__(self) -> None:
         check_numbers("task", self, "dropout", least=0, below=1)
+
+
+@dataclass(frozen=True)
+class WrittenPictures:
+    """Pictures like those of the data, written by a generator that learns against a discriminator (hinge loss).
+
+    Args:
+        judge: folder of a run of pixels with labels, as `regard train clothes-cnn` makes, by whose features pictures are compared
+            with those of the data (`fid`), and by whose labels it is told whether they show what they should (`agreement`). It is
+            never trained here. Empty for none: neither is computed.
+        discriminator_rate: how many times the learning rate of the generator the discriminator learns with.
+        samples: how many pictures the sheet has that is drawn after each validation.
+    """
+
+    targets: ClassVar[TargetName] = "label"
+
+    judge: str = ""
+    discriminator_rate: float = 4.0
+    samples: int = 60
+
+    def __post_init__(self) -> None:
+        check_numbers("task", self, "samples", least=1)
+        check_numbers("task", self, "discriminator_rate", least=0)

@@ -215,7 +215,8 @@ _PATHS = ("path", "noise.folder", "reverberation.folder", "positions.vectors")
 
 
 def rooted(experiment: Experiment) -> Experiment:
-    """The experiment whose data lie at absolute paths, so that a run does not depend on the folder where it was begun.
+    """The experiment whose data, and the run that judges it, lie at absolute paths, so that a run does not
+    depend on the folder where it was begun.
 
     >>> from regard.data.text import Texts
     >>> rooted(Experiment("mine", Texts("a.csv"), None, None)).data.path == os.path.abspath("a.csv")
@@ -227,7 +228,9 @@ def rooted(experiment: Experiment) -> Experiment:
         place = getattr(getattr(data, group, None) if group else data, inner, None)
         if isinstance(place, str) and place:
             data = changed(data, {name: os.path.abspath(place)})
-    return replace(experiment, data=data)
+    judge = getattr(experiment.task, "judge", "")
+    task = changed(experiment.task, {"judge": os.path.abspath(judge)}) if judge else experiment.task
+    return replace(experiment, data=data, task=task)
 
 
 def changed(options: Any, changes: Mapping[str, Any]) -> Any:

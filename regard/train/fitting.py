@@ -39,6 +39,7 @@ from regard.train.folder import CONFIG, ENCODING, save, sweep
 from regard.train.kinds import build, build_model
 from regard.train.learner import Learner
 from regard.train.memory import within_memory
+from regard.train.opening import let_judge
 from regard.train.pieces import freeze
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
@@ -74,6 +75,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     with within_memory():
         task = build(experiment.task, model.width, encoding)
     task.attach(model)
+    let_judge(task, experiment)
     watch = watched(task, experiment)
     frozen = freeze(model, task, experiment.optimizer.freeze)
     beginning = start.give(model, task, encoding) if start else None

@@ -42,8 +42,12 @@ KINDS: dict[str, dict[str, Kind]] = {
         "RecurrentEncoderDecoder": Kind(
             "regard.models.recurrent_decoder", "regard.models.recurrent_decoder:make_recurrent_encoder_decoder"
         ),
+        "SelfAttentionGan": Kind("regard.models.gan", "regard.models.gan:make_gan"),
     },
     "task": {
+        "WrittenPictures": Kind(
+            "regard.tasks.configs_of_pictures", "regard.tasks.written_pictures:WrittenPicturesTask"
+        ),
         "MaskedTokens": Kind("regard.tasks.configs", "regard.tasks.masked:MaskedTokenTask"),
         "MultiLabel": Kind("regard.tasks.configs", "regard.tasks.multi_label:MultiLabelTask"),
         "NextPixel": Kind("regard.tasks.configs_of_pictures", "regard.tasks.next_pixel:NextPixelTask"),

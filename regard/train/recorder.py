@@ -13,6 +13,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from regard.data.sheets import png
 from regard.errors import InputError
 from regard.train.averaging import RecentWeights
 from regard.train.folder import read_config, read_weights, save, save_weights
@@ -30,7 +31,8 @@ METRICS = "metrics.csv"
 
 class Recorder(Callback):
     """One row of `metrics.csv` every so many steps (`kind` step: that step's loss) and one at the end of each epoch
-    (`kind` epoch: the mean loss of the epoch's targets, and what validation found), and the same as TensorBoard events.
+    (`kind` epoch: the mean loss of the epoch's targets, and what validation found), and the same as TensorBoard events; and after
+    each validation the pictures that the task shows, such as `samples/epoch-0001.png`.
 
     Rows carry no time, so that a resumed training leaves the very same file.
     """
@@ -75,6 +77,18 @@ class Recorder(Callback):
         pl_module.check_finite(total)
         self.loss = total / (count or 1)
         self._row(trainer, "epoch", pl_module, self.loss, pl_module.found)
+        if pl_module.found and trainer.is_global_zero:
+            self._show(trainer, pl_module)
+
+    def _show(self, trainer: Trainer, learner: Learner) -> None:
+        """Write what the task shows into `samples/`, and as TensorBoard events."""
+        assert self.events is not None
+        for name, pixels in learner.task.shown().items():
+            folder = self.folder / name
+            folder.mkdir(exist_ok=True)
+            save(folder / f"epoch-{trainer.current_epoch + 1:04d}.png", png(pixels))
+            form = "HW" if pixels.ndim == 2 else "HWC"
+            self.events.add_image(name, pixels, trainer.global_step, dataformats=form)
 
     def _row(self, trainer: Trainer, kind: str, learner: Learner, loss: float, found: dict[str, float]) -> None:
         if not trainer.is_global_zero:

@@ -29,9 +29,8 @@ from regard.tasks.corpus import corpus_metrics
 from regard.train.card import CARD, add_evaluation, read_facts
 from regard.train.embedding import Embedding, embeddings
 from regard.train.experiment import Experiment
-from regard.train.folder import WEIGHTS, load_weights, read_config, save, sizes_of_weights
-from regard.train.kinds import build, build_model
-from regard.train.memory import like_the_weights
+from regard.train.folder import save
+from regard.train.opening import read_run
 from regard.train.scoring import defined, run, targets_of, trivial_metrics, watched
 
 __all__ = ["Run"]
@@ -62,16 +61,7 @@ class Run:
         Raises:
             InputError: a file that is missing or was altered; the sentence names it.
         """
-        folder = Path(folder)
-        experiment = read_config(folder)
-        encoding = Encoding.load(folder)
-        # Somebody else may have made the run: what its options ask for is not allocated before it is known to be there.
-        with like_the_weights(sizes_of_weights(folder), str(folder / WEIGHTS)):
-            model = build_model(experiment.model, experiment.task, encoding)
-            task = build(experiment.task, model.width, encoding)
-        task.attach(model)
-        load_weights(folder, experiment, model, task)
-        return cls(folder, experiment, encoding, model.eval(), task.eval())
+        return cls(Path(folder), *read_run(Path(folder)))
 
     @property
     def parameters(self) -> int:

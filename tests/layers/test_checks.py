@@ -24,7 +24,14 @@ def layers() -> list[type[nn.Module]]:
     found = {}
     for package in (regard.layers, regard.models):
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            if module.name.rpartition(".")[2] in ("like_torch", "padded", "checks", "bert", "sequences"):
+            if module.name.rpartition(".")[2] in (
+                "like_torch",
+                "padded",
+                "checks",
+                "bert",
+                "sequences",
+                "gan_networks",
+            ):
                 continue
             named = vars(importlib.import_module(module.name))
             classes = {name: thing for name, thing in named.items() if isinstance(thing, type)}
