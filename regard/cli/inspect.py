@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ own, computed when they are asked for. The page is served to this machine alone,
 
 def run(arguments: Sequence[str]) -> int:
     options = parser("inspect", _DESCRIPTION)
-    options.add_argument("run", metavar="RUN", help="a run folder")
+    options.add_argument("run", metavar="RUN", help="a run folder, or a pattern or an Attention by its text form")
     options.add_argument("input", metavar="INPUT", nargs="?", help="what `regard predict` takes")
     options.add_argument("--text", type=str, default="", metavar="TEXT", help="a text itself, in place of INPUT")
     options.add_argument("--set", type=int, default=0, help="which set of the input, from 0")
@@ -39,13 +40,22 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument("--svg", default="", metavar="FILE", help="draw the weights of a head")
     options.add_argument("--layer", type=int | None, help="for --svg, or alone in --html: which attention, from 0")
     options.add_argument("--head", type=int, default=0, help="for --svg: which head, from 0")
+    options.add_argument(
+        "--length", type=int | None, help="of a pattern without a run: vectors of a set, 64 if not given"
+    )
     chosen = parse(options, arguments)
-    if (chosen.input is None) == (not chosen.text):
+    spec = _is_spec(chosen.run)
+    if not spec and chosen.length is not None:
+        raise InputError("--length is for a pattern without a run, whose input has a length")
+    if spec:
+        if more := [name for name in ("input", "text", "set", "target") if chosen[name]]:
+            raise InputError(f"inspect got a pattern with {' and '.join(more)}, expected a pattern alone")
+    elif (chosen.input is None) == (not chosen.text):
         given = "without an INPUT" if chosen.input is None else "with an INPUT and a --text"
         raise InputError(f"inspect got the run {chosen.run!r} {given}, expected one to run it on")
     page = _place(chosen.html, "--html", ".html")
     picture = _place(chosen.svg, "--svg", ".svg")
-    questions = _opened(chosen)
+    questions = _sketched(chosen) if spec else _opened(chosen)
     if picture is not None:
         from regard.inspector.page.drawing import matrix_svg
 
@@ -75,6 +85,19 @@ def _place(out: str, option: str, suffix: str) -> Path | None:
     return place_to_write(out, f"a file to write, such as weights{suffix}", check, option)
 
 
+def _is_spec(operand: str) -> bool:
+    """Whether the first operand is the text form of a pattern or an attention: no folder has such a name."""
+    return re.match(r"[\s(~]*[A-Z]\w*\(", operand) is not None and not Path(operand).exists()
+
+
+def _sketched(chosen: Any) -> Questions:
+    """An attention without a run."""
+    from regard.inspector.answers import Questions
+    from regard.inspector.sketch import Sketch
+
+    return Questions(Sketch(chosen.run, 64 if chosen.length is None else chosen.length))
+
+
 def _opened(chosen: Any) -> Questions:
     """The run and the input that were chosen."""
     reader: Any = read_config(Path(chosen.run)).data
@@ -93,4 +116,17 @@ def _opened(chosen: Any) -> Questions:
             raise InputError("--target is for runs that write texts, and this one writes none")
         target = reader.target(chosen.target, opened.encoding)
     files = not sources[0].is_text
-    return Questions(Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files))
+    samples = _samples(reader, sources[0].value) if files else None
+    return Questions(Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files, samples))
+
+
+def _samples(reader: Any, path: str) -> Any:
+    """The samples of a sound file; None of other data, of folders and of standard input."""
+    from regard.data.sound_reader import SoundReader
+
+    if not isinstance(reader, SoundReader) or not Path(path).is_file():
+        return None
+
+    from regard.data.sound import read_sound
+
+    return read_sound(Path(path))

@@ -16,7 +16,9 @@ from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.inspector.asked import Answer, Asked, packed
 from regard.inspector.inspection import Inspection
+from regard.inspector.material import material
 from regard.inspector.seen import Seen
+from regard.inspector.sketch import Sketch
 from regard.inspector.statistics import head_statistics
 from regard.inspector.steps import step
 from regard.inspector.switching import Off
@@ -24,6 +26,7 @@ from regard.inspector.weights import at_once, head_weights
 
 __all__ = ["ASKED", "CELLS", "Questions"]
 
+Inspected = Inspection | Sketch
 CELLS = 512
 """The side of a matrix, in cells, above which several pairs share a cell."""
 SAMPLED = 256
@@ -37,7 +40,7 @@ _PROBABILITIES = 5  # predictions of one vector that are named
 class Questions:
     """Answers questions about an inspection, one at a time, and remembers the last ones."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    def __init__(self, inspection: Inspected) -> None:
         self.inspection = inspection
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Answer] = OrderedDict()
@@ -70,6 +73,7 @@ class Questions:
         """
         seen = self.inspection.seen
         yield {"ask": "overview"}
+        yield {"ask": "place"}
         chosen = range(len(seen)) if layer is None else [_layer(self.inspection, Asked({"layer": layer}))]
         size = sum(_size_of_steps(seen[n]) for n in chosen)
         for n in chosen:
@@ -85,23 +89,23 @@ def _size_of_steps(seen: Seen) -> int:
     return 4 * seen.heads * len(seen.queries.names) * len(seen.keys.names) * (d + e + 4)
 
 
-def _layer(inspection: Inspection, asked: Asked) -> int:
+def _layer(inspection: Inspected, asked: Asked) -> int:
     return asked.index("layer", len(inspection.seen), "layers with attention")
 
 
-def _head(inspection: Inspection, asked: Asked) -> tuple[Seen, int]:
+def _head(inspection: Inspected, asked: Asked) -> tuple[Seen, int]:
     seen = inspection.seen[_layer(inspection, asked)]
     return seen, asked.index("head", seen.heads, "heads")
 
 
-def overview(inspection: Inspection, asked: Asked) -> Answer:
+def overview(inspection: Inspected, asked: Asked) -> Answer:
     """What there is: layers and heads, what queries and keys are called, what is predicted."""
     axes: list[dict[str, Any]] = []
     layers = []
     for seen in inspection.seen:
         numbers = []
         for axis in (seen.queries, seen.keys):
-            known = {"of": axis.of, "names": list(axis.names)}
+            known = {"of": axis.of, "names": list(axis.names), "spans": [list(span) for span in axis.spans]}
             if known not in axes:
                 axes.append(known)
             numbers.append(axes.index(known))
@@ -115,12 +119,21 @@ def overview(inspection: Inspection, asked: Asked) -> Answer:
                 "keys": numbers[1],
             }
         )
-    content = {"run": inspection.name, "input": inspection.title, "axes": axes, "layers": layers}
+    content: dict[str, Any] = {"run": inspection.name, "input": inspection.title, "axes": axes, "layers": layers}
+    if isinstance(inspection, Sketch):
+        return Answer({**content, "plan": inspection.plan})
     return Answer({**content, "prediction": shown(inspection.prediction)})
 
 
+def place(inspection: Inspected, asked: Asked) -> Answer:
+    """What weights can be shown on: a picture, a sound, a graph, or nothing."""
+    if isinstance(inspection, Sketch):
+        return Answer({"kind": "none"})
+    return material(inspection.example, inspection.reader, inspection.samples)
+
+
 @torch.no_grad()
-def matrix(inspection: Inspection, asked: Asked) -> Answer:
+def matrix(inspection: Inspected, asked: Asked) -> Answer:
     """The weights of a head as cells `[rows, columns]`, each the largest of the pairs that share it; -inf where all are hidden.
 
     Beside them the smallest and the largest sum of the weights of the queries of each row of cells.
@@ -148,7 +161,7 @@ def matrix(inspection: Inspection, asked: Asked) -> Answer:
     return Answer(content, (packed(picture), packed(least), packed(most)))
 
 
-def steps(inspection: Inspection, asked: Asked) -> Answer:
+def steps(inspection: Inspected, asked: Asked) -> Answer:
     """One output vector of one head: q, each key, its score, weight and value, the sum, W^O and the residual."""
     seen, head = _head(inspection, asked)
     rows = seen.rows()
@@ -192,7 +205,7 @@ _PRODUCTS = {
 }
 
 
-def heads(inspection: Inspection, asked: Asked) -> Answer:
+def heads(inspection: Inspected, asked: Asked) -> Answer:
     """What each head of a layer does on the whole, over at most `SAMPLED` queries."""
     seen = inspection.seen[_layer(inspection, asked)]
     order = seen.rows()
@@ -218,11 +231,13 @@ def heads(inspection: Inspection, asked: Asked) -> Answer:
     return Answer(content)
 
 
-def switched(inspection: Inspection, asked: Asked) -> Answer:
+def switched(inspection: Inspected, asked: Asked) -> Answer:
     """What is predicted without some heads, keys or pairs: `{"off": [{"layer": 0, "head": 1, "key": 3}]}`, as `Off` says.
 
     Without a layer, a key is hidden in all attentions to the same keys.
     """
+    if isinstance(inspection, Sketch):
+        raise InputError("something was to be switched off without a run, expected a run that predicts")
     changes: list[Off] = []
     for one in asked.several("off", _SWITCHED):
         layer = one.maybe("layer", len(inspection.seen), "layers with attention")
@@ -290,8 +305,9 @@ def _largest(x: Tensor, step: tuple[int, int]) -> Tensor:
     return padded.view(tall // down, down, wide // across, across).amax((1, 3))
 
 
-ASKED: dict[str, Callable[[Inspection, Asked], Answer]] = {
+ASKED: dict[str, Callable[[Inspected, Asked], Answer]] = {
     "overview": overview,
+    "place": place,
     "matrix": matrix,
     "step": steps,
     "heads": heads,

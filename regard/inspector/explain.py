@@ -18,7 +18,7 @@ from regard.inspector.calls import Call, record
 from regard.models.model import Place, Places, places_of
 from regard.sets import Layout
 
-__all__ = ["Explanation", "Heard", "by_numbers", "chosen_example", "explain_example", "explain_run"]
+__all__ = ["Explanation", "Heard", "by_numbers", "chosen_example", "explain_example", "explain_run", "joined"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def by_numbers(call: Call, row: int, head: int, place: Place, places: Places) ->
     Args:
         row: of the queries. place: what it stands for. places: what each vector of the keys' set stands for.
     """
-    theirs = None if call.keys is None else _joined(places, call.keys)
+    theirs = None if call.keys is None else joined(places, call.keys)
     rows = attention_weights(call.attention, call.q, call.k, call.layout, call.key_layout, call.parameters, rows=[row])
     heads, key_heads = call.q.shape[1], call.k.shape[1]
     pairs = Pairs(call.layout, call.key_layout, rows.query, rows.key)
@@ -184,13 +184,13 @@ def explain_run(
         row = _row_of(query, places, call.layout)
         place = places[int(call.layout.index[row])]
     else:
-        ours = _joined(places, call.queries)
+        ours = joined(places, call.queries)
         row = _row_of(query, ours, call.layout)
         place = ours[row]
     return by_numbers(call, row, head, place, places)
 
 
-def _joined(places: Places, made: Sequence[range]) -> Places:
+def joined(places: Places, made: Sequence[range]) -> Places:
     """What vectors stand for that are each made of several: the inputs and the names of the first to the last of them."""
     joined = []
     for places_of_one in made:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from regard.data.batch import Batch, collate
-from regard.data.examples import Dataset, Example, VectorSet
+from regard.data.examples import Array, Dataset, Example, VectorSet
 from regard.errors import InputError
 from regard.inspector.around import Around, watched
 from regard.inspector.calls import record
@@ -36,6 +36,7 @@ class Inspection:
         model, task: of the run. example: the input. name: what the run is called.
         target: the ids to write, of a model that writes sequences; None for those that it finds.
         title: what the input is called; as the example if not given.
+        reader: of the run's data. samples: of a sound, at 16 kHz, for the page to draw and play.
 
     Attributes:
         written: the ids that are written, of a model that writes sequences.
@@ -52,6 +53,8 @@ class Inspection:
     name: str = "run"
     target: VectorSet | None = None
     title: str = ""
+    reader: Any = None
+    samples: Array | None = None
     written: tuple[str, ...] | None = field(default=None, init=False)
     seen: list[Seen] = field(init=False, repr=False)
     around: dict[Attend, Around] = field(init=False, repr=False)
@@ -76,16 +79,19 @@ class Inspection:
         set: int = 0,  # noqa: A002
         target: VectorSet | None = None,
         files: bool = False,
+        samples: Array | None = None,
     ) -> Inspection:
         """The inspection of a run's model on one of some inputs.
 
         Args:
             files: whether inputs are called by their paths, of which the page is told the last part alone.
+            samples: of a sound, at 16 kHz.
             run, inputs, set, target: as in `explain_run` and `align_run`.
         """
         example = chosen_example(inputs, set)
         title = example.name.rpartition("/")[2] if files else example.name
-        return cls(run.model, run.task, example, run.folder.name, target, title=title or example.name)
+        reader = run.experiment.data
+        return cls(run.model, run.task, example, run.folder.name, target, title or example.name, reader, samples)
 
     @torch.no_grad()
     def _compute(self) -> None:
@@ -100,10 +106,13 @@ class Inspection:
         with watched(whole) as self.around:
             calls = record(whole, lambda: self.task(self.model(read), read))
         encoder = getattr(self.model, "encoder", self.model) if self.written is not None else self.model
-        own = [call.layout.total for call in calls if call.key_layout is call.layout]
         length = len(self.example.values)
-        names = [place.name for place in places_of(encoder, length, own[0] if own else length, self.example.tokens)]
-        self.seen = seen_in(whole, calls, names, self.written, begin)
+        # Of the first that attends within the inputs, whose vectors are not made of several.
+        within = [call for call in calls if call.key_layout is call.layout or call.keys is not None]
+        own = [call.layout for call in within if call.queries is None]
+        count = 1 + int(own[0].index.max()) if own and own[0].total else length
+        places = places_of(encoder, length, count, self.example.tokens)
+        self.seen = seen_in(whole, calls, places, self.written, begin)
 
     def _predicted(self, batch: Batch) -> dict[str, Any]:
         read = self.task.read(batch)

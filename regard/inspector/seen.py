@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from regard.inspector.calls import Call
+from regard.inspector.explain import joined
+from regard.models.model import Places
+from regard.sets import Layout
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -27,10 +30,12 @@ class Axis:
         of: "inputs" of a model, what is "read" or "written" by one that writes sequences, the one vector of a set that is "pooled",
             or "numbers" where nothing is known of them.
         names: of each, in order.
+        spans: of each the first input that it stands for and the one after the last; none where that is not known.
     """
 
     of: AxisName
     names: tuple[str, ...]
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _in_order(index: Tensor) -> list[int]:
 def seen_in(
     model: nn.Module,
     calls: Sequence[Call],
-    inputs: Sequence[str],
+    inputs: Places,
     written: Sequence[str] | None = None,
     begin: str = "",
 ) -> list[Seen]:
@@ -96,33 +101,48 @@ def seen_in(
             groups.append([call])
     found = []
     for group in groups:
-        name = names.get(group[0].module, "attention") if group[0].module is not None else "attention"
-        found.append(_seen(name, tuple(group), tuple(inputs), written, begin))
+        module = group[0].module
+        name = "attention" if module is None else names.get(module, "attention")
+        found.append(_seen(name, tuple(group), inputs, written, begin))
     return found
 
 
-def _seen(
-    name: str, calls: tuple[Call, ...], inputs: tuple[str, ...], written: Sequence[str] | None, begin: str
-) -> Seen:
-    first, queries = calls[0], sum(len(call.q) for call in calls)
-    if first.key_layout is not first.layout:
-        if written is not None:
-            return Seen(
-                name, calls, "cross", _axis("written", written, queries), _axis("read", inputs, first.key_layout.total)
-            )
-        pooled = Axis("pooled", tuple(f"pooled {n}" if queries > 1 else "pooled" for n in range(queries)))
-        kind: Literal["pooling", "cross"] = "pooling" if queries <= first.layout.sets else "cross"
-        axis = pooled if kind == "pooling" else _axis("numbers", (), queries)
-        return Seen(name, calls, kind, axis, _axis("inputs", inputs, first.key_layout.total))
-    if written is not None and "decoder" in name.split("."):
-        before = (begin, *written[:-1]) if len(written) else ()
-        axis = _axis("written", before, queries)
+def _seen(name: str, calls: tuple[Call, ...], inputs: Places, written: Sequence[str] | None, begin: str) -> Seen:
+    call = calls[0]
+    read: AxisName = "inputs" if written is None else "read"
+    rows = [(call.layout, row) for call in calls for row in _in_order(call.layout.index)]
+    made = call.queries is not None or call.keys is not None
+    if call.key_layout is call.layout or made:
+        if written is not None and "decoder" in name.split("."):
+            before = (begin, *written[:-1]) if written else ()
+            queries = keys = _named("written", before, len(rows))
+            return Seen(name, calls, "self", queries, keys)
+        queries = _axis(read, call.layout, call.queries, inputs)
+        keys = _axis(read, call.key_layout, call.keys, inputs)
+        return Seen(name, calls, "self", queries, keys)
+    keys = _axis(read, call.key_layout, call.keys, inputs)
+    if written is not None:
+        return Seen(name, calls, "cross", _named("written", written, len(rows)), keys)
+    if len(rows) <= call.layout.sets:
+        pooled = tuple(f"pooled {n}" if len(rows) > 1 else "pooled" for n in range(len(rows)))
+        return Seen(name, calls, "pooling", Axis("pooled", pooled), keys)
+    return Seen(name, calls, "cross", _named("numbers", (), len(rows)), keys)
+
+
+def _axis(of: AxisName, layout: Layout, made: Sequence[range] | None, inputs: Places) -> Axis:
+    """What the rows of a layout stand for, in order: vectors of the model, or what an adapter made of several."""
+    rows = _in_order(layout.index)
+    if made is not None:
+        several = joined(inputs, made)
+        places = [several[row] for row in rows]
+    elif not rows or int(layout.index.max()) < len(inputs):
+        places = [inputs[int(layout.index[row])] for row in rows]
     else:
-        axis = _axis("inputs" if written is None else "read", inputs, queries)
-    return Seen(name, calls, "self", axis, axis)
+        return _named("numbers", (), len(rows))
+    return Axis(of, tuple(place.name for place in places), tuple((p.inputs.start, p.inputs.stop) for p in places))
 
 
-def _axis(of: AxisName, names: Sequence[str], count: int) -> Axis:
+def _named(of: AxisName, names: Sequence[str], count: int) -> Axis:
     if len(names) == count:
         return Axis(of, tuple(names))
     return Axis("numbers", tuple(map(str, range(count))))

@@ -52,6 +52,31 @@ def test_the_page_is_served(tagger, capsys, monkeypatch):
     assert answer.content["axes"][0]["names"] == ["I", "saw", "a", "cat"]
 
 
+def test_a_pattern_needs_no_run(tmp_path, capsys):
+    page, picture = tmp_path / "page.html", tmp_path / "pattern.svg"
+    done(capsys, "inspect", "Window(1, 0) | First(1)", "--length", "5", "--svg", picture, "--html", page)
+    root = ET.fromstring(picture.read_text())
+    rects = [rect for rect in root.iter("{http://www.w3.org/2000/svg}rect") if len(rect)]
+    # The first is seen by all and sees all.
+    assert sum(float(rect[0].text) > 0 for rect in rects) == 5 + 2 + 3 * 3
+    assert "no folder" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["Causal()", "a b"], "a pattern with input, expected a pattern alone"),
+        (["Causal()", "--set", "1"], "a pattern with set, expected a pattern alone"),
+        (["Causal()", "--length", "0"], "--length is 0, expected 1 to 8192"),
+        (["Casual()"], "Casual"),
+        (["no/run", "a b"], "no/run"),
+        (["no/run", "a b", "--length", "4"], "--length is for a pattern without a run"),
+    ],
+)
+def test_a_pattern_that_is_none_is_refused(capsys, words, sentence):
+    assert sentence in refused(capsys, "inspect", *words)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

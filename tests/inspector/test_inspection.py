@@ -1,5 +1,6 @@
 """What a page is answered: numbers of the model itself, and one sentence where something is not there."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,13 +26,16 @@ from regard.train.kinds import build, build_model
 ENCODING = Encoding(Labels(("no", "yes")), width=3)
 
 
-def a_run(attention="Attention()", pooling="mean", **options):
+def a_run(attention="Attention()", pooling="mean", width_in=3, **options):
     options = {"width": 8, "layers": 2, "heads": 2, "feed_forward": 8, "attention": attention} | options
     torch.manual_seed(1)
-    model = build_model(Encoder(**options), None, ENCODING).eval()
-    task = build(PerSetLabel(pool=pooling), model.width, ENCODING).eval()
+    encoding = replace(ENCODING, width=width_in)
+    model = build_model(Encoder(**options), None, encoding).eval()
+    task = build(PerSetLabel(pool=pooling), model.width, encoding).eval()
     task.attach(model)
-    return SimpleNamespace(model=model, task=task, folder=Path("/somewhere/my run"))
+    return SimpleNamespace(
+        model=model, task=task, folder=Path("/somewhere/my run"), experiment=SimpleNamespace(data=None)
+    )
 
 
 def an_example(count, name="frames", tokens=None):
@@ -185,7 +189,7 @@ def test_a_prediction_without_a_key_is_that_of_a_model_that_hides_it():
 @pytest.mark.parametrize(
     ("question", "sentence"),
     [
-        ({"ask": "everything"}, "'everything' was asked, expected one of overview, matrix"),
+        ({"ask": "everything"}, "'everything' was asked, expected one of overview, place, matrix"),
         ({}, "None was asked, expected one of overview"),
         ({"ask": "matrix", "layer": 2}, "layer 2 was asked for, expected 0 to 1: there are 2 layers with attention"),
         ({"ask": "matrix", "head": -1}, "head -1 was asked for, expected 0 to 1"),

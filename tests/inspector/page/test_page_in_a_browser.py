@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from regard.data.examples import Example
+from regard.data.speech import Sounds
+from regard.inspector.answers import Questions
 from regard.inspector.page.offline import offline_page
+from regard.inspector.sketch import Sketch
 from tests.inspector.page.conftest import WORDS
-from tests.inspector.test_inspection import a_run, an_example, weights_of
+from tests.inspector.test_inspection import a_run, an_example, asking, weights_of
 
 
 @pytest.fixture(params=["served", "file"])
@@ -109,6 +113,68 @@ def test_two_heads_have_a_difference(open_page, address):
     weights = weights_of(a_run("Attention(pattern=Causal())"), an_example(6), 0)[:, 2, 0]
     found = float(page.locator("[data-difference]").get_attribute("data-difference"))
     assert found == pytest.approx(float(weights[1] - weights[0]), abs=1e-6)
+
+
+def a_picture():
+    """Two by three patches of two by two pixels."""
+    values = np.random.default_rng(2).random((6, 4)).astype(np.float32)
+    coords = np.stack(np.divmod(np.arange(6), 3), 1).astype(np.float32)
+    return Example(values, None, "a picture", coords=coords)
+
+
+def a_graph():
+    return Example(
+        np.eye(5, 4, dtype=np.float32),
+        None,
+        "a graph",
+        edges=np.array([[0, 1, 2, 3], [1, 2, 3, 4]]),
+        tokens=tuple("abcde"),
+    )
+
+
+def a_sound():
+    return Example(np.random.default_rng(2).random((30, 4)).astype(np.float32), None, "a sound")
+
+
+@pytest.mark.parametrize(
+    ("example", "count"), [(a_picture(), 6), (a_graph(), 5), (a_sound(), 30)], ids=["picture", "graph", "sound"]
+)
+def test_weights_lie_in_their_places(open_page, tmp_path, example, count):
+    run = a_run(width_in=4)
+    run.experiment.data = Sounds() if example.name == "a sound" else None
+    samples = np.sin(np.arange(5000) / 20).astype(np.float32)
+    questions = asking(run, example, samples=samples if example.name == "a sound" else None)
+    file = tmp_path / "page.html"
+    file.write_text(offline_page(questions, questions.all()))
+    page = open_page(file.as_uri(), offline=True)
+    weights = np.frombuffer(questions.answer({"ask": "matrix"}).buffers[0], "<f4").reshape(count, count)
+    page.select_option("select[aria-label=query]", "2")
+    page.wait_for_function("document.querySelector('#page').shadowRoot.querySelector('.main').ariaBusy === 'false'")
+    shown = page.locator(".main canvas, .main svg circle")
+    for n in range(shown.count()):
+        shown.nth(n).hover()
+        read = page.locator(".read > div")
+        found = int(read.get_attribute("data-input"))
+        assert float(read.get_attribute("data-weight")) == pytest.approx(float(weights[2, found]), abs=1e-6)
+    if example.name == "a picture":
+        shown.nth(1).click(position={"x": 5, "y": 5})
+    elif example.name == "a graph":
+        shown.nth(0).click()
+    else:
+        assert page.locator("audio").count() == 1
+        shown.nth(0).click(position={"x": 1, "y": 5})
+    page.wait_for_function(
+        "document.querySelector('#page').shadowRoot.querySelector('select[aria-label=query]').value === '0'"
+    )
+
+
+def test_a_pattern_shows_its_plan(open_page, tmp_path):
+    questions = Questions(Sketch("Window(2, 1)", 12))
+    file = tmp_path / "page.html"
+    file.write_text(offline_page(questions, questions.all()))
+    page = open_page(file.as_uri(), offline=True)
+    assert "executor" in page.locator("pre").text_content()
+    assert page.locator("[data-view=switch]").count() == 0
 
 
 def test_what_is_switched_off_changes_the_prediction(open_page, served, questions):

@@ -3,6 +3,7 @@ import { sideBySide } from "./compare.js";
 import { h } from "./dom.js";
 import { heads } from "./heads.js";
 import { lines } from "./lines.js";
+import { inPlace } from "./place.js";
 import { cellsOf, legend, matrix, told } from "./matrix.js";
 import { predictionBox } from "./prediction.js";
 import { steps } from "./step.js";
@@ -24,15 +25,17 @@ import { connect } from "./wire.js";
  */
 
 const SPAN = 256;
-const VIEWS = { matrix: "Matrix", lines: "Lines", heads: "All heads", step: "One vector", compare: "Side by side", switch: "Switch off" };
+const VIEWS = { place: "In place", matrix: "Matrix", lines: "Lines", heads: "All heads", step: "One vector", compare: "Side by side", switch: "Switch off" };
 
 class Page {
-  /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview @param {boolean} offline */
-  constructor(root, ask, overview, offline) {
+  /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview @param {import("./wire.js").Answer} place @param {boolean} offline */
+  constructor(root, ask, overview, place, offline) {
     this.ask = ask;
     this.overview = overview;
+    this.place = place;
+    const placed = place.content.kind !== "none";
     /** @type {State} */
-    this.state = { view: "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0], off: [] };
+    this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0], off: [] };
     this.turn = 0;
     this.main = h("div", { class: "main", role: "tabpanel" });
     this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: 0, line: null }));
@@ -41,11 +44,13 @@ class Page {
     this.tabs = h("div", { class: "bar", role: "tablist" });
     this.chosen = h("label", {}, "query", this.queries);
     for (const [view, title] of Object.entries(VIEWS))
-      if (view !== "switch" || !offline) this.tabs.append(h("button", { role: "tab", "data-view": view, onclick: () => this.set({ view }) }, title));
-    this.beside = h("div", { class: "side" }, h("h2", {}, "What is predicted"), predictionBox(overview.prediction));
+      if (!(view === "switch" && (offline || overview.plan)) && !(view === "place" && !placed)) this.tabs.append(h("button", { role: "tab", "data-view": view, onclick: () => this.set({ view }) }, title));
+    this.beside = overview.plan
+      ? h("div", { class: "side" }, h("h2", {}, "What it costs"), h("pre", {}, overview.plan))
+      : h("div", { class: "side" }, h("h2", {}, "What is predicted"), predictionBox(overview.prediction));
     root.append(
       h("h1", {}, `${overview.run}: ${overview.input}`),
-      h("p", { class: "soft" }, "Who attends to whom. A weight says how much of a vector is taken up, not why an answer was given. ",
+      overview.plan ? h("p", { class: "soft" }, "Who may attend to whom: the weights where all vectors are zeros, which the pattern and the bias alone decide.") : h("p", { class: "soft" }, "Who attends to whom. A weight says how much of a vector is taken up, not why an answer was given. ",
         offline ? "What becomes of the answer without it, `regard inspect` with the run can show." : h("button", { onclick: () => this.set({ view: "switch" }) }, "What becomes of the answer without it?")),
       h("div", { class: "bar" }, h("label", {}, "layer", this.layers), h("label", {}, "head", this.heads), this.chosen),
       this.tabs, h("div", { class: "columns" }, this.main, this.beside));
@@ -81,7 +86,7 @@ class Page {
     this.heads.value = String(state.head);
     this.queries.replaceChildren(...this.names().queries.slice(0, 5000).map((name, n) => h("option", { value: n }, `${n}: ${name.slice(0, 40)}`)));
     this.queries.value = String(state.query);
-    this.chosen.hidden = !["step", "switch"].includes(state.view);
+    this.chosen.hidden = !["step", "switch", "place"].includes(state.view);
     this.beside.hidden = state.view === "switch";
     for (const tab of this.tabs.children) tab.setAttribute("aria-selected", String(tab instanceof HTMLElement && tab.dataset.view === state.view));
     this.show();
@@ -113,6 +118,19 @@ class Page {
       return switching({ off, named: (one) => this.named(one), before, layer, head, heads: this.layer.heads, names, query, ask, onchange: (changed) => this.set({ off: changed }) });
     }
     if (view === "compare") return this.compare();
+    if (view === "place") {
+      const { axes } = this.overview;
+      const spans = axes[this.layer.keys].spans;
+      if (!spans.length) return [h("p", {}, "of the keys of this layer it is not known where they lie: the matrix shows them by number")];
+      const weights = await this.row(layer, head, query);
+      const own = axes[this.layer.queries].spans;
+      const mine = own.length ? Array.from({ length: own[query][1] - own[query][0] }, (_, n) => own[query][0] + n) : null;
+      const onchoose = (/** @type {number} */ input) => {
+        const chosen = own.findIndex((/** @type {number[]} */ [first, end]) => first <= input && input < end);
+        if (chosen >= 0) this.set({ query: chosen });
+      };
+      return inPlace(this.place, { weights, spans, query: mine, names: names.keys, onchoose });
+    }
     const cells = await this.cells(layer, head);
     if (view === "lines") return [lines(cells, names, { chosen: line, onchoose: (chosen) => this.set({ line: chosen }) })];
     return this.matrix(cells);
@@ -123,6 +141,18 @@ class Page {
     const { rows, keys, view } = this.state;
     const close = view === "matrix" ? { ...(rows ? { rows } : {}), ...(keys ? { keys } : {}) } : {};
     return cellsOf(await this.ask({ ask: "matrix", layer, head, ...close }));
+  }
+
+  /** All weights of a query. @param {number} layer @param {number} head @param {number} query */
+  async row(layer, head, query) {
+    const { queries, keys } = this.names(this.overview.layers[layer]);
+    if (Math.max(queries.length, keys.length) <= 512) return (await this.cells(layer, head)).values.slice(query * keys.length, (query + 1) * keys.length);
+    const parts = [];
+    for (let first = 0; first < keys.length; first += 512)
+      parts.push(this.ask({ ask: "matrix", layer, head, rows: [query, query + 1], keys: [first, Math.min(first + 512, keys.length)] }));
+    const found = new Float32Array(keys.length);
+    (await Promise.all(parts)).forEach((part) => found.set(part.floats[0], part.content.keys[0]));
+    return found;
   }
 
   async compare() {
@@ -184,10 +214,10 @@ function render({ model, el }) {
   const page = h("div", { class: "page" }, h("p", { class: "soft" }, "computing …"));
   root.replaceChildren(h("style", {}, STYLE), page);
   const { ask, close } = connect(model);
-  ask({ ask: "overview" }).then(
-    ({ content }) => {
+  Promise.all([ask({ ask: "overview" }), ask({ ask: "place" })]).then(
+    ([{ content }, place]) => {
       page.replaceChildren();
-      new Page(page, ask, content, model.offline === true);
+      new Page(page, ask, content, place, model.offline === true);
       page.dataset.ready = "true";
     },
     (error) => page.replaceChildren(h("p", { class: "bad", role: "alert" }, error.message)),

@@ -4,7 +4,8 @@ import { h, number, short } from "./dom.js";
 /** @param {Record<string, number>} chances */
 function bars(chances) {
   const box = h("div", { class: "chance" });
-  for (const [name, chance] of Object.entries(chances))
+  // Names that are numbers would come in their own order.
+  for (const [name, chance] of Object.entries(chances).sort((a, b) => b[1] - a[1]))
     box.append(h("b", { title: name }, name), h("i", { style: `width:${Math.max(0, Math.min(1, chance)) * 100}%` }), h("span", { title: number(chance) }, short(chance)));
   return box;
 }

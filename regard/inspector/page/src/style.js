@@ -34,6 +34,8 @@ th:first-child, td:first-child { text-align: left; max-width: 16em; overflow: hi
 .heads { display: flex; flex-wrap: wrap; gap: 8px; margin: 8px 0; }
 .heads button { display: grid; gap: 4px; justify-items: center; }
 .thumb { width: 128px; height: 128px; object-fit: contain; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font: 12px ui-monospace, monospace; }
+audio { max-width: 100%; height: 34px; }
 .third { flex: 1 1 320px; min-width: 0; }
 [hidden] { display: none !important; }
 code { font: 12px ui-monospace, monospace; overflow-wrap: anywhere; }
