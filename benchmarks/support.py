@@ -38,7 +38,7 @@ from regard.attention.spec.patterns import (
     Stride,
     Window,
 )
-from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Score, Separable, Synthesized
+from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Mixture, Score, Separable, Synthesized
 from regard.attention.spec.text_form import names_of
 from regard.errors import InputError
 from regard.sets import Layout
@@ -58,7 +58,11 @@ SCORES: dict[str, Score] = {
     "`EdgeDot`": EdgeDot(2),
     "`Kernel(Elu())`": Kernel(Elu()),
     "`Kernel(Favor())`": Kernel(Favor()),
-    **{f"`Synthesized` {kind}": Synthesized(PLACES, kind) for kind in ("dense", "random", "factorized")},
+    **{
+        f"`Synthesized` {kind}": Synthesized(PLACES, kind)
+        for kind in ("dense", "random", "factorized", "factorized_dense")
+    },
+    "`Mixture`": Mixture((Dot(), Synthesized(PLACES, "random"))),
 }
 NORMALIZERS: dict[str, Normalizer] = {"`Softmax`": Softmax(), "`Relu`": Relu(), "`Sigmoid`": Sigmoid(), "`Sum`": Sum()}
 PATTERNS: dict[str, Pattern | tuple[Pattern, ...]] = {

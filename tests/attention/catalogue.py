@@ -50,7 +50,7 @@ from regard.attention.spec.patterns import (
     Stride,
     Window,
 )
-from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Separable, Synthesized
+from regard.attention.spec.scores import Additive, Dot, EdgeDot, Kernel, Mixture, Separable, Synthesized
 from regard.sets import Layout
 
 # Every number is compared on a batch that crosses the usual tiles of 64 rows; properties of sets are checked on a smaller one.
@@ -266,12 +266,18 @@ def _of_their_own() -> list[Case]:
     cases += [
         Case(replace(linear[0], pattern=p)) for p in (Window(2, 1), (Window(2, 0), Edges(), ~Everyone(), First(2)))
     ]
-    placed = {kind: Attention(score=Synthesized(places=140, kind=kind)) for kind in ("dense", "random", "factorized")}
+    kinds = ("dense", "random", "factorized", "factorized_dense")
+    placed = {kind: Attention(score=Synthesized(places=140, kind=kind)) for kind in kinds}
     cases += [Case(attention, d=4) for attention in placed.values()]
     cases += [
         Case(replace(attention, pattern=Causal(), normalizer=Relu()), continued=True) for attention in placed.values()
     ]
     cases += [Case(replace(placed["dense"], bias=Shaw(radius=2)), key_heads=2, cross=True)]
+    mixed = Mixture((Synthesized(140, "random"), Dot()))
+    cases += [Case(Attention(mixed), d=4), Case(Attention(mixed, Causal(), bias=ALiBi()), key_heads=2, continued=True)]
+    several = Mixture((Additive(), Dot(1.0), EdgeDot(EDGE_WIDTH), Synthesized(140, "factorized_dense", rank=12)))
+    cases += [Case(Attention(several, (Window(2, 1), Edges(), Causal(), Everyone()), Relu()), e=5)]
+    cases += [Case(Attention(Mixture((Separable(), Dot())), normalizer=Sigmoid()), key_heads=2, cross=True)]
     return cases
 
 

@@ -6,7 +6,7 @@ import torch
 from regard import Attention, InputError, Layout, attend, plan
 from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Sum
-from regard.attention.spec.scores import Kernel, Synthesized
+from regard.attention.spec.scores import Dot, Kernel, Mixture, Synthesized
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -83,3 +83,37 @@ def test_longer_sets_than_there_are_places_are_refused():
         plan(attention, Layout.of_lengths([8, 2]))
     with pytest.raises(InputError, match="keys have 9 places"):
         plan(attention, Layout.of_lengths([7]), key_layout=Layout(torch.tensor([0, 7]), starts=torch.tensor([2])))
+
+
+def test_factorized_dense_scores_are_products_of_two_tiled_factors():
+    """A_i, of r numbers, repeated to all places, times B_i, each of whose numbers stands for r places in a row."""
+    score, n = Synthesized(places=10, kind="factorized_dense", rank=4), 10
+    q = torch.randn(n, 1, 3, dtype=torch.float64)
+    learned = {name: torch.randn(shape, dtype=torch.float64) for name, shape in score.parameters(1, 3).items()}
+    sizes = {"score_left": 4, "score_right": 3, "score_left_shift": 4, "score_right_shift": 3}
+    assert {name: len(table) for name, table in learned.items()} == sizes
+    a, b = (
+        q[:, 0].relu() @ learned[f"score_{x}"][:, 0].T + learned[f"score_{x}_shift"][:, 0] for x in ("left", "right")
+    )
+    expected = a.repeat(1, 3)[:, :n] * b.repeat_interleave(4, 1)[:, :n]
+    out = attend(
+        Attention(score), q, q, torch.eye(n, dtype=torch.float64)[:, None], Layout.of_lengths([n]), parameters=learned
+    )
+    assert torch.allclose(out[:, 0], expected.softmax(-1))
+
+
+def test_a_mixture_of_one_score_that_has_all_the_weight_is_that_score():
+    mixture = Mixture((Synthesized(9, "random"), Dot()))
+    x = [torch.randn(9, 2, 4, dtype=torch.float64) for _ in range(3)]
+    layout = Layout.of_lengths([9])
+    learned = {name: torch.randn(shape, dtype=torch.float64) for name, shape in mixture.parameters(2, 4).items()}
+    random = {"score_pairs": learned["score_pairs_0"]}
+    for shares, alone, own in (([800.0, 0], mixture.scores[0], random), ([0, 800.0], Dot(), {})):
+        learned["score_mixture"] = torch.tensor([shares] * 2, dtype=torch.float64)
+        found = attend(Attention(mixture), *x, layout, parameters=learned)
+        assert torch.allclose(found, attend(Attention(alone), *x, layout, parameters=own))
+    # A head that mixes for itself: the first is all random, the second all dot products.
+    learned["score_mixture"] = torch.tensor([[800.0, 0], [0, 800.0]], dtype=torch.float64)
+    found = attend(Attention(mixture), *x, layout, parameters=learned)
+    assert torch.allclose(found[:, 1], attend(Attention(), *x, layout)[:, 1])
+    assert torch.allclose(found[:, 0], attend(Attention(mixture.scores[0]), *x, layout, parameters=random)[:, 0])

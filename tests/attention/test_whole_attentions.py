@@ -125,7 +125,10 @@ SCORES: st.SearchStrategy[Score] = st.one_of(
     st.builds(Dot, st.sampled_from([0.1, 1.0])),
     st.builds(Additive, st.sampled_from(["tanh", "leaky_relu"])),
     st.builds(Separable, st.sampled_from([0.2, -0.5])),
-    st.builds(lambda kind: Synthesized(places=PLACES, kind=kind), st.sampled_from(["dense", "random", "factorized"])),
+    st.builds(
+        lambda kind: Synthesized(places=PLACES, kind=kind),
+        st.sampled_from(["dense", "random", "factorized", "factorized_dense"]),
+    ),
 )
 BIASES: st.SearchStrategy[Bias | None] = st.one_of(
     st.none(),

@@ -9,6 +9,7 @@ from regard.attention.spec.base import Parameters, Shapes, bounded
 from regard.attention.spec.edge_values import lacking_edge_values, projected_edges
 from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.score import Score
+from regard.attention.spec.score_mixture import Mixture
 from regard.attention.spec.scores_of_edges import EdgeDot
 from regard.errors import InputError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from regard.attention.pairs.pairs import Pairs
     from regard.sets import Layout
 
-__all__ = ["Additive", "Dot", "EdgeDot", "Kernel", "Score", "Separable", "Synthesized"]
+__all__ = ["Additive", "Dot", "EdgeDot", "Kernel", "Mixture", "Score", "Separable", "Synthesized"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -211,11 +212,13 @@ class Synthesized(Score):
     - "dense": s = w_j . relu(q_i) + b_j; the projection that made q is the first layer of the paper's F (eq. 4)
     - "random": s = R_ij (eq. 6)
     - "factorized": s = a_i . b_j, of a small rank (eq. 8)
+    - "factorized_dense": s = (l_(j mod r) . relu(q_i) + c_(j mod r)) (u_(j div r) . relu(q_i) + e_(j div r)), a place being told by
+      two numbers: r vectors l and places / r vectors u (section 3.2, where tiling repeats both)
 
     Args:
         places: how many places are learned; longer sets are refused.
-        kind: "dense", "random" or "factorized".
-        rank: the width of a and b.
+        kind: "dense", "random", "factorized" (random), or "factorized_dense".
+        rank: the width of a and b, or r.
     """
 
     places: int = field(metadata=bounded(1))
@@ -224,8 +227,9 @@ class Synthesized(Score):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.kind not in ("dense", "random", "factorized"):
-            raise InputError(f"Synthesized has kind {self.kind!r}, expected 'dense', 'random' or 'factorized'")
+        if self.kind not in ("dense", "random", "factorized", "factorized_dense"):
+            known = "'dense', 'random', 'factorized' or 'factorized_dense'"
+            raise InputError(f"Synthesized has kind {self.kind!r}, expected {known}")
 
     @property
     def placed(self) -> bool:
@@ -243,10 +247,14 @@ class Synthesized(Score):
             return {"score_keys": (self.places, heads, d), "score_shift": (self.places, heads)}
         if self.kind == "random":
             return {"score_pairs": (self.places, self.places, heads)}
+        if self.kind == "factorized_dense":
+            sizes = {"left": self.rank, "right": -(-self.places // self.rank)}
+            vectors: Shapes = {f"score_{side}": (size, heads, d) for side, size in sizes.items()}
+            return vectors | {f"score_{side}_shift": (size, heads) for side, size in sizes.items()}
         return {"score_queries": (self.places, heads, self.rank), "score_keys": (self.places, heads, self.rank)}
 
     def numbers_per_pair(self, d: int) -> int:
-        return {"dense": d, "random": 1, "factorized": self.rank}[self.kind]
+        return {"dense": d, "random": 1, "factorized": self.rank, "factorized_dense": 2 * d}[self.kind]
 
     def __call__(
         self,
@@ -258,6 +266,13 @@ class Synthesized(Score):
         assert pairs is not None, "a score that is placed is told the pairs"
         if self.kind == "random":
             return _rows(parameters["score_pairs"].flatten(0, 1), pairs.i * self.places + pairs.j)
+        if self.kind == "factorized_dense":
+            x, (left, right) = q.relu(), self._halves(pairs.j)
+            both = (
+                (x * _rows(parameters[name], place)).sum(-1) + _rows(parameters[f"{name}_shift"], place)
+                for name, place in (("score_left", left), ("score_right", right))
+            )
+            return next(both) * next(both)
         keys = _rows(parameters["score_keys"], pairs.j)
         if self.kind == "factorized":
             return (_rows(parameters["score_queries"], pairs.i) * keys).sum(-1)
@@ -271,10 +286,27 @@ class Synthesized(Score):
         pairs: Pairs | None = None,
     ) -> Float[Tensor, "*b h rows keys"]:
         assert pairs is not None, "a score that is placed is told the pairs"
+        if self.kind == "factorized_dense" and pairs.j.shape[-2] == 1:
+            return self._factorized_tile(q.relu(), parameters, pairs.j)
         if self.kind != "dense" or pairs.j.shape[-2] != 1:
             return super().tile(q, k, parameters, pairs)
         keys, shift = (_rows(parameters[name], pairs.j.squeeze(-2)) for name in ("score_keys", "score_shift"))
         return q.relu() @ keys.movedim(-3, -1) + shift.movedim(-1, -2).unsqueeze(-2)
+
+    def _halves(self, place: Any) -> tuple[Any, Any]:
+        """The two numbers that tell a place."""
+        return place.remainder(self.rank), place.div(self.rank, rounding_mode="floor")
+
+    def _factorized_tile(
+        self, x: Float[Tensor, "*#b h rows d"], parameters: Parameters, place: Any
+    ) -> Float[Tensor, "*b h rows keys"]:
+        """Each query with all l and all u, of which a key takes one of each: place `[..., 1, keys]`."""
+        products = []
+        for name, number in zip(("score_left", "score_right"), self._halves(place), strict=True):
+            table, shift = parameters[name], parameters[f"{name}_shift"]
+            scores = x @ table.permute(1, 2, 0) + shift.T[:, None]
+            products.append(scores.take_along_dim(number.unsqueeze(-3), -1))
+        return products[0] * products[1]
 
 
 def _rows(table: Tensor, place: Any) -> Tensor:
