@@ -10,6 +10,7 @@ Attention(pattern=(Window(left=64, right=16) | First(n=1)))
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.compressive import Compressive
+from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
@@ -32,6 +33,7 @@ __all__ = [
     "Attention",
     "Axes",
     "Compressive",
+    "Globals",
     "Linformer",
     "MemoryCompressed",
     "Nystrom",

@@ -7,6 +7,7 @@ from typing import Any
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.compressive import Compressive
+from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.lsh import LSH
 from regard.attention.adapters.memory_compressed import MemoryCompressed
@@ -29,6 +30,7 @@ __all__ = ["parse", "vocabulary"]
 _ADAPTERS = (
     Axes,
     Compressive,
+    Globals,
     Linformer,
     LSH,
     MemoryCompressed,

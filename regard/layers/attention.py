@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from regard.attention.adapters.base import START, Adapter, check_attention
+from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.states import begin
 from regard.attention.attend import attend
@@ -20,6 +21,7 @@ from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Everyone
 from regard.errors import InputError
 from regard.layers.checks import checked
+from regard.layers.global_projections import GlobalProjections
 from regard.layers.memory import Recalled
 from regard.layers.states import LayerState, Projected
 from regard.sets import Layout, VectorSets
@@ -155,7 +157,8 @@ class SelfAttention(nn.Module):
         width: of the vectors, in and out.
         heads: of the queries; a divisor of the width.
         attention: what attends: a specification, an adapter, or a module with the call of `Attend`, whose dropout is
-            its own. Where an adapter is `shared`, keys are the queries and have no projection.
+            its own. Where an adapter is `shared`, keys are the queries and have no projection; for `Globals` the layer has
+            further projections (`regard.layers.global_projections`).
         key_heads: of keys and values, a divisor of `heads`; None means as many.
         rotation: what turns queries and keys by their positions (`Rotary`), or None.
         dropout: probability on the normalized weights while training.
@@ -192,6 +195,11 @@ class SelfAttention(nn.Module):
             )
         projected = [n * self.d for n in self._heads]
         self.project = nn.Linear(width_in or width, sum(projected), bias=bias)
+        self.globals: GlobalProjections | None = None
+        if isinstance(attention, Globals):
+            self.globals = GlobalProjections(attention, width_in or width, heads, self.key_heads, self.d, bias)
+            attention = attention.whole
+            self.attend_globals = _attends(attention, heads, self.d, dropout)
         self.attend = _attends(attention, heads, self.d, dropout)
         self.out = nn.Linear(width, width, bias=bias)
         _start(self.out, width)
@@ -230,6 +238,8 @@ class SelfAttention(nn.Module):
         projected = self.project(sets.values).unflatten(-1, (-1, self.d))
         q, *own, v = projected.split(self._heads, dim=1)
         k, keys = q if self.shared else own[0], sets.layout
+        if self.globals is not None:
+            return sets.with_values(self._with_globals(self.globals, sets, q, k, v))
         if memory is not None:
             keys, earlier = memory.keys, self._earlier(memory.values)
             k, v = (memory.followed(*each) for each in zip(earlier, (k, v), strict=True))
@@ -240,6 +250,21 @@ class SelfAttention(nn.Module):
         if memory is not None:
             given["key_layout"] = keys
         return sets.with_values(self.out(self.attend(q, k, v, sets.layout, **given).flatten(1)))
+
+    def _with_globals(self, own: GlobalProjections, sets: VectorSets, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """`[t, width]` for queries, keys and values of which the global vectors have others."""
+        layout, split = sets.layout, own.split(sets.layout)
+        global_q, global_k, global_v = own(sets.values, split)
+        k, v = own.for_others(sets.values, split, k, v)
+        if self.rotation is not None:
+            q, k, global_k = (self.rotation(each, layout) for each in (q, k, global_k))
+            global_q = self.rotation(global_q, split.global_layout)
+        q = q.index_select(0, split.others)
+        of_globals = self.attend_globals(global_q, global_k, global_v, split.global_layout, layout)
+        of_others = self.attend(q, k, v, split.other_layout, layout)
+        out = self.out if own.out is None else own.out
+        both = torch.cat([out(of_globals.flatten(1)), self.out(of_others.flatten(1))])
+        return both.index_select(0, split.order)
 
     def _earlier(self, values: Tensor) -> Sequence[Tensor]:
         """The keys and values of vectors that ask nothing."""

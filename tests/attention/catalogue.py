@@ -15,6 +15,7 @@ from torch import Tensor
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
 from regard.attention.adapters.compressive import Compressive
+from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.linformer import Linformer
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.nystrom import Nystrom
@@ -361,6 +362,7 @@ ADAPTED = [
     *(Case(Remember(attention), e=5) for attention in BACK),
     *REDUCED,
     Case(Segments(memory=3), e=5),
+    Case(Globals(Attention(pattern=Window(3, 1), bias=Shaw(2)), first=2), e=5),
     Case(Compressive(by="mean")),
 ]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.base import Adapter
+from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.reduce import Mixed
 from regard.attention.adapters.remember import Remember
@@ -57,6 +58,8 @@ def the_meaning(attention: Attention | Adapter, x: Inputs, dropout: Dropout | No
         return _along_axes(attention, x)
     if isinstance(attention, Remember):
         attention = attention.attention
+    if isinstance(attention, Globals):
+        attention = attention.whole
     if type(attention) in REDUCTIONS:
         return REDUCTIONS[type(attention)](attention, x)
     return reference(attention, x.q, x.k, x.v, x.layout, x.key_layout, x.parameters, dropout)
@@ -158,6 +161,8 @@ def allowed_pairs(case: Case, x: Inputs) -> Tensor:
     """`[t, u, h]` by the meaning: the pattern, and the same set; what an adapter's output depends on."""
     if isinstance(case.attention, Remember | Mixed):
         return allowed_pairs(replace(case, attention=case.attention.attention), x)
+    if isinstance(case.attention, Globals):
+        return allowed_pairs(replace(case, attention=case.attention.whole), x)
     if isinstance(case.attention, MemoryCompressed):
         # A key is seen where its group is.
         groups, group_of_row = grouped(x.key_layout, case.attention.rate)
