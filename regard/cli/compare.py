@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         "runs", nargs="+", metavar="RUN", help="a run folder, or a folder of them; the first is compared with"
     )
     folders = expand(parse(options, arguments).runs)
-    graded = [grade(folder / "predictions-test.jsonl", _corpus_metrics(folder)) for folder in folders]
+    graded = [grade(folder / "predictions-test.jsonl", *_metrics(folder)) for folder in folders]
     for folder, other in zip(folders, graded, strict=True):
         _check_same_test(folders[0], graded[0], folder, other)
     shared = [metric for metric in graded[0].outcomes if all(metric in other.outcomes for other in graded)]
@@ -61,9 +61,13 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _corpus_metrics(folder: Path) -> Sequence[CorpusMetric]:
+def _metrics(folder: Path) -> tuple[Sequence[CorpusMetric], bool]:
+    """The metrics of whole parts, and whether the area under the ROC curve is wanted."""
     # A folder without predictions is refused for that, whatever else it lacks.
-    return corpus_metrics(read_config(folder).task) if (folder / "predictions-test.jsonl").is_file() else ()
+    if not (folder / "predictions-test.jsonl").is_file():
+        return (), False
+    task = read_config(folder).task
+    return corpus_metrics(task), bool(getattr(task, "roc_auc", False))
 
 
 def _check_same_test(first: Path, graded: Graded, folder: Path, other: Graded) -> None:

@@ -1,6 +1,7 @@
 """`regard evaluate`: metrics on a part of the data."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from regard.cli.folders import expand
@@ -13,8 +14,10 @@ __all__ = ["run"]
 
 _DESCRIPTION = """Metrics on the test part, beside those of the best model that never looks at its input:
 the most frequent label, or the mean. Writes evaluation.json and predictions-test.jsonl into the run folder.
+A part of at most 1,000 sets has intervals, as `regard compare` computes them.
 Other data than the run's, by --data.path, is written under a name of its own.
 The first also holds the numbers of each label and which labels are confused; --per-class and --confusion print them."""
+_FEW = 1000  # sets, or targets of one set, whose choice is told as an interval
 _MATRIX = 15  # labels of a matrix that is printed
 _REPORTS = {"labels": "--per-class", "confusion": "--confusion"}
 
@@ -56,15 +59,17 @@ def run(arguments: Sequence[str]) -> int:
                 raise InputError(f"{folder} has the task {kind}, which has nothing for {_REPORTS[name]} to show")
     for folder in folders:
         found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part, chosen.data.path, chosen.memory)
+        spans = _intervals(folder, found)
         baselines = {"without looking": found["baseline"], **found.get("baselines", {})}
-        rows = [
-            (name, f"{value:.4f}", *(f"{each[name]:.4f}" if name in each else "" for each in baselines.values()))
-            for name, value in found["metrics"].items()
-        ]
+        rows = []
+        for name, value in found["metrics"].items():
+            cells = [name, f"{value:.4f}", *([spans.get(name, "")] if spans else [])]
+            rows.append([*cells, *(f"{each[name]:.4f}" if name in each else "" for each in baselines.values())])
         counts = ", ".join(f"{found[unit]:,} {unit}" for unit in ("sets", "vectors", "targets"))
         part = "all parts" if found["part"] == "all" else f"{found['part']} part"
         data = f" of {found['path']}" if "path" in found else ""
-        print_table(["metric", "model", *baselines], rows, f"{folder}, {part}{data}: {counts}")
+        columns = ["metric", "model", *(["95 % interval"] if spans else []), *baselines]
+        print_table(columns, rows, f"{folder}, {part}{data}: {counts}")
         if "unseen" in found:
             print(listed_labels(found["unseen"], found["part"]))
         if chosen.per_class:
@@ -74,6 +79,29 @@ def run(arguments: Sequence[str]) -> int:
             print()
             _print_confusion(found["confusion"])
     return 0
+
+
+def _intervals(folder: Path, found: dict[str, Any]) -> dict[str, str]:
+    """What the choice of test examples leaves open of each metric, where they are few: chance is largest there."""
+    from regard.inspector.compare import interval
+    from regard.inspector.grading import grade
+    from regard.tasks.corpus import corpus_metrics
+    from regard.train.folder import read_config
+
+    task = read_config(folder).task
+    try:
+        graded = grade(folder / found["predictions"], corpus_metrics(task), bool(getattr(task, "roc_auc", False)))
+    except InputError:
+        # Answers that are compared otherwise, such as several labels.
+        return {}
+    spans = {}
+    for name, outcome in graded.outcomes.items():
+        if outcome.units <= _FEW:
+            low, high = interval(outcome)
+            spans[name] = f"{low:.4f} to {high:.4f}"
+            if name == "mse":
+                spans["rmse"] = f"{low**0.5:.4f} to {high**0.5:.4f}"
+    return spans
 
 
 def _print_labels(labels: dict[str, dict[str, Any]]) -> None:

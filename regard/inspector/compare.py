@@ -167,10 +167,12 @@ def paired(first: Outcome | CorpusOutcome, second: Outcome | CorpusOutcome, seed
 def _paired_bootstrap(first: CorpusOutcome, second: CorpusOutcome, seed: int) -> Verdict:
     draws = _examples(first, seed)
     differences = np.array([first.resampled(drawn) - second.resampled(drawn) for drawn in draws])
+    # A draw of one label alone has no area under the curve.
+    differences = differences[np.isfinite(differences)]
     low, high = _percentiles(differences)
     tail = 1 + min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-    p = min(1.0, 2 * tail / (1 + len(draws)))
-    return Verdict(first.metric - second.metric, low, high, p, f"paired bootstrap, {len(draws):,} draws")
+    p = min(1.0, 2 * tail / (1 + len(differences)))
+    return Verdict(first.metric - second.metric, low, high, p, f"paired bootstrap, {len(differences):,} draws")
 
 
 def _examples(outcome: CorpusOutcome, seed: int) -> list[list[int]]:
@@ -250,7 +252,10 @@ def _bootstrap(columns: tuple[Floats, Floats], seed: int) -> Floats:
 
 
 def _percentiles(draws: Floats) -> tuple[float, float]:
-    low, high = np.percentile(draws, [2.5, 97.5])
+    defined = draws[np.isfinite(draws)]
+    if not len(defined):
+        return math.nan, math.nan
+    low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -14,6 +14,7 @@ from regard.errors import InputError
 from regard.files import opened
 from regard.inspector.compare import CorpusOutcome, Outcome
 from regard.tasks.corpus import CorpusMetric
+from regard.tasks.ranking import roc_auc
 
 __all__ = ["Graded", "grade"]
 
@@ -28,8 +29,8 @@ class Graded:
     """The predictions of a run on a test part, and what they answer.
 
     Args:
-        outcomes: by metric, how the run did: "accuracy" or "mse" where targets are labels or numbers, then the task's own metrics
-            of whole parts.
+        outcomes: by metric, how the run did: "accuracy" or "mse" where targets are labels or numbers, "roc_auc" where that is
+            wanted, then the task's own metrics of whole parts.
         test: the name of each set with its targets, in order: what runs must share to be compared.
         unit: what a unit is, "set" or "target".
     """
@@ -39,11 +40,12 @@ class Graded:
     unit: str
 
 
-def grade(path: Path, metrics: Sequence[CorpusMetric] = ()) -> Graded:
+def grade(path: Path, metrics: Sequence[CorpusMetric] = (), ranked: bool = False) -> Graded:
     """Read the predictions that evaluation wrote: a JSON object per set.
 
     Args:
         metrics: of whole parts, as the run's task names them.
+        ranked: whether the area under the ROC curve is one of them, where predictions have the probabilities of two labels.
 
     Raises:
         InputError: a missing file, a line that is no prediction, or a file without any target.
@@ -51,6 +53,7 @@ def grade(path: Path, metrics: Sequence[CorpusMetric] = ()) -> Graded:
     sets: list[tuple[str, tuple[Any, ...]]] = []
     answers: list[Answers] = []
     records: list[list[Any]] = [[] for _ in metrics]
+    ranks: list[_Ranked] = []
     for name, pairs, whole, line in _predictions(path, bool(metrics)):
         try:
             entries = [metric.record(whole) for metric in metrics]
@@ -61,6 +64,7 @@ def grade(path: Path, metrics: Sequence[CorpusMetric] = ()) -> Graded:
                 kept.append(entry)
         if pairs:
             answers.append(pairs)
+            ranks.append(_ranked(whole) if ranked else [])
         if pairs or any(entry is not None for entry in entries):
             targets = [target for _, target in pairs] if pairs else [json.dumps(whole.get("target"), sort_keys=True)]
             sets.append((name, tuple(targets)))
@@ -69,10 +73,35 @@ def grade(path: Path, metrics: Sequence[CorpusMetric] = ()) -> Graded:
     if answers or not any(records):
         outcome = _of_targets(path, answers, unit)
         outcomes["accuracy" if outcome.labels else "mse"] = outcome
+    if ranked and all(len(found) == len(pairs) for found, pairs in zip(ranks, answers, strict=True)):
+        by_unit = ranks if unit == "set" else [[each] for found in ranks for each in found]
+        outcomes[_ROC_AUC.name] = CorpusOutcome(_ROC_AUC, (by_unit,))
     for metric, kept in zip(metrics, records, strict=True):
         if kept:
             outcomes[metric.name] = CorpusOutcome(metric, (kept,))
     return Graded(outcomes, tuple(sets), unit)
+
+
+_Ranked = list[tuple[float, bool]]
+
+
+def _ranked(prediction: Mapping[str, Any]) -> _Ranked:
+    """Of each target, the probability of one of two labels, and whether the target is that one; none without probabilities."""
+    found = []
+    for entry in prediction.get("vectors", [prediction]):
+        probabilities = entry.get("probabilities", {})
+        if "target" in entry and len(probabilities) == 2 and entry["target"] in probabilities:
+            label = max(probabilities)
+            found.append((float(probabilities[label]), entry["target"] == label))
+    return found
+
+
+def _area(records: Sequence[_Ranked]) -> float:
+    pairs = [pair for found in records for pair in found]
+    return roc_auc(np.array([score for score, _ in pairs]), np.array([right for _, right in pairs], bool))
+
+
+_ROC_AUC = CorpusMetric("roc_auc", _ranked, _area)
 
 
 def _of_targets(path: Path, answers: Sequence[Answers], unit: str) -> Outcome:

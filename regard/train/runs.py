@@ -84,9 +84,9 @@ class Run:
 
         Returns:
             `part`, `metrics` and `baseline` (by name), `baselines` (the same of further models, by theirs), `monitor` (the name
-            that counts, and "max" or "min"), the numbers of `sets`, `vectors`, `targets` and `parameters`, and `seconds`; of other
-            data its `path`; and where labels of the part have no training example, so that their targets count as wrong, `unseen`:
-            how many targets each has; and the `memory` of a model that has one.
+            that counts, and "max" or "min"), the numbers of `sets`, `vectors`, `targets` and `parameters`, `seconds`, and the file
+            of `predictions` in the run's folder; of other data its `path`; and where labels of the part have no training example,
+            so that their targets count as wrong, `unseen`: how many targets each has; and the `memory` of a model that has one.
 
         Raises:
             InputError: data that cannot be read, or are not where they were.
@@ -123,20 +123,21 @@ class Run:
             **({"memory": remembered.length} if remembered else {}),
             **self.task.report(predictions),
             "seconds": round(time.monotonic() - began, 3),
+            "predictions": f"predictions-{other}{part}.jsonl",
         }
         self._save(evaluation, predictions, part, other)
-        if not other:
-            add_evaluation(self.folder, part, computed, trivial)
         return evaluation
 
     def _save(
         self, evaluation: dict[str, Any], predictions: Sequence[Mapping[str, Any]], part: Part, other: str
     ) -> None:
-        """The two files of an evaluation, whose data are the run's where `other` is empty."""
+        """The two files of an evaluation, and, where `other` is empty, as the data are the run's, the numbers of its card."""
         name = "evaluation.json" if part == "test" and not other else f"evaluation-{other}{part}.json"
         lines = "".join(f"{json_line(prediction)}\n" for prediction in predictions)
-        save(self.folder / f"predictions-{other}{part}.jsonl", lines)
+        save(self.folder / evaluation["predictions"], lines)
         save(self.folder / name, json.dumps(evaluation, indent=1) + "\n")
+        if not other:
+            add_evaluation(self.folder, part, evaluation["metrics"], evaluation["baseline"])
 
     def part(self, name: Part = "test") -> Dataset:
         """The labeled examples of a part of the run's data.

@@ -10,6 +10,7 @@ import pytest
 
 from regard import InputError
 from regard.cli import main
+from regard.inspector.compare import wilson
 from regard.train import Run, fit, from_yaml, to_yaml
 from regard.train.folder import read_config
 from tests.cli.test_whole_way import SMALL, done, refused
@@ -48,6 +49,17 @@ def test_a_run_is_evaluated_from_another_folder(home, run, capsys):
     before = json.loads((run / "evaluation.json").read_text())["metrics"]
     done(capsys, "evaluate", run)
     assert json.loads((run / "evaluation.json").read_text())["metrics"] == before
+
+
+def test_small_parts_have_intervals(run, capsys):
+    """Six sets that are right or wrong: Wilson's interval."""
+    table = done(capsys, "evaluate", run)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    low, high = wilson(round(6 * evaluation["metrics"]["accuracy"]), 6)
+    (row,) = [line for line in table.splitlines() if line.startswith("accuracy")]
+    assert "95 % interval" in table
+    assert f"{low:.4f} to {high:.4f}" in row
+    assert (run / evaluation["predictions"]).is_file()
 
 
 def test_data_that_moved_are_the_same_data(home, run, tmp_path, capsys):

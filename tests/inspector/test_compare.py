@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from regard import InputError
 from regard.inspector import compare
@@ -210,3 +211,53 @@ def test_grade_leaves_targets_that_are_no_labels_to_metrics_of_whole_parts(tmp_p
     assert {name: outcome.metric for name, outcome in graded.outcomes.items()} == {"accuracy": 0.5, "f1": 1.0}
     with pytest.raises(InputError, match="holds no target"):
         grade(write(tmp_path / "r.jsonl", [{"name": "a"}]), [F1])
+
+
+def test_the_area_under_the_curve_is_resampled_by_sets_or_by_targets(tmp_path):
+    draw = np.random.default_rng(0)
+    truth = draw.random(120) < 0.3
+    scores = np.clip(0.3 * truth + draw.random(120) * 0.7, 0, 1).round(2)
+    entries = [
+        {
+            "label": "yes",
+            "probabilities": {"yes": float(score), "no": 1 - float(score)},
+            "target": "yes" if right else "no",
+        }
+        for score, right in zip(scores, truth, strict=True)
+    ]
+    sets = write(tmp_path / "sets.jsonl", [{"name": str(n)} | entry for n, entry in enumerate(entries)])
+    one = write(tmp_path / "one.jsonl", [{"name": "graph", "vectors": [*entries, {"label": "no"}]}])
+    assert "roc_auc" not in grade(sets).outcomes
+    found = [grade(path, ranked=True) for path in (sets, one)]
+    assert [graded.unit for graded in found] == ["set", "target"]
+    expected = roc_auc_score(truth, scores)
+    for graded in found:
+        outcome = graded.outcomes["roc_auc"]
+        assert outcome.units == 120
+        assert outcome.metric == pytest.approx(expected)
+        low, high = compare.interval(outcome)
+        assert low < expected < high
+        # Hanley and McNeil 1982: its deviation, from the numbers of positives and negatives.
+        q1, q2, a, m, n = (
+            expected / (2 - expected),
+            2 * expected**2 / (1 + expected),
+            expected,
+            truth.sum(),
+            (~truth).sum(),
+        )
+        deviation = math.sqrt((a * (1 - a) + (m - 1) * (q1 - a * a) + (n - 1) * (q2 - a * a)) / (m * n))
+        assert 2.4 * deviation < high - low < 5.6 * deviation
+    same = compare.paired(*(graded.outcomes["roc_auc"] for graded in found))
+    assert (same.difference, same.p) == (pytest.approx(0), 1)
+
+
+def test_draws_without_an_area_are_left_out(tmp_path):
+    """A draw of three sets may hold one label alone."""
+    lines = [
+        {"name": str(n), "label": "a", "probabilities": {"a": 1 - p, "b": p}, "target": "ab"[n == 2]}
+        for n, p in enumerate((0.1, 0.7, 0.6))
+    ]
+    outcome = grade(write(tmp_path / "p.jsonl", lines), ranked=True).outcomes["roc_auc"]
+    assert compare.interval(outcome) == (0, 1)
+    alone = grade(write(tmp_path / "q.jsonl", lines[:2]), ranked=True).outcomes["roc_auc"]
+    assert all(map(math.isnan, compare.interval(alone)))
