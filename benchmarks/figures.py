@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from benchmarks.arena_charts import SCORES, SPEED, arena
 from benchmarks.charts import mixers, recurrence, scaling
 from benchmarks.depth_charts import depths
 from benchmarks.picture_charts import growing
@@ -129,6 +130,8 @@ FIGURES = {
     "speaker-pooling": pooling,
 }
 
+if SPEED.exists() and SCORES.exists():
+    FIGURES["arena"] = arena
 if MAPS.exists():
     FIGURES["positions"] = positions
 
