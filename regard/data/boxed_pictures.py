@@ -164,34 +164,33 @@ class BoxVariation:
         crop: the least part of each side that is cut out; boxes with less than 0.3 of their area in it are left out.
         jitter: how much brightness, contrast and each color change, at most.
         seed: of what is drawn.
+        mosaic: the share of training pictures that are put together from parts of four, which are not cut further.
     """
 
     flip: bool = False
     crop: float = 1.0
     jitter: float = 0.0
     seed: int = 0
+    mosaic: float = 0.0
 
     @property
     def varies(self) -> bool:
         """Whether anything is changed at all."""
-        return self.flip or self.crop < 1 or self.jitter > 0
+        return self.flip or self.crop < 1 or self.jitter > 0 or self.mosaic > 0
 
-    def __call__(self, fitting: Fitting, source: Source, target: VectorSet, epoch: int, index: int) -> Example:
+    def __call__(self, pictures: BoxedPictures, epoch: int, index: int) -> Example:
         """The example of a picture in an epoch."""
-        key = (self.seed % 2**32) << 32 | epoch
-        draws = np.random.Generator(np.random.Philox(key=[key, index]))
+        draws = self._draws(epoch, index, 0)
         # All is drawn, whatever is asked for, so that one option leaves the draws of the others as they are.
         flips, part, place = draws.random(2) < 0.5, draws.uniform(self.crop, 1), draws.random(2)
         gains = 1 + draws.uniform(-self.jitter, self.jitter, 5)
-        pixels = source.read()
-        height, width = pixels.shape[:2]
-        left, top = place * (1 - part)
-        window = (left * width, top * height, (left + part) * width, (top + part) * height)
-        values = (
-            fitting.resized(pixels, window if self.crop < 1 else (0.0, 0.0, width, height)).astype(np.float32) / 255
-        )
-        boxes, kept = _seen(target.coords, (left, top), part) if self.crop < 1 else (target.coords, slice(None))
-        assert boxes is not None
+        source = pictures.sources[index]
+        mixed = self._draws(epoch, index, 1) if self.mosaic else None
+        if mixed is not None and mixed.random() < self.mosaic:
+            pixels, ids, boxes = _mosaic(pictures, index, mixed)
+        else:
+            pixels, ids, boxes = _cut_out(pictures, index, place * (1 - part), part if self.crop < 1 else 1.0)
+        values = pixels.astype(np.float32) / 255
         for axis in (0, 1) if self.flip else ():
             if flips[axis]:
                 values = np.flip(values, 1 - axis)
@@ -200,16 +199,76 @@ class BoxVariation:
         if self.jitter:
             mean = values.mean()
             values = np.clip(((values - mean) * gains[0] + mean * gains[1]) * gains[2:].astype(np.float32), 0, 1)
-        varied = VectorSet(target.values[kept], boxes.astype(np.float32))
-        return fitting.cut(np.ascontiguousarray(values, np.float32), source, varied, (width, height))
+        varied = VectorSet(ids, boxes.astype(np.float32))
+        return pictures.fitting.cut(np.ascontiguousarray(values, np.float32), source, varied, source.size)
+
+    def _draws(self, epoch: int, index: int, kind: int) -> np.random.Generator:
+        key = (self.seed % 2**32) << 32 | epoch
+        return np.random.Generator(np.random.Philox(key=[key, index], counter=[0, 0, 0, kind]))
 
 
-def _seen(boxes: Array | None, corner: tuple[float, float], part: float) -> tuple[Array, Array]:
-    """`[k, 4]` boxes as parts of what was cut out, ending where it ends, and `[n]` which of all they are."""
+def _cut_out(pictures: BoxedPictures, index: int, corner: Array, part: float) -> tuple[Array, Array, Array]:
+    """The pixels of a part of a picture's sides, brought to the size of the whole, the ids of what is in it, and their boxes."""
+    pixels, target = pictures.sources[index].read(), pictures.targets[index]
+    assert target is not None
+    assert target.coords is not None
+    height, width = pixels.shape[:2]
+    if part == 1:
+        return pictures.fitting.resized(pixels, (0.0, 0.0, width, height)), target.values, target.coords
+    left, top = corner
+    window = (left * width, top * height, (left + part) * width, (top + part) * height)
+    boxes, kept = _seen(target.coords, corner, part)
+    return pictures.fitting.resized(pixels, window), target.values[kept], boxes
+
+
+def _mosaic(pictures: BoxedPictures, index: int, draws: np.random.Generator) -> tuple[Array, Array, Array]:
+    """A picture in whose corners lie parts of it and of three others, as large as they are there (Bochkovskiy et al. 2020, 3.4).
+
+    The corners meet at a drawn point, 0.25 to 0.75 of both sides. Each holds a window of its picture that has the corner's share of
+    the sides and lies at a drawn place; boxes with less than 0.3 of their area in the window are left out.
+    """
+    from PIL import Image
+
+    fitting = pictures.fitting
+    rows, columns = fitting.grid(*pictures.sources[index].size)
+    whole = np.array([columns, rows]) * fitting.patch
+    meet = np.rint(draws.uniform(0.25, 0.75, 2) * whole).astype(int).clip(1, np.maximum(whole - 1, 1))
+    others = draws.integers(len(pictures), size=3)
+    places = draws.random((4, 2))
+    canvas = np.zeros((whole[1], whole[0], 3), np.uint8)
+    ids, boxes = [], []
+    for n, which in enumerate([index, *others.tolist()]):
+        last = np.array([n % 2, n // 2], bool)
+        low, high = np.where(last, meet, 0), np.where(last, whole, meet)
+        if (high <= low).any():
+            # Of a picture of one pixel.
+            continue
+        pixels, target = pictures.sources[which].read(), pictures.targets[which]
+        assert target is not None
+        part = (high - low) / whole
+        corner, sides = places[n] * (1 - part), np.array(pixels.shape[1::-1])
+        window = (*(corner * sides).tolist(), *((corner + part) * sides).tolist())
+        piece = Image.fromarray(np.ascontiguousarray(pixels))
+        width, height = (high - low).tolist()
+        canvas[low[1] : high[1], low[0] : high[0]] = piece.resize(
+            (width, height), Image.Resampling.BILINEAR, box=window
+        )
+        seen, kept = _seen(target.coords, corner, part)
+        boxes.append(seen * np.tile(part, 2) + np.concatenate([low / whole, [0, 0]]))
+        ids.append(target.values[kept])
+    return canvas, np.concatenate(ids), np.concatenate(boxes).astype(np.float32)
+
+
+def _seen(boxes: Array | None, corner: Array, part: Array | float) -> tuple[Array, Array]:
+    """`[k, 4]` boxes as parts of what was cut out, ending where it ends, and `[n]` which of all they are.
+
+    Args:
+        corner: left and top, and part: width and height, or both, of what was cut out, as parts of the picture's sides.
+    """
     assert boxes is not None
     low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    low, high = (((ends - np.array(corner)) / part).clip(0, 1) for ends in (low, high))
-    area = boxes[:, 2:].prod(1) / part**2
+    low, high = (((ends - corner) / part).clip(0, 1) for ends in (low, high))
+    area = (boxes[:, 2:] / part).prod(1)
     kept = (high - low).prod(1) >= _KEPT * area
     low, high = low[kept], high[kept]
     return np.concatenate([(low + high) / 2, high - low], 1).astype(np.float32), kept
@@ -227,6 +286,4 @@ class VariedBoxes(BoxedPictures):
         self._epoch = epoch
 
     def __getitem__(self, index: int, /) -> Example:
-        target = self.targets[index]
-        assert target is not None
-        return self._variation(self.fitting, self.sources[index], target, self._epoch, index)
+        return self._variation(self, self._epoch, index)

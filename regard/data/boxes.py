@@ -67,6 +67,7 @@ class Boxes:
         flip: whether half of the training pictures are mirrored, left for right, and half of them top for bottom.
         crop: the least part of each side that is cut out of a training picture and brought to its whole size; 1 cuts nothing.
         jitter: how much brightness, contrast and each color of a training picture are changed, at most.
+        mosaic: the share of training pictures that are put together from parts of four, where nothing is cut further.
         seed: of these variations, which are a function of (seed, epoch, picture).
     """
 
@@ -78,6 +79,7 @@ class Boxes:
     flip: bool = False
     crop: float = 1.0
     jitter: float = 0.0
+    mosaic: float = 0.0
     seed: int = 0
 
     published = "bccd"
@@ -106,7 +108,7 @@ class Boxes:
     def training(self, encoding: Encoding) -> BoxedPictures:
         """The pictures of the training part, varied where that is asked for; see `part`."""
         plain = self.part("train", encoding)
-        variation = BoxVariation(self.flip, self.crop, self.jitter, self.seed)
+        variation = BoxVariation(self.flip, self.crop, self.jitter, self.seed, self.mosaic)
         return VariedBoxes(plain, variation) if variation.varies else plain
 
     def labels(self, name: Part) -> list[tuple[str, str]]:
@@ -183,6 +185,8 @@ class Boxes:
         if not 0 < self.crop <= 1:
             raise InputError(f"data.crop is {self.crop}, expected more than 0 and at most 1")
         check_numbers("data", self, "jitter", least=0, below=1)
+        if not 0 <= self.mosaic <= 1:
+            raise InputError(f"data.mosaic is {self.mosaic}, expected a share from 0 to 1")
         return Fitting(self.size, self.patch)
 
     def _chosen(self, name: Part) -> list[_Entry]:

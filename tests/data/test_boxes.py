@@ -181,6 +181,62 @@ def test_boxes_move_with_what_they_are_around(tmp_path: Path, options: dict[str,
     assert [len(each.values) for each in part.targets] == [1, 2] * 6
 
 
+def plain_boxes(root: Path) -> Path:
+    """Pictures that are black but for one bright rectangle, a color for each label."""
+    for n in range(12):
+        left, top = 4 + n % 5 * 10, 3 + n % 4 * 9
+        pixels = np.zeros((60, 80, 3), np.uint8)
+        pixels[top : top + 18, left : left + 24, n % 2] = 255
+        (root / "train").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / "train" / f"{n:02}.png")
+        label = ("blue", "red")[n % 2 == 0]
+        (root / "train" / f"{n:02}.xml").write_text(xml([box(label, left, top, left + 24, top + 18)], (80, 60)))
+    return root
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_mosaic_has_the_boxes_of_its_four_parts(tmp_path: Path, flip: bool) -> None:
+    ours = reader(plain_boxes(tmp_path), size=80, patch=5, mosaic=1.0, flip=flip)
+    encoding = ours.fit()
+    part, again = ours.training(encoding), ours.training(encoding)
+    counts = set()
+    for epoch in range(8):
+        part.set_epoch(epoch)
+        again.set_epoch(epoch)
+        for n in range(len(part)):
+            example = part[n]
+            np.testing.assert_array_equal(example.values, again[n].values)
+            assert example.pixels == (80, 60)
+            pixels = pixels_of(example.values, example.coords, 5)
+            bright = pixels[..., :2] > 0.5
+            untold = bright.copy()
+            counts.add(len(example.target.values))
+            for label, (x, y, w, h) in zip(example.target.values, example.target.coords, strict=True):
+                channel = 1 - int(label)
+                low, high = ((x - w / 2) * 80, (y - h / 2) * 60), ((x + w / 2) * 80, (y + h / 2) * 60)
+                (a, b), (c, d) = (np.rint(low).astype(int), np.rint(high).astype(int))
+                # What a box is around is its color, and the color ends a pixel or two from there.
+                assert bright[b + 1 : d - 1, a + 1 : c - 1, channel].mean() > 0.97
+                untold[max(0, b - 2) : d + 2, max(0, a - 2) : c + 2, channel] = False
+            # What is left has less than 0.3 of its area in its part of the mosaic.
+            assert untold.sum() < 4 * 0.3 * 24 * 18 + 100
+    assert counts >= {1, 2, 3}
+
+
+def test_a_share_of_pictures_becomes_mosaics_and_the_others_stay_as_they_are(tmp_path: Path) -> None:
+    root, options = plain_boxes(tmp_path), {"size": 80, "patch": 5, "flip": True, "jitter": 0.2}
+    some, none = reader(root, **options, mosaic=0.5), reader(root, **options)
+    encoding = some.fit()
+    part, other, same = some.training(encoding), none.training(encoding), 0
+    for epoch in range(8):
+        part.set_epoch(epoch)
+        other.set_epoch(epoch)
+        same += sum(np.array_equal(part[n].values, other[n].values) for n in range(len(part)))
+    assert 0.3 < same / (8 * len(part)) < 0.7
+    with pytest.raises(InputError, match=r"data\.mosaic is 1\.5, expected a share from 0 to 1"):
+        reader(root, mosaic=1.5).fit()
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
