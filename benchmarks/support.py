@@ -26,6 +26,7 @@ from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
     AlongAxis,
+    BlockEnds,
     Blocks,
     Causal,
     Dilated,
@@ -73,6 +74,7 @@ PATTERNS: dict[str, Pattern | tuple[Pattern, ...]] = {
     "`Stride`": Stride(64) & Window(512, 512),
     "`First`": First(2),
     "`Blocks`": Blocks(16),
+    "`BlockEnds`": BlockEnds(16, 1),
     "`RandomBlocks`": RandomBlocks(2, 8),
     "`Edges`": Edges(),
     "`Near`": Near(2),

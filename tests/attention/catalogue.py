@@ -40,6 +40,7 @@ from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax, Sum
 from regard.attention.spec.patterns import (
     AlongAxis,
+    BlockEnds,
     Blocks,
     Causal,
     Dilated,
@@ -246,10 +247,12 @@ def _beyond_the_axes() -> list[Case]:
     cases += [Case(Attention(Additive(), Window(3, 3), Relu(), Gaussian(1)), coords=2)]
     cases += [Case(Attention(pattern=(Window(2, 1), Near(2), Everyone(), ~Causal()), bias=Quadratic(1)), coords=1)]
     bigbird = Window(1, 1) | First(1) | RandomBlocks(2, size=2, seed=5)
-    by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4), bigbird)
+    by_order = (Dilated(2, 1, 3) | First(1), Stride(3) & Causal(), Blocks(4), bigbird, Blocks(5, shift=2))
     cases += [Case(Attention(pattern=pattern)) for pattern in by_order]
     cases += [Case(Attention(pattern=pattern), cross=True) for pattern in by_order]
     cases += [Case(Attention(pattern=pattern), continued=True) for pattern in by_order]
+    fixed = Causal() & (Blocks(5) | BlockEnds(5, 2))
+    cases += [Case(Attention(pattern=fixed)), Case(Attention(pattern=(Blocks(4), Blocks(4, shift=1), fixed, Causal())))]
     by_place = (Near(1), AlongAxis(0) | AlongAxis(1))
     cases += [Case(Attention(score=Additive(), pattern=pattern), coords=2) for pattern in by_place]
     cases += [Case(Attention(pattern=(Causal(), Everyone()), bias=ALiBi()), heads=2, key_heads=1, d=6, e=3)]

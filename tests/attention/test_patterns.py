@@ -15,6 +15,7 @@ from regard.attention.plan import plan
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import (
     AlongAxis,
+    BlockEnds,
     Blocks,
     Causal,
     Dilated,
@@ -51,7 +52,8 @@ BASIC = st.one_of(
     st.builds(First, st.integers(0, 3)),
     st.builds(Dilated, st.integers(0, 2), st.integers(0, 2), st.integers(1, 3)),
     st.builds(Stride, st.integers(1, 4)),
-    st.builds(Blocks, st.integers(1, 4)),
+    st.builds(Blocks, st.integers(1, 4), st.integers(0, 5)),
+    st.builds(BlockEnds, st.integers(1, 4), st.integers(1, 4)),
     st.builds(RandomBlocks, st.integers(0, 3), st.integers(1, 3), st.integers(0, 9), st.integers(0, 3)),
 )
 PATTERNS = st.recursive(
@@ -307,12 +309,48 @@ def test_heads_with_the_same_pattern_are_a_group():
     assert groups(drawn) == [(drawn.for_head(head), [head]) for head in range(4)]
 
 
+@pytest.mark.parametrize(("blocks", "length"), [(2, 16), (3, 12), (3, 60), (1, 7)])
+def test_shifted_blocks_are_those_of_blockwise_attention(blocks, length):
+    """M_ij = 1 if the cyclic permutation of the block of i, counted from 1, is the block of j (Qiu et al. 2020, eq. 4)."""
+    rows = asked(Layout.of_lengths([length, 0, length]))
+    for shift in range(2 * blocks):
+        permuted = [(n + shift) % blocks + 1 for n in range(blocks)]
+        expected = [
+            [permuted[i * blocks // length] == j * blocks // length + 1 for j in range(length)] for i in range(length)
+        ]
+        allowed = by_meaning(Blocks(length // blocks, shift), rows)
+        assert torch.equal(allowed[:length, :length], torch.tensor(expected))
+        assert torch.equal(allowed[length:, length:], torch.tensor(expected))
+    assert torch.equal(by_meaning(Blocks(100, shift=3), rows), by_meaning(Everyone(), rows))
+
+
+@pytest.mark.parametrize(("size", "last"), [(4, 1), (8, 3), (5, 5), (3, 9)])
+def test_ends_of_blocks_make_the_fixed_pattern_of_the_sparse_transformer(size, last):
+    """A1: floor(j / l) = floor(i / l); A2: j mod l in t, ..., l - 1 with t = l - c; j <= i (Child et al. 2019, section 4.3)."""
+    fixed = Causal() & (Blocks(size) | BlockEnds(size, last))
+    allowed = by_meaning(fixed, asked(Layout.of_lengths([30])))
+    for i in range(30):
+        first = {j for j in range(i + 1) if j // size == i // size}
+        second = {j for j in range(i + 1) if j % size in range(max(0, size - last), size)}
+        assert set(allowed[i].nonzero()[:, 0].tolist()) == first | second
+
+
+def test_blocks_with_a_shift_are_not_asked_about_indices_alone_and_do_not_grow():
+    with pytest.raises(ValueError, match="expected pairs of rows in a layout"):
+        Blocks(2, shift=1).allows(0, 1)
+    assert Blocks(2, shift=1).reads_number
+    assert not Blocks(2).reads_number
+    assert Blocks(2, shift=1).extent == (float("inf"), float("inf"))
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: Dilated(1, 1, 0),
         lambda: Stride(0),
         lambda: Blocks(-1),
+        lambda: Blocks(3, shift=-1),
+        lambda: BlockEnds(3, 0),
         lambda: AlongAxis(-1),
         lambda: RandomBlocks(-1, 4),
         lambda: RandomBlocks(1, 0),

@@ -18,6 +18,7 @@ from regard.attention.spec.feature_maps import Elu, Favor
 from regard.attention.spec.normalizers import Normalizer, Sum
 from regard.attention.spec.patterns import (
     AlongAxis,
+    BlockEnds,
     Blocks,
     Causal,
     Dilated,
@@ -102,7 +103,8 @@ LEAVES: st.SearchStrategy[Pattern] = st.one_of(
     st.builds(First, st.integers(0, 9)),
     st.builds(Dilated, st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)),
     st.builds(Stride, st.integers(1, 20)),
-    st.builds(Blocks, st.integers(1, 70)),
+    st.builds(Blocks, st.integers(1, 70), st.integers(0, 3)),
+    st.builds(BlockEnds, st.integers(1, 30), st.integers(1, 4)),
     st.builds(RandomBlocks, st.integers(0, 3), st.integers(1, 20), st.integers(0, 9), st.integers(0, 3)),
     st.builds(Near, st.integers(0, 2)),
     st.builds(AlongAxis, st.integers(0, 1)),

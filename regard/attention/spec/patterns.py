@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlongAxis",
     "And",
+    "BlockEnds",
     "Blocks",
     "Causal",
     "Dilated",
@@ -144,24 +145,83 @@ class Stride(Pattern):
 
 @dataclass(frozen=True, repr=False)
 class Blocks(Pattern):
-    """Keys of the query's own block: floor(i / size) = floor(j / size).
+    """Keys of one block: floor(j / size) = (floor(i / size) + shift) mod m, of the m blocks of keys of the set.
+
+    Without a shift it is the query's own. With a shift per head, as in `(Blocks(64), Blocks(64), Blocks(64, shift=1))`, it is
+    blockwise attention, whose blocks of keys are permuted in a circle.
+
+    Source: Qiu et al. 2020 (BlockBERT), section 3.1.
 
     >>> [j for j in range(10) if Blocks(4).allows(5, j)]
     [4, 5, 6, 7]
+    >>> print(Blocks(2, shift=1).draw(5))
+    ····████··
+    ····████··
+    ········██
+    ········██
+    ████······
     """
 
     size: int = field(metadata=bounded(1))
+    shift: int = field(default=0, metadata=bounded(0))
+
+    @property
+    def reads_number(self) -> bool:
+        return self.shift > 0
 
     @property
     def extent(self) -> tuple[float, float]:
-        return self.size - 1, self.size - 1
+        return (inf, inf) if self.shift else (self.size - 1, self.size - 1)
 
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
-        return i // self.size == j // self.size
+        if not self.shift:
+            return i // self.size == j // self.size
+        if pairs is None:
+            raise ValueError("Blocks with a shift was asked about indices alone, expected pairs of rows in a layout")
+        return self._block(i, pairs.start, pairs.places) == j // self.size
 
     def keys(self, rows: Rows) -> Intervals:
-        begin = rows.index // self.size * self.size
-        return rows.between(begin, begin + self.size)
+        block = self._block(rows.index, rows.start, rows.places) if self.shift else rows.index // self.size
+        return rows.between(block * self.size, (block + 1) * self.size)
+
+    def _block(self, i: Any, start: Tensor, number: Tensor) -> Any:
+        """The block of keys of each query."""
+        first, blocks = _key_blocks(self.size, start, number)
+        blocks = blocks.clamp(min=1)
+        return first + (i // self.size - first + self.shift % blocks) % blocks
+
+
+@dataclass(frozen=True, repr=False)
+class BlockEnds(Pattern):
+    """Keys among the last few of each block: j mod size >= size - last.
+
+    `Causal() & (Blocks(size) | BlockEnds(size, last))` is the fixed pattern of the Sparse Transformer, whose vectors at the ends of
+    blocks sum them up for all that follow.
+
+    Source: Child et al. 2019 (Sparse Transformer), section 4.3.
+
+    Args:
+        size: of a block. last: how many of its places all queries may attend to.
+
+    >>> [j for j in range(12) if BlockEnds(4, 1).allows(5, j)]
+    [3, 7, 11]
+    """
+
+    size: int = field(metadata=bounded(1))
+    last: int = field(default=1, metadata=bounded(1))
+
+    def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
+        return (i == i) & (j % self.size >= self.size - self.last)
+
+    def keys(self, rows: Rows) -> Intervals:
+        from torch import arange
+
+        if self.last >= self.size:
+            return rows.everything()
+        ends = arange(rows.reach // self.size + 1, device=rows.rows.device) * self.size + self.size
+        rows.check_named(len(ends) * len(rows.index))
+        ends = ends.expand(len(rows.index), -1)
+        return rows.stretches(ends - self.last, ends)
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,11 +263,11 @@ class RandomBlocks(Pattern):
     def allows(self, i: Any, j: Any, pairs: Pairs | None = None) -> Any:
         if pairs is None:
             raise ValueError("RandomBlocks was asked about indices alone, expected pairs of rows in a layout")
-        first, blocks = self._blocks(pairs.start, pairs.places)
+        first, blocks = _key_blocks(self.size, pairs.start, pairs.places)
         return (j == j) & ((blocks <= self.per_row) | self._drawn(i // self.size, blocks).has(j // self.size - first))
 
     def keys(self, rows: Rows) -> Intervals:
-        first, blocks = self._blocks(rows.start, rows.places)
+        first, blocks = _key_blocks(self.size, rows.start, rows.places)
         # Drawn one after another, they take about so many times as long as keys that follow a rule.
         rows.check_named(8 * self.per_row * int((blocks > self.per_row).sum()))
         drawn = self._drawn(rows.index // self.size, blocks)
@@ -218,13 +278,6 @@ class RandomBlocks(Pattern):
         low, high = low.masked_fill(none, 0), high.masked_fill(none, 0)
         high[:, 0] += none[:, 0] * rows.reach
         return rows.stretches(low, high)
-
-    def _blocks(self, start: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
-        """The first block of keys of each query's set, and how many there are, from the keys' first place and number of places."""
-        from torch import where
-
-        first = start // self.size
-        return first, where(number > 0, (start + number - 1) // self.size - first + 1, 0)
 
     def _drawn(self, query_block: Tensor, blocks: Tensor) -> DrawnBlocks:
         """What each block of queries draws, of so many blocks of keys."""
@@ -248,3 +301,11 @@ class First(Pattern):
 
     def keys(self, rows: Rows) -> Intervals:
         return rows.between(0, self.n + (rows.index < self.n) * rows.reach)
+
+
+def _key_blocks(size: int, start: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
+    """The first block of keys of each query's set, and how many there are, from the keys' first place and number of places."""
+    from torch import where
+
+    first = start // size
+    return first, where(number > 0, (start + number - 1) // size - first + 1, 0)
