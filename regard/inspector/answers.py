@@ -15,6 +15,7 @@ from torch import Tensor
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.inspector.asked import Answer, Asked, packed
+from regard.inspector.beyond import gradients, rollout, whole_weights
 from regard.inspector.inspection import Inspection
 from regard.inspector.material import material
 from regard.inspector.seen import Seen
@@ -256,6 +257,39 @@ def switched(inspection: Inspected, asked: Asked) -> Answer:
     return Answer({"prediction": shown(inspection.without(changes))})
 
 
+def rolled(inspection: Inspected, asked: Asked) -> Answer:
+    """Attention rollout from the first layer up to one: of those between, the layers to the same vectors."""
+    last = _layer(inspection, asked)
+    chosen = inspection.seen[last]
+    if chosen.kind != "self" or chosen.queries != chosen.keys:
+        raise InputError(
+            f"rollout was asked of a layer of the kind {chosen.kind!r}, expected self-attention of whole sets"
+        )
+    wanted = "self", chosen.queries, chosen.keys
+    alike = [each for each in inspection.seen[: last + 1] if (each.kind, each.queries, each.keys) == wanted]
+    return _whole(rollout([whole_weights(each) for each in alike]))
+
+
+def gradient(inspection: Inspected, asked: Asked) -> Answer:
+    """The weights of a head times the gradient of what is predicted, of the vector of a query where each has a prediction."""
+    if isinstance(inspection, Sketch):
+        raise InputError("a gradient was asked for without a run, expected a run that predicts")
+    seen, head = _head(inspection, asked)
+    whole_weights(seen)
+    query = asked.index("query", len(seen.queries.names), "queries")
+    found = gradients(seen.calls[0], lambda: inspection.likeliest(seen, query))[head]
+    return _whole(found[[row for _, row in seen.rows()]][:, seen.columns()])
+
+
+def _whole(cells: Tensor) -> Answer:
+    """A matrix of all pairs, in cells of several where they are many."""
+    rows, keys = cells.shape
+    step = max(1, math.ceil(rows / CELLS)), max(1, math.ceil(keys / CELLS))
+    picture = _largest(cells, step)
+    content = {"rows": [0, rows], "keys": [0, keys], "step": list(step), "shape": list(picture.shape)}
+    return Answer(content, (packed(picture),))
+
+
 def _place(seen: Seen, number: int | None, which: str) -> int | None:
     """The place in its set of a query or a key."""
     if number is None:
@@ -312,5 +346,7 @@ ASKED: dict[str, Callable[[Inspected, Asked], Answer]] = {
     "step": steps,
     "heads": heads,
     "switched": switched,
+    "rollout": rolled,
+    "gradient": gradient,
 }
 """Every question by name, and what answers it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regard.data.batch import Batch, collate
 from regard.data.examples import Array, Dataset, Example, VectorSet
@@ -145,6 +145,33 @@ class Inspection:
         """Whether queries and keys of an attention are turned by their positions (rotary)."""
         layers = [each for each in self.model.modules() if isinstance(each, SelfAttention) and each.attend is module]
         return any(layer.rotation is not None for layer in layers)
+
+    def likeliest(self, seen: Seen, query: int) -> Tensor:
+        """The score of what is predicted, one number: of the set, of the vector of a query, or of the id that is written there.
+
+        Args:
+            seen: an attention, whose query it is.
+
+        Raises:
+            InputError: predictions that are no labels or numbers.
+        """
+        if isinstance(self.model, SequenceModel):
+            batch = self._with_target()
+            logits = self.model.logits(self.model(self.task.read(batch)).values)
+            ids, place = batch.target_sets.values, query if seen.queries.of == "written" else 0
+            return logits[place].log_softmax(0)[ids[place]]
+        batch = collate([self.example])
+        read = self.task.read(batch)
+        output = self.task(self.model(read), read)
+        if not isinstance(output, Tensor) or not output.is_floating_point() or not len(output):
+            raise InputError(f"{self.name} predicts more than labels or numbers, expected one of those for a gradient")
+        place = 0
+        if len(output) > 1:
+            inputs = seen.queries.spans[query] if seen.queries.spans else (query, query + 1)
+            place = inputs[0]
+            if inputs[0] == inputs[1] or place >= len(output):
+                raise InputError(f"query {query} has no prediction of its own, expected one of the input's vectors")
+        return output[place].max()
 
     @torch.no_grad()
     def without(self, changes: Sequence[Off]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def matrix(questions, **question):
 
 def weights_of(run, example, layer):
     call = record(run.model, lambda: run.model(collate([example])))[layer]
-    return attention_weights(call.attention, call.q, call.k, call.layout, parameters=call.parameters).dense()
+    return attention_weights(call.attention, call.q, call.k, call.layout, parameters=call.parameters).dense().detach()
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,14 @@ def test_an_answer_that_is_none_is_told(open_page, served):
     page.select_option("select[aria-label=layer]", "1")
     assert "does not answer" in page.locator("[role=alert]").text_content()
     page.unroute("**/ask")
+
+
+def test_rollout_and_gradients_come_with_a_warning(open_page, served, questions):
+    page = open_page(served)
+    for name in ("rollout", "gradient"):
+        page.select_option("select[aria-label=what]", name)
+        page.wait_for_selector(".bad")
+        page.locator(".main canvas").focus()
+        page.keyboard.press("ArrowDown")
+        cells = np.frombuffer(questions.answer({"ask": name}).buffers[0], "<f4").reshape(6, 6)
+        assert pointed(page)[2] == pytest.approx(float(cells[1, 0]), abs=1e-6)

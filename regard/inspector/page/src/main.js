@@ -20,11 +20,18 @@ import { connect } from "./wire.js";
  * @property {number | null} line the query whose lines alone are shown
  * @property {[number, number]} other the layer and head beside
  * @property {import("./switch.js").Off[]} off
+ * @property {"matrix" | "rollout" | "gradient"} what the matrix is of
  * @property {number[]} [rows] of the matrix that is looked at closely
  * @property {number[]} [keys]
  */
 
 const SPAN = 256;
+const WHAT = { matrix: "weights", rollout: "rollout from the first layer to this one", gradient: "weight × gradient of what is predicted" };
+const WARNINGS = {
+  matrix: "",
+  rollout: "Rollout multiplies the mean weights of all layers, half of them staying where they are. It takes a layer for a mean and forgets projections, values and feed-forward networks: a hint, not an explanation.",
+  gradient: "To first order, what the score of the prediction loses where a weight becomes 0 and the others stay: a hint from one point. Switch off heads and keys to see what does happen.",
+};
 const VIEWS = { place: "In place", matrix: "Matrix", lines: "Lines", heads: "All heads", step: "One vector", compare: "Side by side", switch: "Switch off" };
 
 class Page {
@@ -33,9 +40,10 @@ class Page {
     this.ask = ask;
     this.overview = overview;
     this.place = place;
+    this.offline = offline;
     const placed = place.content.kind !== "none";
     /** @type {State} */
-    this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0], off: [] };
+    this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0], off: [], what: "matrix" };
     this.turn = 0;
     this.main = h("div", { class: "main", role: "tabpanel" });
     this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: 0, line: null }));
@@ -86,7 +94,7 @@ class Page {
     this.heads.value = String(state.head);
     this.queries.replaceChildren(...this.names().queries.slice(0, 5000).map((name, n) => h("option", { value: n }, `${n}: ${name.slice(0, 40)}`)));
     this.queries.value = String(state.query);
-    this.chosen.hidden = !["step", "switch", "place"].includes(state.view);
+    this.chosen.hidden = !["step", "switch", "place"].includes(state.view) && !(state.view === "matrix" && state.what === "gradient");
     this.beside.hidden = state.view === "switch";
     for (const tab of this.tabs.children) tab.setAttribute("aria-selected", String(tab instanceof HTMLElement && tab.dataset.view === state.view));
     this.show();
@@ -131,6 +139,8 @@ class Page {
       };
       return inPlace(this.place, { weights, spans, query: mine, names: names.keys, onchoose });
     }
+    const { what } = this.state;
+    if (view === "matrix" && what !== "matrix") return this.matrix(cellsOf(await ask({ ask: what, layer, ...(what === "gradient" ? { head, query } : {}) })));
     const cells = await this.cells(layer, head);
     if (view === "lines") return [lines(cells, names, { chosen: line, onchoose: (chosen) => this.set({ line: chosen }) })];
     return this.matrix(cells);
@@ -185,6 +195,10 @@ class Page {
   /** @param {import("./matrix.js").Cells} cells */
   matrix(cells) {
     const names = this.names();
+    const { what } = this.state;
+    const both = what === "gradient";
+    const chooser = h("select", { "aria-label": "what", onchange: () => this.set({ what: /** @type {State["what"]} */ (chooser.value) }) },
+      ...Object.entries(WHAT).map(([name, title]) => h("option", { value: name, selected: name === what }, title)));
     const read = h("div", { class: "read", "aria-live": "polite" }, "Point at a cell, or move with the arrow keys; Enter or a click steps through its query.");
     const onpoint = (/** @type {number} */ row, /** @type {number} */ column) => read.replaceChildren(told(cells, names, row, column));
     const onchoose = (/** @type {number} */ row, /** @type {number} */ column) => {
@@ -195,9 +209,11 @@ class Page {
     const whole = cells.rows[1] - cells.rows[0] === names.queries.length && cells.keys[1] - cells.keys[0] === names.keys.length;
     return [
       h("p", {}, this.layer.attention, " ", whole ? null : h("button", { onclick: () => this.set({ rows: undefined, keys: undefined }) }, "show all")),
+      this.offline || this.overview.plan ? null : h("div", { class: "bar" }, h("label", {}, "shown", chooser)),
+      WARNINGS[what] ? h("p", { class: "bad" }, WARNINGS[what]) : null,
       h("p", { class: "soft" }, "queries down, keys across"),
-      legend(cells), read,
-      h("div", { class: "scroll" }, matrix(cells, names, { onpoint, onchoose, chosen: this.state.query })),
+      legend(cells, both), read,
+      h("div", { class: "scroll" }, matrix(cells, names, { onpoint, onchoose, both, chosen: this.state.query })),
     ];
   }
 }

@@ -177,7 +177,7 @@ export function told(cells, names, row, column) {
   const query = nameOf(names.queries, cells.rows[0], cells.step[0], row);
   const key = nameOf(names.keys, cells.keys[0], cells.step[1], column);
   const pairs = cells.step[0] * cells.step[1];
-  const what = weight === -Infinity ? "hidden by the pattern" : `${pairs > 1 ? `largest weight of ${pairs} pairs` : "weight"} ${number(weight)}`;
+  const what = weight === -Infinity ? "hidden by the pattern" : `${pairs > 1 ? `largest of ${pairs} pairs` : "weight"} ${number(weight)}`;
   const least = cells.least?.[row] ?? NaN;
   const most = cells.most?.[row] ?? NaN;
   const sum = least === most || pairs === 1 ? number(most) : `${number(least)} to ${number(most)}`;

@@ -1,0 +1,54 @@
+"""The page in a notebook: an anywidget whose questions are answered by the notebook's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from regard.data.examples import Dataset, VectorSet
+from regard.errors import InputError
+from regard.inspector.answers import Questions
+from regard.inspector.inspection import Inspection
+from regard.inspector.page.frames import MODULE, answered, script
+
+__all__ = ["inspect_run", "widget"]
+
+
+def inspect_run(run: Any, inputs: Iterable[Dataset], set: int = 0, target: VectorSet | None = None) -> Any:  # noqa: A002
+    """The page for a run and an input, to stand at the end of a notebook's cell: `inspect_run(run, [run.texts(["I saw a saw"])])`.
+
+    Args:
+        run, inputs, set, target: as in `explain_run` and `align_run`.
+
+    Raises:
+        InputError: as `Inspection.of_run` and `widget`.
+    """
+    return widget(Questions(Inspection.of_run(run, inputs, set, target)))
+
+
+def widget(questions: Questions) -> Any:
+    """An `anywidget.AnyWidget` that shows the page; in Jupyter, marimo and what else hosts such widgets.
+
+    Raises:
+        InputError: without the package anywidget.
+    """
+    try:
+        import anywidget
+    except ImportError:
+        needed = "pip install 'regard[notebook]'"
+        raise InputError(f"a notebook needs the package anywidget, which cannot be imported here: {needed}") from None
+
+    class Inspector(anywidget.AnyWidget):
+        _esm = script(MODULE)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.on_msg(self._answer)
+
+        def _answer(self, _: Any, content: Any, buffers: Any) -> None:
+            question = dict(content) if isinstance(content, dict) else content
+            number = question.pop("id", None) if isinstance(question, dict) else None
+            answer = answered(questions.answer, question)
+            self.send({**answer.content, "id": number}, list(answer.buffers))
+
+    return Inspector()

@@ -1,0 +1,46 @@
+"""The page in a notebook: what the module sends is answered with what the served page gets."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from regard.errors import InputError
+from regard.inspector.page.frames import script
+from regard.inspector.page.widget import inspect_run, widget
+from tests.inspector.test_inspection import a_run, an_example
+
+
+def test_a_message_is_answered_with_its_number(questions, monkeypatch):
+    pytest.importorskip("anywidget")
+    shown = widget(questions)
+    assert shown._esm == script("inspector.js")
+    sent = []
+    monkeypatch.setattr(shown, "send", lambda content, buffers: sent.append((content, buffers)))
+    shown._answer(shown, {"id": 4, "ask": "matrix", "layer": 1}, [])
+    shown._answer(shown, {"id": 5, "ask": "matrix", "layer": 9}, [])
+    shown._answer(shown, "nonsense", [])
+    expected = questions.answer({"ask": "matrix", "layer": 1})
+    assert sent[0] == ({**expected.content, "id": 4}, list(expected.buffers))
+    assert sent[1] == (
+        {"error": "layer 9 was asked for, expected 0 to 1: there are 2 layers with attention", "id": 5},
+        [],
+    )
+    assert sent[2][0]["error"] == "a question is of the type str, expected an object"
+
+
+def test_a_run_is_shown(monkeypatch):
+    pytest.importorskip("anywidget")
+    shown = inspect_run(a_run(), [[an_example(3)]])
+    sent = []
+    monkeypatch.setattr(shown, "send", lambda content, buffers: sent.append(np.frombuffer(buffers[0], "<f4")))
+    shown._answer(shown, {"id": 1, "ask": "matrix"}, [])
+    assert sent[0].sum() == pytest.approx(3, abs=1e-5)
+
+
+def test_without_the_package_the_sentence_says_what_to_install(questions, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.raises(
+        InputError, match=r"a notebook needs the package anywidget, .*: pip install 'regard\[notebook\]'"
+    ):
+        widget(questions)
