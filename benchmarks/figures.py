@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from benchmarks.arena_charts import SCORES, SPEED, arena
+from benchmarks.attended import attended
 from benchmarks.charts import mixers, recurrence, scaling
 from benchmarks.depth_charts import depths
 from benchmarks.picture_charts import growing
@@ -121,6 +122,7 @@ FIGURES = {
     "papers": papers,
     "overview": overview,
     "scaling": scaling,
+    "efficient": attended,
     "mixers": mixers,
     "oversmoothing": depths,
     "recurrence": recurrence,
