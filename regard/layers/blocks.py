@@ -147,7 +147,7 @@ class Block(nn.Module):
             x = x + self._added(mixed, sets)
             if self.cross is not None:
                 x = x + self._added(self.cross(sets.with_values(self.norm_cross(x)), context).values, sets)
-            x = x + self._added(self.feed_forward(self.norm_feed_forward(x)), sets)
+            x = x + self.fed(sets.with_values(x))
         else:
             x = self.norm_mixer(x + self._added(mixed, sets))
             if self.cross is not None:
@@ -155,6 +155,19 @@ class Block(nn.Module):
             x = self.norm_feed_forward(x + self._added(self.feed_forward(x), sets))
         # A mixer may have changed what edges carry.
         return found.with_values(x)
+
+    def mixed(
+        self, sets: VectorSets, position: Float[Tensor, "t d"] | None = None, state: LayerState | None = None
+    ) -> VectorSets:
+        """What the mixer of a pre-norm block adds to each vector; see `forward`."""
+        read = self.norm_mixer(sets.values)
+        given = sets.with_values(read if position is None else read + position.to(read.dtype))
+        found = self.mixer(given) if state is None else self.mixer(given, state)
+        return found.with_values(self._added(found.values, sets))
+
+    def fed(self, sets: VectorSets) -> Float[Tensor, "t d"]:
+        """What the feed-forward network of a pre-norm block adds to each vector."""
+        return self._added(self.feed_forward(self.norm_feed_forward(sets.values)), sets)
 
     def _added(self, values: Tensor, sets: VectorSets) -> Tensor:
         """What is added to the vectors, after dropout."""

@@ -41,6 +41,8 @@ class Encoder:
         positions: where each vector stands; a name alone is its type.
         front: what makes vectors of the data.
         mixing: what only some mixers read.
+        residual: "one" stream of vectors, or "reversible", two of them, with which training stores the vectors of no block and
+            computes each block once more (Reformer); for blocks of one mixer with the norm "pre".
     """
 
     width: int = 128
@@ -56,6 +58,7 @@ class Encoder:
     positions: Positions = field(default_factory=Positions)
     front: Front = field(default_factory=Front)
     mixing: Mixing = field(default_factory=Mixing)
+    residual: Literal["one", "reversible"] = "one"
 
     def __post_init__(self) -> None:
         check_numbers("model", self, "width", "heads", "feed_forward", least=1)
@@ -76,6 +79,7 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
     """
     from regard.layers.blocks import Block, FeedForward, Stack
     from regard.layers.pooling import ClassVector
+    from regard.layers.reversible import ReversibleStack
     from regard.layers.side_by_side import SideBySide
     from regard.models.front import make_front, stemmed
     from regard.models.model import Model
@@ -114,7 +118,8 @@ def make_encoder(options: Encoder, encoding: Encoding, scaled: bool = False) -> 
         else:
             blocks.append(Block(made[0], feed_forward, width, options.norm, options.dropout, skip=skip))
         carried = width if carried and "graph_transformer" in mixers else carried
-    stack = Stack(blocks, width, final_norm=options.norm == "pre")
+    kind = ReversibleStack if options.residual == "reversible" else Stack
+    stack = kind(blocks, width, final_norm=options.norm == "pre")
     model = Model(front, stack, positions, class_vector, options.front.dropout)
     model.options = options
     return model
