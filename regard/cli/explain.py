@@ -20,7 +20,8 @@ __all__ = ["run"]
 
 _DESCRIPTION = """One output vector by its numbers: the query, every key it attends to, score, weight, value, and the
 weighted sum, which is the model's own output. Without RUN, four vectors whose numbers can be worked by hand.
-Of a run that writes sequences, such as translations: how much each piece that is written attends to each piece that is read."""
+Of a picture, --out draws the weights over it. Of a run
+that writes sequences, such as translations: how much each piece that is written attends to each piece that is read."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -50,7 +51,8 @@ def run(arguments: Sequence[str]) -> int:
         "--out",
         default="",
         metavar="PICTURE",
-        help="draw what is written against what is read, in place of a table; or a molecule with the weights of its atoms, as SVG",
+        help="draw what is written against what is read, in place of a table; or a molecule with the weights of its atoms, as SVG; "
+        "or a picture under the weights of its patches",
     )
     chosen = parse(options, arguments)
     if chosen.run is not None and (chosen.input is None) == (not chosen.text):
@@ -87,8 +89,6 @@ def _print(chosen: Any) -> None:
     if chosen.out:
         such, check = ("molecule.svg", svg_format) if molecule else ("alignment.png", picture_format)
         out = place_to_write(chosen.out, f"a picture to write, such as {such}", check)
-    if out and not molecule and (chosen.query is not None or chosen.json or chosen.encoder):
-        raise InputError("--out draws all that is written, expected no --query, --encoder or --json with it")
 
     from regard.models.sequences import SequenceModel
     from regard.train import Run
@@ -96,8 +96,21 @@ def _print(chosen: Any) -> None:
     opened = Run.open(chosen.run)
     inputs = list(datasets(opened, sources))
     writes = isinstance(opened.model, SequenceModel)
+    pictured = not writes and all(hasattr(part, "picture") for part in inputs)
+    if out and not molecule and (chosen.json or (not pictured and (chosen.query is not None or chosen.encoder))):
+        also = "--json" if pictured else "--query, --encoder or --json"
+        raise InputError(
+            f"--out draws all that is {'attended to' if pictured else 'written'}, expected no {also} with it"
+        )
     if chosen.encoder or not writes:
-        _refuse_written(chosen, writes, drawn=molecule)
+        _refuse_written(chosen, writes, drawn=molecule or pictured)
+        if out is not None and pictured:
+            from regard.inspector.overlay import overlay_run
+
+            asked = 1 if chosen.query is None else chosen.query
+            found = overlay_run(opened, inputs, asked, chosen.layer or 0, chosen.head or 0, chosen.set)
+            write_picture(found.plot(), out)
+            return
 
         from regard.inspector.explain import explain_run
 

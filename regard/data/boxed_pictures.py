@@ -149,6 +149,10 @@ class BoxedPictures:
     def __getitem__(self, index: int, /) -> Example:
         return self.fitting.example(self.sources[index], self.targets[index])
 
+    def picture(self, index: int) -> Array:
+        """`[h, w, 3]` uint8 of a picture as it is."""
+        return self.sources[index].read()
+
     @property
     def lengths(self) -> list[int]:
         grids = (self.fitting.grid(*source.size) for source in self.sources)

@@ -174,6 +174,10 @@ class PictureSet:
     def __getitem__(self, index: int, /) -> Example:
         return self.patches.example(self.pixels[index], self.names[index], self.targets[index])
 
+    def picture(self, index: int) -> Array:
+        """`[h, w, c]` uint8 of a picture, brought to its size."""
+        return self.pixels[index]
+
     @property
     def lengths(self) -> list[int]:
         if self.shapes is None:

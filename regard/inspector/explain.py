@@ -18,7 +18,10 @@ from regard.inspector.calls import Call, record
 from regard.models.model import Place, Places, places_of
 from regard.sets import Layout
 
-__all__ = ["Explanation", "Heard", "by_numbers", "chosen_example", "explain_example", "explain_run", "joined"]
+__all__ = [
+    *("Explanation", "Heard", "Located", "by_numbers", "chosen_example", "explain_example", "explain_run", "joined"),
+    "located",
+]
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,22 @@ def explain_example(query: int = 1) -> Explanation:
     return by_numbers(Call(attention, q, k, v, layout, layout, {}, out), query, 0, places[query], places)
 
 
+@dataclass(frozen=True)
+class Located:
+    """One output vector of a call, and the example that it is made of; the other fields are the arguments of `by_numbers`."""
+
+    example: Example
+    call: Call
+    row: int
+    head: int
+    place: Place
+    places: Places
+
+    def by_numbers(self) -> Explanation:
+        """The vector by its numbers."""
+        return by_numbers(self.call, self.row, self.head, self.place, self.places)
+
+
 def explain_run(
     run: Any,
     inputs: Iterable[Dataset],
@@ -167,6 +186,18 @@ def explain_run(
     Raises:
         InputError: an index that is not there; a model without attention.
     """
+    return located(run, inputs, query, layer, head, set).by_numbers()
+
+
+def located(
+    run: Any,
+    inputs: Iterable[Dataset],
+    query: int | Literal["class"],
+    layer: int = 0,
+    head: int = 0,
+    set: int = 0,  # noqa: A002
+) -> Located:
+    """The call and the row of what `explain_run` explains, with the same arguments and errors."""
     example = chosen_example(inputs, set)
     batch = collate([example])
     calls = record(run.model, lambda: run.model(batch))
@@ -187,7 +218,7 @@ def explain_run(
         ours = joined(places, call.queries)
         row = _row_of(query, ours, call.layout)
         place = ours[row]
-    return by_numbers(call, row, head, place, places)
+    return Located(example, call, row, head, place, places)
 
 
 def joined(places: Places, made: Sequence[range]) -> Places:
