@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from benchmarks import lessons, tables
-from regard.attention.vocabulary import vocabulary
+from regard.attention.vocabulary import parse, vocabulary
 from regard.layers.registry import MIXERS
 from regard.models.encoder import Encoder
 
@@ -96,6 +96,23 @@ def test_what_can_be_named_is_explained():
     assert [name for name in vocabulary() if not re.search(rf"`{name}[`(]", concepts)] == []
     assert [name for name in MIXERS if f"| `{name}` |" not in mixers] == []
     assert [name for name in MIXERS if f'"{name}"' not in (Encoder.__doc__ or "")] == []
+
+
+def test_text_forms_of_efficient_attention_are_read():
+    """Every text form of the table is a value, but for mixers, which are named."""
+    lines = (ROOT / "docs" / "efficient.md").read_text().splitlines()
+    cells = [
+        re.split(r"(?<!\\)\|", line)[4].replace("\\|", "|")
+        for line in lines
+        if "arxiv.org/abs" in line and line[0] == "|"
+    ]
+    assert len(cells) > 15
+    texts = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    for text in texts:
+        if text.startswith("-"):
+            assert re.search(rf"--model.mixer ({'|'.join(MIXERS)}) ", text)
+        else:
+            parse(text)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)

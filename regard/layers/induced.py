@@ -59,7 +59,7 @@ class InducedAttention(nn.Module):
     def summary(self, sets: VectorSets) -> VectorSets:
         """H, m vectors for each set; those of an empty one depend on nothing but I."""
         layout = sets.layout
-        points = VectorSets(self.points.to(sets.values.dtype).repeat(layout.sets, 1), self._layout(layout))
+        points = VectorSets._trusted(self.points.to(sets.values.dtype).repeat(layout.sets, 1), self._layout(layout))
         h = self.norm(points.values + self.gather(points, sets).values)
         return points.with_values(self.last_norm(h + self.feed_forward(h)))
 

@@ -24,7 +24,7 @@ from regard.layers.attention import SelfAttention
 from regard.sets import VectorSets
 
 from .catalogue import REDUCED, SHORT, Case
-from .checks import EXACT, results
+from .checks import EXACT, close, results
 from .test_adapters import adapted
 
 
@@ -166,6 +166,18 @@ def test_the_plan_of_nystrom_has_full_attention_for_short_sets_alone():
     assert list(report.plans) == ["full attention", "landmarks to keys", "queries to landmarks"]
     assert report.pairs == 2 * (25 + 2 * 150 * 8)
     assert list(plan(Nystrom(landmarks=8), Layout.of_lengths([100]), heads=2).plans) == list(report.plans)[1:]
+
+
+@pytest.mark.parametrize("kind", [Linformer, MemoryCompressed, Nystrom])
+def test_compiled_code_computes_reductions(kind):
+    case = next(case for case in REDUCED if isinstance(case.attention, kind))
+    x, compiled = case.inputs(SHORT), torch.compile(attend, backend="aot_eager", fullgraph=True)
+
+    def run(adapter, x, dropout):
+        return compiled(adapter, x.q, x.k, x.v, x.layout, None, x.parameters)
+
+    plain = replace(x, **{name: getattr(x, name).detach() for name in "qkv"})
+    close(results(run, case.attention, plain), results(adapted(), case.attention, x))
 
 
 def test_pairs_grow_with_the_vectors():
