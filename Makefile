@@ -7,7 +7,7 @@ TORCH_OPTIONS ?=
 # pytest -n: processes that share the tests.
 WORKERS ?= 2
 
-.PHONY: help run test test-all minutes lint format bench peers docs lessons tables figures page clean
+.PHONY: help run test test-all minutes lint format bench peers docs lessons tables figures page page-pictures clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -79,6 +79,9 @@ figures: $(INSTALLED)  ## draw the pictures of README and docs
 
 page:  ## bundle the module of `regard inspect` (needs Node)
 	cd regard/inspector/page && npm ci --no-audit --no-fund && npm run build && npm run check
+
+page-pictures: $(INSTALLED)  ## photograph the views of docs/inspect.md (needs REGARD_DATA and Chromium)
+	$(BIN)python -m benchmarks.inspector_pages
 
 clean:  ## remove what was installed and built, but no runs
 	rm -rf .venv .peers site dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from regard.attention.attend import attention_weights
-from regard.attention.pairs.pairs import Pairs
+from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.pairs.rows import Along
 from regard.attention.spec.attention import Attention
+from regard.attention.spec.pattern import Or, Pattern
 from regard.inspector.calls import Call
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["allowed_pairs", "at_once", "head_weights", "heads_weights"]
 
+# A pattern that allows less than one in so many pairs is computed pair by pair.
+_SPARSE = 8
 # Numbers that scores of some rows may hold at once.
 _MOST = 1 << 23
 
@@ -54,7 +58,7 @@ def head_weights(call: Call, rows: Int[Tensor, " n"], head: int) -> Float[Tensor
 @torch.no_grad()
 def heads_weights(call: Call, rows: Int[Tensor, " n"]) -> Float[Tensor, "h n u"]:
     """`[h, n, u]` the same of all heads."""
-    if call.layout.sets != 1:
+    if call.layout.sets != 1 or _sparse(call, rows):
         return _by_pairs(call, rows)
     heads = call.q.shape[1]
     spec = call.attention.for_heads(heads)
@@ -84,17 +88,30 @@ def _expanded(spec: Attention, pairs: Pairs, heads: int) -> Bool[Tensor, "h n u"
     return spec.allows(pairs).expand(shape).movedim(-1, 0)
 
 
+def _sparse(call: Call, rows: Tensor) -> bool:
+    """Whether the pattern names so few keys of these rows that it pays to compute pair by pair."""
+    layout, key_layout = call.layout, call.key_layout
+    if layout.places is not None or key_layout.places is not None:
+        return False
+    union: Pattern = reduce(Or, dict.fromkeys(call.attention.for_heads(call.q.shape[1]).patterns))
+    if union.asks:
+        return False
+    pairs = int(union.keys(Rows(rows, layout, key_layout)).counts().sum())
+    return pairs * _SPARSE <= len(rows) * key_layout.total
+
+
 def _by_pairs(call: Call, rows: Tensor) -> Tensor:
-    """The weights of calls that attend in several sets, as adapters make."""
+    """The weights of calls that attend in several sets, as adapters make, and of patterns with few pairs."""
     found = attention_weights(
         call.attention, call.q, call.k, call.layout, call.key_layout, call.parameters, rows=rows.unique()
     )
     heads, place = call.q.shape[1], torch.full((call.layout.total,), -1)
     place[rows] = torch.arange(len(rows))
-    dense = found.values.new_zeros(len(rows), call.key_layout.total, heads)
-    dense[place[found.query], found.key] = found.values
-    allowed = torch.stack([allowed_pairs(call, rows, head) for head in range(heads)])
-    return dense.movedim(-1, 0).masked_fill(~allowed, -torch.inf)
+    pairs = Pairs(call.layout, call.key_layout, found.query, found.key)
+    allowed = call.attention.for_heads(heads).allows(pairs).expand(-1, heads)
+    dense = torch.full((len(rows), call.key_layout.total, heads), -torch.inf, dtype=found.values.dtype)
+    dense[place[found.query], found.key] = found.values.masked_fill(~allowed, -torch.inf)
+    return dense.movedim(-1, 0)
 
 
 def _of_head(call: Call, head: int) -> dict[str, Tensor]:

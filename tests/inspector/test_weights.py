@@ -5,6 +5,7 @@ import torch
 
 from regard.attention.attend import attention_weights
 from regard.attention.spec.attention import Attention
+from regard.inspector import weights
 from regard.inspector.calls import Call
 from regard.inspector.weights import allowed_pairs, at_once, head_weights, heads_weights
 from tests.attention.catalogue import CATALOGUE
@@ -12,9 +13,12 @@ from tests.attention.catalogue import CATALOGUE
 ATTENTIONS = [case for case in CATALOGUE if isinstance(case.attention, Attention)]
 
 
-@pytest.mark.parametrize("sizes", [(13,), (5, 0, 7)], ids=["one set", "several"])
+@pytest.mark.parametrize(
+    ("sizes", "sparse"), [((13,), 8), ((13,), 0), ((5, 0, 7), 8)], ids=["tiles", "pairs", "several sets"]
+)
 @pytest.mark.parametrize("case", ATTENTIONS, ids=str)
-def test_a_rectangle_holds_the_weights_of_its_rows(case, sizes):
+def test_a_rectangle_holds_the_weights_of_its_rows(case, sizes, sparse, monkeypatch):
+    monkeypatch.setattr(weights, "_SPARSE", sparse)
     inputs = case.inputs(sizes)
     parameters = {name: tensor.detach() for name, tensor in inputs.parameters.items()}
     q, k, v = (x.detach() for x in (inputs.q, inputs.k, inputs.v))

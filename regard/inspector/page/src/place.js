@@ -44,7 +44,7 @@ function finite(x) {
 /** @param {import("./wire.js").Answer} answer @param {Host} host */
 function picture({ content, bytes }, host) {
   const { height, width, patch, places } = content;
-  const big = Math.max(1, Math.floor(384 / Math.max(height, width)));
+  const big = Math.max(1, Math.floor(320 / Math.max(height, width)));
   const pixels = new Uint8ClampedArray(width * height * 4);
   const given = new Uint8Array(bytes[0].buffer, bytes[0].byteOffset, bytes[0].byteLength);
   for (let n = 0; n < width * height; n++) pixels.set([given[3 * n], given[3 * n + 1], given[3 * n + 2], 255], 4 * n);
