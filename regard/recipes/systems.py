@@ -35,10 +35,11 @@ class System:
 SYSTEMS: dict[str, System] = {
     "transformer": System(),
     "local": System("Attention(pattern=Window(32, 32))"),
-    "blockwise": System("Attention(pattern=Blocks(64))"),
-    "sparse": System("Attention(pattern=(Window(64, 64), Stride(64)))"),
-    "longformer": System("Attention(pattern=Window(128, 128) | First(1))"),
-    "etc": System("Attention(pattern=Window(64, 64) | First(16), bias=Shaw(12))"),
+    "blockwise": System("Attention(pattern=(Blocks(64), Blocks(64, shift=1)))"),
+    "sparse-strided": System("Attention(pattern=(Window(64, 64), Stride(64)))"),
+    "sparse-fixed": System("Attention(pattern=Blocks(64) | BlockEnds(64, 8))"),
+    "longformer": System("Globals(Attention(pattern=Window(128, 128)), first=1)"),
+    "etc": System("Globals(Attention(pattern=Window(64, 64), bias=Shaw(12)), first=16, projections='pairs')"),
     "bigbird": System("Attention(pattern=Window(96, 96) | First(64) | RandomBlocks(3, 64))"),
     "memory-compressed": System("MemoryCompressed()"),
     "linformer": System("Linformer(longest={longest}, k=256)"),
@@ -48,6 +49,9 @@ SYSTEMS: dict[str, System] = {
     "performer": System("Attention(score=Kernel(Favor(256)), normalizer=Sum())"),
     "reformer": System("LSH(chunk=64, rounds=2)"),
     "routing": System("Routing(clusters=32)"),
+    "sinkhorn": System("Sinkhorn(size=64)"),
+    "sortcut": System("SortCut(size=64, first=2)"),
+    "set-transformer": System(mixer="induced", norm="post"),
 }
 """By the names that commands and tables call them."""
 
