@@ -14,6 +14,8 @@ from nbclient import NotebookClient
 
 __all__ = ["LESSONS", "execute", "main", "outputs", "page"]
 
+_PICTURES = {"image/png", "image/svg+xml"}
+
 LESSONS = Path(__file__).parent.parent / "docs" / "lessons"
 
 
@@ -33,7 +35,7 @@ def _printed(output: Any) -> str:
     if output.output_type == "stream":
         return str(output.text)
     data = output.get("data", {})
-    return "" if "image/png" in data else str(data.get("text/plain", ""))
+    return "" if _PICTURES & set(data) else str(data.get("text/plain", ""))
 
 
 def page(path: Path) -> None:
@@ -52,6 +54,11 @@ def page(path: Path) -> None:
                 picture = path.with_name(f"{path.stem}-{pictures}.png")
                 picture.write_bytes(base64.b64decode(output.data["image/png"]))
                 parts.append(f"![]({picture.name})")
+            elif "image/svg+xml" in output.get("data", {}):
+                pictures += 1
+                drawing = path.with_name(f"{path.stem}-{pictures}.svg")
+                drawing.write_text(output.data["image/svg+xml"])
+                parts.append(f"![]({drawing.name})")
             else:
                 parts.append(f"```text\n{_printed(output).rstrip()}\n```")
     path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
