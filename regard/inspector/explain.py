@@ -199,7 +199,8 @@ def located(
 ) -> Located:
     """The call and the row of what `explain_run` explains, with the same arguments and errors."""
     example = chosen_example(inputs, set)
-    batch = collate([example])
+    # As the model reads it: a task may change its inputs.
+    batch = run.task.read(collate([example]))
     calls = record(run.model, lambda: run.model(batch))
     if not 0 <= layer < len(calls):
         raise InputError(

@@ -69,7 +69,7 @@ def paint(
         # BEGIN is fed, and never comes.
         return pad(task.scores(hidden), (0, 1), value=-torch.inf)
 
-    made: Any = ModelStepper if remembers(model) else RecomputingStepper
+    made: Any = ModelStepper if model.grows and remembers(model) else RecomputingStepper
     stepper = made(model, scores, task.begin + 1, [each[:-1] for each in ids], coords)
     begins = torch.tensor([each[-1] for each in ids], dtype=torch.int64, device=device)
     limits = Limits(begins, None, (task.begin,), longest)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from regard.cli import main
 from regard.errors import InputError
+from regard.inspector.explain import explain_run
 from regard.train import Run
 from regard.train.painting import paint
 
@@ -64,6 +65,16 @@ def test_what_was_kept_is_gone_on_with(folder, name, tmp_path):
     ):
         with pytest.raises(InputError, match=sentence):
             paint(run, [wrong])
+
+
+def test_a_pixel_is_explained_by_those_before_it(folder):
+    run = Run.open(folder / "near")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 6), np.uint8)
+    changed = pixels.copy()
+    changed[3, 3] += 1
+    found = [[explain_run(run, [run.examples([each])], query) for each in (pixels, changed)] for query in (21, 22)]
+    assert found[0][0] == found[0][1]
+    assert found[1][0] != found[1][1]
 
 
 def test_sheets_are_those_of_their_seed(folder, tmp_path, capsys):

@@ -31,10 +31,10 @@ ATTENTIONS = {
 }
 
 
-def made(attention, layers=2, positions="learned"):
+def made(attention, layers=2, positions="learned", front=Front(deviation=0.3)):  # noqa: B008
     """A model in float64, and its task."""
     torch.manual_seed(0)
-    options = {"front": Front(deviation=0.3), "positions": Positions(positions), "dropout": 0.0}
+    options = {"front": front, "positions": Positions(positions), "dropout": 0.0}
     model = build(Encoder(width=8, heads=2, layers=layers, attention=attention, **options), ENCODING)
     task = build(NextPixel(), 8, ENCODING)
     task.attach(model)
@@ -111,6 +111,16 @@ def test_pixel_by_pixel_it_gives_the_numbers_of_whole_pictures(attention):
     drawn = [greedy(of(model, task.scores, 6, [[], [5, 2]], COORDS), limits) for of in {kind, RecomputingStepper}]
     assert drawn[0][0][0].ids == drawn[-1][0][0].ids
     assert drawn[0][1][0].ids == drawn[-1][1][0].ids
+
+
+def test_a_model_that_joins_pixels_computes_each_picture_anew():
+    model, task = made(ATTENTIONS["near"], front=Front(deviation=0.3, ngrams=2, buckets=64))
+    assert not model.grows
+    sets = pictures(2)
+    whole = output_of(model, task, batch_of(sets)).view(2, 12, 5)
+    stepper = RecomputingStepper(model, task.scores, 6, [[5], [5]], COORDS)
+    for place in range(11):
+        torch.testing.assert_close(stepper.next(torch.stack([each[place] for each in sets])), whole[:, place + 1])
 
 
 def test_the_loss_is_in_nats_of_all_pixels_and_gradients_reach_the_table():
