@@ -32,6 +32,12 @@ def run(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--target", type=str, default="", metavar="TEXT", help="to write, in place of what the run writes"
     )
+    options.add_argument(
+        "--beside",
+        default="",
+        metavar="OTHER",
+        help="another run on the same input, or a pattern or an Attention for the run's own queries and keys",
+    )
     options.add_argument("--port", type=int, default=0, help="of the page; a free one if not given")
     options.add_argument("--no-open", action="store_true", help="print the address and open no browser")
     options.add_argument(
@@ -48,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     if not spec and chosen.length is not None:
         raise InputError("--length is for a pattern without a run, whose input has a length")
     if spec:
-        if more := [name for name in ("input", "text", "set", "target") if chosen[name]]:
+        if more := [name for name in ("input", "text", "set", "target", "beside") if chosen[name]]:
             raise InputError(f"inspect got a pattern with {' and '.join(more)}, expected a pattern alone")
     elif (chosen.input is None) == (not chosen.text):
         given = "without an INPUT" if chosen.input is None else "with an INPUT and a --text"
@@ -117,7 +123,15 @@ def _opened(chosen: Any) -> Questions:
         target = reader.target(chosen.target, opened.encoding)
     files = not sources[0].is_text
     samples = _samples(reader, sources[0].value) if files else None
-    return Questions(Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files, samples))
+    found = Inspection.of_run(opened, datasets(opened, sources), chosen.set, target, files, samples)
+    if not chosen.beside:
+        return Questions(found)
+    if _is_spec(chosen.beside):
+        from regard.inspector.beside import Otherwise
+
+        return Questions(found, Otherwise(chosen.beside, found))
+    other = Run.open(chosen.beside)
+    return Questions(found, Inspection.of_run(other, datasets(other, sources), chosen.set, files=files))
 
 
 def _samples(reader: Any, path: str) -> Any:

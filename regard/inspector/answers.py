@@ -15,6 +15,7 @@ from torch import Tensor
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.inspector.asked import Answer, Asked, packed
+from regard.inspector.beside import Otherwise
 from regard.inspector.beyond import gradients, rollout, whole_weights
 from regard.inspector.inspection import Inspection
 from regard.inspector.material import material
@@ -39,10 +40,14 @@ _PROBABILITIES = 5  # predictions of one vector that are named
 
 
 class Questions:
-    """Answers questions about an inspection, one at a time, and remembers the last ones."""
+    """Answers questions about an inspection, one at a time, and remembers the last ones.
 
-    def __init__(self, inspection: Inspected) -> None:
-        self.inspection = inspection
+    Args:
+        inspection: what is looked at. beside: what its matrices are compared with, asked for by `"of": "beside"`, or None.
+    """
+
+    def __init__(self, inspection: Inspected, beside: Inspection | Otherwise | None = None) -> None:
+        self.inspection, self.beside = inspection, beside
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, Answer] = OrderedDict()
 
@@ -60,11 +65,31 @@ class Questions:
             name = question.get("ask")
             if name not in ASKED:
                 raise InputError(f"{name!r} was asked, expected one of {', '.join(ASKED)}")
-            found = ASKED[name](self.inspection, Asked(question))
+            found = self._found(name, question)
             self._cache[key] = found
             while sum(len(b) for each in self._cache.values() for b in each.buffers) > _CACHED and len(self._cache) > 1:
                 self._cache.popitem(last=False)
             return found
+
+    def _found(self, name: str, question: Mapping[str, Any]) -> Answer:
+        asked = Asked(question)
+        if "of" in question:
+            if name != "matrix" or question["of"] != "beside" or self.beside is None:
+                raise InputError(f"{name!r} of {question['of']!r} was asked, expected a matrix of what stands beside")
+            return matrix(self.beside, asked)
+        found = ASKED[name](self.inspection, asked)
+        if name != "overview" or self.beside is None:
+            return found
+        layers = [
+            {
+                "kind": seen.kind,
+                "heads": seen.heads,
+                "attention": seen.attention,
+                "shape": [len(seen.queries.names), len(seen.keys.names)],
+            }
+            for seen in self.beside.seen
+        ]
+        return Answer({**found.content, "beside": {"name": self.beside.name, "layers": layers}}, found.buffers)
 
     def all(self, layer: int | None = None) -> Iterator[dict[str, Any]]:
         """All that a page asks of every layer, or of one alone; the steps of each query where they are not too many.
@@ -76,6 +101,10 @@ class Questions:
         yield {"ask": "overview"}
         yield {"ask": "place"}
         chosen = range(len(seen)) if layer is None else [_layer(self.inspection, Asked({"layer": layer}))]
+        if self.beside is not None:
+            for n, other in enumerate(self.beside.seen):
+                for head in range(other.heads):
+                    yield {"ask": "matrix", "of": "beside", "layer": n, "head": head}
         size = sum(_size_of_steps(seen[n]) for n in chosen)
         for n in chosen:
             yield {"ask": "heads", "layer": n}
@@ -90,11 +119,11 @@ def _size_of_steps(seen: Seen) -> int:
     return 4 * seen.heads * len(seen.queries.names) * len(seen.keys.names) * (d + e + 4)
 
 
-def _layer(inspection: Inspected, asked: Asked) -> int:
+def _layer(inspection: Inspected | Otherwise, asked: Asked) -> int:
     return asked.index("layer", len(inspection.seen), "layers with attention")
 
 
-def _head(inspection: Inspected, asked: Asked) -> tuple[Seen, int]:
+def _head(inspection: Inspected | Otherwise, asked: Asked) -> tuple[Seen, int]:
     seen = inspection.seen[_layer(inspection, asked)]
     return seen, asked.index("head", seen.heads, "heads")
 
@@ -134,7 +163,7 @@ def place(inspection: Inspected, asked: Asked) -> Answer:
 
 
 @torch.no_grad()
-def matrix(inspection: Inspected, asked: Asked) -> Answer:
+def matrix(inspection: Inspected | Otherwise, asked: Asked) -> Answer:
     """The weights of a head as cells `[rows, columns]`, each the largest of the pairs that share it; -inf where all are hidden.
 
     Beside them the smallest and the largest sum of the weights of the queries of each row of cells.

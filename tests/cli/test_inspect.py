@@ -90,6 +90,8 @@ def test_a_pattern_that_is_none_is_refused(capsys, words, sentence):
         (["a b", "--svg", "x.svg", "--head", "2"], "head 2 was asked for, expected 0 to 1"),
         (["a b", "--set", "1"], "set 1 was asked for, expected 0 to 0"),
         (["a b", "--target", "ein"], "--target is for runs that write texts, and this one writes none"),
+        (["a b", "--beside", "no/run"], "no/run"),
+        (["a b", "--beside", "Casual()"], "Casual"),
         (["a b", "--port", "-1", "--no-open"], "--port is -1, expected 0 to 65535"),
         (["no/such.txt"], "no/such.txt is not there"),
     ],

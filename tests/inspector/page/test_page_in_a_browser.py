@@ -6,6 +6,7 @@ import pytest
 from regard.data.examples import Example
 from regard.data.speech import Sounds
 from regard.inspector.answers import Questions
+from regard.inspector.beside import Otherwise
 from regard.inspector.page.offline import offline_page
 from regard.inspector.sketch import Sketch
 from tests.inspector.page.conftest import WORDS
@@ -175,6 +176,22 @@ def test_a_pattern_shows_its_plan(open_page, tmp_path):
     page = open_page(file.as_uri(), offline=True)
     assert "executor" in page.locator("pre").text_content()
     assert page.locator("[data-view=switch]").count() == 0
+
+
+def test_another_attention_stands_beside(open_page, tmp_path):
+    inspection = asking(a_run(), an_example(6)).inspection
+    questions = Questions(inspection, Otherwise("Causal()", inspection))
+    file = tmp_path / "page.html"
+    file.write_text(offline_page(questions, questions.all()))
+    page = open_page(file.as_uri(), offline=True)
+    page.click("[data-view=compare]")
+    page.wait_for_selector("canvas >> nth=2")
+    page.locator("canvas >> nth=0").focus()
+    page.keyboard.press("ArrowDown")
+    answers = [questions.answer({"ask": "matrix", **more}) for more in ({}, {"of": "beside"})]
+    own, other = (np.frombuffer(answer.buffers[0], "<f4").reshape(6, 6) for answer in answers)
+    found = float(page.locator("[data-difference]").get_attribute("data-difference"))
+    assert found == pytest.approx(float(other[1, 0] - own[1, 0]), abs=1e-6)
 
 
 def test_what_is_switched_off_changes_the_prediction(open_page, served, questions):

@@ -18,7 +18,7 @@ import { connect } from "./wire.js";
  * @property {number} head
  * @property {number} query
  * @property {number | null} line the query whose lines alone are shown
- * @property {[number, number]} other the layer and head beside
+ * @property {[number, number, number]} other the layer and head beside, and whether they are of what stands beside the run
  * @property {import("./switch.js").Off[]} off
  * @property {"matrix" | "rollout" | "gradient"} what the matrix is of
  * @property {number[]} [rows] of the matrix that is looked at closely
@@ -43,7 +43,7 @@ class Page {
     this.offline = offline;
     const placed = place.content.kind !== "none";
     /** @type {State} */
-    this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0], off: [], what: "matrix" };
+    this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0, overview.beside ? 1 : 0], off: [], what: "matrix" };
     this.turn = 0;
     this.main = h("div", { class: "main", role: "tabpanel" });
     this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: 0, line: null }));
@@ -146,11 +146,11 @@ class Page {
     return this.matrix(cells);
   }
 
-  /** @param {number} layer @param {number} head */
-  async cells(layer, head) {
+  /** @param {number} layer @param {number} head @param {number} [beside] */
+  async cells(layer, head, beside = 0) {
     const { rows, keys, view } = this.state;
     const close = view === "matrix" ? { ...(rows ? { rows } : {}), ...(keys ? { keys } : {}) } : {};
-    return cellsOf(await this.ask({ ask: "matrix", layer, head, ...close }));
+    return cellsOf(await this.ask({ ask: "matrix", layer, head, ...(beside ? { of: "beside" } : close) }));
   }
 
   /** All weights of a query. @param {number} layer @param {number} head @param {number} query */
@@ -169,19 +169,28 @@ class Page {
     const { layer, head } = this.state;
     const { layers } = this.overview;
     const alike = (/** @type {any} */ other) => other.queries === this.layer.queries && other.keys === this.layer.keys;
-    let [second, which] = this.state.other;
-    if (!alike(layers[second])) second = layer;
-    which = Math.min(which, layers[second].heads - 1);
-    if (second === layer && which === head) which = (head + 1) % layers[second].heads;
-    const chooser = h("label", {}, "beside");
-    const select = h("select", { "aria-label": "beside", onchange: () => this.set({ other: /** @type {[number, number]} */ (select.value.split(" ").map(Number)) }) });
+    const { beside } = this.overview;
+    const names = this.names();
+    /** @type {[number, number, number, string][]} layer, head, whether beside, title */
+    const choices = [];
     layers.forEach((/** @type {any} */ one, /** @type {number} */ n) => {
-      if (alike(one)) for (let k = 0; k < one.heads; k++) select.append(h("option", { value: `${n} ${k}` }, `layer ${n}, head ${k}`));
+      if (alike(one)) for (let k = 0; k < one.heads; k++) choices.push([n, k, 0, `layer ${n}, head ${k}`]);
     });
-    select.value = `${second} ${which}`;
+    beside?.layers.forEach((/** @type {any} */ one, /** @type {number} */ n) => {
+      if (one.shape[0] === names.queries.length && one.shape[1] === names.keys.length)
+        for (let k = 0; k < one.heads; k++) choices.push([n, k, 1, `${beside.name}: layer ${n}, head ${k}`]);
+    });
+    const wanted = this.state.other;
+    const other = (/** @type {[number, number, number, string]} */ one) => one[2] === 1 || one[0] !== layer || one[1] !== head;
+    const chosen = choices.find((one) => one.slice(0, 3).join() === wanted.join() && other(one))
+      ?? choices.find((one) => one[2] === wanted[2] && one[0] === layer && one[1] === head && other(one)) ?? choices.find(other) ?? choices[0];
+    const chooser = h("label", {}, "beside");
+    const select = h("select", { "aria-label": "beside", onchange: () => this.set({ other: /** @type {[number, number, number]} */ (select.value.split(" ").map(Number)) }) },
+      ...choices.map(([n, k, of, title]) => h("option", { value: `${n} ${k} ${of}` }, title)));
+    select.value = chosen.slice(0, 3).join(" ");
     chooser.append(select);
-    const [a, b] = await Promise.all([this.cells(layer, head), this.cells(second, which)]);
-    return sideBySide(a, b, this.names(), { first: `layer ${layer}, head ${head}`, second: `layer ${second}, head ${which}`, chooser });
+    const [a, b] = await Promise.all([this.cells(layer, head), this.cells(chosen[0], chosen[1], chosen[2])]);
+    return sideBySide(a, b, names, { first: `layer ${layer}, head ${head}`, second: chosen[3], chooser });
   }
 
   /** @param {import("./switch.js").Off} off */
