@@ -24,6 +24,7 @@ RUN = [
         for name in ("layers", "dropout", "positions_floater", "graph_convolutions", "convolution2d", "like_torch")
     ),
     *(f"tests/layers/test_{name}.py" for name in ("graph_transformer", "spectral", "stem2d", "patch_stem", "overlaps")),
+    *("tests/layers/test_globals.py", "tests/models/test_compressive.py"),
     "tests/decoding",
 ]
 
