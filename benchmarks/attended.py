@@ -29,6 +29,8 @@ SYSTEMS = {
     "local": "Blocks(7)",
     "Image Transformer": "Near(1) & Causal()",
     "Sparse Transformer, strided": "(Window(6, 0), Stride(7) & Causal())",
+    "Sparse Transformer, fixed": "Causal() & (Blocks(7) | BlockEnds(7, 1))",
+    "BlockBERT": "(Blocks(7), Blocks(7, shift=1))",
     "Longformer, ETC": "Window(3, 3) | First(1)",
     "BigBird": "Window(3, 3) | First(3) | RandomBlocks(2, 3)",
     "Axial Transformer": 'Axes(Attention(), combine="sum")',
