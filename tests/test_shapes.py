@@ -25,6 +25,7 @@ RUN = [
     ),
     *(f"tests/layers/test_{name}.py" for name in ("graph_transformer", "spectral", "stem2d", "patch_stem", "overlaps")),
     *("tests/layers/test_globals.py", "tests/models/test_compressive.py"),
+    *("tests/layers/test_resized2d.py", "tests/layers/test_pooled_attention.py"),
     "tests/decoding",
 ]
 

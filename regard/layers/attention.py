@@ -79,7 +79,7 @@ class Attend(nn.Module):
             self.register_buffer(name, begun[name])
 
     @property
-    def parameters_of_attention(self) -> dict[str, Tensor]:
+    def parameters_of_attention(self) -> dict[str, Shaped[Tensor, " ..."]]:
         """All tensors that the attention names: those that are learned, and those that follow what the layer sees."""
         return {**self.learned, **dict(self.named_buffers(recurse=False))}
 
