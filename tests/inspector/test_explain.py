@@ -23,6 +23,9 @@ from regard.layers.attention import Attend, SelfAttention
 from regard.models.encoder import Encoder, make_encoder
 from regard.models.pieces import Front
 
+# A task whose model reads what it is given.
+READS_ALL = SimpleNamespace(read=lambda batch: batch)
+
 
 class Model(nn.Module):
     def __init__(self, attention: object) -> None:
@@ -40,7 +43,7 @@ def a_run(attention: object) -> tuple[SimpleNamespace, list[list[Example]]]:
     values = np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
     example = Example(values, None, "picture", coords=coords, tokens=names)
     torch.manual_seed(0)
-    return SimpleNamespace(model=Model(attention)), [[example]]
+    return SimpleNamespace(model=Model(attention), task=READS_ALL), [[example]]
 
 
 @pytest.mark.parametrize("bias", [None, Shaw(2)], ids=repr)
@@ -99,7 +102,7 @@ def test_places_are_those_of_the_inputs(front, spans, tokens):
     """A class vector is none of them, and a vector that was made of several says which."""
     model = make_encoder(Encoder(width=8, layers=1, heads=2, front=front), Encoding(width=3))
     example = Example(np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32), None, "x", tokens=tokens)
-    run = SimpleNamespace(model=model)
+    run = SimpleNamespace(model=model, task=READS_ALL)
     of_input = [explain_run(run, [[example]], query=query) for query in range(5)]
     assert [each.span for each in of_input[0].heard] == spans
     for query, explained in enumerate(of_input):
