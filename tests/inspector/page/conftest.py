@@ -68,7 +68,7 @@ def open_page(browser):
             ),
         )
         page.goto(address)
-        page.wait_for_selector("[data-ready]")
+        page.wait_for_selector("[data-ready] .main[aria-busy=false]")
         pages.append(context)
         return page
 

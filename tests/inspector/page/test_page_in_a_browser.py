@@ -22,6 +22,11 @@ def address(request, questions, tmp_path):
     return file.as_uri()
 
 
+def settled(page):
+    """Wait until the view that was asked for is shown."""
+    page.wait_for_selector(".main[aria-busy=false]")
+
+
 def pointed(page):
     """Where the page points to and what it says there: row, column, weight."""
     read = page.locator(".read > div")
@@ -36,7 +41,7 @@ def test_the_numbers_are_those_of_torch(open_page, address):
         page.select_option("select[aria-label=layer]", str(layer))
         for head in range(2):
             page.select_option("select[aria-label=head]", str(head))
-            page.wait_for_timeout(150)
+            settled(page)
             canvas = page.locator("canvas")
             canvas.focus()
             for key in ["ArrowDown"] * 5 + ["ArrowRight"] * 5:
@@ -216,6 +221,7 @@ def test_it_fits_on_a_telephone(open_page, address, dark):
 def test_two_windows_of_one_page_do_not_disturb_each_other(open_page, served):
     first, second = open_page(served), open_page(served)
     second.select_option("select[aria-label=layer]", "1")
+    settled(second)
     for page in (first, second):
         page.locator("canvas").focus()
         page.keyboard.press("ArrowDown")
@@ -226,6 +232,7 @@ def test_an_answer_that_is_none_is_told(open_page, served):
     page = open_page(served)
     page.route("**/ask", lambda route: route.fulfill(body="broken"))
     page.select_option("select[aria-label=layer]", "1")
+    settled(page)
     assert "does not answer" in page.locator("[role=alert]").text_content()
     page.unroute("**/ask")
 
@@ -234,7 +241,8 @@ def test_rollout_and_gradients_come_with_a_warning(open_page, served, questions)
     page = open_page(served)
     for name in ("rollout", "gradient"):
         page.select_option("select[aria-label=what]", name)
-        page.wait_for_selector(".bad")
+        settled(page)
+        assert page.locator(".bad").count() == 1
         page.locator(".main canvas").focus()
         page.keyboard.press("ArrowDown")
         cells = np.frombuffer(questions.answer({"ask": name}).buffers[0], "<f4").reshape(6, 6)
