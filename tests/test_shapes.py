@@ -24,8 +24,12 @@ RUN = [
         for name in ("layers", "dropout", "positions_floater", "graph_convolutions", "convolution2d", "like_torch")
     ),
     *(f"tests/layers/test_{name}.py" for name in ("graph_transformer", "spectral", "stem2d", "patch_stem", "overlaps")),
-    *("tests/layers/test_globals.py", "tests/models/test_compressive.py"),
-    *("tests/layers/test_resized2d.py", "tests/layers/test_pooled_attention.py"),
+    *(
+        f"tests/layers/test_{name}.py"
+        for name in ("globals", "induced", "reversible", "gatv2", "degrees", "pooled_attention", "resized2d")
+    ),
+    *(f"tests/attention/test_{name}.py" for name in ("lsh", "routing", "sinkhorn", "reduce")),
+    "tests/models/test_compressive.py",
     "tests/decoding",
 ]
 

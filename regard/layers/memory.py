@@ -31,7 +31,7 @@ class Recalled(NamedTuple):
     order: Int[Tensor, " rows"]
     keys: Layout
 
-    def changed(self, change: Callable[[Tensor], Tensor]) -> Recalled:
+    def changed(self, change: Callable[[Float[Tensor, "u d"]], Float[Tensor, "u d"]]) -> Recalled:
         """The same with `change` applied to the vectors."""
         return self._replace(values=change(self.values))
 

@@ -155,7 +155,7 @@ class Adapter(Part):
         """Which of the tensors that `parameters` names learn by no gradient: they follow what a layer sees, as `follow` says."""
         return ()
 
-    def follow(self, tensors: Tensors) -> Mapping[str, Tensor]:
+    def follow(self, tensors: Tensors) -> Mapping[str, Float[Tensor, " ..."]]:
         """What those tensors become after a step of training, from the vectors of the step and what they are in `parameters`."""
         return {}
 

@@ -169,7 +169,7 @@ class Routing(Adapter):
         ordered = torch.cat([none, *places]) if self.shared else None
         return _Members(torch.cat([none, *rows]), Layout._trusted([offsets, None, None, None, None, ordered]))
 
-    def follow(self, tensors: Tensors) -> Mapping[str, Tensor]:
+    def follow(self, tensors: Tensors) -> Mapping[str, Float[Tensor, " ..."]]:
         import torch
 
         before = tensors.parameters["centroids"]
