@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ class Call:
 
     Args:
         module: that made it; None outside of a model.
-        queries, keys: the places of what an adapter made each query, and each key, of; None where it made none.
+        queries, keys: the places of what an adapter made each query, and each key, of, none for vectors that a layer has learned;
+            None where all are vectors of the sets.
     """
 
     attention: Attention
@@ -69,7 +70,9 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
         if isinstance(module.attention, Adapter):
             module.attention.by_pairs(verb, tensors, layout, key_layout)
         else:
-            calls.append(Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out, module))
+            sides: tuple[tuple[Literal["queries", "keys"], Layout], ...] = (("queries", layout), ("keys", key_layout))
+            of = ([range(0)] * of.total if side in module.learned_vectors else None for side, of in sides)
+            calls.append(Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out, module, *of))
 
     hooks = [module.register_forward_hook(keep) for module in model.modules() if isinstance(module, Attend)]
     try:

@@ -52,7 +52,9 @@ def attention_distances(model: nn.Module, batch: Batch) -> list[Float[Tensor, " 
     if not calls:
         raise InputError("the model has no attention, expected at least one to measure distances of")
     if any(call.queries is not None or call.keys is not None for call in calls):
-        raise InputError("the model attends to keys made of several vectors, expected keys with one place each")
+        raise InputError(
+            "the model attends to keys that are learned or made of several vectors, expected keys with one place each"
+        )
     return [_of_call(call, layouts[0] if layouts else None) for call in calls]
 
 

@@ -225,7 +225,10 @@ def located(
 def joined(places: Places, made: Sequence[range]) -> Places:
     """What vectors stand for that are each made of several: the inputs and the names of the first to the last of them."""
     joined = []
-    for places_of_one in made:
+    for n, places_of_one in enumerate(made):
+        if not places_of_one:
+            joined.append(Place(range(0), f"learned {n}", "learned"))
+            continue
         several = places[places_of_one.start : places_of_one.stop]
         inputs = [each.inputs for each in several if each.inputs]
         span = range(inputs[0].start, inputs[-1].stop) if inputs else range(0)
@@ -249,7 +252,11 @@ def chosen_example(inputs: Iterable[Dataset], set: int) -> Example:  # noqa: A00
 
 
 def _row_of(query: int | str, places: Places, layout: Layout) -> int:
-    """The row of a call whose place is the one that is asked for."""
+    """The row of a call whose place is the one that is asked for; learned vectors are counted as they are."""
+    if places and all(place.none == "learned" for place in places):
+        if query in range(len(places)):
+            return int(query)
+        raise InputError(f"query {query} was asked for, expected 0 to {len(places) - 1}: the layer's learned vectors")
     asked = [n for n, place in enumerate(places) if (query in place.inputs if place.inputs else query == "class")]
     rows = [] if not asked else (layout.index == asked[0]).nonzero().flatten().tolist()
     if not rows:

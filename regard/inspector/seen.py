@@ -119,7 +119,8 @@ def _seen(name: str, calls: tuple[Call, ...], inputs: Places, written: Sequence[
             return Seen(name, calls, "self", queries, keys)
         queries = _axis(read, call.layout, call.queries, inputs)
         keys = _axis(read, call.key_layout, call.keys, inputs)
-        return Seen(name, calls, "self", queries, keys)
+        learned = call.module is not None and len(call.module.learned_vectors) == 1
+        return Seen(name, calls, "cross" if learned else "self", queries, keys)
     keys = _axis(read, call.key_layout, call.keys, inputs)
     if written is not None:
         return Seen(name, calls, "cross", _named("written", written, len(rows)), keys)

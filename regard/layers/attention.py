@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from regard.sets import Layout, VectorSets
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
-__all__ = ["Attend", "CrossAttention", "SelfAttention", "orderless"]
+__all__ = ["Attend", "CrossAttention", "SelfAttention", "mark_learned", "orderless"]
 
 # Of one layer's attention beside its projections: 4 GiB of float32.
 _MOST_NUMBERS = 1 << 30
@@ -61,6 +61,8 @@ class Attend(nn.Module):
     ) -> None:
         super().__init__()
         self.attention, self.d, self.e = attention, d, e
+        self.learned_vectors: frozenset[Literal["queries", "keys"]] = frozenset()
+        """Which of them stand for no vector of a set; see `mark_learned`."""
         self.dropout = dropout
         self.executor = executor
         check_attention(attention)
@@ -321,6 +323,13 @@ class CrossAttention(nn.Module):
         q = self.project_query(sets.values).unflatten(-1, (self.heads, self.d))
         layout = sets.layout if known.queries is None else known.queries
         return sets.with_values(self.out(self.attend(q, known.k, known.v, layout, known.layout).flatten(1)))
+
+
+def mark_learned(layer: nn.Module, *sides: Literal["queries", "keys"]) -> None:
+    """Say of the attentions in a layer that their queries, or keys, are vectors that were learned, for those who look inside."""
+    for module in layer.modules():
+        if isinstance(module, Attend):
+            module.learned_vectors = frozenset(sides)
 
 
 def orderless(attention: object) -> bool:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from regard.layers.attention import CrossAttention
+from regard.layers.attention import CrossAttention, mark_learned
 from regard.layers.blocks import FeedForward
 from regard.layers.checks import checked
 from regard.sets import Layout, VectorSets
@@ -55,6 +55,8 @@ class InducedAttention(nn.Module):
         self.norm, self.last_norm = nn.LayerNorm(self.width), nn.LayerNorm(self.width)
         self.feed_forward = FeedForward(self.width, self.width)
         self.spread = CrossAttention(self.width, heads, dropout=dropout, width_in=width_in)
+        mark_learned(self.gather, "queries")
+        mark_learned(self.spread, "keys")
 
     def summary(self, sets: VectorSets) -> VectorSets:
         """H, m vectors for each set; those of an empty one depend on nothing but I."""

@@ -79,7 +79,7 @@ def make_detr(options: Detr, encoding: Encoding) -> DetrModel:
     import math
 
     from regard.data.encoding import Encoding, Labels
-    from regard.layers.attention import CrossAttention, SelfAttention
+    from regard.layers.attention import CrossAttention, SelfAttention, mark_learned
     from regard.layers.blocks import Block, FeedForward, Stack
     from regard.layers.patch_stem import PatchStem
     from regard.models.box_decoder import Begin, BoxDecoder, DetrModel, aim
@@ -105,6 +105,9 @@ def make_detr(options: Detr, encoding: Encoding) -> DetrModel:
         attention = attention_of(options.attention) if cross is None else None
         rotation = positions.rotation if cross is None else None
         mixer = SelfAttention(width, heads, attention, rotation=rotation, dropout=dropout)
+        if cross is not None:
+            mark_learned(mixer, "queries", "keys")
+            mark_learned(cross, "queries")
         feed_forward = FeedForward(width, options.feed_forward, dropout, options.activation)
         return Block(mixer, feed_forward, width, norm, dropout, cross)
 

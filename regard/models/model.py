@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
@@ -30,20 +30,22 @@ class Place(NamedTuple):
     Args:
         inputs: their indices; none for a class vector.
         name: their tokens; without tokens the index, or the first and the last one; "[class]" for a class vector.
+        none: what a vector is that stands for no input.
     """
 
     inputs: range
     name: str
+    none: Literal["class", "learned"] = "class"
 
     @property
     def span(self) -> str:
-        """The index, the first and the last one, or "class".
+        """The index, the first and the last one, or what a vector is that stands for no input.
 
         >>> [Place(range(*ends), "").span for ends in ((3, 4), (3, 6), (0, 0))]
         ['3', '3-5', 'class']
         """
         if len(self.inputs) < 2:
-            return str(self.inputs[0]) if self.inputs else "class"
+            return str(self.inputs[0]) if self.inputs else self.none
         return f"{self.inputs[0]}-{self.inputs[-1]}"
 
 

@@ -18,8 +18,10 @@ from regard.attention.spec.patterns import Causal
 from regard.data.batch import collate
 from regard.data.encoding import Encoding
 from regard.data.examples import Example
+from regard.inspector.distances import attention_distances
 from regard.inspector.explain import explain_run
 from regard.layers.attention import Attend, SelfAttention
+from regard.layers.induced import InducedAttention
 from regard.models.encoder import Encoder, make_encoder
 from regard.models.pieces import Front
 
@@ -77,6 +79,26 @@ def test_keys_made_of_several_are_named_by_what_they_are_made_of():
     assert (queries.name, queries.heard[4].name) == ("c4", "c2 ... c4")
     explained = explain_run(*a_run(Linformer(longest=20, k=2)), query=0)
     assert [(each.span, each.name) for each in explained.heard] == [("0-11", "a1 ... c4")] * 2
+
+
+def test_learned_vectors_are_not_called_by_the_names_of_inputs():
+    run, picture = a_run(Attention())
+    for learned in (2, 12, 20):
+        run.model.attention = InducedAttention(8, 2, learned)
+        explained = explain_run(run, picture, query=1, layer=0)
+        assert (explained.span, explained.name) == ("learned", "learned 1")
+        assert [each.name for each in explained.heard] == list(picture[0][0].tokens)
+        explained = explain_run(run, picture, query=11, layer=1)
+        assert explained.name == "c4"
+        assert [each.name for each in explained.heard] == [f"learned {n}" for n in range(learned)]
+        assert {each.index for each in explained.heard} == {-1}
+        assert explained.output == pytest.approx(explained.model_output, abs=1e-5)
+        with pytest.raises(
+            InputError, match=f"query {learned} was asked for, expected 0 to {learned - 1}: the layer's learned"
+        ):
+            explain_run(run, picture, query=learned, layer=0)
+        with pytest.raises(InputError, match="keys that are learned"):
+            attention_distances(run.model, collate(picture[0]))
 
 
 def test_what_remembers_is_explained_as_what_it_remembers_for():

@@ -221,3 +221,12 @@ def test_what_is_not_there_is_refused(question, sentence):
 def test_what_cannot_be_looked_into_is_refused(run, count, sentence):
     with pytest.raises(InputError, match=sentence):
         Inspection.of_run(run, [[an_example(count)]])
+
+
+def test_learned_vectors_are_named_as_such_and_never_as_inputs():
+    questions = asking(a_run(mixer="induced", norm="post"), an_example(20, tokens=tuple("abcdefghijklmnopqrst")))
+    gather, spread = questions.inspection.seen[:2]
+    assert (gather.kind, spread.kind) == ("cross", "cross")
+    assert gather.queries.names == spread.keys.names == tuple(f"learned {n}" for n in range(16))
+    assert gather.keys.names == spread.queries.names == tuple("abcdefghijklmnopqrst")
+    assert len(questions.inspection.seen) == 4
