@@ -3,6 +3,7 @@
 python -m benchmarks.figures
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmarks.arena_charts import SCORES, SPEED, arena
 from benchmarks.attended import attended
 from benchmarks.charts import mixers, recurrence, scaling
 from benchmarks.depth_charts import depths
+from benchmarks.network_charts import departments
 from benchmarks.picture_charts import growing
 from benchmarks.position_figures import MAPS, positions
 from benchmarks.speaker_charts import margins, pooling, trade_offs
@@ -134,6 +136,8 @@ FIGURES = {
 
 if SPEED.exists() and SCORES.exists():
     FIGURES["arena"] = arena
+if "REGARD_DATA" in os.environ:
+    FIGURES["departments"] = departments
 if MAPS.exists():
     FIGURES["positions"] = positions
 
