@@ -14,6 +14,8 @@ from regard.attention.plan import EXECUTORS
 from regard.attention.spec.biases import T5, ALiBi, Shaw
 from regard.attention.spec.normalizers import Relu
 from regard.attention.spec.patterns import Causal, Edges, First, Near, Window
+from regard.attention.spec.score import Score
+from regard.attention.spec.score_mixture import Mixture
 from regard.layers.positions import Learned, Rotary, Sinusoidal
 
 from .catalogue import CATALOGUE, MIXED, Case, Inputs
@@ -47,6 +49,13 @@ def reordered(x: Inputs) -> tuple[Inputs, torch.Tensor]:
     key_layout, key_order = (layout, order) if x.key_layout is x.layout else shuffled(x.key_layout, 4)
     q, k, v = (leaf.index_select(0, rows) for leaf, rows in ((x.q, order), (x.k, key_order), (x.v, key_order)))
     return Inputs(layout, key_layout, q, k, v, x.parameters), order
+
+
+def with_room(score: Score, places: int) -> Score:
+    """The score for sets of so many places, and a mixture of such."""
+    if isinstance(score, Mixture):
+        return replace(score, scores=tuple(with_room(each, places) if each.placed else each for each in score.scores))
+    return replace(score, places=places)
 
 
 def in_another_order(run: Run) -> Run:
@@ -83,7 +92,7 @@ def test_places_may_have_gaps(case):
     key_layout = layout if plain.key_layout is plain.layout else with_gaps(plain.key_layout)
     attention = case.attention
     if case.attention.score.placed:
-        attention = replace(attention, score=replace(attention.score, places=300))
+        attention = replace(attention, score=with_room(attention.score, 300))
         case = replace(case, attention=attention)
         plain = case.inputs(MIXED)
     straight = Inputs(layout, key_layout, plain.q, plain.k, plain.v, plain.parameters)

@@ -242,6 +242,7 @@ def test_pairs_are_two_blocks_for_each_vector():
 
 @each_case
 def test_compiled_code_computes_it(case):
+    torch._dynamo.reset()  # Torch compiles one function anew only so many times.
     x = case.inputs((9, 20))
     compiled = torch.compile(attend, backend="aot_eager", fullgraph=True)
     plain = Inputs(x.layout, x.layout, *(leaf.detach() for leaf in (x.q, x.k, x.v)), x.parameters)

@@ -317,7 +317,7 @@ def test_help_keeps_the_lines_of_its_description(command, width, capsys, monkeyp
         main([command, "--help"])
     lines = capsys.readouterr().out.splitlines()
     uses = [line for line in lines if line.startswith(f"  regard {command} ")]
-    assert len(uses) == {"speaker": 9, "vectors": 7}[command]
+    assert len(uses) == {"speaker": 9, "vectors": 8}[command]
     assert all(line.count("regard ") == 1 for line in uses)
     first, last = lines.index(uses[0]), lines.index(uses[-1])
     assert max(map(len, lines[first : last + 4])) <= width

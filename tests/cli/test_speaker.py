@@ -103,7 +103,8 @@ def scores(capsys, trained, person):
     verified = {
         name: json.loads(done(capsys, "speaker", "verify", name, sound, *run, *mine)) for name in identified["nearest"]
     }
-    assert {name: each["score"] for name, each in verified.items()} == identified["nearest"]
+    # One voice and all together are other products of matrices, whose last digits may differ.
+    assert {name: each["score"] for name, each in verified.items()} == pytest.approx(identified["nearest"], rel=1e-9)
     assert {each["threshold"] for each in verified.values()} == {identified["threshold"]}
     assert [name for name, each in verified.items() if each["accepted"]][:1] == [identified["name"]][
         : bool(identified["name"])

@@ -11,7 +11,7 @@ from regard.models.pieces import Front, Positions
 from regard.recipes import RECIPES, recipe
 from regard.train import from_yaml, to_yaml
 
-PLACES = "expected one of none, sinusoidal, learned, rotary, floater: did you mean 'rotary'?"
+PLACES = "expected one of none, sinusoidal, learned, rotary, floater, degree: did you mean 'rotary'?"
 CHARACTERS = "did you mean '--model.front.characters'?"
 POOLS = "mean, sum, max, statistics, attention, multi_head, attentive_statistics, first"
 SUCH_AS = "expected an option and its values such as model.width=64,128"
