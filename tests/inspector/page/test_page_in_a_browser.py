@@ -75,6 +75,10 @@ def test_each_step_of_a_vector_adds_up(open_page, address):
     page = open_page(address)
     page.click("[data-view=step]")
     page.select_option("select[aria-label=query]", "3")
+    # The view of the query before may still be there.
+    page.wait_for_function(
+        "() => document.querySelector('#page').shadowRoot.querySelectorAll('td[data-weight]').length === 4"
+    )
     page.wait_for_selector("text=The residual")
     apart = [float(each.get_attribute("data-apart")) for each in page.locator(".good").all()]
     assert len(apart) == 3
