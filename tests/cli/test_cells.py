@@ -97,7 +97,10 @@ def test_what_a_query_attends_to_is_explained(run, capsys):
     for layer, keys in ((0, 20), (1, 9), (2, 20), (4, 20)):
         assert main(["explain", str(run), picture, "--layer", str(layer), "--query", "3"]) == 0
         text = capsys.readouterr().out
-        assert len([line for line in text.splitlines() if line.strip()[:1].isdigit()]) == keys
+        # Patches by number, and queries, which the decoder has learned.
+        names = [line.split()[0] for line in text.splitlines() if line.split()]
+        assert len([name for name in names if name[0].isdigit() or name == "learned"]) == keys
+        assert ("query learned 'learned 3'" in text) == (layer > 0)
 
 
 def test_examples_are_shown_with_their_counts(run, capsys):
