@@ -25,7 +25,7 @@ __all__ = ["main", "memory_rate", "peak_rate"]
 
 # A chain of multiply-adds waits for its own result. Two units and four cycles need eight chains of whole vectors: 8 of 16 lanes
 # are 8 registers with AVX-512, and 16 with AVX2, which has no more; there 5 of 16 lanes are 10 chains.
-_STEPS = 1 << 17
+_STEPS = 1 << 23
 
 
 def _eight(begin: int, end: int, out: np.ndarray, steps: int) -> None:  # pragma: no cover, compiled
