@@ -127,7 +127,7 @@ def _longformer(width: int, heads: int, length: int) -> nn.Module:
 PORTS = {
     "local-attention": Port(_local, "local_attention", "local", "LocalMHA; window of 32 on each side, with rotation"),
     "performer-pytorch": Port(_performer, "performer_pytorch", "performer", "SelfAttention with 256 features"),
-    "linformer": Port(_linformer, "linformer", "linformer", "LinformerSelfAttention, k = 256"),
+    "linformer of PyPI": Port(_linformer, "linformer", "linformer", "LinformerSelfAttention, k = 256"),
     "reformer-pytorch": Port(
         _reformer, "reformer_pytorch", "reformer", "LSHSelfAttention, chunks of 64, two rounds, its own bucket alone"
     ),

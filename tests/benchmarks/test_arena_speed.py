@@ -32,8 +32,8 @@ def test_a_port_takes_the_place_of_the_attention_layers(monkeypatch):
         made.append((width, heads, length))
         return torch.nn.Linear(width, width)
 
-    monkeypatch.setitem(PORTS, "linformer", argparse.Namespace(make=make))
-    model = arena.model_of("linformer", 32)
+    monkeypatch.setitem(PORTS, "linformer of PyPI", argparse.Namespace(make=make))
+    model = arena.model_of("linformer of PyPI", 32)
     assert made == [(64, 2, 32)] * 2
     assert all(isinstance(block.mixer, Ported) for block in model.stack.blocks)
     assert model(arena.batch_of(2, 32)).values.shape == (64, 64)
@@ -61,6 +61,7 @@ def test_ports_that_are_installed_run(name):
 
 def test_ports_name_what_they_are_a_port_of():
     assert {port.system for port in PORTS.values()} <= set(SYSTEMS)
+    assert not PORTS.keys() & SYSTEMS.keys(), "a name stands for one of them"
 
 
 def test_rows_say_how_many_times_as_fast():
@@ -77,8 +78,8 @@ def test_what_fails_or_takes_too_long_is_named(monkeypatch):
     options = argparse.Namespace(repeats=1, device="cpu", seconds=0.01)
     assert arena._in_its_own("local", 64, True, options) == "over 0.01 s"
     missing = argparse.Namespace(package="no_such_package", system="local")
-    monkeypatch.setitem(PORTS, "linformer", missing)
-    assert arena.row_of("linformer", options)["missing"].startswith("not installed (no_such_package): ")
+    monkeypatch.setitem(PORTS, "linformer of PyPI", missing)
+    assert arena.row_of("linformer of PyPI", options)["missing"].startswith("not installed (no_such_package): ")
 
 
 def test_the_picture_has_a_circle_for_each_system(tmp_path, monkeypatch):
