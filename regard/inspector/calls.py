@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,16 +63,17 @@ def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:
             q, k, v, learned = tensors.q, tensors.k, tensors.v, dict(tensors.parameters)
             out = attend(attention, q, k, v, layout, key_layout, learned, dropout=dropout)
             keys = layout if key_layout is None else key_layout
-            of = (_made_of(module.attention, *pair) for pair in ((layout, whole[0]), (keys, whole[1])))
-            calls.append(Call(attention, q, k, v, layout, keys, learned, out, module, *of))
+            made = (_made_of(module.attention, *pair) for pair in ((layout, whole[0]), (keys, whole[1])))
+            calls.append(Call(attention, q, k, v, layout, keys, learned, out, module, *made))
             return out
 
         if isinstance(module.attention, Adapter):
             module.attention.by_pairs(verb, tensors, layout, key_layout)
         else:
-            sides: tuple[tuple[Literal["queries", "keys"], Layout], ...] = (("queries", layout), ("keys", key_layout))
-            of = ([range(0)] * of.total if side in module.learned_vectors else None for side, of in sides)
-            calls.append(Call(module.attention, q, k, v, layout, key_layout, dict(module.learned), out, module, *of))
+            queries = [range(0)] * layout.total if "queries" in module.learned_vectors else None
+            keys = [range(0)] * key_layout.total if "keys" in module.learned_vectors else None
+            learned = dict(module.learned)
+            calls.append(Call(module.attention, q, k, v, layout, key_layout, learned, out, module, queries, keys))
 
     hooks = [module.register_forward_hook(keep) for module in model.modules() if isinstance(module, Attend)]
     try:

@@ -20,6 +20,7 @@ from regard.layers.positions import Rotary
 from regard.sets import VectorSets
 
 from . import checks
+from .calls import as_called
 from .catalogue import SHORT, Case, Inputs
 from .checks import EXACT, close, results
 
@@ -33,10 +34,6 @@ ADAPTERS = [
 ]
 CASES = [Case(adapter, e=5, key_heads=2 if n == 2 else 4) for n, adapter in enumerate(ADAPTERS)]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-
-
-def as_called(adapter, x, dropout=None):
-    return attend(adapter, x.q, x.k, x.v, x.layout, None, x.parameters, dropout=dropout)
 
 
 def met(adapter: LSH, q: torch.Tensor, n: int, head: int) -> torch.Tensor:

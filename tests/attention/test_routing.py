@@ -19,6 +19,7 @@ from regard.layers.positions import Rotary
 from regard.sets import VectorSets
 
 from . import checks
+from .calls import as_called, spoils_its_own_set_alone
 from .catalogue import SHORT, Case, Inputs
 from .checks import EXACT, close, results
 
@@ -32,10 +33,6 @@ ADAPTERS = [
 ]
 CASES = [Case(adapter, e=5, key_heads=2 if n % 2 == 0 else 4) for n, adapter in enumerate(ADAPTERS)]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-
-
-def as_called(adapter, x, dropout=None, executor=None):
-    return attend(adapter, x.q, x.k, x.v, x.layout, None, x.parameters, dropout=dropout, executor=executor)
 
 
 def by_loops(adapter: Routing, x: Inputs, dropout: Dropout | None = None) -> torch.Tensor:
@@ -121,16 +118,7 @@ def test_gradients_are_those_of_the_output(case):
 
 @each_case
 def test_a_vector_that_is_no_number_spoils_its_own_set_alone(case):
-    x = case.inputs((9, 14, 5))
-    before = results(as_called, case.attention, x)
-    for bad in (torch.nan, torch.inf):
-        leaves = {name: x.leaves[name].detach().clone() for name in "qkv"}
-        for leaf in leaves.values():
-            leaf[9:23:2] = bad
-        after = results(as_called, case.attention, x.but(**leaves))
-        for name in ("out", "d q", "d k", "d v"):
-            for rows in (slice(0, 9), slice(23, 28)):
-                assert torch.allclose(before[name][rows], after[name][rows], atol=EXACT), name
+    spoils_its_own_set_alone(case)
 
 
 def test_later_vectors_change_nothing_in_clusters_that_stay():

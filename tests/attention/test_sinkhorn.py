@@ -17,6 +17,7 @@ from regard.layers.positions import Rotary
 from regard.sets import VectorSets
 
 from . import checks
+from .calls import as_called, spoils_its_own_set_alone
 from .catalogue import Case, Inputs
 from .checks import EXACT, close, results
 
@@ -32,10 +33,6 @@ ADAPTERS = [
 ]
 CASES = [Case(adapter, e=5, key_heads=2 if n % 2 else 4) for n, adapter in enumerate(ADAPTERS)]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-
-
-def as_called(adapter, x, dropout=None, executor=None):
-    return attend(adapter, x.q, x.k, x.v, x.layout, None, x.parameters, dropout=dropout, executor=executor)
 
 
 def sorting_matrix(adapter: Sinkhorn, k: torch.Tensor, hidden: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
@@ -186,16 +183,7 @@ def test_gradients_over_several_blocks(case):
 
 @each_case
 def test_a_vector_that_is_no_number_spoils_its_own_set_alone(case):
-    x = case.inputs((9, 14, 5))
-    before = results(as_called, case.attention, x)
-    for bad in (torch.nan, torch.inf):
-        leaves = {name: x.leaves[name].detach().clone() for name in "qkv"}
-        for leaf in leaves.values():
-            leaf[9:23:2] = bad
-        after = results(as_called, case.attention, x.but(**leaves))
-        for name in ("out", "d q", "d k", "d v"):
-            for rows in (slice(0, 9), slice(23, 28)):
-                assert torch.allclose(before[name][rows], after[name][rows], atol=EXACT), name
+    spoils_its_own_set_alone(case)
 
 
 @each_case

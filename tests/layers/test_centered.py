@@ -7,15 +7,9 @@ from torch import Tensor, nn
 from regard import InputError, VectorSets
 from regard.attention import Everyone
 from regard.layers.centered import CenteredAttention, ConvolutionAsAttention, convolution_as_attention
+from tests.layers.pictures2d import pictures_of
 
 PICTURES = ((7, 9), (5, 5), (0, 0), (6, 11), (9, 5))
-
-
-def pictures_of(*sizes: tuple[int, int], width: int = 3, kind: torch.dtype = torch.float64) -> VectorSets:
-    generator = torch.Generator().manual_seed(4)
-    values = [torch.randn(h * w, width, generator=generator, dtype=torch.float64).to(kind) for h, w in sizes]
-    coords = [torch.cartesian_prod(torch.arange(float(h)), torch.arange(float(w))).view(h * w, 2) for h, w in sizes]
-    return VectorSets.pack(values, coords=coords)
 
 
 def convolved(conv: nn.Conv2d, sets: VectorSets, sizes: tuple[tuple[int, int], ...]) -> Tensor:

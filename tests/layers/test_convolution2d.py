@@ -8,16 +8,10 @@ from torch.nn.functional import conv2d
 from regard import InputError, VectorSets
 from regard.layers.convolution2d import Convolution2d
 from regard.layers.grids import grid_of
+from tests.layers.pictures2d import pictures_of
 
 ALIKE = ((7, 9), (6, 8), (0, 0), (8, 8), (7, 9))
 UNLIKE = ((1, 60), (0, 0), (50, 1), (1, 1), (4, 6))
-
-
-def pictures_of(*sizes: tuple[int, int], width: int = 3) -> VectorSets:
-    generator = torch.Generator().manual_seed(4)
-    values = [torch.randn(h * w, width, generator=generator, dtype=torch.float64) for h, w in sizes]
-    coords = [torch.cartesian_prod(torch.arange(float(h)), torch.arange(float(w))).view(h * w, 2) for h, w in sizes]
-    return VectorSets.pack(values, coords=coords)
 
 
 @pytest.mark.parametrize(("reach", "step"), [(0, 1), (1, 1), (2, 1), (1, 3), (2, 2), (9, 1)])

@@ -9,19 +9,9 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from regard import InputError, VectorSets
 from regard.layers.resized2d import BlockMax2d, BlockMean2d, Repeated2d
+from tests.layers.pictures2d import flat, pictures_of
 
 SIZES = ((4, 6), (0, 0), (2, 2), (6, 4), (2, 8))
-
-
-def pictures_of(*sizes: tuple[int, int], width: int = 3) -> VectorSets:
-    generator = torch.Generator().manual_seed(4)
-    values = [torch.randn(h * w, width, generator=generator, dtype=torch.float64) for h, w in sizes]
-    coords = [torch.cartesian_prod(torch.arange(float(h)), torch.arange(float(w))).view(h * w, 2) for h, w in sizes]
-    return VectorSets.pack(values, coords=coords)
-
-
-def flat(pixels: Tensor) -> Tensor:
-    return pixels[0].flatten(1).T
 
 
 TORCH = {

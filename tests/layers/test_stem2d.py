@@ -4,25 +4,14 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn.functional import conv2d, layer_norm, max_pool2d
 
 from regard import InputError, VectorSets
 from regard.layers.stem2d import MaxPool2d, PictureStem
+from tests.layers.pictures2d import flat, pictures_of
 
 ALIKE = ((7, 9), (6, 8), (0, 0), (8, 8), (7, 9))
 UNLIKE = ((1, 60), (0, 0), (50, 1), (1, 1), (4, 6))
-
-
-def pictures_of(*sizes: tuple[int, int], width: int = 3) -> VectorSets:
-    generator = torch.Generator().manual_seed(4)
-    values = [torch.randn(h * w, width, generator=generator, dtype=torch.float64) for h, w in sizes]
-    coords = [torch.cartesian_prod(torch.arange(float(h)), torch.arange(float(w))).view(h * w, 2) for h, w in sizes]
-    return VectorSets.pack(values, coords=coords)
-
-
-def flat(pixels: Tensor) -> Tensor:
-    return pixels[0].flatten(1).T
 
 
 @pytest.mark.parametrize(("reach", "step"), [(1, 2), (1, 1), (2, 3), (2, 2), (9, 4)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,10 +11,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from regard.data.arena.listops import END, OPERATIONS, SYMBOLS, evaluate, symbols_of
+from regard.data.arena.tables import is_table, table_files
 from regard.data.encoded import Documents
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Array, Example, Part, check_part, divided, parts_of
-from regard.data.folders import files_at, files_by_part
+from regard.data.folders import files_at
 from regard.data.inputs import streamed, to_read
 from regard.data.reader import refused_value
 from regard.data.survey import Skips, Survey, part_surveys
@@ -23,7 +23,7 @@ from regard.data.targets import PartTargets
 from regard.data.text_files import Columns, Document
 from regard.data.tokenizer import UNKNOWN
 from regard.errors import InputError
-from regard.files import opened, plain_suffix, read_lines
+from regard.files import opened, read_lines
 
 __all__ = ["ListOps"]
 
@@ -129,7 +129,7 @@ class ListOps:
     @classmethod
     def claims(cls, place: Path) -> int:
         """Twice the number of tables of trees, which are tables of texts too."""
-        return 2 * sum(plain_suffix(path) == ".tsv" and _looks_like_trees(path) for path in files_at(place))
+        return 2 * sum(is_table(path) and _looks_like_trees(path) for path in files_at(place))
 
     def names_parts(self) -> bool:
         """Whether files say by their names which part they are."""
@@ -142,15 +142,7 @@ class ListOps:
         return Path(self.path)
 
     def _files(self) -> tuple[list[tuple[Path, Part | None]], Skips]:
-        place = self._place
-        if not os.path.isdir(place):
-            return [(place, None)], Skips()
-        files, skips = files_by_part(place, lambda path: plain_suffix(path) == ".tsv")
-        if not files:
-            raise InputError(
-                f"{place} has no .tsv file with train, val or test in its name, expected one for each part"
-            )
-        return [*files], skips
+        return table_files(self._place, "val")
 
     def _trees(self, part: Part) -> list[_Tree]:
         trees = [tree for path, named in self._files()[0] for tree in _read(path, named)]

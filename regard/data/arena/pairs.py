@@ -11,16 +11,17 @@ from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from regard.data.arena.tables import is_table, table_files
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Array, Example, Listed, Part, TargetKind, VectorSet, check_part, divided, parts_of
-from regard.data.folders import files_at, files_by_part
+from regard.data.folders import files_at
 from regard.data.inputs import absent, arriving
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.tokenizer import learn
 from regard.errors import InputError, check_numbers
-from regard.files import plain_suffix, read_lines
+from regard.files import read_lines
 
 __all__ = ["DocumentPairs", "PairsOfBytes"]
 
@@ -163,7 +164,7 @@ class DocumentPairs:
     @classmethod
     def claims(cls, place: Path) -> int:
         """Twice the number of files whose lines are pairs: tables of texts look the same by their names."""
-        return 2 * sum(plain_suffix(path) == ".tsv" and _looks_like_pairs(path) for path in files_at(place))
+        return 2 * sum(is_table(path) and _looks_like_pairs(path) for path in files_at(place))
 
     def names_parts(self) -> bool:
         """Whether files say by their names which part they are."""
@@ -176,15 +177,7 @@ class DocumentPairs:
         return Path(self.path)
 
     def _files(self) -> tuple[list[tuple[Path, Part | None]], Skips]:
-        place = self._place
-        if not os.path.isdir(place):
-            return [(place, None)], Skips()
-        files, skips = files_by_part(place, lambda path: plain_suffix(path) == ".tsv")
-        if not files:
-            raise InputError(
-                f"{place} has no .tsv file with train, eval or test in its name, expected one for each part"
-            )
-        return [*files], skips
+        return table_files(self._place, "eval")
 
     def _pairs(self, part: Part) -> list[_Pair]:
         pairs = [pair for path, named in self._files()[0] for pair in _read(path, named, self.longest)]
