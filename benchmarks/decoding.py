@@ -1,32 +1,32 @@
-"""How fast sequences are written, beside Hugging Face's `generate`, and how much the cache saves.
+"""How fast sequences are written, beside Hugging Face's `generate` and CTranslate2, and how much the cache saves.
 
     python -m benchmarks.decoding [--threads N] [--repeats N]
 
-Both models have the sizes of the recipe `translation` and random weights; 64 sentences are written at once. No end is ever
-chosen: each sentence gets a number of ids that is set beforehand, so that both write equally many. Seconds are those of the
-processor, the least of several runs, all contestants taking turns. Writes `results/decoding.json`. Hugging Face's library is a
-peer (`make peers`).
+All models have the sizes of the recipe `translation` and random weights; 64 sentences are written at once. No end is ever
+chosen: each sentence gets a number of ids that is set beforehand, so that all write equally many. Seconds are those of the
+processor, the least of several runs, all contestants taking turns. Writes `results/decoding.json`. The others are
+peers (`make peers`).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks import peers
+from benchmarks.decoding_peers import WRITERS, Writer
 from benchmarks.machine import machine, write
 from regard.data.batch import Batch
 from regard.data.encoding import BEGIN, END, Encoding
 from regard.decoding.beam import beam
 from regard.decoding.stepper import Limits, Stepper
 from regard.decoding.walk import greedy
-from regard.models.encoder_decoder import EncoderDecoder
 from regard.recipes.translation import translation
 from regard.sets import VectorSets
 from regard.train.kinds import build
@@ -93,50 +93,6 @@ def ours(
     return [one[0].ids for one in found]
 
 
-def their_model(sizes: EncoderDecoder) -> Any:
-    """A Marian model of the same sizes with random weights; one of its tables serves three times, as in ours.
-
-    Raises:
-        ImportError: the library is not installed.
-    """
-    library = peers.load("transformers")
-    torch.manual_seed(0)
-    options = {
-        "vocab_size": _VOCABULARY,
-        "d_model": sizes.width,
-        "encoder_layers": sizes.layers,
-        "decoder_layers": sizes.decoder_layers,
-        "encoder_attention_heads": sizes.heads,
-        "decoder_attention_heads": sizes.heads,
-        "encoder_ffn_dim": sizes.feed_forward,
-        "decoder_ffn_dim": sizes.feed_forward,
-        "activation_function": sizes.activation,
-        "scale_embedding": sizes.scaled,
-        "max_position_embeddings": 512,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "decoder_start_token_id": 1,
-        "eos_token_id": 2,
-        "forced_eos_token_id": None,
-    }
-    return library.MarianMTModel(library.MarianConfig(**options)).eval()
-
-
-@torch.no_grad()
-def theirs(model: Any, sources: Sequence[Tensor], length: int, width: int) -> Tensor:
-    """`[sentences, 1 + length]` ids; the end has no probability."""
-    padded = torch.nn.utils.rnn.pad_sequence(list(sources), batch_first=True)
-    found: Tensor = model.generate(
-        input_ids=padded,
-        attention_mask=(padded > 0).long(),
-        min_new_tokens=length,
-        max_new_tokens=length,
-        num_beams=width,
-        do_sample=False,
-    )
-    return found
-
-
 def seconds(contestants: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
     """Of the processor, the least of several runs, all of which have run before; contestants take turns."""
     least = [float("inf")] * len(contestants)
@@ -148,22 +104,20 @@ def seconds(contestants: Sequence[Callable[[], Any]], repeats: int) -> list[floa
     return least
 
 
-def beside_transformers(model: Any, peer: Any, repeats: int) -> list[dict[str, Any]]:
-    """A row for each way to search."""
+def beside_others(model: Any, writers: Mapping[str, Writer], repeats: int) -> list[dict[str, Any]]:
+    """A row for each way to search: ids written in a second by our model, by the others, and the ratio to each of them."""
     sources, lengths, rows = sentences(_SENTENCES), [_SHORT] * _SENTENCES, []
     for name, width in (("greedy", 1), (f"beam {_WIDTH}", _WIDTH)):
         contestants: list[Callable[[], Any]] = [partial(ours, model, sources, lengths, width)]
-        assert [len(ids) for ids in contestants[0]()] == lengths
-        if peer is not None:
-            contestants.append(partial(theirs, peer, sources, _SHORT, width))
-            assert contestants[1]().shape == (_SENTENCES, 1 + _SHORT)
+        contestants += [partial(each, sources, _SHORT, width) for each in writers.values()]
+        assert all([len(ids) for ids in each()] == lengths for each in contestants)
         rates = [sum(lengths) / each for each in seconds(contestants, repeats)]
         row: dict[str, Any] = {
             "search": f"{name}, {_SENTENCES} sentences of {_SHORT} ids",
             "tokens per second": round(rates[0]),
         }
-        if peer is not None:
-            row |= {"transformers": round(rates[1]), "times as fast": round(rates[0] / rates[1], 2)}
+        for writer, rate in zip(writers, rates[1:], strict=True):
+            row |= {writer: round(rate), f"times as fast as {writer}": round(rates[0] / rate, 2)}
         rows.append(row)
     return rows
 
@@ -178,7 +132,7 @@ def beside_recomputing(model: Any, repeats: int) -> dict[str, Any]:
         "search": f"greedy, {_FEW} sentences of {_LONG} ids",
         "tokens per second": round(rates[0]),
         "recomputing": round(rates[1]),
-        "times as fast": round(rates[0] / rates[1], 2),
+        "times as fast as recomputing": round(rates[0] / rates[1], 2),
     }
 
 
@@ -189,11 +143,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = our_model()
-    try:
-        peer = their_model(translation().model)
-    except ImportError:
-        peer = None
-    rows = [*beside_transformers(model, peer, options.repeats), beside_recomputing(model, 1)]
+    writers = {}
+    for name, make in WRITERS.items():
+        with contextlib.suppress(ImportError):
+            writers[name] = make(translation().model, _VOCABULARY)
+    rows = [*beside_others(model, writers, options.repeats), beside_recomputing(model, 1)]
     about = f"{_SENTENCES} sentences at once, {_VOCABULARY:,} ids, the sizes of the recipe translation, random weights"
     write("decoding", {"case": "decoding", "data": about, "rows": rows, "machine": machine()})
 
