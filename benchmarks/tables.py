@@ -50,7 +50,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
             cells |= {f"{heading}, {name}": _number(part) for name, part in value.items()}
         elif entry not in HIDDEN and value is not None:
             cells[heading] = _number(value)
-    if len(row.get("values", ())) > 1:
+    if "mean" in row and len(row.get("values", ())) > 1:
         cells["test"] += f" ± {_number(row['sd'], row['mean'])} ({len(row['values'])} seeds)"
     return cells
 

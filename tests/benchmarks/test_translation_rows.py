@@ -22,5 +22,6 @@ def test_the_nearest_source_brings_its_target():
 
 
 def test_a_row_of_several_runs_has_mean_and_deviation():
-    assert row("x", [{"BLEU": 30.0}, {"BLEU": 32.0}], {"seeds": 2}) == {"model": "x", "BLEU": "31.0 ± 1.4", "seeds": 2}
+    expected = {"model": "x", "BLEU": "31.0 ± 1.4", "values": {"BLEU": [30.0, 32.0]}, "seeds": 2}
+    assert row("x", [{"BLEU": 30.0}, {"BLEU": 32.0}], {"seeds": 2}) == expected
     assert row("x", [{"BLEU": 30.04}], {})["BLEU"] == "30.0"
