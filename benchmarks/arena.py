@@ -5,11 +5,11 @@
 
 The model is the arena's small one: two layers of width 64, with each attention in turn. A step is 32 sequences of 1,024 to 4,096
 bytes, and fewer of longer ones, so that no step has more than 131,072 bytes; training is forward, backward and a step of AdamW,
-inference forward alone. Nothing is dropped out: linear attention has no weights to drop unless all pairs are computed. Each
-number comes from a process of its own: the median of several steps, after one on short sequences and one that does not count;
-memory is the most that the process took during these steps above what it had before. What takes longer than `--seconds`, or
-fails, is named instead of a number. A port (`arena_ports.py`) takes the place of the attention layers of the same model. It
-writes `results/arena-speed.json`, and with `--scores` `results/arena-scores.json`.
+inference forward alone. Nothing is dropped out. Each number comes from a process of its own: the median of
+several steps, after one on short sequences and one that does not count; memory is the most that the process took during these
+steps above what it had before. What takes longer than `--seconds`, or fails, is named instead of a number. A port
+(`arena_ports.py`) takes the place of the attention layers of the same model. It writes `results/arena-speed.json`, and with
+`--scores` `results/arena-scores.json`.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Attend(nn.Module):
         heads: of the queries.
         d: width of queries and keys.
         e: width of values, d where None.
-        dropout: probability on the normalized weights while training.
+        dropout: probability on the normalized weights while training; nothing is dropped of linear attention, see `SelfAttention`.
         executor: a name, to run this one and no other; None lets the plan choose.
     """
 
@@ -63,9 +63,9 @@ class Attend(nn.Module):
         self.attention, self.d, self.e = attention, d, e
         self.learned_vectors: frozenset[Literal["queries", "keys"]] = frozenset()
         """Which of them stand for no vector of a set; see `mark_learned`."""
-        self.dropout = dropout
         self.executor = executor
         check_attention(attention)
+        self.dropout = 0.0 if attention.linear else dropout
         shapes = attention.parameters(heads, d, e)
         numbers = sum(math.prod(shape) for shape in shapes.values())
         if numbers > _MOST_NUMBERS:
@@ -163,7 +163,9 @@ class SelfAttention(nn.Module):
             further projections (`regard.layers.global_projections`).
         key_heads: of keys and values, a divisor of `heads`; None means as many.
         rotation: what turns queries and keys by their positions (`Rotary`), or None.
-        dropout: probability on the normalized weights while training.
+        dropout: probability on the normalized weights while training. Linear attention (`Kernel` scores over `Everyone` or
+            `Causal`: linear Transformer, Performer) makes no weights, whose number grows with the pairs, and nothing is
+            dropped of it; `attend` does drop them where it is given a `Dropout`, and computes all pairs for it.
         bias: whether the projections add a learned vector.
         width_in: of the vectors that come in, where it is another; None means `width`.
 

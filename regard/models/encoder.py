@@ -27,7 +27,7 @@ class Encoder:
         layers: number of blocks.
         heads: of the attention.
         feed_forward: hidden width of the feed-forward networks.
-        dropout: while training, on weights, on hidden vectors and on what every layer adds.
+        dropout: while training, on weights (linear attention has none), on hidden vectors and on what every layer adds.
         stochastic_depth: probability that a set skips what the last block adds, while training; block n of L has n / L of it (Huang
             et al. 2016, eq. 4).
         mixer: "attention", "induced" (attention by way of a few learned vectors), "pointwise" (each vector alone), "window" (each

@@ -133,6 +133,11 @@ class Adapter(Part):
         return self.attention.reads_edges
 
     @property
+    def linear(self) -> bool:
+        """Whether no pair needs a weight, so that layers drop none; see `Attention.linear`."""
+        return self.attention.linear
+
+    @property
     def coordinates(self) -> int:
         """How many coordinates the vectors must have at least."""
         return self.attention.coordinates

@@ -81,6 +81,10 @@ class Globals(Adapter):
     def extent(self) -> tuple[float, float]:
         return self.whole.extent
 
+    @property
+    def linear(self) -> bool:
+        return self.whole.linear
+
     def parameters(self, heads: int, d: int, e: int | None = None) -> Shapes:
         return self.whole.parameters(heads, d, e)
 

@@ -12,8 +12,8 @@ from regard.attention.spec import biases, normalizers, patterns, scores
 from regard.attention.spec.base import Parameters, Part, Shapes, Value
 from regard.attention.spec.biases import Bias
 from regard.attention.spec.normalizers import Normalizer, Softmax
-from regard.attention.spec.patterns import Everyone, Pattern
-from regard.attention.spec.scores import Dot, Score
+from regard.attention.spec.patterns import Causal, Everyone, Pattern
+from regard.attention.spec.scores import Dot, Kernel, Score
 from regard.attention.spec.text_form import names_of
 from regard.errors import InputError
 
@@ -115,6 +115,20 @@ class Attention(Value):
         """Whether it depends on the layout's edges."""
         read_by_bias = self.bias is not None and self.bias.reads_edges
         return self.score.reads_edges or read_by_bias or any(pattern.reads_edges for pattern in self.patterns)
+
+    @property
+    def linear(self) -> bool:
+        """Whether outputs are quotients of sums over keys, so that no pair needs a weight: `Kernel` over `Everyone` or `Causal`.
+
+        Layers drop no weights of such an attention, as the published systems, which never make any; see `SelfAttention`.
+
+        >>> Attention(scores.Kernel(), patterns.Causal(), normalizers.Sum()).linear
+        True
+        >>> Attention(scores.Kernel(), patterns.Window(2, 2), normalizers.Sum()).linear
+        False
+        """
+        first, *others = set(self.patterns)
+        return isinstance(self.score, Kernel) and not others and isinstance(first, Everyone | Causal)
 
     @property
     def coordinates(self) -> int:

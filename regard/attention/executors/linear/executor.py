@@ -48,7 +48,7 @@ def why_not(problem: Problem) -> str | None:
             "its causal sums run along with the queries, expected queries and keys of the same layout from its start on"
         )
     if problem.dropout is not None:
-        return "dropout falls on the weight of each pair, and it computes none"
+        return "dropout falls on the weight of each pair, and it computes none; layers drop nothing here"
     return None
 
 
