@@ -14,7 +14,7 @@ from torch.nn.functional import embedding
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-__all__ = ["Along", "ByRow", "looked_up", "spread"]
+__all__ = ["Along", "ByRow", "crossed", "looked_up", "spread"]
 
 # Gradients of so many rows are added up in float64 at once.
 _PART = 1 << 14
@@ -91,6 +91,36 @@ class _LookedUp(torch.autograd.Function):
         for part, rows in zip(*parts, strict=True):
             total += torch.ops.aten.embedding_dense_backward(part.double(), rows, ctx.rows, -1, False)
         return total.to(gradient.dtype), None
+
+
+def crossed(
+    table: Float[Tensor, "rows columns h"], row: Int[Tensor, "*#b n 1"], column: Int[Tensor, "*#b 1 m"]
+) -> Float[Tensor, "*b n m h"]:
+    """`table[row, column]` for all rows and columns of tiles.
+
+    Its gradient is summed in one fixed order, in the type of the tiles: each has a pair of places once, but where it pads.
+    """
+    return _Crossed.apply(table, row, column)
+
+
+class _Crossed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        ctx.save_for_backward(row, column)
+        ctx.shape = table.shape
+        return table[row, column]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        row, column = ctx.saved_tensors
+        total = gradient.new_zeros(ctx.shape)
+        if gradient.is_cuda:  # where scatter_add would be atomic; this one sorts.
+            return total.index_put_((row, column), gradient, accumulate=True), None, None
+        number = (row * ctx.shape[1] + column)[..., None] * ctx.shape[2]
+        number = number + torch.arange(ctx.shape[2], device=number.device)
+        total.view(-1).scatter_add_(0, number.expand_as(gradient).flatten(), gradient.flatten())
+        return total, None, None
 
 
 def spread(x: Float[Tensor, "*#b"], shape: Sequence[int]) -> Float[Tensor, "*b"]:

@@ -254,7 +254,7 @@ class Synthesized(Score):
         return {"score_queries": (self.places, heads, self.rank), "score_keys": (self.places, heads, self.rank)}
 
     def numbers_per_pair(self, d: int) -> int:
-        return {"dense": d, "random": 1, "factorized": self.rank, "factorized_dense": 2 * d}[self.kind]
+        return {"dense": 1, "random": 3, "factorized": 1, "factorized_dense": 3}[self.kind]
 
     def __call__(
         self,
@@ -286,12 +286,18 @@ class Synthesized(Score):
         pairs: Pairs | None = None,
     ) -> Float[Tensor, "*b h rows keys"]:
         assert pairs is not None, "a score that is placed is told the pairs"
-        if self.kind == "factorized_dense" and pairs.j.shape[-2] == 1:
-            return self._factorized_tile(q.relu(), parameters, pairs.j)
-        if self.kind != "dense" or pairs.j.shape[-2] != 1:
+        i, j = pairs.i, pairs.j
+        if i.shape[-1] != 1 or j.shape[-2] != 1:
             return super().tile(q, k, parameters, pairs)
-        keys, shift = (_rows(parameters[name], pairs.j.squeeze(-2)) for name in ("score_keys", "score_shift"))
-        return q.relu() @ keys.movedim(-3, -1) + shift.movedim(-1, -2).unsqueeze(-2)
+        if self.kind == "random":
+            return _crossed(parameters["score_pairs"], i, j).movedim(-1, -3)
+        if self.kind == "factorized_dense":
+            return self._factorized_tile(q.relu(), parameters, j)
+        keys = _rows(parameters["score_keys"], j.squeeze(-2)).movedim(-3, -1)
+        if self.kind == "factorized":
+            return _rows(parameters["score_queries"], i.squeeze(-1)).movedim(-2, -3) @ keys
+        shift = _rows(parameters["score_shift"], j.squeeze(-2))
+        return q.relu() @ keys + shift.movedim(-1, -2).unsqueeze(-2)
 
     def _halves(self, place: Any) -> tuple[Any, Any]:
         """The two numbers that tell a place."""
@@ -314,6 +320,13 @@ def _rows(table: Tensor, place: Any) -> Tensor:
     from regard.attention.pairs.rows import looked_up
 
     return looked_up(table.flatten(1), place).unflatten(-1, table.shape[1:])
+
+
+def _crossed(table: Tensor, i: Any, j: Any) -> Tensor:
+    """`table[i, j]`."""
+    from regard.attention.pairs.rows import crossed
+
+    return crossed(table, i, j)
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:
