@@ -5,6 +5,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from regard import Attention, InputError, Layout, attend
+from regard.attention.adapters import linear_state
 from regard.attention.adapters.linear_state import LinearState
 from regard.attention.problem import Tensors
 from regard.attention.spec.feature_maps import Elu, Favor
@@ -45,6 +46,40 @@ def test_steps_go_on_after_sets_of_any_length():
         x = [torch.cat([a[begin:end], new[b : b + 1]]) for a, new in zip((q, k, v), last, strict=True)]
         whole = attend(linear(), *x, Layout.of_lengths([end - begin + 1]))
         torch.testing.assert_close(out[b], whole[-1], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("phi", [Elu(), Favor(features=24, seed=2)], ids=str)
+def test_many_vectors_at_once_are_as_many_steps(phi, monkeypatch):
+    """Pieces end inside of sets, bunches between them; one set has no vector and one a single one."""
+    monkeypatch.setattr(linear_state, "_AT_ONCE", 4)
+    monkeypatch.setattr(linear_state, "_SETS", 2)
+    layout = Layout.of_lengths([9, 0, 4, 1, 11])
+    q, k, v = normal(25, 4, 8, seed=0), normal(25, 2, 8, seed=1), normal(25, 2, 5, seed=2)
+    begin = LinearState.empty(linear(phi), 5, key_heads=2, d=8, e=5, dtype=torch.float64)
+    out, state = begin.attend(attend, Tensors(q, k, v, {}), layout)
+    torch.testing.assert_close(out, attend(linear(phi), q, k, v, layout), rtol=1e-9, atol=1e-11)
+    stepped = begin.after(k, v, layout)
+    torch.testing.assert_close((state.sums, state.totals), (stepped.sums, stepped.totals), rtol=1e-12, atol=1e-12)
+    again, _ = state.attend(attend, Tensors(q, k, v, {}), layout)
+    for low, high in layout.offsets.unfold(0, 2, 1).tolist():
+        twice = [torch.cat([x[low:high]] * 2) for x in (q, k, v)]
+        whole = attend(linear(phi), *twice, Layout.of_lengths([2 * (high - low)]))
+        torch.testing.assert_close(again[low:high], whole[high - low :], rtol=1e-9, atol=1e-11)
+    nothing, same = begin.attend(attend, Tensors(q[:0], k[:0], v[:0], {}), Layout.of_lengths([0] * 5))
+    assert nothing.shape == (0, 4, 5)
+    assert not same.sums.any()
+
+
+def test_the_operators_of_many_vectors_at_once_do_not_grow_with_the_sets():
+    operators = []
+    for sets in (2, 60):
+        x = normal(3 * sets, 2, 4, seed=0, dtype=torch.float32)
+        with Counted() as counted:
+            LinearState.empty(linear(), sets, 2, 4, 4).attend(
+                attend, Tensors(x, x, x, {}), Layout.of_lengths([3] * sets)
+            )
+        operators.append(counted.operators)
+    assert operators[0] == operators[1] < 150
 
 
 def test_half_precision_remembers_in_float32():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,16 +21,14 @@ from regard.attention.spec.scores import Kernel
 from regard.attention.spec.text_form import names_of, read
 from regard.errors import InputError
 from regard.sets import Layout
-from regard.sets.layout import offsets_of
-from regard.sets.whole import repeated
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 __all__ = ["LinearState"]
 
-# How many vectors of a set have their pairs computed at once.
-_AT_ONCE = 64
+# How many vectors of a set have their pairs computed at once, and for how many sets.
+_AT_ONCE, _SETS = 64, 64
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,13 @@ class LinearState:
         Args:
             k: `[t, g, d]` keys. v: `[t, g, e]` values. layout: whose rows they are.
         """
-        sums, totals = self.sums.clone(), self.totals.clone()
-        for b, (begin, end) in enumerate(layout.offsets.unfold(0, 2, 1).tolist()):
-            phi = self.phi.of_keys(k[begin:end])
-            sums[b] += phi.permute(1, 2, 0) @ v[begin:end].to(phi.dtype).transpose(0, 1)
-            totals[b] += phi.sum(0)
-        return LinearState(self.phi, sums, totals)
+        states = []
+        for sets in _bunches(layout):
+            state = self.select(sets)
+            for piece in _pieces(layout, sets):
+                state = state._with(*piece.keys(self.phi, k, v))
+            states.append(state)
+        return self._joined(states)
 
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, dropout: Dropout | None = None
@@ -108,33 +108,41 @@ class LinearState:
             raise InputError(f"there are {layout.sets} sets, expected the {len(self.totals)} that are remembered")
         if layout.longest == 1 and layout.total == layout.sets:
             return self.step(tensors.q, tensors.k, tensors.v)
-        state, parts = self, []
-        for begin in range(0, layout.longest, _AT_ONCE):
-            number = (layout.lengths - begin).clamp(0, _AT_ONCE)
-            rows = torch.arange(int(number.sum()), device=number.device)
-            rows += repeated(layout.offsets[:-1] + begin - offsets_of(number)[:-1], number)
-            some = Layout.of_lengths(number)
-            q, k, v = (x.index_select(0, rows) for x in (tensors.q, tensors.k, tensors.v))
-            parts.append((rows, state._outputs(q, k, v, some)))
-            state = state.after(k, v, some)
+        states, rows, parts = [], [], []
+        for sets in _bunches(layout):
+            state = self.select(sets)
+            for piece in _pieces(layout, sets):
+                keys, values = piece.keys(self.phi, tensors.k, tensors.v)
+                out = state._outputs(piece.of(tensors.q, self.phi.of_queries), keys, values)
+                rows.append(piece.rows[piece.real])
+                parts.append(out[piece.real].to(tensors.q.dtype))
+                state = state._with(keys, values)
+            states.append(state)
         out = tensors.q.new_zeros(*tensors.q.shape[:2], tensors.v.shape[2])
-        for rows, part in parts:
-            out = out.index_copy(0, rows, part)
-        return out, state
+        if parts:
+            out = out.index_copy(0, torch.cat(rows), torch.cat(parts))
+        return out, self._joined(states)
 
-    def _outputs(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
-        """`[t, h, e]` for a few vectors of each set: what was summed before, and the pairs among them."""
-        parts = []
-        for b, (begin, end) in enumerate(layout.offsets.unfold(0, 2, 1).tolist()):
-            keys = self.phi.of_keys(k[begin:end]).transpose(0, 1)[:, None]
-            queries = self.phi.of_queries(q[begin:end]).transpose(0, 1).unflatten(0, (k.shape[1], -1))
-            pairs = (queries @ keys.mT).tril()
-            values = v[begin:end].transpose(0, 1)[:, None].to(pairs.dtype)
-            total = queries @ self.totals[b][:, None, :, None] + pairs.sum(-1, keepdim=True)
-            # Scores that are all zero give zeros, as in `Sum`.
-            out = (queries @ self.sums[b][:, None] + pairs @ values) / total.masked_fill(total == 0, torch.inf)
-            parts.append(out.flatten(0, 1).transpose(0, 1).to(q.dtype))
-        return torch.cat(parts) if parts else q.new_zeros(0, q.shape[1], v.shape[2])
+    def _with(self, keys: Tensor, values: Tensor) -> LinearState:
+        """The state after a piece's features of keys `[s, n, g, features]` and values `[s, n, g, e]`."""
+        return LinearState(
+            self.phi, self.sums + keys.permute(0, 2, 3, 1) @ values.transpose(1, 2), self.totals + keys.sum(1)
+        )
+
+    def _outputs(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """`[s, n, h, e]` for a piece: what was summed before, and the pairs among its own vectors."""
+        by_key_head = queries.transpose(1, 2).unflatten(1, (keys.shape[2], -1))
+        pairs = (by_key_head @ keys.permute(0, 2, 3, 1).unsqueeze(2)).tril()
+        total = by_key_head @ self.totals[:, :, None, :, None] + pairs.sum(-1, keepdim=True)
+        # Scores that are all zero give zeros, as in `Sum`.
+        out = by_key_head @ self.sums.unsqueeze(2) + pairs @ values.transpose(1, 2).unsqueeze(2)
+        return (out / total.masked_fill(total == 0, torch.inf)).flatten(1, 2).transpose(1, 2)
+
+    def _joined(self, states: list[LinearState]) -> LinearState:
+        """The states of bunches of sets as one; this very one where there are none."""
+        if len(states) < 2:
+            return states[0] if states else self
+        return LinearState(self.phi, torch.cat([x.sums for x in states]), torch.cat([x.totals for x in states]))
 
     def select(self, sets: Int[Tensor, " chosen"]) -> LinearState:
         """The state of these sets alone, in this order; see `State.select`."""
@@ -157,6 +165,38 @@ class LinearState:
         # Scores that are all zero give zeros, as in `Sum`.
         out = (of_query @ state.sums) / total.masked_fill(total == 0, torch.inf)
         return out.flatten(1, 2).to(q.dtype), state
+
+
+class _Piece(NamedTuple):
+    """The next few vectors of several sets: their rows `[s, n]`, and which of them are `real`; a set may have fewer, or none."""
+
+    rows: Int[Tensor, "s n"]
+    real: Bool[Tensor, "s n"]
+
+    def of(self, x: Tensor, phi: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """`[s, n, ...]` of the rows of a tensor, or their features; zeros where there are none."""
+        rows = x.index_select(0, self.rows.flatten()).unflatten(0, self.rows.shape)
+        return (rows if phi is None else phi(rows)).masked_fill(~self.real[:, :, None, None], 0)
+
+    def keys(self, phi: Features, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of its keys, and its values in their type."""
+        keys = self.of(k, phi.of_keys)
+        return keys, self.of(v).to(keys.dtype)
+
+
+def _bunches(layout: Layout) -> Iterator[Tensor]:
+    """The sets, a few at a time."""
+    return iter(torch.arange(layout.sets, device=layout.device).split(_SETS))
+
+
+def _pieces(layout: Layout, sets: Tensor) -> Iterator[_Piece]:
+    """The vectors of some sets, a few of each at a time."""
+    first, lengths = layout.offsets[sets], layout.lengths[sets]
+    for begin in range(0, int(lengths.max()) if len(sets) else 0, _AT_ONCE):
+        number = lengths - begin
+        place = torch.arange(min(int(number.max()), _AT_ONCE), device=number.device)
+        real = place < number[:, None]
+        yield _Piece(((first + begin)[:, None] + place).where(real, 0), real)
 
 
 def _parts(state: LinearState) -> tuple[list[Any], Features]:
