@@ -60,6 +60,8 @@ def _measured(name: str) -> dict[str, Any]:
     return found
 
 
+# Kinds of work of which a call does at least one unit.
+_STEPS = ("steps", "tile batches")
 # Of each type, the instruction sets that multiply it, as torch names them.
 _INSTRUCTIONS = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}
 
@@ -86,13 +88,16 @@ def constants(device: str = "cpu") -> dict[str, dict[str, float]]:
 
 
 def least(executor: str, device: str = "cpu") -> float:
-    """The seconds of the quickest call that was measured of an executor, 0 where that is not known: no call takes less.
+    """Seconds that every call of an executor takes: those of the quickest one that was measured, or of its call and a first step.
 
-    Cutting up a batch of many sets for `blocks` takes longer than a graphics processor takes to compute it by `dense`, so what
-    cannot be the quickest is not cut up.
+    Cutting up a batch of many sets for `blocks` takes longer than computing it by `dense` may, so what cannot be the quickest is
+    not cut up.
     """
-    found: float = _measured(measured_class(device)).get("least", {}).get(executor, 0.0)
-    return found
+    measured: dict[str, float] = _measured(measured_class(device)).get("least", {})
+    if executor in measured:
+        return measured[executor]
+    each = constants(device)[executor]
+    return each.get("calls", 0.0) + min((each[kind] for kind in _STEPS if kind in each), default=0.0)
 
 
 def of_class(device: str = "cpu") -> str:

@@ -36,11 +36,16 @@ EXECUTORS: dict[str, ModuleType] = {
 }
 
 
+# What a plan says before its problem: executor, refusals, seconds, which of these are bounds, and what they go by.
+_Chosen = tuple[str, dict[str, str], dict[str, float], frozenset[str], str]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What will run: the executor's name, what the others said, and what it costs.
 
-    `seconds` are estimates, or lower bounds of what cannot be the quickest; `constants` says what they go by.
+    `seconds` are estimates; or, for those that `bounded` names, lower bounds of what cannot be the quickest. `constants` says what
+    they go by.
 
     `str(plan)` is a report: the choice, every refusal with its reason, allowed pairs, FLOPs and bytes.
     """
@@ -48,6 +53,7 @@ class Plan:
     executor: str
     refusals: dict[str, str]
     seconds: dict[str, float]
+    bounded: frozenset[str]
     constants: str
     problem: Problem = field(repr=False)
 
@@ -96,7 +102,8 @@ class Plan:
         """The others that would do, and how many times as long they take; nothing takes no time at all."""
         least = self.seconds[self.executor]
         others = [(name, seconds) for name, seconds in self.seconds.items() if name != self.executor]
-        return [(name, f": about {seconds / least:.1f} times" if least else "") for name, seconds in others]
+        word = {name: "over" if name in self.bounded else "about" for name, _ in others}
+        return [(name, f": {word[name]} {seconds / least:.1f} times" if least else "") for name, seconds in others]
 
 
 def _asked(pattern: Pattern) -> list[str]:
@@ -118,7 +125,7 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
     return Plan(*problem.kept_for_steps(key, lambda: _choose(problem.on_host, executor)), problem)
 
 
-def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str], dict[str, float], str]:
+def _choose(problem: Problem, executor: str | None) -> _Chosen:
     check(problem)
     if executor is not None and executor not in EXECUTORS:
         raise InputError(f"there is no executor {executor!r}: {nearest(executor, EXECUTORS)}")
@@ -128,21 +135,25 @@ def _choose(problem: Problem, executor: str | None) -> tuple[str, dict[str, str]
     if executor is not None:
         if executor in refusals:
             raise InputError(f"the executor {executor!r} refuses {problem.attention.text}: {refusals[executor]}")
-        return executor, refusals, {executor: _seconds(executor, problem)}, source
+        return executor, refusals, {executor: _seconds(executor, problem)}, frozenset(), source
     seconds: dict[str, float] = {}
+    bounded = set()
     for name in EXECUTORS:
         if name not in refusals:
             bound = costs.least(name, problem.device.type)
             # What cannot be the quickest is not looked at more closely.
-            slower = seconds and bound > min(seconds.values())
-            seconds[name] = bound if slower else _seconds(name, problem)
+            if seconds and bound > min(seconds.values()):
+                bounded.add(name)
+                seconds[name] = bound
+            else:
+                seconds[name] = _seconds(name, problem)
     if not seconds:
         raise InputError(f"every executor refuses {problem.attention.text}: {'; '.join(refusals.values())}")
     if problem.device.type == "cpu" and len(seconds) > 1 and min(seconds.values()) >= calibration.WORTH:
         ours = calibration.current(EXECUTORS)
         seconds = {name: ours.factor(name) * each for name, each in seconds.items()}
         source = ours.source
-    return min(seconds, key=seconds.__getitem__), refusals, seconds, source
+    return min(seconds, key=seconds.__getitem__), refusals, seconds, frozenset(bounded), source
 
 
 def _seconds(executor: str, problem: Problem) -> float:

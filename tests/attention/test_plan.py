@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
+from regard.attention import costs
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
 from regard.attention.plan import EXECUTORS
@@ -65,7 +66,21 @@ def test_the_report():
     ):
         assert line in report.splitlines()
     others = set(EXECUTORS) - {chosen.executor} - set(chosen.refusals)
-    assert all(f"slower    {name}: about" in report for name in others)
+    words = {name: "over" if name in chosen.bounded else "about" for name in others}
+    assert all(f"slower    {name}: {words[name]}" in report for name in others)
+
+
+def test_what_cannot_be_the_quickest_is_not_cut_up(monkeypatch):
+    """A first step of `blocks` takes longer than all that `dense` has to do for a few short sets."""
+    monkeypatch.setenv("REGARD_CALIBRATE", "0")
+    layout = Layout.of_lengths([3, 5])
+    small = plan(Attention(), layout, heads=4, d=16)
+    assert small.executor == "dense"
+    assert "blocks" in small.bounded
+    assert small.seconds["blocks"] == costs.least("blocks") > small.seconds["dense"]
+    assert not any("tile" in str(key) for key in layout.derived)
+    large = Layout.of_lengths([1000])
+    assert not plan(Attention(pattern=Window(100, 100)), large, heads=4, d=16).bounded & {"dense", "blocks", "fused"}
 
 
 @pytest.mark.parametrize(
