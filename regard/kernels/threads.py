@@ -47,8 +47,11 @@ def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -
 def memory_of(x: torch.Tensor) -> NDArray[Any]:
     """The memory that a tensor lies in, from its first number on; bfloat16 as its bits."""
     x = x.detach()
-    span = 1 + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
-    flat = x.as_strided((span,), (1,))
+    if x.is_contiguous():
+        flat = x.view(-1)
+    else:
+        span = 1 + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
+        flat = x.as_strided((span,), (1,))
     return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
 
 

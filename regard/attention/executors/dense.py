@@ -149,7 +149,21 @@ def _cut(n: list[int], m: list[int], padding: int) -> Iterator[tuple[int, int]]:
         yield begin, len(n)
 
 
+def _even_rectangle(layout: Layout, key_layout: Layout) -> _Rectangles | None:
+    """The one rectangle of sets that are all as long, with keys that are; None where they are not."""
+    sets = layout.sets
+    longest = layout.longest, key_layout.longest
+    if not all(longest) or (sets * longest[0], sets * longest[1]) != (layout.total, key_layout.total):
+        return None
+    rows, key_rows = (torch.arange(each.total, device=layout.device) for each in (layout, key_layout))
+    each = _Rectangle(rows.view(sets, -1), key_rows.view(sets, -1), None)
+    return _Rectangles([each], rows, key_rows, rows, complete=True, in_order=True)
+
+
 def _rectangles(layout: Layout, key_layout: Layout, padding: int) -> _Rectangles:
+    even = _even_rectangle(layout, key_layout)
+    if even is not None:
+        return even
     code = layout.lengths * (key_layout.longest + 1) + key_layout.lengths
     order = torch.argsort(code, stable=True)
     # A set without queries or without keys has nothing to compute.
@@ -192,6 +206,8 @@ class _Mask:
 
     forbidden: Tensor
     number: Tensor
+    complete: bool
+    """Whether every query may attend to some key."""
 
 
 def _mask(problem: Problem, at: int, rectangle: _Rectangle) -> _Mask | None:
@@ -202,7 +218,7 @@ def _mask(problem: Problem, at: int, rectangle: _Rectangle) -> _Mask | None:
         if rectangle.real is not None:
             allowed = allowed & rectangle.real[:, None]
         number = allowed.sum(-1, keepdim=True)
-        return None if bool(allowed.all()) else _Mask(~allowed, number)
+        return None if bool(allowed.all()) else _Mask(~allowed, number, bool(number.all()))
 
     return problem.kept(("mask", problem.attention.pattern, at), make)
 
@@ -310,8 +326,9 @@ def _run_lone(problem: Problem, tensors: Tensors, at: int, rectangle: _Rectangle
     k, v = (x.transpose(0, 1) for x in (tensors.k, tensors.v))
     s = by_key_head(tensors.q) * problem.attention.score.scaling(problem.d) @ k.mT
     mask = None if _matrix_free(problem) and rectangle.real is None else _mask(problem, at, rectangle)
-    if mask is None:
-        a = row_weights(problem, s, Along(-1, torch.tensor(s.shape[-1], device=s.device)), None)
+    if mask is None or (mask.complete and not s.requires_grad):
+        # Where nothing is differentiated, scores of -inf are forbidden keys and no gradient is infinite.
+        a = (s if mask is None else s.masked_fill(by_key_head(mask.forbidden), -torch.inf)).softmax(-1)
     else:
         a = row_weights(problem, s, Along(-1, by_key_head(mask.number)), by_key_head(mask.forbidden))
     return (a.to(v.dtype) @ v).transpose(0, 1).flatten(1, 2)[:, :, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,19 @@ class _Call:
 
 
 def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
-    cut, attention, drop, keys = cut_of(problem), problem.attention, problem.dropout, problem.tiles.keys
+    shape, drop = None if table is None else (table.shape[0], table.shape[1]), problem.dropout
+    sizes = (problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype, shape, torch.get_num_threads())
+    key = ("fused call", problem.attention, *sizes, backward)
+    call = problem.kept(key, lambda: _make_call(problem, shape, backward))
+    if drop is None:
+        return call
+    drawn = call.numbers._replace(dropping=1, seed=drop.seed, least=drop.least, keep=1 / (1 - drop.p))
+    return replace(call, numbers=drawn)
+
+
+def _make_call(problem: Problem, table: tuple[int, int] | None, backward: bool) -> _Call:
+    """The same without dropout, for a table of this shape."""
+    cut, attention, keys = cut_of(problem), problem.attention, problem.tiles.keys
     accurate = type_of_sums(problem.dtype)
     wide = lanes(8 * accurate.itemsize)
     step = math.lcm(wide, ROWS)
@@ -104,15 +116,15 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
         rows=rows,
         slots=max(slots, 1),
         normalizer=[type(attention.normalizer) is each for each in _NORMALIZERS].index(True),
-        table=0 if table is None else table.shape[1],
-        table_heads=1 if table is None else table.shape[0],
+        table=0 if table is None else table[1],
+        table_heads=1 if table is None else table[0],
         origin=cut.reach + margin_of(problem),
-        dropping=0 if drop is None else 1,
-        seed=0 if drop is None else drop.seed,
-        least=0 if drop is None else drop.least,
+        dropping=0,
+        seed=0,
+        least=0,
         queries=problem.layout.total,
         query_factor=scale * (_LOG2E if powers else 1.0),
-        keep=1.0 if drop is None else 1 / (1 - drop.p),
+        keep=1.0,
         d_query=scale,
         d_key=1 / _LOG2E if powers else 1.0,
     )
@@ -152,7 +164,7 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
 
 
 def _share(problem: Problem, kernel: Callable[..., None], bounds: range, *arguments: Any) -> None:
-    if problem.pairs * (problem.d + problem.e) > _CHEAP * problem.tiles.long:
+    if torch.get_num_threads() > 1 and problem.pairs * (problem.d + problem.e) > _CHEAP * problem.tiles.long:
         send_waiting_threads_home()
     share(kernel, bounds, *arguments)
 
