@@ -37,6 +37,7 @@ test: minutes lint  ## lint, types, and all tests but the rare ones
 test-all: MINUTES := 20
 test-all: minutes lint  ## the same with the rare ones, as CI runs it
 	$(BIN)pytest -n $(WORKERS)
+	$(BIN)python -m benchmarks.conformance avx2
 
 minutes:
 	@echo "This takes at most $(MINUTES) minutes on two cores, after an installation of some minutes in a new clone."

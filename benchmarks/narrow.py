@@ -16,10 +16,10 @@ from pathlib import Path
 
 from llvmlite import binding
 
-__all__ = ["environment", "main"]
+__all__ = ["CLASSES", "environment", "main"]
 
 # By class: what torch, MKL and oneDNN call it, a processor of that class, and how the instruction sets that it lacks begin.
-_CLASSES = {"avx2": ("avx2", "AVX2", "AVX2", "haswell", ("avx512", "amx", "avx10"))}
+CLASSES = {"avx2": ("avx2", "AVX2", "AVX2", "haswell", ("avx512", "amx", "avx10"))}
 
 
 def environment(name: str) -> dict[str, str]:
@@ -28,7 +28,7 @@ def environment(name: str) -> dict[str, str]:
     >>> environment("avx2")["ATEN_CPU_CAPABILITY"]
     'avx2'
     """
-    aten, mkl, onednn, processor, without = _CLASSES[name]
+    aten, mkl, onednn, processor, without = CLASSES[name]
     features = binding.get_host_cpu_features()
     for feature in features:
         features[feature] = features[feature] and not feature.startswith(without)
@@ -46,9 +46,9 @@ def environment(name: str) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replaces this process; 2 where the class is unknown."""
     name, *program = list(sys.argv[1:] if arguments is None else arguments) or [""]
-    if name not in _CLASSES or not program:
+    if name not in CLASSES or not program:
         print(
-            f"the class is {name!r}, expected one of {', '.join(_CLASSES)}, and then what Python is to run",
+            f"the class is {name!r}, expected one of {', '.join(CLASSES)}, and then what Python is to run",
             file=sys.stderr,
         )
         return 2

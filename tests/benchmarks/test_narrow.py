@@ -10,7 +10,7 @@ import pytest
 import torch
 from llvmlite import binding
 
-from benchmarks import narrow
+from benchmarks import conformance, narrow
 
 _CODE = """
 import json, torch
@@ -63,3 +63,31 @@ def test_another_class_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert narrow.main(["avx1024", "-c", "0"]) == 2
     assert "the class is 'avx1024', expected one of avx2" in capsys.readouterr().err
     assert narrow.main(["avx2"]) == 2
+
+
+def test_the_suite_of_the_narrower_class_takes_the_executors_with_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def ensure(stamp: Path, command: list[str]) -> None:
+        assert stamp.name == "conformance-avx2"
+        commands.append(command)
+
+    monkeypatch.setattr(conformance, "ensure", ensure)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    assert conformance.main(["avx2"]) == 0
+    (command,) = commands
+    assert command[1:4] == ["-m", "benchmarks.narrow", "avx2"]
+    assert "tests/attention/test_conformance.py" in command
+    for name in ("fused", "additive", "edges", "kernelized"):
+        assert name in command[-1]
+
+
+def test_a_processor_that_is_no_wider_needs_no_second_suite(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(conformance, "ensure", None)
+    assert conformance.main(["avx2"]) == 0
+    assert "left out, because this processor has no AVX-512" in capsys.readouterr().out
+    assert conformance.main(["sse2"]) == 2
+    assert "there is no class 'sse2', expected avx2 or nothing" in capsys.readouterr().err
