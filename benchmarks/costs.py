@@ -29,10 +29,11 @@ from scipy.optimize import least_squares, nnls
 import regard.attention
 from benchmarks.cases import Case, ours
 from benchmarks.grid import GRID
-from benchmarks.machine import machine, matrix_rate
+from benchmarks.machine import machine
 from regard.attention import costs
 from regard.attention.plan import EXECUTORS
 from regard.errors import InputError
+from regard.kernels.rates import matrix_rate
 
 __all__ = ["COSTS", "UnsteadyError", "errors", "fit", "known", "main", "steadily", "time_of"]
 

@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.peak import memory_rate, peak_rate
 from regard.attention.costs import processor_class
+from regard.kernels.rates import matrix_rate, memory_rate, peak_rate
 
-__all__ = ["RESULTS", "machine", "matrix_rate", "write"]
+__all__ = ["RESULTS", "machine", "write"]
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def matrix_rate(size: int = 1024, repeats: int = 9) -> float:
-    """GFLOP/s of a float32 matrix product of this size, the median of several."""
-    a = torch.randn(size, size)
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - begin)
-    return 2 * size**3 / statistics.median(times) / 1e9
 
 
 def machine() -> dict[str, Any]:

@@ -46,6 +46,7 @@ COMMANDS = {
         "Long Range Arena: its data by the published rules, and efficient Transformers compared on it",
     ),
     "calibrate": ("", "how much quicker or slower this machine is than what plans go by; measured once, here again"),
+    "bench": ("[--quick]", "how fast attention is here, beside a processor of the same class; under three minutes"),
     "data": ("look PATH | list | get NAME", "what files hold and how they are read; where published data comes from"),
 }
 

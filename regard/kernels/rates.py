@@ -1,27 +1,22 @@
 """What the processor can do at most: fused multiply-adds of float32 in registers, and bytes that memory gives.
 
-    python -m benchmarks.peak
-
 The rate of torch's own matrix product, "matrix GFLOP/s" in results, is no limit: MKL may take narrower instructions than there are.
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
-from typing import Any
 
 import numpy as np
 import torch
 
-from regard.attention import costs
 from regard.kernels.compiled import compiled
 from regard.kernels.simd import processor
 from regard.kernels.simd.lanes import LANES, fma, load, store
 from regard.kernels.threads import memory_of, send_waiting_threads_home, share
 
-__all__ = ["main", "memory_rate", "peak_rate"]
+__all__ = ["matrix_rate", "memory_rate", "peak_rate"]
 
 # A chain of multiply-adds waits for its own result. Two units and four cycles need eight chains of whole vectors: 8 of 16 lanes
 # are 8 registers with AVX-512, and 16 with AVX2, which has no more; there 5 of 16 lanes are 10 chains.
@@ -89,12 +84,12 @@ def memory_rate(repeats: int = 5, size: int = 1 << 26) -> float:
     return 3 * 4 * size / statistics.median(times[1:]) / 1e9
 
 
-def main() -> int:
-    """Print both rates."""
-    rates: dict[str, Any] = {"peak GFLOP/s": round(peak_rate(), 1), "memory GB/s": round(memory_rate(), 1)}
-    print({"class": costs.processor_class(), "threads": torch.get_num_threads()} | rates)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def matrix_rate(size: int = 1024, repeats: int = 9) -> float:
+    """GFLOP/s of torch's own float32 matrix product of this size, the median of several."""
+    a = torch.randn(size, size)
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - begin)
+    return 2 * size**3 / statistics.median(times) / 1e9

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import peak
-from benchmarks.machine import matrix_rate
+from regard.kernels import rates
 from regard.kernels.compiled import compiled
 from regard.kernels.simd.lanes import LANES
 
 
-@pytest.mark.parametrize(("kernel", "chains"), [(peak._eight, 8), (peak._five, 5)])
+@pytest.mark.parametrize(("kernel", "chains"), [(rates._eight, 8), (rates._five, 5)])
 def test_every_chain_is_computed(kernel, chains):
     # x <- x y + x, three times, from x = 1 with y = 2: 27.
     out = torch.full((2, 8 * LANES), 2.0)
@@ -22,7 +21,7 @@ def test_every_chain_is_computed(kernel, chains):
 
 @pytest.mark.unpoisoned
 def test_rates_are_those_of_a_processor(monkeypatch):
-    monkeypatch.setattr(peak, "_STEPS", 1 << 14)
-    assert 1 < peak.peak_rate(3) < 1e5
-    assert 0.1 < peak.memory_rate(2, 1 << 20) < 1e4
-    assert matrix_rate(64, 3) > 0
+    monkeypatch.setattr(rates, "_STEPS", 1 << 14)
+    assert 1 < rates.peak_rate(3) < 1e5
+    assert 0.1 < rates.memory_rate(2, 1 << 20) < 1e4
+    assert rates.matrix_rate(64, 3) > 0
