@@ -124,3 +124,13 @@ def test_what_it_refuses():
     problem = Problem(Attention(), Layout._trusted([torch.zeros(2, dtype=torch.int64, device="meta"), *[None] * 4]),
                       layout, 1, 1, 4, 4, torch.float32)  # fmt: skip
     assert "CPU" in str(fused.why_not(problem))
+
+
+def test_more_threads_than_cores_compute_the_same() -> None:
+    """Units are as many as threads ask for, and each writes to places of its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(64)
+    try:
+        means_the_same(Attention(pattern=Window(20, 20)), [130, 3], leaves([130, 3], 2, 1, 8, 8))
+    finally:
+        torch.set_num_threads(before)
