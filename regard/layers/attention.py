@@ -103,7 +103,7 @@ class Attend(nn.Module):
         drop = Dropout.draw(self.dropout) if self.training and self.dropout else None
         learned = {name: tensor.to(q.dtype) for name, tensor in self.learned.items()}
         # Copies, since backward passes may read them after the originals have moved.
-        followed = {name: tensor.clone() for name, tensor in self.named_buffers(recurse=False)}
+        followed = {name: tensor.clone() for name, tensor in self._buffers.items() if tensor is not None}
         learned |= followed
         if state is not None:
             if drop is not None:

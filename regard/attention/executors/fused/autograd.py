@@ -163,10 +163,14 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
     return torch.nn.functional.pad(table.detach() * factor, [margin_of(problem)] * 2).to(accurate)
 
 
-def _share(problem: Problem, kernel: Callable[..., None], bounds: range, *arguments: Any) -> None:
-    if torch.get_num_threads() > 1 and problem.pairs * (problem.d + problem.e) > _CHEAP * problem.tiles.long:
+def _share(problem: Problem, kernel: Callable[..., None], units: int, *arguments: Any) -> None:
+    if torch.get_num_threads() == 1:
+        # Each call has to look at the types of all arguments.
+        kernel(0, units, *arguments)
+        return
+    if problem.pairs * (problem.d + problem.e) > _CHEAP * problem.tiles.long:
         send_waiting_threads_home()
-    share(kernel, bounds, *arguments)
+    share(kernel, range(units + 1), *arguments)
 
 
 class _Fused(torch.autograd.Function):
@@ -182,7 +186,7 @@ class _Fused(torch.autograd.Function):
         _share(
             problem,
             kernels.forward,
-            range(len(call.units) + 1),
+            len(call.units),
             *_fixed(call),
             *(memory_of(x) for x in (q, k, v, out, stats, wide)),
             record(numbers),
@@ -208,7 +212,7 @@ class _Fused(torch.autograd.Function):
         _share(
             problem,
             kernels.backward,
-            range(len(call.units) + 1),
+            len(call.units),
             *_fixed(call),
             *(memory_of(x) for x in (q, k, v, out, above, stats, wide, d_q, d_k, d_v, part_k, part_v, d_table)),
             record(numbers),
