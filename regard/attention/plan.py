@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, overload
@@ -136,24 +137,35 @@ def _choose(problem: Problem, executor: str | None) -> _Chosen:
         if executor in refusals:
             raise InputError(f"the executor {executor!r} refuses {problem.attention.text}: {refusals[executor]}")
         return executor, refusals, {executor: _seconds(executor, problem)}, frozenset(), source
-    seconds: dict[str, float] = {}
-    bounded = set()
-    for name in EXECUTORS:
-        if name not in refusals:
-            bound = costs.least(name, problem.device.type)
-            # What cannot be the quickest is not looked at more closely.
-            if seconds and bound > min(seconds.values()):
-                bounded.add(name)
-                seconds[name] = bound
-            else:
-                seconds[name] = _seconds(name, problem)
+    seconds, bounded = _estimates(problem, [name for name in EXECUTORS if name not in refusals])
     if not seconds:
         raise InputError(f"every executor refuses {problem.attention.text}: {'; '.join(refusals.values())}")
     if problem.device.type == "cpu" and len(seconds) > 1 and min(seconds.values()) >= calibration.WORTH:
         ours = calibration.current(EXECUTORS)
         seconds = {name: ours.factor(name) * each for name, each in seconds.items()}
         source = ours.source
+        while (first := min(seconds, key=seconds.__getitem__)) in bounded:
+            # On this machine it may be the quickest.
+            bounded.remove(first)
+            seconds[first] = ours.factor(first) * _seconds(first, problem)
     return min(seconds, key=seconds.__getitem__), refusals, seconds, frozenset(bounded), source
+
+
+def _estimates(problem: Problem, names: list[str]) -> tuple[dict[str, float], set[str]]:
+    """Seconds of these executors, and which of them are bounds: what cannot be the quickest is not looked at more closely."""
+    device, least = problem.device.type, math.inf
+    seconds = dict.fromkeys(names, 0.0)
+    bounded = set()
+    # Those that must cut up a batch to tell their work come last.
+    for name in sorted(names, key=lambda name: hasattr(EXECUTORS[name], "at_least")):
+        bound = costs.least(name, device)
+        if bound <= least < math.inf and hasattr(EXECUTORS[name], "at_least"):
+            bound = max(bound, costs.seconds(name, EXECUTORS[name].at_least(problem), device))
+        if bound > least:
+            bounded.add(name)
+        seconds[name] = bound if bound > least else _seconds(name, problem)
+        least = min(least, seconds[name])
+    return seconds, bounded
 
 
 def _seconds(executor: str, problem: Problem) -> float:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
-from regard.attention import costs
+from regard.attention import calibration, costs
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
 from regard.attention.plan import EXECUTORS
-from regard.attention.problem import USUAL
+from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.normalizers import Normalizer
 from regard.attention.spec.patterns import Causal, Edges, First, Pattern, Window
@@ -79,8 +79,31 @@ def test_what_cannot_be_the_quickest_is_not_cut_up(monkeypatch):
     assert "blocks" in small.bounded
     assert small.seconds["blocks"] == costs.least("blocks") > small.seconds["dense"]
     assert not any("tile" in str(key) for key in layout.derived)
-    large = Layout.of_lengths([1000])
-    assert not plan(Attention(pattern=Window(100, 100)), large, heads=4, d=16).bounded & {"dense", "blocks", "fused"}
+
+
+@pytest.mark.parametrize("case", [case for case in CATALOGUE if isinstance(case.attention, Attention)][::7], ids=str)
+def test_what_is_certain_is_no_more_than_the_work(case):
+    x = case.inputs(SHORT)
+    sizes = (case.heads, case.key_heads, case.d, case.e)
+    problem = Problem(case.attention.for_heads(case.heads), x.layout, x.key_layout, *sizes, torch.float32)
+    certain, work = EXECUTORS["blocks"].at_least(problem), EXECUTORS["blocks"].work(problem)
+    assert set(certain) <= set(work)
+    assert all(amount <= work[kind] for kind, amount in certain.items())
+
+
+def test_a_bound_is_looked_at_where_this_machine_makes_it_the_least(monkeypatch):
+    """`fused` takes a thousand times as long as on the machine of the class, so that `blocks` may be the quickest."""
+    attention, layout = Attention(pattern=Window(100, 100)), Layout.of_lengths([3000])
+    monkeypatch.setenv("REGARD_CALIBRATE", "0")
+    before = plan(attention, layout, heads=8, d=64)
+    assert before.executor == "fused"
+    assert "blocks" in before.bounded
+    made_up = calibration.Calibration("made up", {"fused": 1000.0, "edges": 1000.0, "dense": 1000.0})
+    monkeypatch.setattr(calibration, "current", lambda executors: made_up)
+    after = plan(attention, Layout.of_lengths([3000]), heads=8, d=64)
+    assert after.executor == "blocks"
+    assert "blocks" not in after.bounded
+    assert after.seconds["blocks"] > before.seconds["blocks"]
 
 
 @pytest.mark.parametrize(

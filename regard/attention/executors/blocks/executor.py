@@ -14,7 +14,7 @@ from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax
 from regard.attention.spec.scores import Dot, Kernel
 
-__all__ = ["memory", "run", "why_not", "work"]
+__all__ = ["at_least", "memory", "run", "why_not", "work"]
 
 
 def _by_dots(problem: Problem) -> bool:
@@ -52,6 +52,20 @@ def work(problem: Problem) -> dict[str, float]:
         "held numbers": pairs * numbers + featured,
         "gathered": batches.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
+    }
+
+
+def at_least(problem: Problem) -> dict[str, float]:
+    """Work that is certain before anything is cut up: one step, and the allowed pairs without those that fill up its tiles."""
+    pairs, width = problem.pairs, problem.attention.score.width(problem.d) + problem.e
+    if _by_dots(problem):
+        return {"calls": 1, "steps": 1, "dots": pairs * width, "weights": pairs}
+    return {
+        "calls": 1,
+        "tile batches": 1,
+        "products": pairs * width,
+        "pairs": pairs,
+        "held numbers": pairs * _numbers(problem),
     }
 
 
