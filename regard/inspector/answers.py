@@ -24,9 +24,10 @@ from regard.inspector.sketch import Sketch
 from regard.inspector.statistics import head_statistics
 from regard.inspector.steps import step
 from regard.inspector.switching import Off
+from regard.inspector.titles import titles
 from regard.inspector.weights import at_once, head_weights
 
-__all__ = ["ASKED", "CELLS", "Questions"]
+__all__ = ["ASKED", "CELLS", "Questions", "titles_of"]
 
 Inspected = Inspection | Sketch
 CELLS = 512
@@ -82,12 +83,13 @@ class Questions:
             return found
         layers = [
             {
+                "title": title,
                 "kind": seen.kind,
                 "heads": seen.heads,
                 "attention": seen.attention,
                 "shape": [len(seen.queries.names), len(seen.keys.names)],
             }
-            for seen in self.beside.seen
+            for seen, title in zip(self.beside.seen, titles_of(self.beside), strict=True)
         ]
         return Answer({**found.content, "beside": {"name": self.beside.name, "layers": layers}}, found.buffers)
 
@@ -128,11 +130,16 @@ def _head(inspection: Inspected | Otherwise, asked: Asked) -> tuple[Seen, int]:
     return seen, asked.index("head", seen.heads, "heads")
 
 
+def titles_of(inspection: Inspected | Otherwise) -> list[str]:
+    """What each attention of an inspection is called."""
+    return titles([(seen.module, seen.kind) for seen in inspection.seen])
+
+
 def overview(inspection: Inspected, asked: Asked) -> Answer:
     """What there is: layers and heads, what queries and keys are called, what is predicted."""
     axes: list[dict[str, Any]] = []
     layers = []
-    for seen in inspection.seen:
+    for seen, title in zip(inspection.seen, titles_of(inspection), strict=True):
         numbers = []
         for axis in (seen.queries, seen.keys):
             known = {"of": axis.of, "names": list(axis.names), "spans": [list(span) for span in axis.spans]}
@@ -141,7 +148,7 @@ def overview(inspection: Inspected, asked: Asked) -> Answer:
             numbers.append(axes.index(known))
         layers.append(
             {
-                "module": seen.module,
+                "title": title,
                 "kind": seen.kind,
                 "heads": seen.heads,
                 "attention": seen.attention,

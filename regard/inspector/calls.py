@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,13 @@ class Call:
     module: Attend | None = None
     queries: Sequence[range] | None = None
     keys: Sequence[range] | None = None
+
+    @property
+    def kind(self) -> Literal["self", "cross", "pooling"]:
+        """Whether queries are of the same vectors as the keys, of others, or one of each set."""
+        if self.key_layout is self.layout or self.queries is not None or self.keys is not None:
+            return "cross" if self.module is not None and len(self.module.learned_vectors) == 1 else "self"
+        return "pooling" if len(self.q) <= self.layout.sets else "cross"
 
 
 def record(model: nn.Module, compute: Callable[[], object]) -> list[Call]:

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import torch
 
-from regard.attention.attend import attend, attention_weights
-from regard.attention.pairs.pairs import Pairs
+from regard.attention.attend import attend
 from regard.attention.spec.attention import Attention
 from regard.data.batch import collate
 from regard.data.examples import Dataset, Example
 from regard.errors import InputError
 from regard.inspector.calls import Call, record
+from regard.inspector.steps import step
+from regard.inspector.titles import titles
 from regard.models.model import Place, Places, places_of
 from regard.sets import Layout
 
@@ -49,6 +50,7 @@ class Explanation:
         heard: every key that the pattern allows, in order.
         output: the weighted sum of the values, from these numbers.
         model_output: what the model itself computed.
+        title: what the attention is called in its model.
     """
 
     attention: str
@@ -59,11 +61,12 @@ class Explanation:
     heard: tuple[Heard, ...]
     output: tuple[float, ...]
     model_output: tuple[float, ...]
+    title: str = ""
 
     def __str__(self) -> str:
         wide = max([5, *(len(each.span) for each in self.heard)])
         lines = [
-            self.attention,
+            f"{self.title}: {self.attention}" if self.title else self.attention,
             f"query {self.span} {self.name!r}: q = {_vector(self.query)}",
             "",
             f"{'key':>{wide}}  {'':16}{'score':>9}{'weight':>9}  k, v",
@@ -89,39 +92,29 @@ def _vector(numbers: Sequence[float], most: int = 8) -> str:
 
 
 @torch.no_grad()
-def by_numbers(call: Call, row: int, head: int, place: Place, places: Places) -> Explanation:
+def by_numbers(call: Call, row: int, head: int, place: Place, places: Places, title: str = "") -> Explanation:
     """One output vector of a call.
 
     Args:
         row: of the queries. place: what it stands for. places: what each vector of the keys' set stands for.
+        title: what the attention is called.
     """
     theirs = None if call.keys is None else joined(places, call.keys)
-    rows = attention_weights(call.attention, call.q, call.k, call.layout, call.key_layout, call.parameters, rows=[row])
-    heads, key_heads = call.q.shape[1], call.k.shape[1]
-    pairs = Pairs(call.layout, call.key_layout, rows.query, rows.key)
-    k = call.k[rows.key].repeat_interleave(heads // key_heads, dim=1)
-    v = call.v[rows.key].repeat_interleave(heads // key_heads, dim=1)
-    scores = call.attention.scores(call.q[rows.query], k, pairs, call.parameters)
-    bias = call.attention.bias
-    if bias is not None and bias.has_values:
-        v = v + bias.value_bias(pairs, call.parameters)
-    allowed = call.attention.allows(pairs).expand(-1, heads)[:, head]
+    found = step(call, row, head)
     heard = tuple(
         Heard(
-            *_named(places[int(call.key_layout.index[key])] if theirs is None else theirs[int(key)]),
-            tuple(k[p, head].tolist()),
-            float(scores[p, head]),
-            float(rows.values[p, head]),
-            tuple(v[p, head].tolist()),
+            *_named(places[int(call.key_layout.index[key])] if theirs is None else theirs[key]),
+            tuple(k),
+            score,
+            weight,
+            tuple(v),
         )
-        for p, key in enumerate(rows.key)
-        if bool(allowed[p])
+        for key, k, score, weight, v in zip(
+            *(x.tolist() for x in (found.keys, found.k, found.score, found.weight, found.v)), strict=True
+        )
     )
-    output = (rows.values[:, head, None] * v[:, head]).sum(0)
-    query, model_output = call.q[row, head].tolist(), call.out[row, head].tolist()
-    return Explanation(
-        repr(call.attention), *_named(place), tuple(query), heard, tuple(output.tolist()), tuple(model_output)
-    )
+    query, output, model_output = (tuple(x.tolist()) for x in (found.query, found.out, found.model_out))
+    return Explanation(repr(call.attention), *_named(place), query, heard, output, model_output, title)
 
 
 def _named(place: Place) -> tuple[int, str, str]:
@@ -162,10 +155,11 @@ class Located:
     head: int
     place: Place
     places: Places
+    title: str
 
     def by_numbers(self) -> Explanation:
         """The vector by its numbers."""
-        return by_numbers(self.call, self.row, self.head, self.place, self.places)
+        return by_numbers(self.call, self.row, self.head, self.place, self.places, self.title)
 
 
 def explain_run(
@@ -219,7 +213,9 @@ def located(
         ours = joined(places, call.queries)
         row = _row_of(query, ours, call.layout)
         place = ours[row]
-    return Located(example, call, row, head, place, places)
+    names = {module: name for name, module in run.model.named_modules()}
+    titled = titles([(names.get(each.module, "attention"), each.kind) for each in calls])
+    return Located(example, call, row, head, place, places, titled[layer])
 
 
 def joined(places: Places, made: Sequence[range]) -> Places:

@@ -119,12 +119,11 @@ def _seen(name: str, calls: tuple[Call, ...], inputs: Places, written: Sequence[
             return Seen(name, calls, "self", queries, keys)
         queries = _axis(read, call.layout, call.queries, inputs)
         keys = _axis(read, call.key_layout, call.keys, inputs)
-        learned = call.module is not None and len(call.module.learned_vectors) == 1
-        return Seen(name, calls, "cross" if learned else "self", queries, keys)
+        return Seen(name, calls, call.kind, queries, keys)
     keys = _axis(read, call.key_layout, call.keys, inputs)
     if written is not None:
         return Seen(name, calls, "cross", _named("written", written, len(rows)), keys)
-    if len(rows) <= call.layout.sets:
+    if call.kind == "pooling":
         pooled = tuple(f"pooled {n}" if len(rows) > 1 else "pooled" for n in range(len(rows)))
         return Seen(name, calls, "pooling", Axis("pooled", pooled), keys)
     return Seen(name, calls, "cross", _named("numbers", (), len(rows)), keys)

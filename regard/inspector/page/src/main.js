@@ -70,7 +70,7 @@ class Page {
     const found = h("select", { "aria-label": label });
     found.addEventListener("change", () => onchange(Number(found.value)));
     this.overview.layers.forEach((/** @type {any} */ layer, /** @type {number} */ n) =>
-      found.append(h("option", { value: n }, `${n}: ${layer.kind} ${layer.module.replace(/^(model|task)\./, "")}`)));
+      found.append(h("option", { value: n }, layer.title)));
     return found;
   }
 
