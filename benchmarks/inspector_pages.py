@@ -6,6 +6,7 @@ Runs that are not in FOLDER yet are trained there (needs REGARD_DATA). Needs Pla
 """
 
 import io
+import os
 import shutil
 import sys
 import threading
@@ -19,11 +20,16 @@ from PIL import Image
 
 from benchmarks.figures import IMAGES
 from regard.cli import main as command
+from regard.inspector.answering import Answering
 from regard.inspector.answers import Questions
 from regard.inspector.inspection import Inspection
+from regard.inspector.page.drawing import with_pictures
 from regard.inspector.page.server import serve
+from regard.inspector.position_maps import PositionMaps
 from regard.inspector.sketch import Sketch
+from regard.inspector.words import WordQuestions
 from regard.train import Run
+from regard.vectors.files import load
 
 __all__ = ["PAGES", "main"]
 
@@ -41,6 +47,8 @@ TRAINED = {
         "1",
     ],
 }
+WORDS = ["--epochs", "1", "--minimum_count", "50"]
+"""Options of the word vectors, which are learned from the novels."""
 SENTENCE = "The old man the boats that their sons had built ."
 PAGES = {
     "inspect-matrix": ("tagging", "matrix", ["ArrowDown"] * 2 + ["ArrowRight"] * 4),
@@ -51,14 +59,23 @@ PAGES = {
     "inspect-switch": ("tagging", "switch", []),
     "inspect-place": ("digits", "place", []),
     "inspect-pattern": ("pattern", "matrix", []),
+    "inspect-positions": ("positions", "", ["ArrowDown"] * 4),
+    "inspect-words": ("words", "", []),
 }
 """By name, what is looked at, the view, and the keys that are pressed in it."""
 
 
-def questions(name: str, folder: Path) -> Questions:
+def questions(name: str, folder: Path) -> Answering:
     """What the page of a run, or of a pattern, is asked."""
     if name == "pattern":
         return Questions(Sketch("Window(8, 2) | First(1)", 40))
+    if name == "positions":
+        return PositionMaps("Rotary()", 40)
+    if name == "words":
+        file = folder / "words.txt"
+        if not file.exists():
+            assert command(["vectors", "train", "novels", "--out", str(file), *WORDS]) == 0
+        return WordQuestions(load(file), file.name, ["sea"])
     place = folder / name
     if not place.exists():
         options = ["--training.progress", "false", "--training.device", "cpu"]
@@ -77,7 +94,7 @@ def digit() -> Any:
 
 
 @contextmanager
-def address(asked: Questions) -> Iterator[str]:
+def address(asked: Answering) -> Iterator[str]:
     """Of a page that is served within it."""
     stop, ready, found = threading.Event(), threading.Event(), [""]
 
@@ -85,7 +102,7 @@ def address(asked: Questions) -> Iterator[str]:
         found[0] = text
         ready.set()
 
-    thread = threading.Thread(target=serve, args=(asked.answer, 0, False, told, stop))
+    thread = threading.Thread(target=serve, args=(with_pictures(asked), 0, False, told, stop))
     thread.start()
     ready.wait()
     try:
@@ -100,7 +117,8 @@ def photograph(browser: Any, where: str, view: str, keys: list[str], path: Path)
     page = browser.new_page(viewport={"width": 1000, "height": 640})
     page.goto(where)
     page.wait_for_selector("[data-ready]")
-    page.click(f"[data-view={view}]")
+    if view:
+        page.click(f"[data-view={view}]")
     if view in ("step", "place"):
         page.select_option("select[aria-label=query]", "2" if view == "step" else "6")
     if view == "switch":
@@ -120,8 +138,9 @@ def main(folder: Path, images: Path = IMAGES) -> None:
     """Photograph every view."""
     from playwright.sync_api import sync_playwright
 
+    place = os.environ.get("REGARD_CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
         for name in dict.fromkeys(each for each, _, _ in PAGES.values()):
             with address(questions(name, folder)) as where:
                 for title, (of, view, keys) in PAGES.items():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +11,7 @@ from torch import Tensor
 
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError
+from regard.inspector.answering import Answering
 from regard.inspector.asked import Answer, Asked, packed
 from regard.inspector.beside import Otherwise
 from regard.inspector.beyond import gradients, rollout, whole_weights
@@ -34,64 +32,36 @@ CELLS = 512
 """The side of a matrix, in cells, above which several pairs share a cell."""
 SAMPLED = 256
 """Queries that statistics look at."""
-_CACHED = 64 << 20  # bytes of answers
 _SWITCHED = 64  # changes at once
 _STEPS = 24 << 20  # bytes of steps that a file may hold
 _PROBABILITIES = 5  # predictions of one vector that are named
 
 
-class Questions:
-    """Answers questions about an inspection, one at a time, and remembers the last ones.
+class Questions(Answering):
+    """Answers questions about an inspection; `ASKED` names all.
 
     Args:
         inspection: what is looked at. beside: what its matrices are compared with, asked for by `"of": "beside"`, or None.
     """
 
     def __init__(self, inspection: Inspected, beside: Inspection | Otherwise | None = None) -> None:
+        super().__init__(inspection.name, inspection.title, tuple(ASKED))
         self.inspection, self.beside = inspection, beside
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[str, Answer] = OrderedDict()
 
-    def answer(self, question: Mapping[str, Any]) -> Answer:
-        """The answer to a question, such as `{"ask": "matrix", "layer": 0, "head": 0}`; `ASKED` names all.
-
-        Raises:
-            InputError: a question that is none, or about what is not there.
-        """
-        key = json.dumps(question, sort_keys=True)
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-            name = question.get("ask")
-            if name not in ASKED:
-                raise InputError(f"{name!r} was asked, expected one of {', '.join(ASKED)}")
-            found = self._found(name, question)
-            self._cache[key] = found
-            while sum(len(b) for each in self._cache.values() for b in each.buffers) > _CACHED and len(self._cache) > 1:
-                self._cache.popitem(last=False)
-            return found
-
-    def _found(self, name: str, question: Mapping[str, Any]) -> Answer:
-        asked = Asked(question)
-        if "of" in question:
-            if name != "matrix" or question["of"] != "beside" or self.beside is None:
-                raise InputError(f"{name!r} of {question['of']!r} was asked, expected a matrix of what stands beside")
+    def found(self, name: str, asked: Asked) -> Answer:
+        if "of" in asked.fields:
+            if name != "matrix" or asked.fields["of"] != "beside" or self.beside is None:
+                raise InputError(
+                    f"{name!r} of {asked.fields['of']!r} was asked, expected a matrix of what stands beside"
+                )
             return matrix(self.beside, asked)
         found = ASKED[name](self.inspection, asked)
         if name != "overview" or self.beside is None:
             return found
-        layers = [
-            {
-                "title": title,
-                "kind": seen.kind,
-                "heads": seen.heads,
-                "attention": seen.attention,
-                "shape": [len(seen.queries.names), len(seen.keys.names)],
-            }
-            for seen, title in zip(self.beside.seen, titles_of(self.beside), strict=True)
-        ]
-        return Answer({**found.content, "beside": {"name": self.beside.name, "layers": layers}}, found.buffers)
+        axes, layers = _described(self.beside)
+        return Answer(
+            {**found.content, "beside": {"name": self.beside.name, "axes": axes, "layers": layers}}, found.buffers
+        )
 
     def all(self, layer: int | None = None) -> Iterator[dict[str, Any]]:
         """All that a page asks of every layer, or of one alone; the steps of each query where they are not too many.
@@ -135,8 +105,8 @@ def titles_of(inspection: Inspected | Otherwise) -> list[str]:
     return titles([(seen.module, seen.kind) for seen in inspection.seen])
 
 
-def overview(inspection: Inspected, asked: Asked) -> Answer:
-    """What there is: layers and heads, what queries and keys are called, what is predicted."""
+def _described(inspection: Inspected | Otherwise) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The axes that there are, and each attention with the numbers of its axes."""
     axes: list[dict[str, Any]] = []
     layers = []
     for seen, title in zip(inspection.seen, titles_of(inspection), strict=True):
@@ -146,16 +116,14 @@ def overview(inspection: Inspected, asked: Asked) -> Answer:
             if known not in axes:
                 axes.append(known)
             numbers.append(axes.index(known))
-        layers.append(
-            {
-                "title": title,
-                "kind": seen.kind,
-                "heads": seen.heads,
-                "attention": seen.attention,
-                "queries": numbers[0],
-                "keys": numbers[1],
-            }
-        )
+        layer = {"title": title, "kind": seen.kind, "heads": seen.heads, "attention": seen.attention}
+        layers.append(layer | {"queries": numbers[0], "keys": numbers[1]})
+    return axes, layers
+
+
+def overview(inspection: Inspected, asked: Asked) -> Answer:
+    """What there is: layers and heads, what queries and keys are called, what is predicted."""
+    axes, layers = _described(inspection)
     content: dict[str, Any] = {"run": inspection.name, "input": inspection.title, "axes": axes, "layers": layers}
     if isinstance(inspection, Sketch):
         return Answer({**content, "plan": inspection.plan})
@@ -166,7 +134,7 @@ def place(inspection: Inspected, asked: Asked) -> Answer:
     """What weights can be shown on: a picture, a sound, a graph, or nothing."""
     if isinstance(inspection, Sketch):
         return Answer({"kind": "none"})
-    return material(inspection.example, inspection.reader, inspection.samples)
+    return material(inspection.example, inspection.reader, inspection.samples, inspection.boxes)
 
 
 @torch.no_grad()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Asked", "packed"]
 
+_LONGEST = 1000  # characters of a text
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -67,6 +69,39 @@ class Asked:
         if not 0 <= found[0] < found[1] <= count:
             raise InputError(f"{name} {found!r} were asked for, expected [first, end] between 0 and {count}")
         return range(*found)
+
+    def text(self, name: str) -> str:
+        """A text.
+
+        Raises:
+            InputError: what is none, or one of more than a thousand characters.
+        """
+        found = self.fields.get(name)
+        if not isinstance(found, str) or not 0 < len(found) <= _LONGEST:
+            raise InputError(f"{name} is {str(found)!r:.80}, expected a text of at most {_LONGEST:,} characters")
+        return found
+
+    def texts(self, name: str, most: int) -> list[str]:
+        """A list of at most so many texts.
+
+        Raises:
+            InputError: what is no such list.
+        """
+        found = self.fields.get(name, [])
+        if not isinstance(found, list) or len(found) > most or not all(isinstance(each, str) for each in found):
+            raise InputError(f"{name} is {str(found)!r:.80}, expected a list of at most {most} texts")
+        return found
+
+    def numbers(self, name: str, count: int) -> list[int]:
+        """A list of so many numbers from 0 on, or none.
+
+        Raises:
+            InputError: what is no such list.
+        """
+        found = self.fields.get(name, [])
+        if not isinstance(found, list) or len(found) not in (0, count) or not all(_whole(n) and n >= 0 for n in found):
+            raise InputError(f"{name} is {str(found)!r:.80}, expected a list of {count} numbers")
+        return found
 
     def several(self, name: str, most: int) -> list[Asked]:
         """A list of at most so many questions of their own.

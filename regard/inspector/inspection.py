@@ -16,7 +16,7 @@ from regard.errors import InputError
 from regard.inspector.around import Around, watched
 from regard.inspector.calls import record
 from regard.inspector.explain import chosen_example
-from regard.inspector.seen import Seen, seen_in
+from regard.inspector.seen import Axis, Seen, seen_in
 from regard.inspector.switching import Off, switched_off
 from regard.layers.attention import Attend, SelfAttention
 from regard.models.model import places_of
@@ -80,18 +80,20 @@ class Inspection:
         target: VectorSet | None = None,
         files: bool = False,
         samples: Array | None = None,
+        named: bool = False,
     ) -> Inspection:
         """The inspection of a run's model on one of some inputs.
 
         Args:
             files: whether inputs are called by their paths, of which the page is told the last part alone.
-            samples: of a sound, at 16 kHz.
+            samples: of a sound, at 16 kHz. named: whether it is called by its input, in place of its run.
             run, inputs, set, target: as in `explain_run` and `align_run`.
         """
         example = chosen_example(inputs, set)
         title = example.name.rpartition("/")[2] if files else example.name
         reader = run.experiment.data
-        return cls(run.model, run.task, example, run.folder.name, target, title or example.name, reader, samples)
+        name = title if named else run.folder.name
+        return cls(run.model, run.task, example, name, target, title or example.name, reader, samples)
 
     @torch.no_grad()
     def _compute(self) -> None:
@@ -112,7 +114,21 @@ class Inspection:
         own = [call.layout for call in within if call.queries is None]
         count = 1 + int(own[0].index.max()) if own and own[0].total else length
         places = places_of(encoder, length, count, self.example.tokens)
-        self.seen = seen_in(whole, calls, places, self.written, begin)
+        self.seen = [self._with_boxes(seen) for seen in seen_in(whole, calls, places, self.written, begin)]
+
+    @property
+    def boxes(self) -> list[dict[str, Any]]:
+        """The boxes that are predicted, left, top, right and bottom as parts of the picture; none where no boxes are."""
+        wide, high = self.example.pixels or (1, 1)
+        return [
+            {**box, "box": [end / size for end, size in zip(box["box"], (wide, high) * 2, strict=True)]}
+            for box in self.prediction.get("boxes", ())
+        ]
+
+    def _with_boxes(self, seen: Seen) -> Seen:
+        """The attention with its learned vectors called by the boxes that they become."""
+        names = {box["query"]: f"{box['query']}: {box['label']} {box['score']:.2f}" for box in self.boxes}
+        return replace(seen, queries=_boxed(seen.queries, names), keys=_boxed(seen.keys, names))
 
     def _predicted(self, batch: Batch) -> dict[str, Any]:
         read = self.task.read(batch)
@@ -191,3 +207,9 @@ class Inspection:
         return {
             "vectors": [{"token": w, "label": w, "probability": p} for w, p in zip(self.written, likely, strict=True)]
         }
+
+
+def _boxed(axis: Axis, names: dict[int, str]) -> Axis:
+    """The axis with the names of boxes, where it is of as many vectors that stand for no input."""
+    learned = len(axis.names) == len(names) and bool(axis.spans) and all(first == end for first, end in axis.spans)
+    return replace(axis, names=tuple(names[n] for n in range(len(names)))) if learned else axis

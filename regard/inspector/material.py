@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,14 @@ _LONGEST = 60 * _RATE  # samples that a page plays
 _STEPS = 300  # of a layout of nodes
 
 
-def material(example: Example, reader: Any, samples: Array | None = None) -> Answer:
+def material(
+    example: Example, reader: Any, samples: Array | None = None, boxes: Sequence[Mapping[str, Any]] = ()
+) -> Answer:
     """What weights can be shown on: `{"kind": "picture", "sound", "graph" or "none"}` and its numbers.
 
     Args:
         reader: of the run's data. samples: of a sound, at 16 kHz.
+        boxes: that are predicted in a picture, each with its `query` and its `box` in parts of the picture.
     """
     from regard.data.sound_reader import SoundReader
 
@@ -39,6 +43,11 @@ def material(example: Example, reader: Any, samples: Array | None = None) -> Ans
         height, width = pixels.shape[:2]
         places = example.coords.round().astype(int).tolist()
         content = {"kind": "picture", "height": height, "width": width, "patch": side, "places": places}
+        if boxes:
+            sizes = (width, height) * 2
+            content["boxes"] = [
+                {**box, "box": [end * size for end, size in zip(box["box"], sizes, strict=True)]} for box in boxes
+            ]
         return Answer(content, (pixels.tobytes(),))
     return Answer({"kind": "none"})
 

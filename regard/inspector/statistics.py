@@ -61,8 +61,10 @@ def _of_rows(call: Call, rows: Tensor) -> Tensor:
     total = a.sum(-1, keepdim=True)
     a = a / torch.where(total == 0, 1, total)
     i, j = call.layout.index[rows][:, None], call.key_layout.index[None]
-    if call.layout.coords is not None and call.key_layout.coords is not None:
-        apart = torch.cdist(call.layout.coords[rows].double(), call.key_layout.coords.double()).to(a.dtype)
+    ours, theirs = call.layout.coords, call.key_layout.coords
+    # Queries with coordinates of another kind, such as boxes, have no distance from keys.
+    if ours is not None and theirs is not None and ours.shape[1] == theirs.shape[1]:
+        apart = torch.cdist(ours[rows].double(), theirs.double()).to(a.dtype)
     else:
         apart = (i - j).abs().to(a.dtype)
     same = call.layout.set_of_row[rows][:, None] == call.key_layout.set_of_row[None]

@@ -62,6 +62,36 @@ def test_a_pattern_needs_no_run(tmp_path, capsys):
     assert "no folder" not in page.read_text()
 
 
+def test_positions_need_no_run(tmp_path, capsys):
+    picture = tmp_path / "positions.svg"
+    done(capsys, "inspect", "ALiBi()", "--length", "4", "--map", "2", "--svg", picture)
+    rects = [rect for rect in ET.fromstring(picture.read_text()).iter("{http://www.w3.org/2000/svg}rect") if len(rect)]
+    assert [float(rect[0].text) for rect in rects[:4]] == [0, -0.125, -0.25, -0.375]
+
+
+def test_word_vectors_are_looked_at(tmp_path, capsys):
+    file, page, picture = tmp_path / "words.txt", tmp_path / "page.html", tmp_path / "words.svg"
+    file.write_text("4 2\nking 1 1\nman 1 0\nqueen -1 1\nwoman -1 0\n")
+    done(capsys, "inspect", "vectors", file, "--text", "queen man", "--svg", picture, "--html", page)
+    assert "<title>words.txt: 4 words, 2 numbers each</title>" in page.read_text()
+    names = [element.text for element in ET.fromstring(picture.read_text()).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"king", "man", "queen", "woman"} <= set(names)
+    assert "the word 'dog' has no vector" in refused(capsys, "inspect", "vectors", file, "--text", "dog")
+    assert "inspect vectors got no file" in refused(capsys, "inspect", "vectors")
+    assert "no/such.txt" in refused(capsys, "inspect", "vectors", "no/such.txt")
+    assert "inspect vectors got beside, expected" in refused(capsys, "inspect", "vectors", file, "--beside", "x")
+
+
+def test_two_inputs_stand_beside_each_other(tagger, tmp_path, capsys):
+    picture = tmp_path / "both.svg"
+    options = ["--beside-input", "a cat", "--view", "compare", "--svg", picture]
+    done(capsys, "inspect", tagger, "I saw a cat", *options)
+    root = ET.fromstring(picture.read_text())
+    assert len([rect for rect in root.iter("{http://www.w3.org/2000/svg}rect") if len(rect)]) == 16 + 4
+    said = refused(capsys, "inspect", tagger, "I saw", "--beside-input", "a cat", "--beside", "Causal()")
+    assert "inspect got a --beside and a --beside-input, expected one of them" in said
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -89,6 +119,9 @@ def test_a_pattern_that_is_none_is_refused(capsys, words, sentence):
         (["a b", "--html", "x.html", "--layer", "3"], "layer 3 was asked for, expected 0 to 0"),
         (["a b", "--svg", "x.svg", "--head", "2"], "head 2 was asked for, expected 0 to 1"),
         (["a b", "--set", "1"], "set 1 was asked for, expected 0 to 0"),
+        (["a b", "--svg", "x.svg", "--view", "maps"], "the view 'maps' was asked for"),
+        (["a b", "--view", "lines"], "--view is 'lines' without a picture, expected --svg FILE with it"),
+        (["a b", "--svg", "x.svg", "--view", "step", "--query", "2"], "query 2 was asked for, expected 0 to 1"),
         (["a b", "--target", "ein"], "--target is for runs that write texts, and this one writes none"),
         (["a b", "--beside", "no/run"], "no/run"),
         (["a b", "--beside", "Casual()"], "Casual"),

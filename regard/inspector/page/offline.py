@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from regard.errors import InputError
-from regard.inspector.answers import Questions
+from regard.inspector.answering import Answering
 from regard.inspector.page.frames import MODULE, framed, script
 
 __all__ = ["canonical", "offline_page"]
@@ -29,7 +29,7 @@ def canonical(question: Mapping[str, Any]) -> str:
     return json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def offline_page(questions: Questions, asked: Iterable[Mapping[str, Any]]) -> str:
+def offline_page(questions: Answering, asked: Iterable[Mapping[str, Any]]) -> str:
     """An HTML file that answers what is asked.
 
     Raises:
@@ -53,7 +53,7 @@ def offline_page(questions: Questions, asked: Iterable[Mapping[str, Any]]) -> st
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; media-src data: blob:"
     policy = f"default-src 'none'; {allowed}"
-    title = html.escape(f"{questions.inspection.name}: {questions.inspection.title}")
+    title = html.escape(f"{questions.name}: {questions.title}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -7,8 +7,10 @@ from typing import Any
 
 from regard.data.examples import Dataset, VectorSet
 from regard.errors import InputError
+from regard.inspector.answering import Answering
 from regard.inspector.answers import Questions
 from regard.inspector.inspection import Inspection
+from regard.inspector.page.drawing import with_pictures
 from regard.inspector.page.frames import MODULE, answered, script
 
 __all__ = ["inspect_run", "widget"]
@@ -26,7 +28,7 @@ def inspect_run(run: Any, inputs: Iterable[Dataset], set: int = 0, target: Vecto
     return widget(Questions(Inspection.of_run(run, inputs, set, target)))
 
 
-def widget(questions: Questions) -> Any:
+def widget(questions: Answering) -> Any:
     """An `anywidget.AnyWidget` that shows the page; in Jupyter, marimo and what else hosts such widgets.
 
     Raises:
@@ -38,6 +40,8 @@ def widget(questions: Questions) -> Any:
         needed = "pip install 'regard[notebook]'"
         raise InputError(f"a notebook needs the package anywidget, which cannot be imported here: {needed}") from None
 
+    asks = with_pictures(questions)
+
     class Inspector(anywidget.AnyWidget):
         _esm = script(MODULE)
 
@@ -48,7 +52,7 @@ def widget(questions: Questions) -> Any:
         def _answer(self, _: Any, content: Any, buffers: Any) -> None:
             question = dict(content) if isinstance(content, dict) else content
             number = question.pop("id", None) if isinstance(question, dict) else None
-            answer = answered(questions.answer, question)
+            answer = answered(asks, question)
             self.send({**answer.content, "id": number}, list(answer.buffers))
 
     return Inspector()

@@ -3,9 +3,11 @@
 import os
 import shutil
 import threading
+from contextlib import contextmanager
 
 import pytest
 
+from regard.inspector.page.drawing import with_pictures
 from regard.inspector.page.server import serve
 from tests.inspector.test_inspection import a_run, an_example, asking
 
@@ -17,22 +19,31 @@ def questions():
     return asking(a_run("Attention(pattern=Causal())"), an_example(6, "<b>six</b> words", WORDS))
 
 
-@pytest.fixture
-def served(questions):
-    """The address of its page."""
+@contextmanager
+def serving(asks):
+    """The address of a page while it is served."""
     stop, ready, found = threading.Event(), threading.Event(), []
 
     def told(address):
         found.append(address)
         ready.set()
 
-    thread = threading.Thread(target=serve, args=(questions.answer, 0, False, told, stop))
+    thread = threading.Thread(target=serve, args=(asks, 0, False, told, stop))
     thread.start()
-    assert ready.wait(20)
-    yield found[0]
-    stop.set()
-    thread.join(20)
+    try:
+        assert ready.wait(60)
+        yield found[0]
+    finally:
+        stop.set()
+        thread.join(60)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def served(questions):
+    """The address of its page."""
+    with serving(with_pictures(questions)) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 """The page in a real browser: the numbers are those of torch, the console is silent, nothing is asked of the network."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,9 +10,15 @@ from regard.data.examples import Example
 from regard.data.speech import Sounds
 from regard.inspector.answers import Questions
 from regard.inspector.beside import Otherwise
+from regard.inspector.page.drawing import View, draw, with_pictures
 from regard.inspector.page.offline import offline_page
+from regard.inspector.position_maps import PositionMaps
+from regard.inspector.seen import Axis
 from regard.inspector.sketch import Sketch
-from tests.inspector.page.conftest import WORDS
+from regard.inspector.words import WordQuestions
+from regard.sets import Layout
+from regard.vectors.words import WordVectors
+from tests.inspector.page.conftest import WORDS, serving
 from tests.inspector.test_inspection import a_run, an_example, asking, weights_of
 
 
@@ -251,3 +260,96 @@ def test_rollout_and_gradients_come_with_a_warning(open_page, served, questions)
         page.keyboard.press("ArrowDown")
         cells = np.frombuffer(questions.answer({"ask": name}).buffers[0], "<f4").reshape(6, 6)
         assert pointed(page)[2] == pytest.approx(float(cells[1, 0]), abs=1e-6)
+
+
+def test_a_view_is_saved_as_a_picture(open_page, served, questions):
+    page = open_page(served)
+    for view in ("matrix", "lines", "heads", "step", "compare", "switch"):
+        page.click(f"[data-view={view}]")
+        settled(page)
+        with page.expect_download() as saved:
+            page.click("text=save as SVG")
+        assert saved.value.suggested_filename == f"{view}.svg"
+        other = {"other": (0, 1, False)} if view == "compare" else {}
+        assert Path(saved.value.path()).read_text() == draw(questions, View(view, **other))
+
+
+def test_positions_are_maps(open_page, tmp_path):
+    questions = PositionMaps("Rotary()", 12)
+    file = tmp_path / "page.html"
+    file.write_text(offline_page(questions, questions.all()))
+    page = open_page(file.as_uri(), width=390, offline=True)
+    page.select_option("select[aria-label=map]", "1")
+    page.wait_for_selector("p >> text=the share of the numbers 0 and 1")
+    page.locator("canvas").focus()
+    for key in ["ArrowDown"] * 3 + ["ArrowRight"]:
+        page.keyboard.press(key)
+    expected = np.frombuffer(questions.answer({"ask": "map", "map": 1}).buffers[0], "<f4").reshape(12, 12)
+    assert pointed(page) == (3, 1, pytest.approx(float(expected[3, 1]), abs=1e-6))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_words_lie_on_a_plane(open_page, tmp_path):
+    words = ("man", "king", "woman", "queen", "<script>alert(1)</script>", "猫")
+    vectors = WordVectors(words, np.array([[1.0, 0], [1, 1], [-1, 0], [-1, 1], [0.2, -1], [0, -1]]))
+    questions = WordQuestions(vectors, "w.txt")
+    with serving(with_pictures(questions)) as address:
+        page = open_page(address)
+        page.fill("input[aria-label=word]", "queen")
+        page.click("text=show")
+        page.wait_for_selector("h2 >> text=nearest to “queen”")
+        shown = [float(each.get_attribute("data-cosine")) for each in page.locator(".side td[data-word]").all()]
+        assert shown == [cosine for _, cosine in vectors.nearest("queen")]
+        assert page.locator("svg text").count() == 6
+        for letter, word in zip("abc", ("man", "king", "woman"), strict=True):
+            page.fill(f"input[aria-label={letter}]", word)
+        page.click("text=find")
+        page.wait_for_selector(".analogy td[data-word=queen]")
+        page.fill("input[aria-label=word]", "dog")
+        page.click("text=show")
+        page.wait_for_selector("[role=alert] >> text=the word 'dog' has no vector among 6")
+    file = tmp_path / "page.html"
+    file.write_text(offline_page(questions, questions.all()))
+    page = open_page(file.as_uri(), width=390, offline=True)
+    page.click("svg text >> text=猫")
+    page.wait_for_selector("h2 >> text=nearest to “猫”")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_two_inputs_stand_side_by_side(open_page):
+    inspection = asking(a_run(), an_example(6)).inspection
+    other = asking(a_run(), an_example(4, "another", tuple("wxyz"))).inspection
+    with serving(Questions(inspection, other).answer) as address:
+        page = open_page(address)
+        page.click("[data-view=compare]")
+        page.wait_for_selector("text=no difference: they have different numbers")
+        page.locator("canvas >> nth=1").focus()
+        page.keyboard.press("ArrowDown")
+        assert "query “x” → key “w”" in page.locator(".read").text_content()
+        weights = weights_of(a_run(), an_example(4, "another"), 0)[0, 1, 0]
+        found = float(page.locator(".read [data-weight]").get_attribute("data-weight"))
+        assert found == pytest.approx(float(weights), abs=1e-6)
+
+
+def test_boxes_are_chosen_in_the_picture(open_page):
+    example = replace(a_picture(), pixels=(60, 40))
+    inspection = asking(a_run(width_in=4), example).inspection
+    boxes = [
+        {"query": 0, "label": "small", "score": 0.9, "box": [30.0, 20.0, 60.0, 40.0]},
+        {"query": 1, "label": "large", "score": 0.8, "box": [0.0, 0.0, 60.0, 40.0]},
+    ]
+    inspection.prediction = {"boxes": boxes}
+    seen = inspection.seen[0]
+    learned = Axis("inputs", ("0: small 0.90", "1: large 0.80"), ((0, 0), (0, 0)))
+    call = seen.calls[0]
+    rows = replace(call, q=call.q[:2], out=call.out[:2], layout=Layout.of_lengths([2]))
+    inspection.seen = [replace(seen, queries=learned, calls=(rows,), kind="cross")]
+    with serving(with_pictures(Questions(inspection))) as address:
+        page = open_page(address)
+        assert "2 boxes have a score of at least 0.5" in page.locator(".main").text_content()
+        for x, chosen in ((0.1, "1"), (0.9, "0")):
+            canvas = page.locator(".main canvas >> nth=0")
+            box = canvas.bounding_box()
+            canvas.click(position={"x": x * box["width"], "y": 0.9 * box["height"]})
+            settled(page)
+            assert page.locator("select[aria-label=query]").input_value() == chosen

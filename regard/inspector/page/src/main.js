@@ -3,13 +3,16 @@ import { sideBySide } from "./compare.js";
 import { h } from "./dom.js";
 import { heads } from "./heads.js";
 import { lines } from "./lines.js";
+import { maps } from "./maps.js";
 import { inPlace } from "./place.js";
 import { cellsOf, legend, matrix, told } from "./matrix.js";
 import { predictionBox } from "./prediction.js";
+import { saver } from "./save.js";
 import { steps } from "./step.js";
 import { STYLE } from "./style.js";
 import { switching } from "./switch.js";
 import { connect } from "./wire.js";
+import { words } from "./words.js";
 
 /**
  * @typedef {object} State
@@ -34,6 +37,9 @@ const WARNINGS = {
 };
 const VIEWS = { place: "In place", matrix: "Matrix", lines: "Lines", heads: "All heads", step: "One vector", compare: "Side by side", switch: "Switch off" };
 
+/** Pages that are not of a run and an input. @type {Record<string, (root: HTMLElement, ask: import("./wire.js").Ask, overview: any, offline: boolean) => Promise<void>>} */
+const PAGES = { maps, words };
+
 class Page {
   /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview @param {import("./wire.js").Answer} place @param {boolean} offline */
   constructor(root, ask, overview, place, offline) {
@@ -44,6 +50,8 @@ class Page {
     const placed = place.content.kind !== "none";
     /** @type {State} */
     this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0, overview.beside ? 1 : 0], off: [], what: "matrix" };
+    /** What stands beside, as it was shown last. @type {any[]} */
+    this.other = [];
     this.turn = 0;
     this.main = h("div", { class: "main", role: "tabpanel" });
     this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: 0, line: null }));
@@ -53,6 +61,7 @@ class Page {
     this.chosen = h("label", {}, "query", this.queries);
     for (const [view, title] of Object.entries(VIEWS))
       if (!(view === "switch" && (offline || overview.plan)) && !(view === "place" && !placed)) this.tabs.append(h("button", { role: "tab", "data-view": view, onclick: () => this.set({ view }) }, title));
+    if (!offline) this.tabs.append(saver(ask, () => this.drawn()));
     this.beside = overview.plan
       ? h("div", { class: "side" }, h("h2", {}, "What it costs"), h("pre", {}, overview.plan))
       : h("div", { class: "side" }, h("h2", {}, "What is predicted"), predictionBox(overview.prediction));
@@ -63,6 +72,13 @@ class Page {
       h("div", { class: "bar" }, h("label", {}, "layer", this.layers), h("label", {}, "head", this.heads), this.chosen),
       this.tabs, h("div", { class: "columns" }, this.main, this.beside));
     this.set({});
+  }
+
+  /** What Python is asked to draw: the view, and what is chosen in it. */
+  drawn() {
+    const { view, what, layer, head, query, off } = this.state;
+    const chosen = view === "compare" ? { other: this.other } : view === "switch" && off.length ? { off } : {};
+    return { view: view === "matrix" ? what : view, layer, head, query, ...chosen };
   }
 
   /** @param {string} label @param {(layer: number) => void} onchange */
@@ -78,9 +94,8 @@ class Page {
     return this.overview.layers[this.state.layer];
   }
 
-  /** What queries and keys of a layer are called. @param {any} [layer] @returns {{queries: string[], keys: string[]}} */
-  names(layer = this.layer) {
-    const { axes } = this.overview;
+  /** What queries and keys of a layer are called. @param {any} [layer] @param {any} [axes] @returns {{queries: string[], keys: string[]}} */
+  names(layer = this.layer, axes = this.overview.axes) {
     return { queries: axes[layer.queries].names, keys: axes[layer.keys].names };
   }
 
@@ -96,7 +111,7 @@ class Page {
     this.queries.value = String(state.query);
     this.chosen.hidden = !["step", "switch", "place"].includes(state.view) && !(state.view === "matrix" && state.what === "gradient");
     this.beside.hidden = state.view === "switch";
-    for (const tab of this.tabs.children) tab.setAttribute("aria-selected", String(tab instanceof HTMLElement && tab.dataset.view === state.view));
+    for (const tab of this.tabs.querySelectorAll("[role=tab]")) tab.setAttribute("aria-selected", String(tab instanceof HTMLElement && tab.dataset.view === state.view));
     this.show();
   }
 
@@ -137,7 +152,7 @@ class Page {
         const chosen = own.findIndex((/** @type {number[]} */ [first, end]) => first <= input && input < end);
         if (chosen >= 0) this.set({ query: chosen });
       };
-      return inPlace(this.place, { weights, spans, query: mine, names: names.keys, onchoose });
+      return inPlace(this.place, { weights, spans, query: mine, names: names.keys, number: query, onchoose, onquery: (chosen) => this.set({ query: chosen }) });
     }
     const { what } = this.state;
     if (view === "matrix" && what !== "matrix") return this.matrix(cellsOf(await ask({ ask: what, layer, ...(what === "gradient" ? { head, query } : {}) })));
@@ -177,8 +192,7 @@ class Page {
       if (alike(one)) for (let k = 0; k < one.heads; k++) choices.push([n, k, 0, `layer ${n}, head ${k}`]);
     });
     beside?.layers.forEach((/** @type {any} */ one, /** @type {number} */ n) => {
-      if (one.shape[0] === names.queries.length && one.shape[1] === names.keys.length)
-        for (let k = 0; k < one.heads; k++) choices.push([n, k, 1, `${beside.name}: layer ${n}, head ${k}`]);
+      if (one.kind === this.layer.kind) for (let k = 0; k < one.heads; k++) choices.push([n, k, 1, `${beside.name}: layer ${n}, head ${k}`]);
     });
     const wanted = this.state.other;
     const other = (/** @type {[number, number, number, string]} */ one) => one[2] === 1 || one[0] !== layer || one[1] !== head;
@@ -188,9 +202,11 @@ class Page {
     const select = h("select", { "aria-label": "beside", onchange: () => this.set({ other: /** @type {[number, number, number]} */ (select.value.split(" ").map(Number)) }) },
       ...choices.map(([n, k, of, title]) => h("option", { value: `${n} ${k} ${of}` }, title)));
     select.value = chosen.slice(0, 3).join(" ");
+    this.other = chosen.slice(0, 3);
     chooser.append(select);
     const [a, b] = await Promise.all([this.cells(layer, head), this.cells(chosen[0], chosen[1], chosen[2])]);
-    return sideBySide(a, b, names, { first: `layer ${layer}, head ${head}`, second: chosen[3], chooser });
+    const theirs = chosen[2] ? this.names(beside.layers[chosen[0]], beside.axes) : names;
+    return sideBySide(a, b, names, theirs, { first: `layer ${layer}, head ${head}`, second: chosen[3], chooser });
   }
 
   /** @param {import("./switch.js").Off} off */
@@ -242,11 +258,10 @@ function render({ model, el }) {
   Promise.all([ask({ ask: "overview" }), ask({ ask: "place" })]).then(
     ([{ content }, place]) => {
       page.replaceChildren();
+      if (content.page) return PAGES[content.page](page, ask, content, model.offline === true);
       new Page(page, ask, content, place, model.offline === true);
-      page.dataset.ready = "true";
     },
-    (error) => page.replaceChildren(h("p", { class: "bad", role: "alert" }, error.message)),
-  );
+  ).then(() => void (page.dataset.ready = "true"), (error) => page.replaceChildren(h("p", { class: "bad", role: "alert" }, error.message)));
   return close;
 }
 

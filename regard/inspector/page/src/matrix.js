@@ -65,11 +65,11 @@ export function nameOf(names, first, step, n) {
  * A matrix with names on its axes. Mouse and arrow keys move over its cells.
  * @param {Cells} cells
  * @param {{queries: string[], keys: string[]}} names
- * @param {{chosen?: number, both?: boolean, onpoint?: (row: number, column: number) => void, onchoose?: (row: number, column: number) => void, small?: boolean}} options
+ * @param {{chosen?: number, both?: boolean, onpoint?: (row: number, column: number) => void, onchoose?: (row: number, column: number) => void, small?: boolean, wide?: boolean}} options
  */
 export function matrix(cells, names, options = {}) {
   const [rows, columns] = cells.shape;
-  const cell = Math.max(1, Math.min(options.small ? 16 : 28, Math.floor((options.small ? 300 : 640) / Math.max(columns, 1)), Math.floor(900 / Math.max(rows, 1))));
+  const cell = Math.max(1, Math.min(options.small ? 16 : 28, Math.floor((options.small ? 300 : options.wide ? 800 : 640) / Math.max(columns, 1)), Math.floor(900 / Math.max(rows, 1))));
   const named = cell >= 9;
   const left = named ? 110 : 60;
   const top = named ? 90 : 40;
@@ -186,16 +186,16 @@ export function told(cells, names, row, column) {
     cells.least ? h("div", { class: "soft" }, `the weights of this query sum to ${sum}`) : null);
 }
 
-/** @param {Cells} cells @param {boolean} [both] */
-export function legend(cells, both = false) {
+/** @param {Cells} cells @param {boolean} [both] @param {boolean} [hides] whether any cell may be hidden */
+export function legend(cells, both = false, hides = true) {
   const { low, high, spoiled } = bounds(cells.values);
   const most = Math.max(high, -low);
   const shades = [0, 0.25, 0.5, 0.75, 1].map((share) => css(share, both)).join(",");
   const look = hidden();
   return h("div", { class: "legend" },
     h("span", {}, both ? number(-most) : "0"), h("i", { style: `background:linear-gradient(90deg,${shades})` }), h("span", {}, number(most)),
-    h("i", { style: `width:14px;background:repeating-linear-gradient(135deg,${look.back} 0 3px,${look.line} 3px 4px)` }),
-    h("span", {}, "hidden by the pattern"),
+    hides ? h("i", { style: `width:14px;background:repeating-linear-gradient(135deg,${look.back} 0 3px,${look.line} 3px 4px)` }) : null,
+    hides ? h("span", {}, "hidden by the pattern") : null,
     low < 0 && !both ? h("span", { class: "bad" }, `weights below zero, down to ${number(low)}, are shown as 0`) : null,
     spoiled ? h("span", { class: "bad" }, `${spoiled} weights are not a number`) : null,
     cells.step[0] * cells.step[1] > 1

@@ -2,6 +2,8 @@
 import { css, dark, palette } from "./color.js";
 import { cut, h, number, s, short } from "./dom.js";
 
+const SURE = 0.5; // the score from which a box is drawn
+
 /**
  * @typedef {object} Shown
  * @property {Float32Array} weights of the keys, -Infinity where they are hidden
@@ -9,6 +11,8 @@ import { cut, h, number, s, short } from "./dom.js";
  * @property {number[] | null} query the inputs that the query stands for, where it is one of them
  * @property {string[]} names of the keys
  * @property {(input: number) => void} onchoose an input becomes the query
+ * @property {number} number of the query
+ * @property {(query: number) => void} onquery another one is chosen by its number
  */
 
 /** @param {import("./wire.js").Answer} answer @param {Shown} shown @returns {Node[]} */
@@ -28,7 +32,8 @@ export function inPlace(answer, shown) {
   };
   const weightOf = (/** @type {number} */ input) => Math.max(0, finite(shown.weights[keys.get(input) ?? -1]));
   const top = Math.max(...Array.from(shown.weights, finite), 1e-30);
-  const rest = shown.spans.map(([first, end], key) => (first === end ? h("p", {}, `${shown.names[key]}: weight ${number(shown.weights[key])}`) : null));
+  const boxed = "boxes" in answer.content;
+  const rest = shown.spans.map(([first, end], key) => (first === end && !boxed ? h("p", {}, `${shown.names[key]}: weight ${number(shown.weights[key])}`) : null));
   const host = { ...shown, told, weightOf, top };
   const found = kind === "picture" ? picture(answer, host) : kind === "sound" ? sound(answer, host) : graph(answer, host);
   return [read, ...found, .../** @type {Node[]} */ (rest.filter((each) => each !== null)), h("p", { class: "soft" }, `the strongest color is the largest weight, ${number(top)}`)];
@@ -44,6 +49,8 @@ function finite(x) {
 /** @param {import("./wire.js").Answer} answer @param {Host} host */
 function picture({ content, bytes }, host) {
   const { height, width, patch, places } = content;
+  /** @type {{query: number, label: string, score: number, box: number[]}[]} */
+  const boxes = content.boxes ?? [];
   const big = Math.max(1, Math.floor(320 / Math.max(height, width)));
   const pixels = new Uint8ClampedArray(width * height * 4);
   const given = new Uint8Array(bytes[0].buffer, bytes[0].byteOffset, bytes[0].byteLength);
@@ -73,6 +80,24 @@ function picture({ content, bytes }, host) {
         context.strokeRect(column * size + 1.5, row * size + 1.5, size - 3, size - 3);
       }
     });
+    for (const one of boxes) {
+      const mine = one.query === host.number && !host.query?.length;
+      const key = over && host.spans[one.query]?.[0] === host.spans[one.query]?.[1] ? finite(host.weights[one.query]) / host.top : 0;
+      if (!mine && !key && (over || one.score < SURE)) continue;
+      const [left, above, right, below] = one.box.map((/** @type {number} */ end) => end * big);
+      context.strokeStyle = mine ? "#00b0ff" : "#e66100";
+      context.lineWidth = mine || over ? 3 : 1;
+      context.globalAlpha = mine || !over ? 1 : Math.max(0, key);
+      context.strokeRect(left, above, right - left, below - above);
+      context.globalAlpha = 1;
+    }
+    if (boxes.length)
+      canvas.addEventListener("click", (event) => {
+        const at = canvas.getBoundingClientRect();
+        const [x, y] = [((event.clientX - at.left) / at.width) * width, ((event.clientY - at.top) / at.height) * height];
+        const inside = boxes.filter(({ box, score }) => score >= SURE && box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3]);
+        if (inside.length && !host.query?.length) host.onquery(inside.sort((a, b) => area(a.box) - area(b.box))[0].query);
+      });
     const under = (/** @type {MouseEvent} */ event) => {
       const box = canvas.getBoundingClientRect();
       const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -80,7 +105,7 @@ function picture({ content, bytes }, host) {
       return places.findIndex((/** @type {number[]} */ place) => place[0] === row && place[1] === column);
     };
     canvas.addEventListener("mousemove", (event) => host.told(under(event)));
-    canvas.addEventListener("click", (event) => under(event) >= 0 && host.query !== null && host.onchoose(under(event)));
+    canvas.addEventListener("click", (event) => under(event) >= 0 && host.query !== null && (host.query.length || !boxes.length) && host.onchoose(under(event)));
     canvas.addEventListener("keydown", (event) => {
       /** @type {Record<string, [number, number]>} */
       const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -92,7 +117,13 @@ function picture({ content, bytes }, host) {
     });
     return canvas;
   });
-  return [h("div", { class: "columns" }, ...canvases)];
+  const told = boxes.length ? h("p", { class: "soft" }, `${boxes.filter((one) => one.score >= SURE).length} boxes have a score of at least ${SURE}; a click on one shows what its query attends to`) : null;
+  return [h("div", { class: "columns" }, ...canvases), ...(told ? [told] : [])];
+}
+
+/** @param {number[]} box */
+function area([left, above, right, below]) {
+  return (right - left) * (below - above);
 }
 
 /** A WAV file of 16-bit samples. @param {DataView} samples @param {number} rate */

@@ -13,7 +13,7 @@ p { margin: 4px 0; max-width: 75ch; overflow-wrap: anywhere; }
 .bar { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; margin: 10px 0; }
 .bar label { display: flex; gap: 6px; align-items: center; max-width: 100%; }
 select, button, input { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--edge); border-radius: 6px;
-  padding: 4px 8px; max-width: 100%; }
+  padding: 4px 8px; max-width: 100%; min-width: 0; }
 button { cursor: pointer; }
 button[aria-pressed=true], [role=tab][aria-selected=true] { background: var(--blue); color: var(--back); border-color: var(--blue); }
 :focus-visible { outline: 2px solid var(--mark); outline-offset: 1px; }
