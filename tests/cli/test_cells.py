@@ -83,19 +83,20 @@ def test_boxes_lie_over_the_picture_of_what_queries_attend_to(run, tmp_path, cap
     questions = Questions(Inspection.of_run(opened, opened.inputs([file]), files=True))
     overview, place = (questions.answer({"ask": each}).content for each in ("overview", "place"))
     (found,) = opened.predict([file])
-    scale = place["width"] / Image.open(file).width
+    with Image.open(file) as picture:
+        scales = [place["width"] / picture.width, place["height"] / picture.height] * 2
     for box, expected in zip(place["boxes"], found["boxes"], strict=True):
-        np.testing.assert_allclose(box["box"], [end * scale for end in expected["box"]], rtol=1e-5)
+        np.testing.assert_allclose(box["box"], np.multiply(expected["box"], scales), rtol=1e-5)
     layer = next(n for n, each in enumerate(overview["layers"]) if each["kind"] == "cross")
     names = overview["axes"][overview["layers"][layer]["queries"]]["names"]
     best = found["boxes"][0]
     assert names[best["query"]] == f"{best['query']}: {best['label']} {best['score']:.2f}"
     for each in range(len(overview["layers"])):
         questions.answer({"ask": "heads", "layer": each})
-    picture = tmp_path / "seen.svg"
-    options = ["--view", "place", "--layer", str(layer), "--query", str(best["query"]), "--svg", str(picture)]
+    seen = tmp_path / "seen.svg"
+    options = ["--view", "place", "--layer", str(layer), "--query", str(best["query"]), "--svg", str(seen)]
     assert main(["inspect", str(run), str(file), *options]) == 0
-    assert f"query {best['query']}: {best['label']} {best['score']:.3f}" in picture.read_text()
+    assert f"query {best['query']}: {best['label']} {best['score']:.3f}" in seen.read_text()
 
 
 @pytest.mark.parametrize(

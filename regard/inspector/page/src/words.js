@@ -40,7 +40,7 @@ export function words(root, ask, overview, offline) {
     const xs = floats[0].filter((_, n) => n % 2 === 0);
     const ys = floats[0].filter((_, n) => n % 2 === 1);
     /** @param {Float32Array} all @param {number} x @param {number} size */
-    const scaled = (all, x, size) => EDGE + ((x - Math.min(...all)) / (Math.max(...all) - Math.min(...all) || 1)) * (size - 2 * EDGE);
+    const scaled = (all, x, size) => EDGE + ((x - Math.min(...all)) / (Math.max(...all) - Math.min(...all) || 1)) * (size - (size === WIDTH ? 3 : 2) * EDGE);
     content.words.forEach((/** @type {string} */ word, /** @type {number} */ n) => {
       const [x, y] = [scaled(xs, xs[n], WIDTH), HEIGHT - scaled(ys, ys[n], HEIGHT)];
       const mine = word === chosen;
