@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import fill
 from typing import Any
 
 from matplotlib import pyplot as plt
@@ -20,7 +21,8 @@ _SIZE = "4K"
 def arena() -> Figure:
     """One panel for each task that has scores: accuracy against steps per second at 4,096 bytes, circles as large as the memory."""
     speeds = {row["system"]: row for row in json.loads(SPEED.read_text())["rows"]}
-    rows = [row for row in json.loads(SCORES.read_text())["rows"] if _measured(speeds.get(row["system"], {}))]
+    scored = json.loads(SCORES.read_text())["rows"]
+    rows = [row for row in scored if _measured(speeds.get(row["system"], {}))]
     tasks = list(dict.fromkeys(row["task"] for row in rows)) or ["none"]
     figure, axes = plt.subplots(1, len(tasks), figsize=(5.5 * len(tasks), 5), layout="constrained", squeeze=False)
     for axis, task in zip(axes[0], tasks, strict=True):
@@ -36,6 +38,12 @@ def arena() -> Figure:
         axis.grid(color=SOFT, linewidth=0.5)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("accuracy on the test part, %", color=INK)
+    lacking = {
+        f"no speed at {_SIZE}": {row["system"] for row in scored} - {row["system"] for row in rows},
+        "no score": {name for name, row in speeds.items() if _measured(row)} - {row["system"] for row in scored},
+    }
+    said = [f"{what}: {', '.join(sorted(names))}" for what, names in lacking.items() if names]
+    figure.supxlabel(fill("; ".join(said), 90 * len(tasks)), fontsize=7, color=INK)
     return figure
 
 

@@ -134,7 +134,8 @@ FIGURES = {
     "speaker-pooling": pooling,
 }
 
-if SPEED.exists() and SCORES.exists():
+_LACKING = [path for path in (SPEED, SCORES) if not path.exists()]
+if not _LACKING:
     FIGURES["arena"] = arena
 if "REGARD_DATA" in os.environ:
     FIGURES["departments"] = departments
@@ -151,6 +152,10 @@ def main() -> int:
         figure.savefig(IMAGES / f"{name}.png", dpi=150, facecolor="white")
         plt.close(figure)
         print(f"drew docs/images/{name}.png")
+    for path in _LACKING:
+        print(
+            f"docs/images/arena.png is not drawn: benchmarks/results/{path.name} is missing: `python -m benchmarks.arena`"
+        )
     return 0
 
 

@@ -35,7 +35,8 @@ weights of the best validation. Runs are RUNS/TASK-SYSTEM; those that are evalua
 that was ended goes on. All other options are those of `regard train arena-TASK`, such as --training.epochs 1."""
 
 _TABLE = """The scores of runs of the arena on the test part: one row for each task and system, runs of several seeds together,
-beside the score of the most frequent label of the training part, with how much of the published training each had."""
+beside the score of the most frequent label of the training part, with how much of the published training each had. Runs in a folder
+that are not evaluated yet are named and left out, and so are systems without a run."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -121,13 +122,18 @@ def _divided(arguments: Sequence[str], names: Sequence[str]) -> tuple[list[str],
 
 
 def _table(arguments: Sequence[str]) -> int:
-    from regard.cli.arena_runs import scores, show
+    from regard.cli.arena_runs import missing, scores, show
 
     options = parser("arena table", _TABLE)
     options.add_argument("runs", nargs="+", metavar="RUNS", help="a run folder, or a folder of them")
     options.add_argument("--json", action="store_true", help="print a list of objects instead")
     chosen = parse(options, arguments)
-    show(scores(chosen.runs), chosen.json)
+    rows = scores(chosen.runs, lambda error: _report(f"left out: {error}"))
+    if not rows:
+        raise InputError(f"{' and '.join(chosen.runs)} holds no evaluated run of the arena, expected some")
+    show(rows, chosen.json)
+    for line in missing(rows):
+        _report(line)
     return 0
 
 

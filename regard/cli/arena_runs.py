@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +18,12 @@ from regard.train import Experiment
 from regard.train.card import read_facts
 from regard.train.folder import CONFIG, read_config
 
-__all__ = ["TASKS", "scores", "show", "train"]
+__all__ = ["TASKS", "UnscoredError", "missing", "scores", "show", "train"]
 
 TASKS = tuple(name.removeprefix("arena-") for name in RECIPES if name.startswith("arena-"))
 """The tasks that can be trained."""
 
-_COLUMNS = ("task", "system", "seeds", "accuracy", "without looking", "parameters", "trained", "seconds")
+_COLUMNS = ("task", "system", "seeds", "accuracy", "without looking", "parameters", "trained", "steps", "seconds")
 
 
 def train(task: str, systems: Sequence[str], data: str | None, folder: Path, options: Sequence[str]) -> None:
@@ -70,16 +70,21 @@ class _Score(NamedTuple):
     baseline: float
     parameters: int
     trained: str
+    steps: float
     seconds: float
+
+
+class UnscoredError(InputError):
+    """A run that has no score in the arena: it is of another recipe, or was not evaluated."""
 
 
 def _score(folder: Path) -> _Score:
     experiment = read_config(folder)
     if not experiment.recipe.startswith("arena-"):
-        raise InputError(f"{folder} is a run of {experiment.recipe}, expected one of a task of the arena")
+        raise UnscoredError(f"{folder} is a run of {experiment.recipe}, expected one of a task of the arena")
     path = folder / "evaluation.json"
     if not path.is_file():
-        raise InputError(f"{folder} has no evaluation.json, expected a run that `regard evaluate` has evaluated")
+        raise UnscoredError(f"{folder} has no evaluation.json, expected a run that `regard evaluate` has evaluated")
     found, facts = read_json(path), read_facts(folder)
     try:
         accuracy, baseline = (float(found[name]["accuracy"]) for name in ("metrics", "baseline"))
@@ -89,7 +94,8 @@ def _score(folder: Path) -> _Score:
         ) from None
     task = experiment.recipe.removeprefix("arena-")
     how = _trained(experiment)
-    return _Score(task, name_of(experiment.model), accuracy, baseline, facts["parameters"], how, facts["seconds"])
+    name, steps = name_of(experiment.model), float(facts.get("steps", 0))
+    return _Score(task, name, accuracy, baseline, facts["parameters"], how, steps, facts["seconds"])
 
 
 def _trained(experiment: Experiment) -> str:
@@ -97,19 +103,30 @@ def _trained(experiment: Experiment) -> str:
     published = (
         RECIPES[experiment.recipe].experiment().training if experiment.recipe in RECIPES else experiment.training
     )
-    if experiment.training.minutes:
-        return f"{experiment.training.minutes:g} minutes"
-    return f"{experiment.training.epochs} of {published.epochs} epochs"
+    chosen = experiment.training
+    how = f"{chosen.minutes:g} minutes" if chosen.minutes else f"{chosen.epochs} of {published.epochs} epochs"
+    return f"{how} after {Path(chosen.start).name}" if chosen.start else how
 
 
-def scores(runs: Sequence[str]) -> list[dict[str, Any]]:
+def scores(runs: Sequence[str], leave_out: Callable[[UnscoredError], None] | None = None) -> list[dict[str, Any]]:
     """A row for each task and system, the best system of a task first; runs of several seeds are one row.
+
+    Args:
+        runs: run folders, and folders of them.
+        leave_out: is told of each run without a score that a folder holds, which then is left out; None refuses it.
 
     Raises:
         InputError: a folder that is no evaluated run of the arena.
     """
     groups: dict[tuple[str, str, int, str], list[_Score]] = {}
-    for score in map(_score, expand(runs)):
+    for folder in expand(runs):
+        try:
+            score = _score(folder)
+        except UnscoredError as error:
+            if leave_out is None or str(folder) in {str(Path(name)) for name in runs}:
+                raise
+            leave_out(error)
+            continue
         groups.setdefault((score.task, score.system, score.parameters, score.trained), []).append(score)
     rows = []
     for (task, name, parameters, trained), members in groups.items():
@@ -117,8 +134,22 @@ def scores(runs: Sequence[str]) -> list[dict[str, Any]]:
         row = {"task": task, "system": name, "seeds": len(members), "accuracy": statistics.fmean(values)}
         row |= {"deviation": statistics.stdev(values)} if len(values) > 1 else {}
         row |= {"without looking": members[0].baseline, "parameters": parameters, "trained": trained}
-        rows.append(row | {"seconds": statistics.fmean(score.seconds for score in members)})
+        means = {name: statistics.fmean(getattr(score, name) for score in members) for name in ("steps", "seconds")}
+        rows.append(row | means)
     return sorted(rows, key=lambda row: (TASKS.index(row["task"]), -row["accuracy"]))
+
+
+def missing(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """A sentence for each task of the rows about the systems that it has no row of.
+
+    >>> missing([{"task": "text", "system": name} for name in SYSTEMS if name not in ("local", "etc")])
+    ['text: no run of local, etc yet']
+    """
+    there: dict[str, set[str]] = {}
+    for row in rows:
+        there.setdefault(row["task"], set()).add(row["system"])
+    lacking = {task: [name for name in SYSTEMS if name not in systems] for task, systems in there.items()}
+    return [f"{task}: no run of {', '.join(names)} yet" for task, names in lacking.items() if names]
 
 
 def show(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
@@ -135,6 +166,7 @@ def show(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
             "accuracy": f"{row['accuracy']:.4f}{spread}",
             "without looking": f"{row['without looking']:.4f}",
             "parameters": f"{row['parameters']:,}",
+            "steps": f"{row['steps']:,.0f}",
             "seconds": f"{row['seconds']:.0f}",
         }
         cells.append([str(values[name]) for name in _COLUMNS])

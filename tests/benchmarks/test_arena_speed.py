@@ -84,7 +84,8 @@ def test_what_fails_or_takes_too_long_is_named(monkeypatch):
 
 def test_the_picture_has_a_circle_for_each_system(tmp_path, monkeypatch):
     speeds = [
-        {"system": name, "training, steps/s": {"4K": 2.5}, "training, MB": {"4K": 300}} for name in ("local", "linear")
+        {"system": name, "training, steps/s": {"4K": 2.5}, "training, MB": {"4K": 300}}
+        for name in ("local", "linear", "unscored")
     ]
     scores = [
         {"task": task, "system": name, "accuracy": 0.3, "without looking": 0.172}
@@ -98,3 +99,4 @@ def test_the_picture_has_a_circle_for_each_system(tmp_path, monkeypatch):
     figure = arena_charts.arena()
     assert [axis.get_title() for axis in figure.axes] == ["listops", "text"]
     assert [len(axis.collections) for axis in figure.axes] == [2, 2]
+    assert figure.get_supxlabel() == "no speed at 4K: unmeasured; no score: unscored"

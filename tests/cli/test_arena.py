@@ -77,7 +77,10 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
     assert f"{runs / 'listops-local'} is there already" in capsys.readouterr().out
     assert (runs / "listops-local" / "model.safetensors").stat().st_mtime_ns == changed
     assert main(["arena", "table", str(runs)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert printed.err.startswith("listops: no run of transformer, blockwise, sparse-strided, ")
+    assert "left out" not in printed.err
+    lines = printed.out.splitlines()
     assert lines[0].split() == [
         "task",
         "system",
@@ -87,6 +90,7 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
         "looking",
         "parameters",
         "trained",
+        "steps",
         "seconds",
     ]
     assert len(lines) == 3
@@ -95,6 +99,14 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert {row["system"] for row in rows} == {"local", "Attention(pattern=Blocks(8))"}
     assert all(0 <= row["without looking"] <= 1 for row in rows)
+    (runs / "listops-local" / "evaluation.json").unlink()
+    capsys.readouterr()
+    assert main(["arena", "table", str(runs)]) == 0
+    printed = capsys.readouterr()
+    assert f"left out: {runs / 'listops-local'} has no evaluation.json, expected a run that" in printed.err
+    assert len(printed.out.splitlines()) == 2
+    assert main(["arena", "table", str(runs / "listops-local")]) == 2
+    assert "has no evaluation.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
