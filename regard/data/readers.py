@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.masked_trees import MaskedTrees
 from regard.data.arena.pairs import DocumentPairs
 from regard.data.arena.raster import Raster
 from regard.data.boxes import Boxes
@@ -43,6 +44,7 @@ READERS: tuple[type[Reader], ...] = (
     ListOps,
     LogMelFolder,
     MaskedGraph,
+    MaskedTrees,
     Molecules,
     ParallelText,
     Passages,

@@ -13,7 +13,7 @@ from regard.recipes.digits import digits
 from regard.recipes.graphs import departments, workers
 from regard.recipes.molecules import molecules_barrier, molecules_hydration, molecules_solubility
 from regard.recipes.pictures import pictures
-from regard.recipes.pretraining import pretraining
+from regard.recipes.pretraining import pretraining, pretraining_listops, pretraining_text
 from regard.recipes.sentiment import reviews, reviews_bytes, sentiment
 from regard.recipes.speaker import speaker, speaker_boss, speaker_medium, speaker_simple, speaker_strong
 from regard.recipes.tagging import tagging
@@ -46,6 +46,8 @@ __all__ = [
         "molecules_solubility",
         "pictures",
         "pretraining",
+        "pretraining_listops",
+        "pretraining_text",
         "recipe",
         "reviews",
         "reviews_bytes",
@@ -169,6 +171,18 @@ RECIPES = {
             pretraining,
             "36 novels and IMDb's training reviews; own: a file, a folder or an archive of plain text",
             "none on this text",
+        ),
+        Recipe(
+            "pretraining-listops",
+            pretraining_listops,
+            "none built in: `regard arena make listops`; own: a folder of basic_train.tsv, basic_val.tsv and basic_test.tsv",
+            "none of hidden symbols; ListOps after self-pretraining .592 (Amos et al. 2024, six layers of width 512)",
+        ),
+        Recipe(
+            "pretraining-text",
+            pretraining_text,
+            "IMDb, 25,000 training reviews, up to 4,096 bytes at a time; own: a file, a folder or an archive of plain text",
+            "none of hidden bytes; Text after self-pretraining .888 (Amos et al. 2024, six layers of width 512)",
         ),
         Recipe(
             "arena-listops",

@@ -109,6 +109,51 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
     assert "has no evaluation.json" in capsys.readouterr().err
 
 
+def check_taken(run):
+    """All of the model, and nothing of the task, which is another one."""
+    beginning = json.loads((run / "start.json").read_text())
+    taken = {piece for piece, number in beginning["taken"].items() if number}
+    pieces = {"front.embed.tables.0", "positions.added.tables.0", "stack.blocks.0", "stack.blocks.1", "stack.norm"}
+    assert taken == pieces
+    assert {piece for piece, number in beginning["new"].items() if number} == {"task.head", "task.hidden"}
+    assert not any(beginning["misfits"].values())
+
+
+def test_a_task_begins_with_what_was_learned_from_its_inputs(tmp_path, capsys):
+    out, first, runs = tmp_path / "listops", tmp_path / "first", tmp_path / "runs"
+    assert main(["arena", "make", "listops", "--out", str(out), "--examples", "60"]) == 0
+    window = ["--model.attention", "Attention(pattern=Window(32, 32))"]
+    asked = ["--data.path", str(out), "--folder", str(first)]
+    assert main(["train", "pretraining-listops", *asked, *window, *SMALL]) == 0
+    assert main(["predict", str(first), "--text", "[MAX 1 [MASK] 3 ]"]) == 0
+    (gap,) = json.loads(capsys.readouterr().out.splitlines()[-1])["gaps"]
+    assert gap["place"] == 2
+    assert main(["predict", str(first), "--text", "[MAX 1 [MASK] x ]"]) == 2
+    assert "holds 'x', expected digits, [MIN, [MAX, [MED, [SM, ] or [MASK]" in capsys.readouterr().err
+    begun = ["arena", "train", "listops", "--data", str(out), "--runs", str(runs), "--attention", "local"]
+    assert main([*begun, "--training.start", str(first), *SMALL]) == 0
+    check_taken(runs / "listops-local")
+    assert main(["arena", "table", str(runs), str(first)]) == 2
+    assert f"{first} is a run of pretraining-listops, expected one of a task of the arena" in capsys.readouterr().err
+    assert main(["arena", "table", "--json", str(runs)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["trained"] == "1 of 2 epochs after first"
+
+
+def test_reviews_begin_with_their_bytes(tmp_path, capsys):
+    lines = [f"{'good' if n % 2 else 'bad'} film {n}" for n in range(40)]
+    (tmp_path / "plain.txt").write_text("\n\n".join(lines))
+    (tmp_path / "own.csv").write_text("text,label\n" + "".join(f"{line},{line[:3]}\n" for line in lines))
+    first, run = tmp_path / "first", tmp_path / "run"
+    assert (
+        main(["train", "pretraining-text", "--data.path", str(tmp_path / "plain.txt"), "--folder", str(first), *SMALL])
+        == 0
+    )
+    asked = ["--data.path", str(tmp_path / "own.csv"), "--folder", str(run), "--training.start", str(first)]
+    assert main(["train", "arena-text", *asked, *SMALL]) == 0
+    check_taken(run)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

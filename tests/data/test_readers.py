@@ -14,6 +14,7 @@ from recordings import sounds, spoken_letters, write
 from voc import voc
 
 from regard.data.arena.list_operations import ListOps
+from regard.data.arena.masked_trees import MaskedTrees
 from regard.data.arena.pairs import DocumentPairs
 from regard.data.arena.raster import Raster
 from regard.data.arena.shards import Made, make_pictures
@@ -70,6 +71,11 @@ def list_operations(tmp_path: Path) -> Reader:
     trees = "".join(f"[MAX {n % 2} 0 ]\t{n % 2}\n" for n in range(20))
     (tmp_path / "own.tsv").write_text(f"Source\tTarget\n{trees}")
     return ListOps(str(tmp_path / "own.tsv"))
+
+
+def masked_trees(tmp_path: Path) -> Reader:
+    list_operations(tmp_path)
+    return MaskedTrees(str(tmp_path / "own.tsv"), mask=0.3)
 
 
 def pairs(tmp_path: Path) -> Reader:
@@ -155,6 +161,7 @@ MADE: dict[str, Any] = {
     "ListOps": list_operations,
     "LogMelFolder": log_mel,
     "MaskedGraph": masked_graph,
+    "MaskedTrees": masked_trees,
     "Molecules": molecules,
     "ParallelText": parallel,
     "Passages": passages,
@@ -257,6 +264,7 @@ VALUES: dict[str, Any] = {
         {"features": np.eye(20, 3), "edges": [[0, 1], [1, 2]], "names": [str(n) for n in range(20)]},
         str(tmp_path),
     ),
+    "MaskedTrees": lambda tmp_path: ("[MIN 3 [MASK] ]", file(tmp_path, b"( ( ( [MIN 3 ) [MASK] ) ] )\n")),
     "ListOps": lambda tmp_path: ("[MIN 3 4 ]", file(tmp_path, b"( ( ( [MIN 3 ) 4 ) ] )\n")),
     "LogMelFolder": lambda tmp_path: (tensor(tmp_path), str(tmp_path / "a.pt")),
     "Molecules": lambda tmp_path: ("CCO", file(tmp_path, b"CCO\n")),

@@ -81,6 +81,11 @@ class ListOps:
         """The value of each tree of one part, and where it stands."""
         return [(tree.label, tree.where) for tree in self._trees(check_part(name))]
 
+    def sequences(self, name: Part) -> tuple[list[str], list[Array]]:
+        """The names of the trees of one part, and the ids of their symbols."""
+        trees = self._trees(check_part(name))
+        return [tree.name for tree in trees], [tree.ids for tree in trees]
+
     def training(self, encoding: Encoding) -> Documents:
         """The trees of the training part: nothing varies them."""
         return self.part("train", encoding)
