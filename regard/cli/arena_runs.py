@@ -23,6 +23,8 @@ __all__ = ["TASKS", "UnscoredError", "missing", "scores", "show", "train"]
 TASKS = tuple(name.removeprefix("arena-") for name in RECIPES if name.startswith("arena-"))
 """The tasks that can be trained."""
 
+# What a system decides.
+_OF_SYSTEMS = ("--model.attention", "--model.mixer", "--model.norm")
 _COLUMNS = ("task", "system", "seeds", "accuracy", "without looking", "parameters", "trained", "steps", "seconds")
 
 
@@ -43,6 +45,9 @@ def train(task: str, systems: Sequence[str], data: str | None, folder: Path, opt
 
     if task not in TASKS:
         raise InputError(f"the arena has no task {task!r}: {nearest(task, TASKS)}")
+    for option in options:
+        if option.partition("=")[0] in _OF_SYSTEMS:
+            raise InputError(f"arena train has {option}, expected --attention, which says what each run attends by")
     recipe = f"arena-{task}"
     model = RECIPES[recipe].experiment().model
     # All of them before the first is trained.
@@ -56,7 +61,7 @@ def train(task: str, systems: Sequence[str], data: str | None, folder: Path, opt
             trained.run(["--resume", str(run)])
         else:
             given = [] if data is None else ["--data.path", data]
-            chosen = [f"--model.{each}={getattr(options_of, each)}" for each in ("attention", "mixer", "norm")]
+            chosen = [f"{each}={getattr(options_of, each.removeprefix('--model.'))}" for each in _OF_SYSTEMS]
             trained.run([recipe, "--folder", str(run), *given, *chosen, *options])
         evaluate.run([str(run)])
 

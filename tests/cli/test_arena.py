@@ -161,6 +161,11 @@ def test_reviews_begin_with_their_bytes(tmp_path, capsys):
         (["train", "listops", "--attention", "locl"], "there is no system 'locl': did you mean 'local'?"),
         (["train", "listops", "--attention", "Window(2, 2)"], "the model's attention is 'Window(2, 2)'"),
         (["train"], "arena train is not told task"),
+        (
+            ["train", "listops", "--model.attention", "Attention()"],
+            "arena train has --model.attention, expected --attention",
+        ),
+        (["train", "listops", "--model.norm=post"], "arena train has --model.norm=post, expected --attention"),
         (["table", "none"], "none holds no config.yaml"),
         (["table"], "arena table is not told runs"),
     ],
