@@ -72,7 +72,8 @@ def _mean(values: Sequence[float]) -> str:
 def row(name: str, found: Sequence[dict[str, float]], facts: dict[str, Any]) -> dict[str, Any]:
     """One row: the mean of each score over runs, each run's, and what is known of them."""
     values = {each: [round(one[each], 2) for one in found] for each in found[0]}
-    return {"model": name} | {each: _mean(of) for each, of in values.items()} | {"values": values} | facts
+    shown = {"model": name} | {each: _mean(of) for each, of in values.items()}
+    return shown | ({"values": values} if len(found) > 1 else {}) | facts
 
 
 def _pairs(run: Run, part: Part) -> list[tuple[str, str]]:

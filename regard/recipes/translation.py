@@ -20,10 +20,10 @@ def translation() -> Experiment:
     return Experiment(
         "translation",
         ParallelText(vocabulary=6000),
-        EncoderDecoder(width=128, layers=3, decoder_layers=3, heads=4, feed_forward=256, dropout=0.2),
+        EncoderDecoder(width=128, layers=3, decoder_layers=3, heads=4, feed_forward=256, dropout=0.3),
         PerSetSequence(beam=5),
         Optimizer(learning_rate=3e-3, weight_decay=0.01, warm_up=800),
-        Training(epochs=30, batch_vectors=2048, average=5, threads=1, log_every=50),
+        Training(epochs=30, batch_vectors=2048, average=8, threads=1, log_every=50),
     )
 
 
