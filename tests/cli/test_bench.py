@@ -1,12 +1,14 @@
 """`regard bench`: what it shows of this machine, and of one that was measured before."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from regard.cli import bench, bench_cases, main
 
+NAMES = [case.name for case in bench_cases.CASES]
 MACHINE = {
     "processor": "a processor",
     "class": "avx2",
@@ -68,6 +70,17 @@ def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "nothing was measured on a processor of the class avx2" in shown
     assert "not installed, and so not measured: nobody" in shown
     assert "the machine is busy, with 7.5 programs on 2 cores" in shown
+
+
+def test_what_is_committed_has_a_row_for_each_case_and_says_its_class() -> None:
+    files = sorted(Path(bench.__file__).parent.glob("bench-*.json"))
+    for path in files:
+        found = bench._committed(path.stem.removeprefix("bench-"))
+        assert found is not None
+        assert [row["case"] for row in found["rows"]] == NAMES
+        assert f"bench-{found['machine']['class']}" == path.stem
+        assert bench._about(found["machine"])
+    assert bench._committed("no such class") is None
 
 
 def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
