@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -23,6 +24,8 @@ class Optimizer:
     Args:
         learning_rate: the highest rate, reached after the warm-up.
         weight_decay: of matrices, see `decay`.
+        weight_decays: that of the matrices of some pieces, by the names that `freeze` knows, such as {stack.layers.0: 0.0005}; of
+            several names that fit the longest one counts
         decay: "decoupled" takes learning rate * weight_decay of each weight off it at each step (AdamW, Loshchilov and
             Hutter 2019); "coupled" adds weight_decay * weight to its gradient (an L2 penalty).
         warm_up: steps over which the rate rises linearly from 0.
@@ -37,6 +40,7 @@ class Optimizer:
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    weight_decays: dict[str, float] | None = None
     decay: Literal["decoupled", "coupled"] = "decoupled"
     warm_up: int = 100
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -47,6 +51,11 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         check_numbers("optimizer", self, "learning_rate", "weight_decay", "warm_up", least=0)
+        for name, decay in (self.weight_decays or {}).items():
+            if not 0 <= decay < math.inf:
+                raise InputError(
+                    f"optimizer.weight_decays has {name!r}: {decay}, expected a finite number of at least 0"
+                )
         if not 0 < self.layer_decay <= 1:
             raise InputError(f"optimizer.layer_decay is {self.layer_decay}, expected more than 0 and at most 1")
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -40,7 +40,7 @@ from regard.train.kinds import build, build_model
 from regard.train.learner import Learner
 from regard.train.memory import within_memory
 from regard.train.opening import let_judge
-from regard.train.pieces import freeze
+from regard.train.pieces import decays_of, freeze
 from regard.train.progress import Bar
 from regard.train.recorder import Best, Recorder, cut_back
 from regard.train.scoring import device_of, run, targets_of, trivial_metrics, watched
@@ -78,6 +78,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     let_judge(task, experiment)
     watch = watched(task, experiment)
     frozen = freeze(model, task, experiment.optimizer.freeze)
+    decays_of(model, task, experiment.optimizer.weight_decays or {})
     beginning = start.give(model, task, encoding) if start else None
     if beginning and begun:
         beginning.check_same(folder)

@@ -18,7 +18,7 @@ from regard.errors import InputError
 from regard.models.remembering import memory_of
 from regard.tasks.base import Task
 from regard.train.experiment import Experiment, Optimizer
-from regard.train.pieces import depths
+from regard.train.pieces import decays_of, depths, named_parameters
 from regard.train.scoring import hidden_of, validated
 
 __all__ = ["Learner", "gathered", "parameter_groups", "rate"]
@@ -146,7 +146,7 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         options = self.experiment.optimizer
-        groups = parameter_groups(self, options, self.model)
+        groups = parameter_groups(self, options, self.model, self.task)
         kind = torch.optim.AdamW if options.decay == "decoupled" else torch.optim.Adam
         optimizer = kind(groups, options.learning_rate, options.betas, fused=True)
         schedule = LambdaLR(optimizer, lambda step: rate(options, step, self.total_steps, self.used))
@@ -177,11 +177,14 @@ def gathered(value: Any) -> list[Any]:
     return values
 
 
-def parameter_groups(module: nn.Module, options: Optimizer, model: nn.Module | None = None) -> list[dict[str, Any]]:
+def parameter_groups(
+    module: nn.Module, options: Optimizer, model: nn.Module | None = None, task: nn.Module | None = None
+) -> list[dict[str, Any]]:
     """What learns at the same rate and decays alike; frozen parameters are in no group.
 
     Biases, norms and other vectors do not decay, nor do embedding tables unless asked for. A parameter of `model` that lies `depth`
-    pieces below the head (`regard.train.pieces.depths`) learns at rate * layer_decay^depth, any other at the full rate.
+    pieces below the head (`regard.train.pieces.depths`) learns at rate * layer_decay^depth, any other at the full rate. Matrices
+    of `model` and `task` that `options.weight_decays` names decay as that says.
     """
     kinds = () if options.decay_embeddings else (nn.Embedding, nn.EmbeddingBag)
     tables = {id(each.weight) for each in module.modules() if isinstance(each, kinds)}
@@ -189,18 +192,23 @@ def parameter_groups(module: nn.Module, options: Optimizer, model: nn.Module | N
     if model is not None and options.layer_decay < 1:
         below, _ = depths(model)
         depth = {id(parameter): below[name] for name, parameter in model.named_parameters()}
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    decays: dict[int, float] = {}
+    if model is not None and task is not None and options.weight_decays:
+        named = named_parameters(model, task)
+        decays = {id(named[name]): decay for name, decay in decays_of(model, task, options.weight_decays).items()}
+    groups: dict[tuple[int, bool, float], list[nn.Parameter]] = {}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            decays = parameter.dim() > 1 and id(parameter) not in tables
-            groups.setdefault((depth.get(id(parameter), 0), not decays), []).append(parameter)
+            spared = parameter.dim() < 2 or id(parameter) in tables
+            decay = 0.0 if spared else decays.get(id(parameter), options.weight_decay)
+            groups.setdefault((depth.get(id(parameter), 0), spared, decay), []).append(parameter)
     return [
         {
-            "params": groups[distance, spared],
-            "weight_decay": 0.0 if spared else options.weight_decay,
+            "params": groups[distance, spared, decay],
+            "weight_decay": decay,
             "lr": options.learning_rate * options.layer_decay**distance,
         }
-        for distance, spared in sorted(groups)
+        for distance, spared, decay in sorted(groups)
     ]
 
 

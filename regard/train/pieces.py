@@ -1,12 +1,14 @@
-"""The named pieces of a model: which of them keep their weights, and how far below the head each one lies."""
+"""The named pieces of a model: which of them keep their weights, what decays how fast, and how far below the head each one lies."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from torch import nn
 
 from regard.errors import InputError, closest, nearest
 
-__all__ = ["depths", "freeze", "named_parameters"]
+__all__ = ["decays_of", "depths", "freeze", "named_parameters"]
 
 _LISTS = ("blocks", "layers")
 """What models call the list of their blocks."""
@@ -59,12 +61,30 @@ def freeze(model: nn.Module, task: nn.Module, pieces: str) -> int:
     parameters = named_parameters(model, task)
     frozen = set()
     for piece in filter(None, (name.strip() for name in pieces.split("+"))):
-        frozen |= _lowest(model, int(piece)) if piece.isdecimal() else _under(piece, parameters)
+        frozen |= _lowest(model, int(piece)) if piece.isdecimal() else _under(piece, parameters, "freeze")
     if frozen and frozen == set(parameters):
         raise InputError(f"optimizer.freeze is {pieces!r}, which leaves nothing to train, expected fewer pieces")
     for name in frozen:
         parameters[name].requires_grad_(False)
     return sum(parameters[name].numel() for name in frozen)
+
+
+def decays_of(model: nn.Module, task: nn.Module, decays: Mapping[str, float]) -> dict[str, float]:
+    """The weight decay of each parameter that `optimizer.weight_decays` names; the longest of several names counts.
+
+    >>> model = nn.ModuleDict({name: nn.Linear(2, 2, bias=False) for name in ("into", "middle", "out")})
+    >>> decays_of(nn.ModuleDict({"layers": model}), nn.Identity(), {"layers.out": 0.0, "layers": 0.1})
+    {'layers.into.weight': 0.1, 'layers.middle.weight': 0.1, 'layers.out.weight': 0.0}
+
+    Raises:
+        InputError: a name that matches nothing, with the nearest one.
+    """
+    parameters = named_parameters(model, task)
+    result: dict[str, float] = {}
+    for piece in sorted(decays, key=lambda name: name.count(".")):
+        names = _under(piece, parameters, "weight_decays")
+        result |= {name: decays[piece] for name in parameters if name in names}
+    return result
 
 
 def _lowest(model: nn.Module, number: int) -> set[str]:
@@ -74,13 +94,13 @@ def _lowest(model: nn.Module, number: int) -> set[str]:
     return {name for name, distance in depth.items() if distance > blocks - number}
 
 
-def _under(piece: str, parameters: dict[str, nn.Parameter]) -> set[str]:
+def _under(piece: str, parameters: dict[str, nn.Parameter], option: str) -> set[str]:
     names = {name for name in parameters if f"{name}.".startswith(f"{piece}.")}
     if not names:
         words = [name.split(".") for name in parameters]
         known = {".".join(each[:n]) for each in words for n in range(1, len(each) + 1)}
         raise InputError(
-            f"optimizer.freeze names {piece!r}, which is no piece of the model: {_suggestion(piece, known)}"
+            f"optimizer.{option} names {piece!r}, which is no piece of the model: {_suggestion(piece, known)}"
         )
     return names
 

@@ -166,3 +166,32 @@ def test_several_processes_freeze_alike(tmp_path):
     assert {name for name in before if torch.equal(before[name], after[name])} == {
         name for name in before if name.startswith("front.embed.")
     }
+
+
+def test_pieces_decay_as_they_are_named_and_vectors_do_not():
+    options = Optimizer(
+        weight_decay=0.1, weight_decays={"stack.blocks": 0.2, "task.head": 0.0, "stack.blocks.1.mixer": 0.3}
+    )
+    model, task = made("words")
+    groups = parameter_groups(torch.nn.ModuleList([model, task]), options, model, task)
+    by_id = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    decays = {name: by_id[id(parameter)] for name, parameter in named_parameters(model, task).items()}
+    for name, decay in {
+        "task.head.weight": 0.0,
+        "front.characters.join.weight": 0.1,
+        "stack.blocks.0.mixer.project.weight": 0.2,
+        "stack.blocks.1.mixer.project.weight": 0.3,
+        "stack.blocks.1.feed_forward.out.weight": 0.2,
+        "stack.blocks.1.mixer.project.bias": 0.0,
+    }.items():
+        assert decays[name] == decay, name
+
+
+def test_decays_of_what_is_not_there_are_refused(tmp_path):
+    sentence = (
+        r"^optimizer\.weight_decays names 'stack\.block', which is no piece of the model: did you mean 'stack\.blocks'"
+    )
+    with pytest.raises(InputError, match=sentence):
+        fit(experiment(weight_decays={"stack.block": 0.1}), tmp_path / "run")
+    with pytest.raises(InputError, match=r"^optimizer\.weight_decays has 'x': -1.0, expected a finite number"):
+        Optimizer(weight_decays={"x": -1.0})
