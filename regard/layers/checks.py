@@ -15,7 +15,7 @@ from regard.sets import VectorSets
 __all__ = ["check_sets", "checked"]
 
 Layer = TypeVar("Layer", bound=type[nn.Module])
-_PROBABILITIES = ("dropout", "p", "drop", "drop_ids", "skip")
+_PROBABILITIES = ("dropout", "p", "drop", "drop_ids", "skip", "value_dropout")
 _KINDS = ("int", "int | None", "float", "float | None")
 
 

@@ -1,4 +1,4 @@
-"""Graph convolutions that stay apart in deep networks: with the first vectors in each layer, and a matrix close to the identity."""
+"""Layers for deep graph networks: with the first vectors in each layer, and a matrix close to the identity."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from regard.attention.adapters.base import Adapter
+from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.layers.adjacency import spread
+from regard.layers.attention import Attend
 from regard.layers.checks import checked
 from regard.sets import VectorSets
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["DeepGraphConvolution"]
+__all__ = ["DeepGraphAttention", "DeepGraphConvolution"]
 
 
 @checked(depth=1, alpha=0, theta=0)
@@ -62,9 +65,56 @@ class DeepGraphConvolution(nn.Module):
 
     def after(self, sets: VectorSets, first: Float[Tensor, "t {self.width}"]) -> VectorSets:
         """The result for vectors that have entered, with the first vectors of the stack, which have entered as well."""
-        near = spread(sets.layout, sets.values, self_loops=True)
-        mixed = (1 - self.alpha) * near + self.alpha * first
+        mixed = (1 - self.alpha) * self.gathered(sets) + self.alpha * first
         return sets.with_values((1 - self.beta) * mixed + self.beta * self.linear(mixed))
+
+    def gathered(self, sets: VectorSets) -> Float[Tensor, "t {self.width}"]:
+        """P X: what each vector hears of its neighbors and itself."""
+        return spread(sets.layout, sets.values, self_loops=True)
 
     def extra_repr(self) -> str:
         return f"width={self.width}, alpha={self.alpha}, beta={self.beta:.4g}"
+
+
+@checked(depth=1, alpha=0, theta=0)
+class DeepGraphAttention(DeepGraphConvolution):
+    """`DeepGraphConvolution` whose P is made of attention weights: H = (1 - alpha) A(X) X + alpha X_0.
+
+    Head h weighs the h-th part of the vectors, and its queries, keys and values are that part itself: W is the only matrix of the
+    layer. With the score `Separable()` it is the attention of GAT (Velickovic et al. 2018, eq. 3) in a layer of GCNII (Chen et
+    al. 2020, eq. 5).
+
+    Args:
+        width_in, width, depth, alpha, theta: as in `DeepGraphConvolution`.
+        heads: number of heads, which divides the width.
+        attention: the specification, for graphs with the pattern `Edges()`.
+        dropout: on the weights, while training.
+
+    Raises:
+        InputError: as in `DeepGraphConvolution`; heads that do not divide the width.
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        width: int | None = None,
+        heads: int = 1,
+        attention: Attention | Adapter | None = None,
+        dropout: float = 0.0,
+        depth: int = 1,
+        alpha: float = 0.1,
+        theta: float = 0.5,
+    ) -> None:
+        super().__init__(width_in, width, depth, alpha, theta)
+        if self.width % heads:
+            raise InputError(
+                f"the graph layer has width {self.width} and {heads} heads, expected heads to divide the width"
+            )
+        self.heads = heads
+        self.attend = Attend(attention or Attention(), heads, self.width // heads, dropout=dropout)
+        for learned in self.attend.learned.values():
+            nn.init.xavier_uniform_(learned)
+
+    def gathered(self, sets: VectorSets) -> Float[Tensor, "t {self.width}"]:
+        x = sets.values.unflatten(-1, (self.heads, -1))
+        return self.attend(x, x, x, sets.layout).flatten(1)

@@ -12,6 +12,7 @@ from regard.attention.spec.attention import Attention
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.layers.checks import checked
+from regard.layers.dropout import Dropout
 from regard.sets import VectorSets
 
 __all__ = ["GraphAttentionLayer"]
@@ -32,6 +33,7 @@ class GraphAttentionLayer(nn.Module):
         dropout: on the weights, while training.
         average: take the mean of the heads instead of joining them (eq. 6).
         shared: whether queries are projected by the matrix of keys and values.
+        value_dropout: on the projected vectors that are summed, not on those that are scored, while training.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class GraphAttentionLayer(nn.Module):
         dropout: float = 0.0,
         average: bool = False,
         shared: bool = True,
+        value_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not average and width % heads:
@@ -54,6 +57,7 @@ class GraphAttentionLayer(nn.Module):
         self.project_query = None if shared else nn.Linear(width_in, heads * self.d, bias=False)
         self.attend = Attend(attention, heads, self.d, dropout=dropout)
         self.bias = nn.Parameter(torch.zeros(width))
+        self.value_dropout = Dropout(value_dropout)
         for projection in (self.project, self.project_query):
             if projection is not None:
                 nn.init.xavier_uniform_(projection.weight)
@@ -63,5 +67,5 @@ class GraphAttentionLayer(nn.Module):
     def forward(self, sets: VectorSets) -> VectorSets:
         x = self.project(sets.values).unflatten(-1, (self.heads, self.d))
         q = x if self.project_query is None else self.project_query(sets.values).unflatten(-1, (self.heads, self.d))
-        out = self.attend(q, x, x, sets.layout)
+        out = self.attend(q, x, self.value_dropout(x), sets.layout)
         return sets.with_values((out.mean(1) if self.average else out.flatten(1)) + self.bias)

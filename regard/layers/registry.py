@@ -28,9 +28,9 @@ class Mixing:
         bidirectional: whether "elman", "jordan" and "lstm" also read each set from its end.
         terms: of the polynomial, for "chebyshev", whose vectors hear of those up to one edge less away; of the response to
             frequencies, for "spectral".
-        alpha: how much of the first layer's vectors each layer of "gcnii" keeps, from 0 to 1.
+        alpha: how much of the first layer's vectors each layer of "gcnii" and "deep_attention" keeps, from 0 to 1.
         inducing: how many learned vectors "induced" goes by.
-        theta: how far the matrices of "gcnii" lie from the identity: by log(theta / n + 1) in layer n.
+        theta: how far the matrices of both lie from the identity: by log(theta / n + 1) in layer n.
     """
 
     neighbors: int = 1
@@ -60,6 +60,7 @@ class MixerSizes:
         depth: which layer of the model it is, counted from 1.
         edge_width: how many values the edges carry that reach it.
         last: whether no layer comes after it.
+        value_dropout: on what the weights of "gat" and "gatv2" sum up.
         mixing: the rest.
     """
 
@@ -73,6 +74,7 @@ class MixerSizes:
     depth: int = 1
     edge_width: int = 0
     last: bool = False
+    value_dropout: float = 0.0
     mixing: Mixing = field(default_factory=Mixing)
 
 
@@ -111,6 +113,10 @@ def _deep(sizes: MixerSizes) -> dict[str, Any]:
     return {"depth": sizes.depth, "alpha": sizes.mixing.alpha, "theta": sizes.mixing.theta}
 
 
+def _deep_attention(sizes: MixerSizes) -> dict[str, Any]:
+    return _attention(sizes) | _deep(sizes)
+
+
 def _along_edges(sizes: MixerSizes) -> dict[str, Any]:
     attention = sizes.attention
     if not isinstance(attention, Attention):
@@ -121,10 +127,14 @@ def _along_edges(sizes: MixerSizes) -> dict[str, Any]:
     return _attention(sizes) | {"attention": replace(attention, pattern=patterns if len(patterns) > 1 else patterns[0])}
 
 
+def _plain_graph(sizes: MixerSizes) -> dict[str, Any]:
+    return _attention(sizes) | {"average": sizes.average, "value_dropout": sizes.value_dropout}
+
+
 def _second(sizes: MixerSizes) -> dict[str, Any]:
     score = Additive(activation="leaky_relu", edges=sizes.edge_width)
     attention = Attention(score=score, pattern=Edges())
-    return _attention(sizes) | {"attention": attention, "average": sizes.average, "shared": False}
+    return _plain_graph(sizes) | {"attention": attention, "shared": False}
 
 
 def _streaming(sizes: MixerSizes) -> dict[str, Any]:
@@ -134,9 +144,7 @@ def _streaming(sizes: MixerSizes) -> dict[str, Any]:
 _LAYERS = "regard.layers"
 MIXERS: dict[str, Mixer] = {
     "attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "", lambda s: _attention(s) | {"rotation": s.rotation}),
-    "gat": Mixer(
-        f"{_LAYERS}.graph_attention:GraphAttentionLayer", "", lambda s: _attention(s) | {"average": s.average}
-    ),
+    "gat": Mixer(f"{_LAYERS}.graph_attention:GraphAttentionLayer", "", _plain_graph),
     "gatv2": Mixer(f"{_LAYERS}.graph_attention:GraphAttentionLayer", "edges", _second),
     "edge_attention": Mixer(f"{_LAYERS}.attention:SelfAttention", "edges", _along_edges),
     "graph_transformer": Mixer(f"{_LAYERS}.graph_transformer:GraphTransformer", "edges", _streaming),
@@ -154,6 +162,7 @@ MIXERS: dict[str, Mixer] = {
     "spatial_max": Mixer(f"{_LAYERS}.spatial:SpatialConvolution", "edges", lambda s: {"gather": "max"}),
     "graphsage": Mixer(f"{_LAYERS}.spatial:GraphSAGE", "edges"),
     "gcnii": Mixer(f"{_LAYERS}.gcnii:DeepGraphConvolution", "edges", _deep),
+    "deep_attention": Mixer(f"{_LAYERS}.gcnii:DeepGraphAttention", "", _deep_attention),
     "chebyshev": Mixer(f"{_LAYERS}.chebyshev:Chebyshev", "edges", lambda s: {"terms": s.mixing.terms}),
     "spectral": Mixer(f"{_LAYERS}.spectral:SpectralFilter", "edges", lambda s: {"terms": s.mixing.terms}),
 }

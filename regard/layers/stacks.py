@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu
+from torch.nn.functional import elu, gelu, relu
 
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
@@ -17,7 +17,12 @@ from regard.sets import VectorSets
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["JoinedStack", "PlainStack", "context_of"]
+__all__ = ["Between", "JoinedStack", "PlainStack", "context_of"]
+
+Between = Literal["elu", "relu", "gelu"]
+"""Activations between plain layers."""
+
+_ACTIVATIONS: dict[Between, Callable[[Tensor], Tensor]] = {"elu": elu, "relu": relu, "gelu": gelu}
 
 
 def context_of(layers: Iterable[Any]) -> tuple[float, float]:
@@ -58,20 +63,22 @@ class JoinedStack(nn.Module):
 
 @checked()
 class PlainStack(nn.Module):
-    """x = layer(dropout(x)) for each layer, with an ELU between two (Velickovic et al. 2018, section 3.3).
+    """x = layer(dropout(f(x))) for each layer, f between two only: an ELU in Velickovic et al. 2018, section 3.3.
 
-    Each `DeepGraphConvolution` also has what entered the first of them.
+    Each `DeepGraphConvolution` also has what the first of them reads, before dropout (Chen et al. 2020).
 
     Args:
         layers: mixers, each of the width that the one before gives.
         dropout: on the vectors that enter each layer, while training.
+        activation: f, "elu", "relu" or "gelu".
     """
 
-    def __init__(self, layers: Sequence[Any], dropout: float = 0.0) -> None:
+    def __init__(self, layers: Sequence[Any], dropout: float = 0.0, activation: Between = "elu") -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.width = int(layers[-1].width)
         self.dropout = Dropout(dropout)
+        self.activation = _ACTIVATIONS[activation]
 
     @property
     def context(self) -> tuple[float, float]:
@@ -80,15 +87,26 @@ class PlainStack(nn.Module):
 
     def forward(self, sets: VectorSets, positions: Float[Tensor, "blocks t d"] | None = None) -> VectorSets:
         first = None
-        for n, layer in enumerate(self.layers):
-            values = elu(sets.values) if n else sets.values
-            if positions is not None:
-                values = values + positions[n].to(values.dtype)
-            values = self.dropout(values)
-            if isinstance(layer, DeepGraphConvolution):
-                values = layer.enter(values)
-                first = values if first is None else layer.enter(first)
-                sets = layer.after(sets.with_values(values), first)
-            else:
-                sets = layer(sets.with_values(values))
+        for n in range(len(self.layers)):
+            sets, first = self.step(n, sets, first, None if positions is None else positions[n])
         return sets
+
+    def step(
+        self, number: int, sets: VectorSets, first: Tensor | None = None, position: Tensor | None = None
+    ) -> tuple[VectorSets, Tensor | None]:
+        """What leaves a layer for what left the one before it, and the first vectors of the deep layers, None before these."""
+        layer: Any = self.layers[number]
+        values = self.activation(sets.values) if number else sets.values
+        if position is not None:
+            values = values + position.to(values.dtype)
+        dropped = self.dropout(values)
+        if not isinstance(layer, DeepGraphConvolution):
+            left: VectorSets = layer(sets.with_values(dropped))
+            return left, first
+        entered = layer.enter(dropped)
+        if first is None:
+            # A map at the entry is part of the first vectors.
+            first = values if isinstance(layer.enter, nn.Identity) else entered
+        else:
+            first = layer.enter(first)
+        return layer.after(sets.with_values(entered), first), first

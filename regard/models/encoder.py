@@ -32,9 +32,10 @@ class Encoder:
             et al. 2016, eq. 4).
         mixer: "attention", "induced" (attention by way of a few learned vectors), "pointwise" (each vector alone), "window" (each
             with its neighbors), "convolution", "convolution2d" (over rows and columns), "elman", "jordan", "lstm", and along edges
-            "gat", "gatv2", "gcn", "gcnii", "chebyshev", "spectral", "spatial_mean", "spatial_sum", "spatial_max", "graphsage",
-            "edge_attention" or "graph_transformer"; several joined by "+", as in "lstm+attention", take turns from block to block,
-            and several joined by "&", as in "gcn&attention", stand side by side in a block, whose norms are then behind (GPS).
+            "gat", "gatv2", "gcn", "gcnii", "deep_attention", "chebyshev", "spectral", "spatial_mean", "spatial_sum", "spatial_max",
+            "graphsage", "edge_attention" or "graph_transformer"; several joined by "+", as in "lstm+attention", take turns from
+            block to block, and several joined by "&", as in "gcn&attention", stand side by side in a block, whose norms are then
+            behind (GPS).
         attention: text form of the attention.
         norm: "pre" or "post".
         activation: "relu" or "gelu".

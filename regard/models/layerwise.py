@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu
 
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import EdgeBias, EdgeVectors
@@ -20,6 +19,7 @@ from regard.layers.attention import Attend, SelfAttention
 from regard.layers.blocks import Block, Stack
 from regard.layers.chebyshev import Chebyshev
 from regard.layers.gcn import GraphConvolution
+from regard.layers.gcnii import DeepGraphAttention, DeepGraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.graph_transformer import GraphTransformer
 from regard.layers.mixers import Pointwise
@@ -95,8 +95,9 @@ def _steps(model: Model) -> Iterator[tuple[_Step, int]]:
     """The layers of a model, and along how many edges each reads: 1 where the edges of a vector are all that it knows of."""
     stack = model.stack
     if isinstance(stack, PlainStack):
+        deep = [n for n, layer in enumerate(stack.layers) if isinstance(layer, DeepGraphConvolution)] or [0]
         for n, layer in enumerate(stack.layers):
-            yield (partial(_after_elu, layer) if n else layer), _hops(layer)
+            yield partial(_plain_step, stack, n, deep[0] < n <= deep[-1], deep[0] <= n < deep[-1]), _hops(layer)
     elif isinstance(stack, Stack):
         for block in stack.blocks:
             yield block, _hops(block)
@@ -105,9 +106,14 @@ def _steps(model: Model) -> Iterator[tuple[_Step, int]]:
         raise _refused(stack)
 
 
-def _after_elu(layer: nn.Module, sets: VectorSets) -> VectorSets:
-    made: VectorSets = layer(sets.with_values(elu(sets.values)))
-    return made
+def _plain_step(stack: PlainStack, number: int, joined: bool, joins: bool, sets: VectorSets) -> VectorSets:
+    """One layer of a stack; the first vectors of its deep layers come joined to the others, and leave so where some follow."""
+    first = None
+    if joined:
+        width = stack.layers[number - 1].width
+        first, sets = sets.values[:, width:], sets.with_values(sets.values[:, :width])
+    sets, first = stack.step(number, sets, first)
+    return sets if first is None or not joins else sets.with_values(torch.cat([sets.values, first], dim=1))
 
 
 def _hops(layer: nn.Module) -> int:
@@ -115,11 +121,11 @@ def _hops(layer: nn.Module) -> int:
         return 0
     if isinstance(layer, (SpatialConvolution, GraphSAGE, GraphTransformer)):
         return 1
-    if isinstance(layer, GraphConvolution):
+    if isinstance(layer, (GraphConvolution, DeepGraphConvolution)) and not isinstance(layer, DeepGraphAttention):
         return 2  # the degrees of neighbors
     if isinstance(layer, Chebyshev):
         return layer.terms
-    if isinstance(layer, (GraphAttentionLayer, SelfAttention)) and _along_edges(layer.attend):
+    if isinstance(layer, (GraphAttentionLayer, DeepGraphAttention, SelfAttention)) and _along_edges(layer.attend):
         return 1
     if isinstance(layer, Block) and layer.cross is None:
         return _hops(layer.mixer)

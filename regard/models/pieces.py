@@ -18,7 +18,7 @@ from regard.errors import InputError, check_numbers
 
 __all__ = ["HEADED", "LAYERS", "Denoising", "Front", "Positions", "attention_of", "check_heads"]
 
-HEADED = {"attention", "induced", "gat", "gatv2", "edge_attention", "graph_transformer"}
+HEADED = {"attention", "induced", "gat", "gatv2", "edge_attention", "graph_transformer", "deep_attention"}
 """Mixers whose heads divide the width."""
 LAYERS = 10_001
 """More blocks than any model has: so many take minutes to make, whatever their width."""

@@ -13,7 +13,7 @@ from regard.layers.attention import SelfAttention
 from regard.layers.chebyshev import Chebyshev
 from regard.layers.convolution2d import Convolution2d
 from regard.layers.gcn import GraphConvolution
-from regard.layers.gcnii import DeepGraphConvolution
+from regard.layers.gcnii import DeepGraphAttention, DeepGraphConvolution
 from regard.layers.graph_attention import GraphAttentionLayer
 from regard.layers.graph_transformer import GraphTransformer
 from regard.layers.induced import InducedAttention
@@ -48,6 +48,7 @@ KINDS = {
     "spatial_max": SpatialConvolution,
     "graphsage": GraphSAGE,
     "gcnii": DeepGraphConvolution,
+    "deep_attention": DeepGraphAttention,
     "chebyshev": Chebyshev,
     "spectral": SpectralFilter,
 }

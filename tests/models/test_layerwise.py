@@ -57,8 +57,12 @@ OPTIONS = {
         for name in (
             *("gat", "gcn", "pointwise", "spatial_mean", "spatial_sum", "spatial_max"),
             *("graphsage", "chebyshev", "graph_transformer", "edge_attention", "gat+gcn"),
+            *("gcnii", "deep_attention", "gcnii+gat"),
         )
     },
+    "deep with linear ends": GraphNetwork(
+        width=8, layers=5, heads=2, mixer="gcnii+deep_attention+gcn", activation="relu", linear_ends=True
+    ),
     "gatv2 that reads edges": plain(
         "gat", "Attention(score=Additive(activation='leaky_relu', edges=3), pattern=Edges())"
     ),
@@ -121,7 +125,7 @@ def test_an_empty_batch() -> None:
         (plain("attention", "Attention(pattern=Edges() | First(1))"), "SelfAttention"),
         (plain("attention", "Attention(pattern=Edges(), bias=ShortestPath(3))"), "SelfAttention"),
         (plain("spectral"), "SpectralFilter"),
-        (plain("gcnii"), "DeepGraphConvolution"),
+        (plain("deep_attention", "Attention()"), "DeepGraphAttention"),
     ],
 )
 def test_layers_that_look_farther_are_refused(options: GraphNetwork | Encoder, layer: str) -> None:
