@@ -54,7 +54,7 @@ def workers(parts: Parts) -> dict[str, float]:
 
 
 def molecules(parts: Parts, recipe: str) -> dict[str, float]:
-    """Trees on the sums and the means of what the atoms' vectors hold: what the network of a recipe reads, without bonds."""
+    """Trees on sums and means of what the atoms' vectors hold, and numbers of the whole: what a recipe reads, without bonds."""
     encoding = RECIPES[recipe].experiment().data.fit()
     rows, answers = [np.stack([_summed(each) for each in part]) for part in parts], [_each(part) for part in parts]
     if not isinstance(encoding.targets, Numbers):
@@ -74,7 +74,8 @@ def molecules(parts: Parts, recipe: str) -> dict[str, float]:
 
 
 def _summed(example: Example) -> Array:
-    return np.concatenate([example.values.sum(0), example.values.mean(0), [len(example.values)]])
+    whole = [] if example.set_values is None else [example.set_values]
+    return np.concatenate([example.values.sum(0), example.values.mean(0), [len(example.values)], *whole])
 
 
 def _each(part: list[Example]) -> Array:
