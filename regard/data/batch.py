@@ -70,6 +70,7 @@ class Batch(_Moved):
         pixels: for each set the width and height of the picture that it was made of, or None.
         starts: for each set the place of its first vector in the stream that it is a segment of, 0 where it goes on from nothing; a
             memory (`regard.layers.memory`) goes on by them. Set b of a batch goes on where set b of the batch before ended.
+        set_values: `[s, k]` numbers of each whole set, or None.
 
     >>> batch = Batch(VectorSets.pack([torch.ones(2, 3)]))
     >>> batch.targets is None, batch.to("cpu").inputs
@@ -88,6 +89,7 @@ class Batch(_Moved):
     target_texts: tuple[str | None, ...] = ()
     pixels: tuple[tuple[int, int] | None, ...] = ()
     starts: tuple[int, ...] = ()
+    set_values: Tensor | None = None
 
     def __len__(self) -> int:
         """The number of sets."""
@@ -132,6 +134,7 @@ class Batch(_Moved):
             None if self.context is None else self.context.select([]),
             None if spelling is None else Spelling(spelling.sequences.select([]), spelling.index[:0]),
             target_kind=self.target_kind,
+            set_values=None if self.set_values is None else self.set_values[:0],
         )
 
 
@@ -165,6 +168,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         target_texts=_target_texts(examples),
         pixels=tuple(example.pixels for example in examples),
         starts=tuple(example.start for example in examples),
+        set_values=_set_values(examples, names),
     )
 
 
@@ -222,6 +226,11 @@ def _sets(sets: Sequence[Example | VectorSet | None], names: Sequence[str], what
         None,
     ]
     return VectorSets(values, Layout._trusted(fields))
+
+
+def _set_values(examples: Sequence[Example], names: Sequence[str]) -> Tensor | None:
+    rows = [None if example.set_values is None else example.set_values[None] for example in examples]
+    return _join(rows, names, "set_values")
 
 
 def _joined_targets(examples: Sequence[Example], names: Sequence[str]) -> Tensor | VectorSets | None:
@@ -307,6 +316,6 @@ def _register(cls: type, names: Sequence[str], texts: Sequence[str] = ()) -> Non
 
 
 _register(Spelling, ("sequences", "index"))
-_register(Batch, ("inputs", "targets", "context", "spelling"), ("target_kind",))
+_register(Batch, ("inputs", "targets", "context", "spelling", "set_values"), ("target_kind",))
 # What is stored may be loaded without trusting the file.
 torch.serialization.add_safe_globals([Batch, Spelling])

@@ -18,6 +18,7 @@ __all__ = [
     "atom_features",
     "bonds",
     "check_installed",
+    "descriptors",
     "drawing",
     "molecule",
     "scaffold",
@@ -128,6 +129,18 @@ def _contributions(found: Any) -> Array:
     polar = np.array(descriptors._CalcTPSAContribs(found))[:, None] / 20
     surface = np.array(list(descriptors._CalcLabuteASAContribs(found)[0]))[:, None] / 10
     return np.concatenate([crippen * [1, 0.2], polar, surface], axis=1).astype(np.float32)
+
+
+def descriptors(found: Any) -> Array:
+    """`[k]` float64 of a whole molecule: RDKit's properties, such as weight, rings, rotatable bonds, polar surface and the octanol-
+    water partition coefficient, and the sum of each number of `atom_features(found, "contributions")`.
+
+    >>> bool(descriptors(molecule("CCO", "it"))[0] == 46.041864812)
+    True
+    """
+    properties = _library("rdkit.Chem.rdMolDescriptors").Properties()
+    sums = atom_features(found, "contributions").astype(np.float64).sum(0)
+    return np.concatenate([np.nan_to_num(np.array(properties.ComputeProperties(found))), sums])
 
 
 def bonds(found: Any, features: Features) -> tuple[Array, Array]:

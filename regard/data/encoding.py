@@ -19,7 +19,7 @@ from regard.data.words import SEGMENTATION
 from regard.errors import InputError, nearest
 from regard.files import read_json, write_atomically
 
-__all__ = ["BEGIN", "END", "WORD", "Encoding", "Grid", "Labels", "Numbers", "learn_targets", "parse_number"]
+__all__ = ["BEGIN", "END", "WORD", "Encoding", "Grid", "Labels", "Numbers", "Standard", "learn_targets", "parse_number"]
 
 WORD = "word"
 """The name of a column of ids that stand for words, which word vectors can be given to."""
@@ -31,6 +31,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _FILES = ("labels.json", "vocabulary.json", "encoding.json")
 # What the files call the parts that are attributes here.
 _CHARACTER, _MEAN, _DEVIATION, _BAND_MEAN = "character", "mean", "deviation", "band_mean"
+_SET_MEAN, _SET_DEVIATION = "set_mean", "set_deviation"
 _CONTEXT, _TARGETS = "context", "targets"
 
 
@@ -126,6 +127,29 @@ def learn_targets(entries: Iterable[tuple[str, str]], numbers: bool, copies: int
 
 
 @dataclass(frozen=True)
+class Standard:
+    """How numbers of whole sets become values: (number - mean) / deviation, with those of the training part, at most 5 from 0.
+
+    >>> standard = Standard.of(np.array([[1.0, 7.0], [3.0, 7.0]]))
+    >>> standard(np.array([4.0, 90.0])).tolist()
+    [2.0, 5.0]
+    """
+
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Array) -> Standard:
+        """That of the rows of the training part; a deviation of 0 becomes 1."""
+        deviation = rows.std(0)
+        return cls(tuple(rows.mean(0).tolist()), tuple(np.where(deviation > 0, deviation, 1).tolist()))
+
+    def __call__(self, row: Array) -> Array:
+        """`[k]` float32 of one set."""
+        return ((row - np.array(self.mean)) / np.array(self.deviation)).clip(-5, 5).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Grid:
     """Where vectors can lie.
 
@@ -152,6 +176,7 @@ class Encoding:
         width: the width of float values; 0 for ids.
         grid: where vectors can lie.
         edge_width: the width of edge values.
+        standard: how numbers of whole sets become values; of no number where sets have none.
         band_mean: for frames of sound, the mean of each band over the training part, where that is subtracted.
         tokenizer: what cuts texts into learned pieces, as its library writes it down; empty where nothing does.
         ordered: whether it means something which vector of a set comes first; not so in graphs.
@@ -175,6 +200,12 @@ class Encoding:
     edges: bool = False
     context: Encoding | None = None
     segmentation: int = SEGMENTATION
+    standard: Standard = Standard()
+
+    @property
+    def set_width(self) -> int:
+        """How many numbers each whole set has."""
+        return len(self.standard.mean)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -237,6 +268,8 @@ class Encoding:
         statistics: dict[str, tuple[float, ...]] = {}
         if isinstance(self.targets, Numbers):
             statistics = {_MEAN: (self.targets.mean,), _DEVIATION: (self.targets.deviation,)}
+        if self.set_width:
+            statistics |= {_SET_MEAN: self.standard.mean, _SET_DEVIATION: self.standard.deviation}
         graph = {"ordered": self.ordered, "edges": self.edges}
         # Only encodings of pairs have these entries.
         text = {"segmentation": self.segmentation} if self.columns and self.segmentation else {}
@@ -299,6 +332,7 @@ class Encoding:
             columns=columns,
             grid=Grid(coords, tuple(extent)),
             band_mean=statistics.get(_BAND_MEAN, ()),
+            standard=Standard(statistics.get(_SET_MEAN, ()), statistics.get(_SET_DEVIATION, ())),
             context=nested.get(_CONTEXT),
             **rest,
         )

@@ -86,6 +86,7 @@ class Example:
         coords: `[n, c]` float32, where each vector lies beyond its place in the order.
         edges: `[2, e]` int64, (query row, key row) without repeats.
         edge_values: `[e, m]` float32.
+        set_values: `[k]` float32, numbers of the whole set, standardized.
         inner: an int64 id array for each vector: the characters of a word.
         tokens: what each vector is called in predictions: the words, the names of the nodes.
         context: the other set of a pair: the source sentence, the second document.
@@ -113,6 +114,7 @@ class Example:
     context: VectorSet | None = None
     pixels: tuple[int, int] | None = None
     start: int = 0
+    set_values: Array | None = None
 
     def __post_init__(self) -> None:
         target, kind = self.target, self.target_kind

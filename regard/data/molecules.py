@@ -18,12 +18,13 @@ from regard.data.chemistry import (
     atom_features,
     bonds,
     check_installed,
+    descriptors,
     drawing,
     molecule,
     scaffold,
     scaffold_split,
 )
-from regard.data.encoding import Encoding, Labels, Numbers, learn_targets
+from regard.data.encoding import Encoding, Labels, Numbers, Standard, learn_targets
 from regard.data.examples import ALL, Array, Example, Listed, Part, check_part, divided, split
 from regard.data.folders import files_at, files_by_part
 from regard.data.graph_values import joined_edges
@@ -83,10 +84,11 @@ class Molecules:
         features: of atoms and bonds: "atoms" is the element and the kind of bond, one-hot; "full" and "contributions" say more, see
             `regard.data.chemistry.atom_features`.
         self_loops: whether each atom attends to itself as well; such an edge carries zeros.
+        descriptors: whether numbers of the whole molecule are joined to its pooled vector, see `regard.data.chemistry.descriptors`.
         positions: what an atom's vector says of its place in the molecule.
     """
 
-    input_options: ClassVar[tuple[str, ...]] = ("features", "positions")
+    input_options: ClassVar[tuple[str, ...]] = ("features", "descriptors", "positions")
 
     path: str | None = None
     dataset: Literal["esol", "freesolv", "bbbp"] = "esol"
@@ -98,6 +100,7 @@ class Molecules:
     division: Literal["scaffold", "hash"] = "scaffold"
     features: Features = "atoms"
     self_loops: bool = True
+    descriptors: bool = False
     positions: NodePositions = field(default_factory=NodePositions)
 
     published = "molecules"
@@ -120,7 +123,17 @@ class Molecules:
         else:
             targets = learn_targets(entries, self.target == "number")
         values, _, edge_values = self._vectors(molecule("CO", "a molecule"), "a molecule")
-        return Encoding(targets, width=values.shape[1], edge_width=edge_values.shape[1], ordered=False, edges=True)
+        standard = Standard()
+        if self.descriptors:
+            standard = Standard.of(np.stack([descriptors(row.found) for row in self._rows("train")]))
+        return Encoding(
+            targets,
+            width=values.shape[1],
+            edge_width=edge_values.shape[1],
+            ordered=False,
+            edges=True,
+            standard=standard,
+        )
 
     def part(self, name: Part, encoding: Encoding) -> Listed:
         """The molecules of one part.
@@ -131,7 +144,8 @@ class Molecules:
         rows, target = self._rows(check_part(name)), PartTargets(encoding, name)
         targets = target.all([(row.label, row.where) for row in rows])
         examples = [
-            self._example(row.found, row.name, row.where, answer) for row, answer in zip(rows, targets, strict=True)
+            self._example(row.found, row.name, row.where, encoding, answer)
+            for row, answer in zip(rows, targets, strict=True)
         ]
         return Listed(examples, target.unseen)
 
@@ -168,7 +182,7 @@ class Molecules:
 
     def inputs(self, sources: Sequence[str], encoding: Encoding) -> Listed:
         """Molecules of tables with a column of SMILES, and of other files with a SMILES, and perhaps a name, on each line."""
-        return Listed([example for source in sources for example in self._in_file(Path(source))])
+        return Listed([example for source in sources for example in self._in_file(Path(source), encoding)])
 
     def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
         """A molecule in memory: its SMILES, or a molecule of RDKit.
@@ -178,10 +192,10 @@ class Molecules:
         """
         name = name or "the molecule"
         if isinstance(value, str):
-            return self._example(molecule(value.strip(), name), name, name)
+            return self._example(molecule(value.strip(), name), name, name, encoding)
         if not hasattr(value, "GetAtoms"):
             raise refused_value(value, name, "a SMILES or a molecule of RDKit")
-        return self._example(value, name, name)
+        return self._example(value, name, name, encoding)
 
     def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Listed:
         """Molecules of SMILES in memory."""
@@ -203,7 +217,7 @@ class Molecules:
     def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Listed]:
         """Molecules as they arrive, a SMILES, and perhaps a name, on each line."""
         for group in streamed(file, Columns(text=self.smiles_column)):
-            yield Listed([self._of_line(line.text, line.name, line.where) for line in group])
+            yield Listed([self._of_line(line.text, line.name, line.where, encoding) for line in group])
 
     @property
     def _place(self) -> Path:
@@ -307,12 +321,12 @@ class Molecules:
             return columns[0][1]
         return json.dumps(dict(columns)) if any(text for _, text in columns) else ""
 
-    def _in_file(self, path: Path) -> list[Example]:
+    def _in_file(self, path: Path, encoding: Encoding) -> list[Example]:
         if not path.exists():
             raise InputError(f"{path} is not there, expected a file of SMILES; a SMILES itself is read by --text")
         if plain_suffix(path) not in _TABLES:
             lines = [(n, line.strip()) for n, line in read_lines(path) if line.strip()]
-            found = [self._of_line(line, f"{path}:{n}", f"{path}, line {n},") for n, line in lines]
+            found = [self._of_line(line, f"{path}:{n}", f"{path}, line {n},", encoding) for n, line in lines]
         else:
             table = self._table(path, [])
             smiles, named = table.header.index(self._smiles_in(table.header)), self._id_in(table.header)
@@ -320,19 +334,22 @@ class Molecules:
             for n, fields in table.rows:
                 name = fields[table.header.index(named)] if named else ""
                 where = f"{path}, line {n},"
-                found.append(self._example(molecule(fields[smiles], where), name or f"{path}:{n}", where))
+                found.append(self._example(molecule(fields[smiles], where), name or f"{path}:{n}", where, encoding))
         if not found:
             raise InputError(f"{path} is empty, expected a SMILES on each line")
         return found
 
-    def _of_line(self, line: str, name: str, where: str) -> Example:
+    def _of_line(self, line: str, name: str, where: str, encoding: Encoding) -> Example:
         smiles, _, named = re.sub(r"\s+", " ", line.strip()).partition(" ")
-        return self._example(molecule(smiles, where), named or name, where)
+        return self._example(molecule(smiles, where), named or name, where, encoding)
 
-    def _example(self, found: Any, name: str, where: str, target: Array | None = None) -> Example:
+    def _example(self, found: Any, name: str, where: str, encoding: Encoding, target: Array | None = None) -> Example:
         values, edges, edge_values = self._vectors(found, where)
         tokens = tuple(f"{atom.GetSymbol()}{atom.GetIdx() + 1}" for atom in found.GetAtoms())
-        return Example(values, target, name, "set", edges=edges, edge_values=edge_values, tokens=tokens)
+        whole = encoding.standard(descriptors(found)) if self.descriptors else None
+        return Example(
+            values, target, name, "set", edges=edges, edge_values=edge_values, tokens=tokens, set_values=whole
+        )
 
     def _vectors(self, found: Any, where: str) -> tuple[Array, Array, Array]:
         """`[atoms, ...]`, (query row, key row), and what these edges carry."""

@@ -15,7 +15,7 @@ from regard.errors import InputError
 from regard.layers.dropout import Dropout
 from regard.layers.pooling import PoolName, pooling
 from regard.sets import VectorSets
-from regard.tasks.heads import CosineHead
+from regard.tasks.heads import CosineHead, SetJoin
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -148,12 +148,15 @@ class Task(nn.Module, ABC):
 class HeadTask(Task):
     """One output for each vector, or for each set where there is a `pool`: dropout, then a linear head or none.
 
+    Where whole sets have numbers, these are joined to the pooled vectors (`regard.tasks.heads.SetJoin`).
+
     Args:
         width: of the vectors that the model gives.
         outputs: numbers that the head gives for each target.
         dropout: on the vectors that enter the head.
         pool: how the vectors of a set become one; None where each vector has its target.
         head: "none" where the vectors, pooled or not, are the outputs.
+        set_width: how many numbers each whole set has.
 
     Raises:
         InputError: no head, and vectors that are not as wide as there are outputs.
@@ -166,6 +169,7 @@ class HeadTask(Task):
         dropout: float,
         pool: PoolName | None,
         head: Literal["linear", "none"] = "linear",
+        set_width: int = 0,
     ) -> None:
         super().__init__()
         self.pool = None if pool is None else pooling(pool, width)
@@ -179,12 +183,17 @@ class HeadTask(Task):
         self.head: nn.Linear | CosineHead | nn.Identity
         self.head = nn.Linear(pooled, outputs) if head == "linear" else nn.Identity()
         self.target_kind: TargetKind = "vector" if pool is None else "set"
+        self.join = SetJoin(pooled, set_width) if set_width and pool is not None else None
 
     def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:
         """`[targets, outputs]`"""
-        vectors = hidden.values if self.pool is None else self.pool(hidden)
-        output: Tensor = self.head(self.dropout(vectors))
+        output: Tensor = self.head(self.dropout(self.read_out(hidden, batch.set_values)))
         return output
+
+    def read_out(self, hidden: VectorSets, set_values: Tensor | None = None) -> Tensor:
+        """`[targets, width]` what the head reads, before dropout: vectors, or one for each set, with the set's numbers."""
+        vectors: Tensor = hidden.values if self.pool is None else self.pool(hidden)
+        return vectors if self.join is None else self.join(vectors, set_values)
 
     def targets(self, batch: Batch) -> Tensor:
         """`[t, ...]` or `[s, ...]`

@@ -1,4 +1,4 @@
-"""Heads whose outputs are angles: cosines between a vector and one learned direction for each class."""
+"""Heads whose outputs are angles, and what joins numbers of a whole set to its pooled vector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-__all__ = ["CosineHead", "with_margin"]
+from regard.errors import InputError
+
+__all__ = ["CosineHead", "SetJoin", "with_margin"]
 
 
 class CosineHead(nn.Module):
@@ -24,6 +26,32 @@ class CosineHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[n, classes]`"""
         return self.scale * linear(normalize(x), normalize(self.weight))
+
+
+class SetJoin(nn.Module):
+    """relu(W [x; z] + b) of the pooled vector x of each set and the numbers z of the whole set.
+
+    Args:
+        width: of x, and of the result. numbers: how many numbers each set has.
+    """
+
+    def __init__(self, width: int, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.linear = nn.Linear(width + numbers, width)
+
+    def forward(self, pooled: Tensor, values: Tensor | None) -> Tensor:
+        """`[s, width]` for pooled vectors `[s, width]` and values `[s, numbers]`.
+
+        Raises:
+            InputError: sets without such numbers, or with others.
+        """
+        found = 0 if values is None else values.shape[1]
+        if values is None or found != self.numbers:
+            raise InputError(
+                f"the sets have {found} numbers each, expected {self.numbers} for each set, as in training"
+            )
+        return self.linear(torch.cat([pooled, values.to(pooled.dtype)], dim=1)).relu()
 
 
 def with_margin(output: Tensor, targets: Tensor, margin: float | Tensor) -> Tensor:

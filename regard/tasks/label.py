@@ -60,7 +60,7 @@ class LabelTask(HeadTask):
         if config.roc_auc and len(labels) != 2:
             raise InputError(f"task.roc_auc is true and there are {len(labels)} labels, expected two")
         outputs = len(labels) * (encoding.targets.copies if config.head == "none" else 1)
-        super().__init__(width, outputs, config.dropout, pool, config.head)
+        super().__init__(width, outputs, config.dropout, pool, config.head, encoding.set_width)
         self.own_weights = named_weights(config.class_weights, labels)
         self.config = config
         self.labels = labels
@@ -199,14 +199,13 @@ class SetLabelTask(LabelTask):
         elif config.head == "linear" and (config.hidden or copies > 1):
             self.head = nn.Linear(self.width, classes)
 
-    def embed(self, sets: VectorSets) -> Tensor:
+    def embed(self, sets: VectorSets, set_values: Tensor | None = None) -> Tensor:
         """`[s, width]` one vector for each set, which the classes are told apart by."""
-        assert self.pool is not None
-        embedding: Tensor = self.hidden(self.dropout(self.pool(sets)))
+        embedding: Tensor = self.hidden(self.dropout(self.read_out(sets, set_values)))
         return embedding
 
     def forward(self, hidden: VectorSets, batch: Batch) -> Tensor:
-        vectors = self.embed(hidden)
+        vectors = self.embed(hidden, batch.set_values)
         output: Tensor = self.head(vectors if self.cosine or not self.config.hidden else vectors.relu())
         return output if self.training else output[:, : len(self.labels)]
 

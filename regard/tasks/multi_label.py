@@ -45,7 +45,7 @@ class MultiLabelTask(HeadTask):
             raise other_targets("sets of labels", encoding.described_targets)
         if not targets.names:
             raise InputError("no example of the training part has a label, expected at least one label to learn")
-        super().__init__(width, len(targets.names), config.dropout, config.pool, config.head)
+        super().__init__(width, len(targets.names), config.dropout, config.pool, config.head, encoding.set_width)
         self.config = config
         self.labels = targets.names
         self.own_weights = named_weights(config.class_weights, self.labels)

@@ -43,7 +43,7 @@ class NumberTask(HeadTask):
         targets = encoding.targets
         if not isinstance(targets, Numbers):
             raise other_targets("numbers", encoding.described_targets)
-        super().__init__(width, 1, config.dropout, pool)
+        super().__init__(width, 1, config.dropout, pool, set_width=encoding.set_width)
         self.config = config
         self.mean, self.deviation = targets.mean, targets.deviation
 
