@@ -184,7 +184,7 @@ CASES = {
     "departments": Case(
         "email-Eu-core",
         "by the seed and the label: 797 / 104 / 104 people",
-        5,
+        10,
         "none on this split",
         draws="data.seed",
     ),

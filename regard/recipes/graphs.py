@@ -15,7 +15,8 @@ __all__ = ["departments", "workers"]
 def workers() -> Experiment:
     """Which workers of a platform were banned, from those who did the same tasks.
 
-    Attention along edges, and the mean over neighbors joined to one's own vector (GraphSAGE), take turns.
+    Attention along edges, and the mean over neighbors joined to one's own vector (GraphSAGE), take turns. Neither counts neighbors,
+    so their number is one of a worker's features.
 
     `--data.mask 0` to `9` are the ten published divisions; their mean is what others report.
 
@@ -24,7 +25,7 @@ def workers() -> Experiment:
     """
     return Experiment(
         "workers",
-        MaskedGraph(),
+        MaskedGraph(positions=NodePositions(degree=True)),
         Encoder(
             width=64,
             layers=3,

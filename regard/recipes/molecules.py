@@ -12,19 +12,19 @@ __all__ = ["molecules_barrier", "molecules_hydration", "molecules_solubility"]
 def molecules_solubility() -> Experiment:
     """How well a molecule dissolves in water, from its atoms and bonds.
 
-    Sums along bonds and attention to the whole molecule, whose scores know the bonds, take turns. The test part has other
-    scaffolds than the training part. `--data.features atoms --model.attention "Attention(bias=EdgeBias(4))"` reads elements and
-    kinds of bonds alone.
+    Sums along bonds and attention to the whole molecule, whose scores know the bonds, take turns; numbers of the whole molecule
+    are joined to what is read of the atoms. The test part has other scaffolds than the training part. `--data.features atoms
+    --model.attention "Attention(bias=EdgeBias(4))"` reads elements and kinds of bonds alone.
 
     Own data: `--data.path molecules.csv` with columns smiles and label; `regard predict RUN CCO` takes a SMILES, a file of SMILES,
     or such a table.
     """
     return Experiment(
         "molecules-solubility",
-        Molecules(dataset="esol", features="contributions"),
-        _encoder(),
-        PerSetNumber(),
-        _optimizer(),
+        Molecules(dataset="esol", features="contributions", descriptors=True),
+        _encoder(layers=2, dropout=0.2),
+        PerSetNumber(dropout=0.3),
+        _optimizer(weight_decay=0.1),
         _training(),
     )
 
@@ -54,21 +54,21 @@ def molecules_barrier() -> Experiment:
     """
     return Experiment(
         "molecules-barrier",
-        Molecules(dataset="bbbp", target="label", features="contributions"),
-        _encoder(),
-        PerSetLabel(roc_auc=True),
-        _optimizer(),
+        Molecules(dataset="bbbp", target="label", features="contributions", descriptors=True),
+        _encoder(layers=2, dropout=0.2),
+        PerSetLabel(roc_auc=True, dropout=0.3),
+        _optimizer(weight_decay=0.1),
         Training(epochs=15, batch_vectors=2048, log_every=10, checkpoint_every=0, threads=1, watch="roc_auc"),
     )
 
 
-def _encoder() -> Encoder:
+def _encoder(layers: int = 4, dropout: float = 0.1) -> Encoder:
     return Encoder(
         width=64,
-        layers=4,
+        layers=layers,
         heads=8,
         feed_forward=128,
-        dropout=0.1,
+        dropout=dropout,
         mixer="spatial_sum+attention",
         attention="Attention(bias=EdgeBias(8))",
         activation="gelu",
@@ -76,8 +76,8 @@ def _encoder() -> Encoder:
     )
 
 
-def _optimizer() -> Optimizer:
-    return Optimizer(learning_rate=1e-3, weight_decay=0.01, warm_up=20)
+def _optimizer(weight_decay: float = 0.01) -> Optimizer:
+    return Optimizer(learning_rate=1e-3, weight_decay=weight_decay, warm_up=20)
 
 
 def _training() -> Training:
