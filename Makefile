@@ -7,7 +7,7 @@ TORCH_OPTIONS ?=
 # pytest -n: processes that share the tests.
 WORKERS ?= 2
 
-.PHONY: help run test test-all minutes lint format bench peers docs lessons tables figures page page-pictures clean
+.PHONY: help run test test-all minutes lint format bench peers docs lessons tables figures page page-examples page-pictures clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -83,6 +83,9 @@ page:  ## bundle the module of `regard inspect` (needs Node)
 
 page-pictures: $(INSTALLED)  ## photograph the views of docs/inspect.md (needs REGARD_DATA and Chromium)
 	$(BIN)python -m benchmarks.inspector_pages
+
+page-examples: $(INSTALLED)  ## write the live examples of docs/inspect.md (needs REGARD_DATA)
+	$(BIN)python -m benchmarks.inspector_examples
 
 clean:  ## remove what was installed and built, but no runs
 	rm -rf .venv .peers site dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -41,15 +41,16 @@ const VIEWS = { place: "In place", matrix: "Matrix", lines: "Lines", heads: "All
 const PAGES = { maps, words };
 
 class Page {
-  /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview @param {import("./wire.js").Answer} place @param {boolean} offline */
-  constructor(root, ask, overview, place, offline) {
+  /** @param {HTMLElement} root @param {import("./wire.js").Ask} ask @param {any} overview @param {import("./wire.js").Answer} place @param {boolean} offline @param {boolean[]} held which layers there are answers for */
+  constructor(root, ask, overview, place, offline, held) {
+    this.held = held;
     this.ask = ask;
     this.overview = overview;
     this.place = place;
     this.offline = offline;
     const placed = place.content.kind !== "none";
     /** @type {State} */
-    this.state = { view: placed ? "place" : "matrix", layer: 0, head: 0, query: 0, line: null, other: [0, 0, overview.beside ? 1 : 0], off: [], what: "matrix" };
+    this.state = { view: placed ? "place" : "matrix", layer: Math.max(0, held.indexOf(true)), head: 0, query: 0, line: null, other: [0, 0, overview.beside ? 1 : 0], off: [], what: "matrix" };
     /** What stands beside, as it was shown last. @type {any[]} */
     this.other = [];
     this.turn = 0;
@@ -86,7 +87,7 @@ class Page {
     const found = h("select", { "aria-label": label });
     found.addEventListener("change", () => onchange(Number(found.value)));
     this.overview.layers.forEach((/** @type {any} */ layer, /** @type {number} */ n) =>
-      found.append(h("option", { value: n }, layer.title)));
+      found.append(h("option", { value: n, disabled: !this.held[n] }, layer.title)));
     return found;
   }
 
@@ -189,7 +190,7 @@ class Page {
     /** @type {[number, number, number, string][]} layer, head, whether beside, title */
     const choices = [];
     layers.forEach((/** @type {any} */ one, /** @type {number} */ n) => {
-      if (alike(one)) for (let k = 0; k < one.heads; k++) choices.push([n, k, 0, `layer ${n}, head ${k}`]);
+      if (alike(one) && this.held[n]) for (let k = 0; k < one.heads; k++) choices.push([n, k, 0, `layer ${n}, head ${k}`]);
     });
     beside?.layers.forEach((/** @type {any} */ one, /** @type {number} */ n) => {
       if (one.kind === this.layer.kind) for (let k = 0; k < one.heads; k++) choices.push([n, k, 1, `${beside.name}: layer ${n}, head ${k}`]);
@@ -197,7 +198,8 @@ class Page {
     const wanted = this.state.other;
     const other = (/** @type {[number, number, number, string]} */ one) => one[2] === 1 || one[0] !== layer || one[1] !== head;
     const chosen = choices.find((one) => one.slice(0, 3).join() === wanted.join() && other(one))
-      ?? choices.find((one) => one[2] === wanted[2] && one[0] === layer && one[1] === head && other(one)) ?? choices.find(other) ?? choices[0];
+      ?? choices.find((one) => one[2] === wanted[2] && one[0] === layer && one[1] === head && other(one))
+      ?? choices.find((one) => one[0] === layer && other(one)) ?? choices.find(other) ?? choices[0];
     const chooser = h("label", {}, "beside");
     const select = h("select", { "aria-label": "beside", onchange: () => this.set({ other: /** @type {[number, number, number]} */ (select.value.split(" ").map(Number)) }) },
       ...choices.map(([n, k, of, title]) => h("option", { value: `${n} ${k} ${of}` }, title)));
@@ -256,10 +258,12 @@ function render({ model, el }) {
   root.replaceChildren(h("style", {}, STYLE), page);
   const { ask, close } = connect(model);
   Promise.all([ask({ ask: "overview" }), ask({ ask: "place" })]).then(
-    ([{ content }, place]) => {
+    async ([{ content }, place]) => {
+      const offline = model.offline === true;
+      const held = await Promise.all((content.layers ?? []).map((/** @type {any} */ _, /** @type {number} */ layer) => !offline || ask({ ask: "heads", layer }).then(() => true, () => false)));
       page.replaceChildren();
-      if (content.page) return PAGES[content.page](page, ask, content, model.offline === true);
-      new Page(page, ask, content, place, model.offline === true);
+      if (content.page) return PAGES[content.page](page, ask, content, offline);
+      new Page(page, ask, content, place, offline, held);
     },
   ).then(() => void (page.dataset.ready = "true"), (error) => page.replaceChildren(h("p", { class: "bad", role: "alert" }, error.message)));
   return close;
