@@ -64,9 +64,10 @@ def test_the_commands_of_the_readme_work(own_files, capsys):
 )
 def test_commands_in_the_docs_are_understood(path, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # What --training.start names: a run of the recipe tagging.
-    Path("runs/tagger").mkdir(parents=True)
-    Path("runs/tagger/config.yaml").write_text(to_yaml(recipe("tagging").experiment()))
+    # What --training.start names.
+    for run, name in (("tagger", "tagging"), ("patches", "cells-patches")):
+        Path("runs", run).mkdir(parents=True)
+        Path("runs", run, "config.yaml").write_text(to_yaml(recipe(name).experiment()))
     checked = 0
     for words in commands(path):
         if words[0] == "train" and not {"RECIPE", "--resume", "--config"} & set(words):

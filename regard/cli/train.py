@@ -20,7 +20,7 @@ from regard.recipes import RECIPES, recipe
 from regard.train import Experiment, from_yaml, to_yaml
 from regard.train.earlier import refuse_moved
 from regard.train.folder import read_config, read_start
-from regard.train.kinds import KINDS, kind
+from regard.train.kinds import KINDS, PIECES, kind
 from regard.train.values import LONGEST_YAML, explained, fits, names_type, nested, types_of
 
 __all__ = ["run"]
@@ -123,7 +123,7 @@ def _read(base: Experiment, arguments: Sequence[str]) -> tuple[Experiment, jsona
     """The base experiment with the arguments' changes, and the other options."""
     _, given = _scan(arguments)
     if "--training.start" in given and "--config" not in given:
-        base = replace(base, model=_model_of(given["--training.start"]))
+        base = replace(base, model=_model_of(given["--training.start"], base.model))
     options = _common(f"train {base.recipe}")
     types = {}
     for section, known in KINDS.items():
@@ -199,12 +199,19 @@ def _whole_names(arguments: Sequence[str], types: Mapping[str, type]) -> list[st
     return whole
 
 
-def _model_of(run: str) -> Any:
+# Of a model that becomes a piece of another one: the options that its weights depend on.
+_SHARED = ("width", "layers", "heads", "feed_forward", "norm", "activation", "attention")
+
+
+def _model_of(run: str, own: Any) -> Any:
     """The model of the run that training begins with, which a recipe's gives way to; only other options can change it.
 
-    Word vectors that the run began with are in its weights.
+    Where it is a piece of the recipe's, that one stays, with as many and as large vectors and blocks in the piece. Word vectors
+    that the run began with are in its weights.
     """
     model = read_start(run).model
+    if (type(model).__name__, type(own).__name__) in PIECES:
+        return replace(own, **{name: getattr(model, name) for name in _SHARED})
     front = getattr(model, "front", None)
     return replace(model, front=replace(front, vectors="")) if front else model
 

@@ -18,6 +18,7 @@ from regard.data.graph import Planetoid
 from regard.data.graphs import Graphs
 from regard.data.homework import LogMelFolder
 from regard.data.image import Digits
+from regard.data.labeled_patches import PatchLabels
 from regard.data.masked_graph import MaskedGraph
 from regard.data.molecules import Molecules
 from regard.data.parallel import ParallelText
@@ -48,6 +49,7 @@ READERS: tuple[type[Reader], ...] = (
     Molecules,
     ParallelText,
     Passages,
+    PatchLabels,
     Pictures,
     Pixels,
     Planetoid,

@@ -74,16 +74,13 @@ def make_detr(options: Detr, encoding: Encoding) -> DetrModel:
     """The model of those options, for data of that encoding.
 
     Raises:
-        InputError: data that are no pictures in color with sets of boxes.
+        InputError: data that are no pictures with sets of boxes.
     """
-    import math
-
     from regard.data.encoding import Encoding, Labels
     from regard.layers.attention import CrossAttention, SelfAttention, mark_learned
     from regard.layers.blocks import Block, FeedForward, Stack
-    from regard.layers.patch_stem import PatchStem
     from regard.models.box_decoder import Begin, BoxDecoder, DetrModel, aim
-    from regard.models.front import ModelFront
+    from regard.models.front import ModelFront, patch_stem
     from regard.models.model import Model
     from regard.models.positions import make_positions
 
@@ -93,12 +90,6 @@ def make_detr(options: Detr, encoding: Encoding) -> DetrModel:
         found = encoding.described_targets
         raise InputError(
             f"the model writes boxes, and the targets of the data are {found}, expected sets of labels with boxes"
-        )
-    patch = math.isqrt(encoding.width // 3)
-    if encoding.grid.coords != 2 or encoding.width != 3 * patch * patch:
-        found = f"vectors of width {encoding.width} with {encoding.grid.coords} coordinates"
-        raise InputError(
-            f"the model reads pictures, and the data have {found}, expected square patches in color with 2"
         )
 
     def block(cross: CrossAttention | None = None) -> Block:
@@ -113,7 +104,7 @@ def make_detr(options: Detr, encoding: Encoding) -> DetrModel:
 
     positions = make_positions(options.positions, width, options.layers, encoding)
     blocks = [block() for _ in range(options.layers)]
-    front = ModelFront(PatchStem(patch, 3, width))
+    front = ModelFront(stem=patch_stem(encoding, width))
     encoder = Model(front, Stack(blocks, width, final_norm=norm == "pre"), positions, dropout=dropout)
     crosses = [
         CrossAttention(width, heads, width, attention_of(options.cross_attention), dropout=dropout)

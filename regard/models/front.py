@@ -18,12 +18,15 @@ from regard.layers.convolution import ConvolutionalStem, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.line_graph import EdgesAsSet
 from regard.layers.mixers import Pointwise
+from regard.layers.patch_stem import PatchStem
 from regard.layers.stem2d import PictureStem
 from regard.models.pieces import Front
 from regard.sets import VectorSets
 from regard.vectors.initial import begin_with
 
-__all__ = ["Characters", "ModelFront", "Words", "embedding_of", "make_front", "stemmed"]
+__all__ = ["Characters", "ModelFront", "Words", "embedding_of", "make_front", "patch_stem", "stemmed"]
+
+_OF_PICTURES = ("convolution2d", "strided")
 
 
 class Words(Embed):
@@ -91,7 +94,7 @@ class ModelFront(nn.Module):
         embed: nn.Module | None = None,
         ngrams: NGrams | None = None,
         characters: Characters | None = None,
-        stem: Subsample | PictureStem | None = None,
+        stem: Subsample | PictureStem | PatchStem | None = None,
         edges: EdgesAsSet | None = None,
     ) -> None:
         super().__init__()
@@ -125,9 +128,9 @@ def make_front(options: Front, width: int, encoding: Encoding, scaled: bool = Fa
     Raises:
         InputError: an option that the data have nothing for.
     """
-    if options.stem == "convolution2d" and encoding.grid.coords != 2:
+    if options.stem in _OF_PICTURES and encoding.grid.coords != 2:
         found = (
-            f"model.front.stem is 'convolution2d' and the vectors of the data have {encoding.grid.coords} coordinates"
+            f"model.front.stem is {options.stem!r} and the vectors of the data have {encoding.grid.coords} coordinates"
         )
         raise InputError(f"{found}, expected a row and a column")
     # In this order, in which initial weights have been drawn from the beginning on.
@@ -160,7 +163,26 @@ def stemmed(options: Front, encoding: Encoding) -> Encoding:
     return replace(encoding, grid=Grid(encoding.grid.coords, tuple(-(-n // halved) for n in encoding.grid.extent)))
 
 
-def _stem(options: Front, width: int, encoding: Encoding) -> Subsample | PictureStem | None:
+def patch_stem(encoding: Encoding, width: int) -> PatchStem:
+    """Strided convolutions over the pixels of the data's patches, in color where their values are three for each pixel.
+
+    Raises:
+        InputError: vectors that are no square patches.
+    """
+    for channels in (1, 3):
+        patch = math.isqrt(encoding.width // channels)
+        if not encoding.columns and encoding.grid.coords == 2 and encoding.width == channels * patch * patch:
+            return PatchStem(patch, channels, width)
+    found = f"vectors of width {encoding.width} with {encoding.grid.coords} coordinates"
+    found = f"ids of {', '.join(encoding.columns)}" if encoding.columns else found
+    raise InputError(
+        f"the stem reads pictures, and the data have {found}, expected square patches with a row and a column"
+    )
+
+
+def _stem(options: Front, width: int, encoding: Encoding) -> Subsample | PictureStem | PatchStem | None:
+    if options.stem == "strided":
+        return patch_stem(encoding, width)
     if options.stem == "convolution2d":
         width_in = width if encoding.columns else encoding.width
         return PictureStem(width_in, [*options.stages, width], options.reach, options.convolutions, options.norm)
@@ -177,7 +199,7 @@ def _embedding(options: Front, width: int, encoding: Encoding, scaled: bool) -> 
     if sizes:
         return embedding_of(options, sizes, width, encoding.words, scaled)
     # What a stem of pictures reads is their pixels.
-    return None if options.stem == "convolution2d" else Pointwise(encoding.width, width)
+    return None if options.stem in _OF_PICTURES else Pointwise(encoding.width, width)
 
 
 def embedding_of(

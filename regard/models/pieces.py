@@ -38,7 +38,9 @@ class Front:
         word_dropout: probability to take an id for the unknown one, while training.
         step: the number of neighboring vectors that become one.
         stem: how they do: "joined", by one matrix, "convolution", by one whose windows overlap, and GELU, or "convolution2d": over
-            rows and columns, each stage convolutions and ReLU, then the maximum of 3 x 3, which halves both.
+            rows and columns, each stage convolutions and ReLU, then the maximum of 3 x 3, which halves both. "strided" reads
+            patches of pictures: convolutions over their pixels, across patches, each with half the rows and columns, until one
+            vector is left per patch; as boxes do (`Detr`), so that these can begin with a run that has it.
         reach: how many vectors on each side of those a convolution reads.
         stages: of "convolution2d", the widths of those before the last, whose width is the model's.
         convolutions: of each of these stages.
@@ -56,7 +58,7 @@ class Front:
     deviation: float = 1.0
     word_dropout: float = 0.0
     step: int = 1
-    stem: Literal["joined", "convolution", "convolution2d"] = "joined"
+    stem: Literal["joined", "convolution", "convolution2d", "strided"] = "joined"
     reach: int = 1
     stages: tuple[int, ...] = ()
     convolutions: int = 1
@@ -71,8 +73,8 @@ class Front:
         check_numbers("model.front", self, "dropout", "word_dropout", least=0, below=1)
         if any(width < 1 for width in self.stages):
             raise InputError(f"model.front.stages is {list(self.stages)}, expected widths of at least 1")
-        if self.stem == "convolution2d" and self.step > 1:
-            found = f"model.front.step is {self.step} and the stem is 'convolution2d'"
+        if self.stem in ("convolution2d", "strided") and self.step > 1:
+            found = f"model.front.step is {self.step} and the stem is {self.stem!r}"
             raise InputError(f"{found}, expected 1: each of its stages halves rows and columns")
         if self.set == "edges" and (self.step > 1 or self.stem != "joined"):
             found = "model.front.set is 'edges' and several vectors are to become one"

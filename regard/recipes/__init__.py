@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from regard.errors import InputError, nearest
 from regard.recipes.arena import arena_image, arena_listops, arena_path_x, arena_pathfinder, arena_retrieval, arena_text
-from regard.recipes.cells import cells
+from regard.recipes.cells import cells, cells_patches
 from regard.recipes.characters import characters
 from regard.recipes.citation import citation
 from regard.recipes.clothes import clothes, clothes_cnn, clothes_gan, clothes_pixels, clothes_stem
@@ -32,6 +32,7 @@ __all__ = [
         "arena_retrieval",
         "arena_text",
         "cells",
+        "cells_patches",
         "characters",
         "citation",
         "clothes",
@@ -141,6 +142,12 @@ RECIPES = {
             cells,
             "BCCD, 364 pictures of blood, 4,886 boxes; own: pictures with XML files of their boxes (PASCAL VOC)",
             "mean average precision at IoU .5, of networks that began with COCO: YOLOv5 .945, Faster R-CNN .903",
+        ),
+        Recipe(
+            "cells-patches",
+            cells_patches,
+            "BCCD, the patches of 364 pictures of blood; own: as cells",
+            "none: what cells may begin with",
         ),
         Recipe(
             "tagging",

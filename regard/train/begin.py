@@ -1,7 +1,8 @@
 """Begin from a run: its encoding of inputs and its weights, as far as the new experiment has a place for them.
 
 What belongs to the inputs (vocabularies, the tokenizer, means of bands) is that of the run; what belongs to the targets (labels,
-the mean and deviation of numbers) is learned from the new data. Weights are taken by name and shape.
+the mean and deviation of numbers) is learned from the new data. Weights are taken by name and shape; a model that is a piece of the
+new one, as an encoder is of a model of boxes, gives those of that piece.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from regard.files import read_json
 from regard.train.earlier import now_named
 from regard.train.experiment import Experiment
 from regard.train.folder import digest_of, read_start, read_weights, save
+from regard.train.kinds import PIECES
 from regard.train.pieces import depths
 
 __all__ = ["START", "Beginning", "Start"]
@@ -131,9 +133,16 @@ class Start:
         before = read_start(run)
         _check_kinds(run, before, experiment)
         try:
-            return cls(run, before, experiment, Encoding.load(run), now_named(read_weights(Path(run), before)))
+            encoding, weights = Encoding.load(run), now_named(read_weights(Path(run), before))
         except InputError as error:
             raise InputError(f"training.start is {run!r}, and {error}") from None
+        piece = PIECES.get(_types(before, experiment))
+        if piece:
+            weights = {
+                f"model.{piece}.{name.removeprefix('model.')}" if name.startswith("model.") else name: value
+                for name, value in weights.items()
+            }
+        return cls(run, before, experiment, encoding, weights)
 
     def extended(self, own: Encoding) -> Encoding:
         """The run's encoding of inputs with the targets of `own`, the encoding that the new training part alone gives.
@@ -246,11 +255,12 @@ class Start:
 
 
 def _check_kinds(run: str, before: Experiment, after: Experiment) -> None:
-    """Refuse a model of another type, and data that are read with other options that decide what a vector is."""
-    there, here = type(before.model).__name__, type(after.model).__name__
-    if there != here:
+    """Refuse a model of another type that is no piece of the new one, and data whose options decide otherwise what a vector is."""
+    there, here = _types(before, after)
+    if there != here and (there, here) not in PIECES:
+        pieces = "".join(f" or {inner}" for inner, outer in PIECES if outer == here)
         raise InputError(
-            f"training.start is {run!r}, whose model.type is {there}, and here it is {here}, expected the same"
+            f"training.start is {run!r}, whose model.type is {there}, and here it is {here}, expected the same{pieces}"
         )
     shared = set(getattr(before.data, "input_options", ())) & set(getattr(after.data, "input_options", ()))
     for name in sorted(shared):
@@ -259,6 +269,10 @@ def _check_kinds(run: str, before: Experiment, after: Experiment) -> None:
             raise InputError(
                 f"training.start is {run!r}, whose data.{name} is {there!r}, and here it is {here!r}, expected the same"
             )
+
+
+def _types(before: Experiment, after: Experiment) -> tuple[str, str]:
+    return type(before.model).__name__, type(after.model).__name__
 
 
 def _joined(before: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
@@ -287,9 +301,9 @@ def _piece(name: str) -> str:
 
 
 def _differences(section: str, before: Any, after: Any) -> list[str]:
-    """A clause for each option that has another value in one of two values of the same type."""
+    """A clause for each option of two values that has another value in one of them; those that only one has are left out."""
     clauses = []
-    for option in fields(after):
+    for option in (each for each in fields(after) if hasattr(before, each.name)):
         name, there, here = f"{section}.{option.name}", getattr(before, option.name), getattr(after, option.name)
         if is_dataclass(here) and type(here) is type(there):
             clauses += _differences(name, there, here)

@@ -41,6 +41,7 @@ _WEIGHTS = {
     "model.blocks.": "model.stack.blocks.",
     "model.norm.": "model.stack.norm.",
     "model.layers.": "model.stack.layers.",
+    "model.encoder.front.embed.stages.": "model.encoder.front.stem.stages.",
 }
 
 

@@ -12,7 +12,7 @@ from regard.errors import InputError, nearest
 if TYPE_CHECKING:
     from regard.data.encoding import Encoding
 
-__all__ = ["KINDS", "Kind", "build", "build_model", "kind"]
+__all__ = ["KINDS", "PIECES", "Kind", "build", "build_model", "kind"]
 
 
 class Kind(NamedTuple):
@@ -64,6 +64,9 @@ KINDS: dict[str, dict[str, Kind]] = {
     "optimizer": {"Optimizer": Kind("regard.train.experiment")},
     "training": {"Training": Kind("regard.train.experiment")},
 }
+
+# What a model of one type is called inside of another type, which so can begin with a run of the first.
+PIECES = {("Encoder", "Detr"): "encoder"}
 
 
 def kind(section: str, name: str, source: str = "") -> type:

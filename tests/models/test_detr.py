@@ -13,7 +13,9 @@ from regard.data.examples import Example, VectorSet
 from regard.errors import InputError
 from regard.models.box_decoder import _noisy, _on_grid, _spread
 from regard.models.detr import Detr
-from regard.models.pieces import Denoising, Positions
+from regard.models.encoder import Encoder
+from regard.models.pieces import Denoising, Front, Positions
+from regard.train.earlier import now_named
 from regard.train.kinds import build
 
 ENCODING = Encoding(Encoding(Labels(("a", "b", "c")), grid=Grid(4)), width=48, grid=Grid(2))
@@ -134,6 +136,19 @@ def test_options_and_data_that_do_not_fit_are_refused() -> None:
         Denoising(boxes=1.0)
     with pytest.raises(InputError, match="the targets of the data are labels, expected sets of labels with boxes"):
         build(PLAIN, Encoding(Labels(("a",)), width=48, grid=Grid(2)))
-    with pytest.raises(InputError, match="vectors of width 40 with 2 coordinates, expected square patches in color"):
+    with pytest.raises(InputError, match="vectors of width 40 with 2 coordinates, expected square patches with a row"):
         build(PLAIN, replace(ENCODING, width=40))
+    with pytest.raises(
+        InputError, match="stem is 'strided' and the vectors of the data have 0 coordinates, expected a row"
+    ):
+        build(Encoder(width=16, heads=2, front=Front(stem="strided")), Encoding(width=48))
+    gray = build(Encoder(width=16, heads=2, layers=0, front=Front(stem="strided")), Encoding(width=16, grid=Grid(2)))
+    assert gray.front.stem.channels == 1
     assert build(replace(PLAIN, positions=Positions("rotary")), ENCODING).width == 16
+
+
+def test_weights_of_earlier_runs_are_found_where_the_stem_is_now() -> None:
+    weights = made(PLAIN).state_dict()
+    earlier = {f"model.{name.replace('.front.stem.', '.front.embed.')}": value for name, value in weights.items()}
+    assert "model.encoder.front.embed.stages.0.reduce.weight" in earlier
+    assert set(now_named(earlier)) == {f"model.{name}" for name in weights}
