@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import BASELINES
+from benchmarks.case import Case
 from benchmarks.machine import RESULTS, machine, write
+from benchmarks.picture_cases import PICTURE_CASES
 from regard.data.documents import Columns, read_documents
 from regard.data.examples import Example, Listed
 from regard.data.registry import locate
@@ -33,30 +36,6 @@ from regard.train.experiment import changed
 from regard.train.scoring import run as outputs
 
 __all__ = ["CASES", "FROM_REVIEWS", "Case", "train_one", "with_options"]
-
-# For each variant, the options that differ from the recipe's: the model's by their names, `epochs`, others such as `task.pool`.
-Variants = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is trained and what it is compared with; the recipe is the one of the case's name, unless it says another.
-
-    Of the test part `metric` counts; a seed is also what `draws` is set to, an option that says which division into parts it is,
-    and the simple models are then fitted to each division as well. With `together` a row also has what the mean output reaches.
-    """
-
-    data: str
-    split: str
-    seeds: int
-    published: str
-    variants: Variants = field(default_factory=lambda: {"recipe": {}})
-    more: Callable[[Run], dict[str, float]] = lambda run: {}
-    shown: Callable[[Run], dict[str, str]] = lambda run: {}
-    recipe: str = ""
-    metric: str = "accuracy"
-    draws: str = ""
-    together: bool = False
 
 
 def seen_before(run: Run) -> dict[str, float]:
@@ -258,7 +237,7 @@ CASES = {
         },
         recipe="reviews-bytes",
     ),
-}
+} | PICTURE_CASES
 
 
 def train_one(experiment: Experiment, folder: Path) -> Run:
@@ -278,7 +257,10 @@ def with_options(experiment: Experiment, options: Mapping[str, Any]) -> Experime
 def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]:
     """One row of the table."""
     case = CASES[name]
-    experiment = with_options(RECIPES[case.recipe or name].experiment(), case.variants[variant])
+    place = {"data.path": f"{os.environ['REGARD_DATA']}/{case.folder}"} if case.folder else {}
+    options = place | case.variants[variant]
+    recipe = options.pop("recipe", case.recipe or name)
+    experiment = with_options(RECIPES[recipe].experiment(), options)
     values, facts, more, runs = [], [], [], []
     for seed in range(seeds):
         training = replace(experiment.training, seed=seed, progress=False)
@@ -304,7 +286,8 @@ def measure(name: str, variant: str, seeds: int, folder: Path) -> dict[str, Any]
         "baseline": round(baseline, 4),
         "published": case.published,
         "parameters": run.parameters,
-        "epochs": experiment.training.epochs,
+        # Of a training of so many minutes, where it was best on the validation part.
+        "epochs": max(each["epoch"] for each in facts) if experiment.training.minutes else experiment.training.epochs,
         "seconds": round(statistics.median(each["seconds"] for each in facts), 1),
     }
 
@@ -370,9 +353,10 @@ def report(name: str, folder: Path, seeds: int | None = None, only: str | None =
     case = CASES[name]
     chosen = [only] if only else list(case.variants)
     rows = [measure(name, variant, seeds or case.seeds, folder / name) for variant in chosen]
-    if only:
-        rows = merged(json.loads((RESULTS / f"{name}.json").read_text())["rows"], rows)
-    else:
+    before = RESULTS / f"{name}.json"
+    if only and before.exists():
+        rows = merged(json.loads(before.read_text())["rows"], rows)
+    elif name in BASELINES:
         rows += simple(name, seeds or case.seeds)
     write(name, {"case": name, "data": case.data, "split": case.split, "rows": rows, "machine": machine()})
 

@@ -212,7 +212,7 @@ class Survey:
             lines.append(f"{'columns':9} {_columns(self.columns)}")
         lines += [f"{'part':9} {name}: {part}" for name, part in _in_order(self.parts)]
         names = [name for name, part in _in_order(self.parts) if part.labels is not None]
-        if names:
+        if names and self._labels():
             lines += ["", *self._table(names)]
         if self.skipped:
             lines += ["", *(f"{'skipped':9} {line}" for line in self.skipped.lines())]

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from voc import box, packed, voc, xml
 
+from regard.cli import main
 from regard.data.batch import collate
 from regard.data.boxed_pictures import Fitting, Source
 from regard.data.boxes import Boxes
@@ -112,6 +113,18 @@ def test_what_is_no_box_is_counted_and_named(tmp_path: Path) -> None:
     assert "1 boxes reach beyond their picture: JPEGImages/p00.png, object 4, and end there" in text
     assert survey.parts["train"].labels == {"red": 11, "blue": 6}
     collate([part[n] for n in range(3)])
+
+
+def test_a_look_at_pictures_of_which_none_has_a_box(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = voc(tmp_path)
+    for path in (root / "Annotations").iterdir():
+        path.write_text(xml([]))
+    assert main(["data", "look", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "train: 0 boxes" in out
+    assert "12 pictures in the train part, 12 of them without boxes, such as JPEGImages/p00.png" in out
+    with pytest.raises(InputError, match="has no box in the train part, expected at least one"):
+        reader(root).fit()
 
 
 def test_labels_that_no_training_box_has_are_told(tmp_path: Path) -> None:
