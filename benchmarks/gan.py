@@ -1,10 +1,11 @@
 """The self-attention GAN on Fashion-MNIST with and without attention, and what its distances mean: a floor and two ceilings.
 
-    python -m benchmarks.gan DATA JUDGE [--seeds 3] [--epochs 20] [--bounds] [--quick]
+    python -m benchmarks.gan DATA JUDGE [--seeds 3] [--epochs 20] [--bounds] [--quick] [--trained RUN ...]
 
 DATA is a folder of idx files, JUDGE a run of the recipe `clothes-cnn` on it. Trains each way with each seed, and evaluates on the
 test part. The floor is the distance of as many training pictures from the test part, the ceilings those of test pictures blurred
-(the mean of 3 x 3) and of noise. `--bounds` measures these alone. Writes `results/clothes-gan.json`.
+(the mean of 3 x 3) and of noise. `--bounds` measures these alone; `--trained` evaluates runs with this judge that are there,
+and trains none. Writes `results/clothes-gan.json`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from regard.recipes import clothes_gan
 from regard.tasks.frechet import FrechetDistance
 from regard.tasks.written_pictures import Judge
 from regard.train import Run, fit
+from regard.train.card import read_facts
 
 __all__ = ["bounds", "main", "trained"]
 
@@ -89,8 +91,17 @@ def trained(data: str, run: str, attention: bool, seed: int, epochs: int) -> dic
         training=replace(plain.training, epochs=epochs, seed=seed, progress=False),
     )
     with tempfile.TemporaryDirectory() as folder:
-        evaluation = Run.open(fit(experiment, Path(folder) / "run")).evaluate()
-    row = {"attention": attention, "seed": seed, "epochs": epochs, "parameters": evaluation["parameters"]}
+        return evaluated(fit(experiment, Path(folder) / "run"))
+
+
+def evaluated(folder: Path) -> dict[str, Any]:
+    """A row: the test metrics of a run, beside its parameters, epochs, steps and seconds."""
+    run = Run.open(folder)
+    model: Any = run.experiment.model
+    evaluation, facts = run.evaluate(), read_facts(folder)
+    row = {"attention": "yes" if model.self_attention else "no", "seed": run.experiment.training.seed}
+    row |= {"parameters": evaluation["parameters"], "epochs": facts["epoch"], "steps": facts["steps"]}
+    row |= {"seconds": facts["seconds"]}
     print(row, evaluation["metrics"], flush=True)
     return row | {name: float(f"{value:.4g}") for name, value in evaluation["metrics"].items()}
 
@@ -104,22 +115,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--bounds", action="store_true", help="the floor and the ceilings alone")
     parser.add_argument("--quick", action="store_true", help="one epoch, one seed, nothing written")
+    parser.add_argument(
+        "--trained", nargs="+", type=Path, default=[], metavar="RUN", help="runs to evaluate in place of trainings"
+    )
     options = parser.parse_args(arguments)
     seeds, epochs = (1, 1) if options.quick else (options.seeds, options.epochs)
     limits = bounds(options.data, options.judge)
-    rows = (
-        []
-        if options.bounds
-        else [
+    rows = [evaluated(folder) for folder in options.trained]
+    if not options.bounds and not rows:
+        rows = [
             trained(options.data, options.judge, attention, seed, epochs)
             for seed in range(seeds)
             for attention in (True, False)
         ]
-    )
     if not options.quick:
         about = "Fashion-MNIST; distances by the features of a clothes-cnn of our own, no Inception"
         write(
-            "clothes-gan", {"case": "clothes-gan", "data": about, "bounds": limits, "rows": rows, "machine": machine()}
+            "clothes-gan",
+            {
+                "case": "clothes-gan",
+                "data": about,
+                "rows": rows,
+                "summary": {f"fid of {name}": value for name, value in limits.items()},
+                "machine": machine(),
+            },
         )
     return 0
 

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from benchmarks import gan
 from regard.data.pictures import Pictures
 from regard.models.encoder import Encoder
 from regard.models.pieces import Front, Positions
+from regard.recipes import clothes_gan
 from regard.tasks.configs import PerSetLabel
 from regard.train import Experiment, Optimizer, Training, fit
 
@@ -44,3 +46,19 @@ def test_a_floor_and_ceilings_are_in_order(root):
     assert list(found) == ["training pictures", "blurred", "noise"]
     assert 0 <= found["training pictures"] < found["noise"]
     assert found["blurred"] < found["noise"]
+
+
+def test_a_run_that_is_there_becomes_a_row(root, tmp_path):
+    plain = clothes_gan()
+    experiment = replace(
+        plain,
+        data=replace(plain.data, path=str(root / "data")),
+        model=replace(plain.model, width=4, noise=4, self_attention=False),
+        task=replace(plain.task, judge=str(root / "judge"), samples=2),
+        training=replace(plain.training, epochs=1, batch_vectors=8000, progress=False, device="cpu"),
+    )
+    row = gan.evaluated(fit(experiment, tmp_path / "run"))
+    assert (row["attention"], row["seed"], row["epochs"]) == ("no", 0, 1)
+    assert row["steps"] > 0
+    assert row["fid"] > 0
+    assert 0 <= row["agreement"] <= 1
