@@ -21,6 +21,7 @@ from regard.attention.executors.fused.units import (
     margin_of,
     of_backward,
     rows_of_tile,
+    stretch_of,
     type_of_sums,
 )
 from regard.attention.problem import Problem, Tensors
@@ -93,7 +94,7 @@ def _call(problem: Problem, table: Tensor | None, backward: bool) -> _Call:
 
 def _make_call(problem: Problem, table: tuple[int, int] | None, backward: bool) -> _Call:
     """The same without dropout, for a table of this shape."""
-    cut, attention, keys = cut_of(problem), problem.attention, problem.tiles.keys
+    cut, attention, keys = cut_of(problem), problem.attention, stretch_of(problem)
     accurate = type_of_sums(problem.dtype)
     wide = lanes(8 * accurate.itemsize)
     step = math.lcm(wide, ROWS)

@@ -50,7 +50,8 @@ def work(problem: Problem) -> dict[str, float]:
 
     cut = cut_of(problem)
     width = problem.d + problem.e
-    meetings, pairs = touched(problem)
+    # Where shorter stretches are quicker, it takes less.
+    meetings, pairs = touched(problem, problem.tiles.keys)
     return {
         "calls": 1,
         "units": len(cut.units),

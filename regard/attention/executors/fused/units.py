@@ -16,28 +16,65 @@ from regard.kernels.records import Records, kind_of
 from regard.kernels.simd.processor import ROWS, lanes
 from regard.sets.whole import repeated
 
-__all__ = ["THREE", "Cut", "Whole", "cut_of", "margin_of", "of_backward", "rows_of_tile", "touched", "type_of_sums"]
+__all__ = [
+    "THREE",
+    "Cut",
+    "Whole",
+    "cut_of",
+    "margin_of",
+    "of_backward",
+    "rows_of_tile",
+    "stretch_of",
+    "touched",
+    "type_of_sums",
+]
 
 Whole = NDArray[np.int64]
 # Stretches are multiples of three vectors of float32, which a register tile takes.
 THREE = 48
+# Intervals of a row, in the mean, up to which all stretches have the usual length.
+_FEW = 4
+# Pairs that take as long as a meeting of rows with a stretch.
+_MEETING = 100
 
 
-def touched(problem: Problem) -> tuple[int, int]:
-    """How often rows meet a stretch of keys, and how many pairs are computed, some of them forbidden; for all heads."""
-    cut, sizes = cut_of(problem), problem.tiles
-    wide = lanes(8 * type_of_sums(problem.dtype).itemsize)
+def touched(problem: Problem, keys: int) -> tuple[int, int]:
+    """How often rows meet a stretch of keys, and how many pairs are computed, some of them forbidden; for all heads.
+
+    Args:
+        keys: of a stretch, as `stretch_of` gives them.
+    """
+    cut, wide = cut_of(problem), lanes(8 * type_of_sums(problem.dtype).itemsize)
 
     def each(n: int) -> tuple[int, int]:
         first = n * (problem.layout.total + 1)
         fixed = cut.tiles, cut.query_offsets, cut.key_offsets, first, cut.rows.pointer, cut.rows.start, cut.rows.stop
-        return kernels.touched(*fixed, sizes.rows, of_backward(sizes.keys), wide)
+        return kernels.touched(*fixed, problem.tiles.rows, of_backward(keys), wide)
 
     patterns = tuple(pattern for pattern, _ in problem.groups)
-    numbers = problem.kept(("touched", patterns, wide), lambda: [each(n) for n in range(len(patterns))])
+    numbers = problem.kept(("touched", patterns, wide, keys), lambda: [each(n) for n in range(len(patterns))])
     times = [len(heads) for _, heads in problem.groups]
     meetings, pairs = (sum(a * b for a, b in zip(each, times, strict=True)) for each in zip(*numbers, strict=True))
     return meetings, pairs
+
+
+def stretch_of(problem: Problem) -> int:
+    """Keys of a stretch.
+
+    Of a stretch, rows compute all keys from the first that they may attend to up to the last. So where a row has many short
+    intervals, as of `BlockEnds`, shorter stretches compute fewer pairs in vain, and are met more often.
+    """
+    usual, rows = problem.tiles.keys, cut_of(problem).rows
+    if len(rows.start) <= _FEW * len(problem.groups) * problem.layout.total:
+        return usual
+    each = [keys for keys in (usual, usual // 2, usual // 3, usual // 6) if keys == usual or keys >= THREE]
+
+    def cost(keys: int) -> int:
+        meetings, pairs = touched(problem, keys)
+        return pairs + _MEETING * meetings
+
+    patterns = tuple(pattern for pattern, _ in problem.groups)
+    return problem.kept(("stretch", patterns, problem.dtype), lambda: min(each, key=cost))
 
 
 def of_backward(keys: int) -> int:
