@@ -123,7 +123,13 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
     """
     sizes = (problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype)
     key = ("plan", problem.attention, *sizes, problem.dropout is not None, executor)
-    return Plan(*problem.kept_for_steps(key, lambda: _choose(problem.on_host, executor)), problem)
+
+    def chosen() -> tuple[str, dict[str, str], dict[str, float], str]:
+        on_host = problem.on_host
+        with on_host.naming_once():
+            return _choose(on_host, executor)
+
+    return Plan(*problem.kept_for_steps(key, chosen), problem)
 
 
 def _choose(problem: Problem, executor: str | None) -> _Chosen:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeVar
@@ -26,6 +27,7 @@ T = TypeVar("T")
 STEPS = "steps"
 # Distances of which a table is made for however few vectors.
 _TABLE = 1 << 16
+_NAMED = "_named"
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,23 @@ class Problem:
 
     def intervals(self, pattern: Pattern) -> Intervals:
         """The keys of every query row under a pattern."""
+        named: dict[Pattern, Intervals] | None = self.__dict__.get(_NAMED)
+        if named is not None and pattern in named:
+            return named[pattern]
         every = torch.arange(self.layout.total, device=self.layout.device)
-        return pattern.keys(Rows(every, self.layout, self.key_layout, self.tiles.at_once))
+        found = pattern.keys(Rows(every, self.layout, self.key_layout, self.tiles.at_once))
+        if named is not None:
+            named[pattern] = found
+        return found
+
+    @contextmanager
+    def naming_once(self) -> Iterator[None]:
+        """Within it, the intervals of a pattern are named once, whoever asks for them; they may be large, and end with it."""
+        object.__setattr__(self, _NAMED, {})
+        try:
+            yield
+        finally:
+            object.__delattr__(self, _NAMED)
 
     def count(self, pattern: Pattern) -> int:
         """The number of pairs that a pattern allows, derived once per layout."""

@@ -9,9 +9,29 @@ from regard.attention import parse
 pytest.importorskip("numba")
 
 from regard.attention.executors.fused import units
+from regard.attention.plan import choose
 from regard.attention.problem import USUAL, Problem
+from regard.attention.spec.pattern import Or
 
 GAPPY = ("Blocks(64) | BlockEnds(64, 8)", "(Window(64, 64), Stride(64))")
+
+
+def test_a_plan_names_the_keys_of_a_pattern_once(monkeypatch):
+    """For many short intervals, naming them takes longer than to compute with them."""
+    named = []
+    original = Or.keys
+
+    def counted(pattern, rows):
+        named.append(pattern)
+        return original(pattern, rows)
+
+    monkeypatch.setattr(Or, "keys", counted)
+    problem = problem_of(GAPPY[0], [2048])
+    assert choose(problem).executor
+    assert len(named) == 1
+    assert problem.count(problem.union) > 0
+    problem.intervals(problem.union)
+    assert len(named) == 2, "nothing large is held by a problem"
 
 
 def problem_of(text: str, lengths: list[int]) -> Problem:
