@@ -57,6 +57,20 @@ def test_one_query_of_each_set_sees_its_own_keys_alone(heads, text):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize(("starts", "masked"), [([4, 4], False), ([4, 9], False), ([4, 3], True)])
+def test_queries_behind_all_keys_need_no_mask(starts, masked, monkeypatch):
+    """A query is at the place of the last of five keys, behind it, or before one that it may not see."""
+    asked = []
+    before = dense._Rectangle.pairs
+    monkeypatch.setattr(dense._Rectangle, "pairs", lambda *given: asked.append(1) or before(*given))
+    layout, key_layout = Layout(torch.tensor([0, 1, 2]), starts=torch.tensor(starts)), Layout.of_lengths([5, 5])
+    q, k, v = (torch.randn(n, 2, 4, dtype=torch.float64) for n in (2, key_layout.total, key_layout.total))
+    attention = parse("Attention(pattern=Causal())")
+    found = attend(attention, q, k, v, layout, key_layout, executor="dense")
+    torch.testing.assert_close(found, reference(attention, q, k, v, layout, key_layout, parameters={}))
+    assert bool(asked) == masked
+
+
 @pytest.mark.unpoisoned
 @pytest.mark.parametrize("text", ["Attention()", "Attention(pattern=Window(3, 3) | First(1))"])
 def test_the_bookkeeping_is_a_hundred_calls(text, monkeypatch):

@@ -210,10 +210,20 @@ class _Mask:
     """Whether every query may attend to some key."""
 
 
+def _sees_all(problem: Problem) -> bool:
+    """Whether queries look back and none comes before a key of its set, as in a step of one that grows."""
+    if not isinstance(problem.attention.pattern, Causal):
+        return False
+    (first, _), (begin, number) = problem.layout.places_of_sets, problem.key_layout.places_of_sets
+    return bool((first >= begin + number - 1).all())
+
+
 def _mask(problem: Problem, at: int, rectangle: _Rectangle) -> _Mask | None:
     """What a rectangle forbids, None where it is nothing; derived once for all layers."""
 
     def make() -> _Mask | None:
+        if rectangle.real is None and _sees_all(problem):
+            return None
         allowed = problem.attention.allows(rectangle.pairs(problem)).movedim(-1, 1)
         if rectangle.real is not None:
             allowed = allowed & rectangle.real[:, None]
