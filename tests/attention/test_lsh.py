@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regard import Attention, InputError, Layout, attend, plan
 from regard.attention import LSH, Axes, parse
@@ -280,3 +281,27 @@ def test_calls_that_cannot_be_are_refused():
 def test_it_is_its_text(adapter):
     assert parse(repr(adapter)) == adapter
     assert adapter.parameters(4, 8, 6) == {}
+
+
+def test_the_backward_pass_makes_no_whole_gradient_for_each_part(monkeypatch):
+    """As many tensors of zeros for all vectors are made whether chunks are computed together or one by one."""
+
+    class Zeros(TorchDispatchMode):
+        number = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            if "zeros" in function.__name__ and found.shape == (128, 3):
+                Zeros.number += 1
+            return found
+
+    x = torch.randn(64, 2, 3, requires_grad=True)
+    numbers = []
+    for at_once in (1 << 20, 1):
+        monkeypatch.setattr("regard.attention.adapters.chunks.AT_ONCE", at_once)
+        out = attend(LSH(chunk=4, rounds=2), x, x, x, Layout.of_lengths([64]))
+        Zeros.number = 0
+        with Zeros():
+            out.sum().backward()
+        numbers.append(Zeros.number)
+    assert numbers[0] == numbers[1] > 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Rows, expand
@@ -132,47 +132,99 @@ def _one_round(
 
     Pairs that met in an earlier round are left out.
     """
-    chunks = rounds[-1]
-    size, device = chunks.size, chunks.order.device
-    parts, at = [], torch.arange(-size, size, device=device)
-    bounds = torch.stack([chunks.first, chunks.start, chunks.last])
-    for first, start, last in bounds[..., None].split(max(1, AT_ONCE // (2 * size * size)), 1):
-        ranks = first + at
-        # Where a chunk has no such row, one of the same set stands in, which no row meets.
-        mine = chunks.order[torch.minimum(ranks[:, size:], last)]
-        there = (ranks >= start) & (ranks <= last)
-        keys = chunks.order[torch.where(there, ranks, first)]
-        ranks = torch.where(there, ranks, -1)
-        parts.append(
-            checkpoint(_tiles, score, tensors, (mine, keys, ranks), rounds, rows, dropout, use_reentrant=False)
-        )
-    slot = chunks.of * size + chunks.rank - chunks.first[chunks.of]
-    top, total, out = (torch.cat(part).index_select(0, slot) for part in zip(*parts, strict=True))
-    return top, total, out
+    found: tuple[Tensor, Tensor, Tensor] = _Round.apply(_Call(score, tuple(rounds), rows, dropout), *tensors)
+    return found
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a round is about, besides its tensors."""
+
+    score: Score
+    rounds: tuple[Chunks, ...]
+    rows: int
+    dropout: Dropout | None
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Chunks after chunks: their rows `mine [c, n]`, which of them there are, `keys [c, m]` and their ranks, -1 for none."""
+        chunks = self.rounds[-1]
+        size, device = chunks.size, chunks.order.device
+        at = torch.arange(-size, size, device=device)
+        bounds = torch.stack([chunks.first, chunks.start, chunks.last])
+        for first, start, last in bounds[..., None].split(max(1, AT_ONCE // (2 * size * size)), 1):
+            ranks = first + at
+            # Where a chunk has no such row, one of the same set stands in, which no row meets.
+            mine = chunks.order[torch.minimum(ranks[:, size:], last)]
+            there = (ranks >= start) & (ranks <= last)
+            keys = chunks.order[torch.where(there, ranks, first)]
+            yield mine, there[:, size:], keys, torch.where(there, ranks, -1)
+
+
+class _Round(torch.autograd.Function):
+    """One round, whose scores are computed again in the backward pass; gradients of all chunks gather in one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.call = call
+        ctx.save_for_backward(q, k, v)
+        chunks, parts = call.rounds[-1], []
+        for mine, _, keys, ranks in call.parts():
+            gathered = [_gathered(x, at) for x, at in ((q, mine), (k, keys), (v, keys))]
+            parts.append(_tiles(call, gathered, (mine, keys, ranks)))
+        slot = chunks.of * chunks.size + chunks.rank - chunks.first[chunks.of]
+        top, total, out = (torch.cat(part).index_select(0, slot) for part in zip(*parts, strict=True))
+        ctx.mark_non_differentiable(top)
+        return top, total, out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor, above_total: Tensor, above_out: Tensor) -> tuple[Tensor | None, ...]:
+        call, tensors = ctx.call, ctx.saved_tensors
+        gradients = [torch.zeros_like(x, dtype=above_out.dtype) for x in tensors]
+        for mine, there, keys, ranks in call.parts():
+            places = (mine, keys, keys)
+            leaves = [_gathered(x, at).requires_grad_() for x, at in zip(tensors, places, strict=True)]
+            with torch.enable_grad():
+                _, total, out = _tiles(call, leaves, (mine, keys, ranks))
+            rows = mine.flatten()
+            # The last chunk of a set has the sums of a stand-in, too.
+            above = [each.index_select(0, rows) for each in (above_total, above_out)]
+            above = [each.masked_fill(~there.reshape(-1, *[1] * (each.dim() - 1)), 0) for each in above]
+            found = torch.autograd.grad((total, out), leaves, above)
+            for gradient, part, at in zip(gradients, found, places, strict=True):
+                _add(gradient, at.flatten(), part.flatten(0, 1))
+        return None, *(gradient.to(x.dtype) for gradient, x in zip(gradients, tensors, strict=True))
+
+
+def _gathered(x: Tensor, at: Tensor) -> Tensor:
+    """`[c, n, d]` the rows of `x [ht, d]` at `[c, n]`, with exact numbers."""
+    return (
+        x.detach().index_select(0, at.flatten()).unflatten(0, at.shape).to(torch.promote_types(x.dtype, torch.float32))
+    )
+
+
+def _add(total: Tensor, rows: Tensor, part: Tensor) -> None:
+    """Add each row of a part to a row of the total, in one fixed order."""
+    if total.is_cuda:  # where index_add would be atomic; this one sorts.
+        total.index_put_((rows,), part, accumulate=True)
+    else:
+        total.index_add_(0, rows, part)
 
 
 def _tiles(
-    score: Score,
-    tensors: tuple[Tensor, Tensor, Tensor],
-    where: tuple[Tensor, Tensor, Tensor],
-    rounds: Sequence[Chunks],
-    rows: int,
-    dropout: Dropout | None,
+    call: _Call, gathered: Sequence[Tensor], where: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same for some chunks, whose rows are `mine [c, n]`, with `keys [c, m]` of these ranks, -1 where there is none."""
     mine, keys, ranks = where
-    chunks, (i, j) = rounds[-1], (mine[:, :, None], keys[:, None, :])
+    chunks, rows, (i, j) = call.rounds[-1], call.rows, (mine[:, :, None], keys[:, None, :])
     allowed = (chunks.begin[i] <= ranks[:, None]) & (ranks[:, None] < chunks.end[i]) & (i != j)
-    for other in rounds[:-1]:
+    for other in call.rounds[:-1]:
         allowed &= ~other.meets(i, j)
-    q, k, v = (
-        x.index_select(0, at.flatten()).unflatten(0, at.shape).to(torch.promote_types(x.dtype, torch.float32))
-        for x, at in zip(tensors, (mine, keys, keys), strict=True)
-    )
-    s = score.tile(q, k, {}).masked_fill(~allowed, -torch.inf)
+    q, k, v = gathered
+    s = call.score.tile(q, k, {}).masked_fill(~allowed, -torch.inf)
     top = s.detach().amax(-1)
     a = (s - top.masked_fill(top == -torch.inf, 0)[..., None]).exp().masked_fill(~allowed, 0)
     total = a.sum(-1)
-    if dropout is not None:
-        a = a * dropout.factors(i // rows, i % rows, j % rows, a.dtype)
+    if call.dropout is not None:
+        a = a * call.dropout.factors(i // rows, i % rows, j % rows, a.dtype)
     return top.flatten(), total.flatten(), (a @ v).flatten(0, 1)
