@@ -10,7 +10,7 @@ from regard.errors import InputError
 from regard.inspector.answering import Answering
 from regard.inspector.answers import Questions
 from regard.inspector.inspection import Inspection
-from regard.inspector.page.drawing import with_pictures
+from regard.inspector.page.drawing import View, draw, views_of, with_pictures
 from regard.inspector.page.frames import MODULE, answered, script
 
 __all__ = ["inspect_run", "widget"]
@@ -48,6 +48,15 @@ def widget(questions: Answering) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.on_msg(self._answer)
+
+        def _repr_mimebundle_(self, **options: Any) -> Any:
+            """The widget, and the view that it begins with as a picture, for whoever reads the notebook without a kernel."""
+            bundle = super()._repr_mimebundle_(**options)
+            data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
+            if data is None:
+                return bundle
+            pictured = {**data, "image/svg+xml": draw(questions, View(views_of(questions)[0]))}
+            return (pictured, *rest) if rest else pictured
 
         def _answer(self, _: Any, content: Any, buffers: Any) -> None:
             question = dict(content) if isinstance(content, dict) else content

@@ -20,7 +20,7 @@ def questions():
 
 
 @contextmanager
-def serving(asks):
+def serving(asks, browse=False):
     """The address of a page while it is served."""
     stop, ready, found = threading.Event(), threading.Event(), []
 
@@ -28,7 +28,7 @@ def serving(asks):
         found.append(address)
         ready.set()
 
-    thread = threading.Thread(target=serve, args=(asks, 0, False, told, stop))
+    thread = threading.Thread(target=serve, args=(asks, 0, browse, told, stop))
     thread.start()
     try:
         assert ready.wait(60)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from regard.errors import InputError
+from regard.inspector.page.drawing import View, draw
 from regard.inspector.page.frames import script
 from regard.inspector.page.widget import inspect_run, widget
 from tests.inspector.test_inspection import a_run, an_example
@@ -36,6 +37,14 @@ def test_a_run_is_shown(monkeypatch):
     monkeypatch.setattr(shown, "send", lambda content, buffers: sent.append(np.frombuffer(buffers[0], "<f4")))
     shown._answer(shown, {"id": 1, "ask": "matrix"}, [])
     assert sent[0].sum() == pytest.approx(3, abs=1e-5)
+
+
+def test_a_notebook_without_a_kernel_holds_a_picture(questions):
+    pytest.importorskip("anywidget")
+    bundle = widget(questions)._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert data["image/svg+xml"] == draw(questions, View("matrix"))
+    assert "application/vnd.jupyter.widget-view+json" in data
 
 
 def test_without_the_package_the_sentence_says_what_to_install(questions, monkeypatch):
