@@ -3,7 +3,7 @@
     python -m benchmarks.products [--threads N] [--repeats N]
 
 measures the products of an encoder of width 256 on 64 sentences, and those of a decoder that goes one step on: the forward pass,
-the gradient of the inputs and that of the weights, all contestants taking turns. Every result is first compared with float64.
+the gradient of the inputs and that of the weights, all contestants taking turns. Every result is first compared with torch's own.
 Writes `results/products-CLASS.json`; `python -m benchmarks.narrow avx2 -m benchmarks.products` is the narrower class, forced.
 """
 

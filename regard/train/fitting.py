@@ -58,8 +58,7 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
     """
     seed = experiment.training.seed
     _seed(seed)
-    if experiment.training.minutes and _ranks() > 1:
-        raise InputError(f"training.minutes is set and {_ranks()} processes train, expected one: their clocks differ")
+    _check_clock(experiment.training)
     begun = resume and _is_begun(folder)
     # What a checkpoint holds has begun already; a killed run without one begins anew.
     fresh = not (begun and newest(folder / "checkpoints")[0])
@@ -109,6 +108,12 @@ def train(experiment: Experiment, folder: Path, encoding: Encoding, resume: bool
         }
         lines = Beginning.load(folder).lines() if experiment.training.start else []
         write_card(folder, experiment, trained, best.found, trivial, lines)
+
+
+def _check_clock(training: Training) -> None:
+    """Refuse a budget in minutes where several processes train."""
+    if training.minutes and _ranks() > 1:
+        raise InputError(f"training.minutes is set and {_ranks()} processes train, expected one: their clocks differ")
 
 
 def _say(lines: Sequence[str] | None) -> None:
