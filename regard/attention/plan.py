@@ -124,7 +124,7 @@ def choose(problem: Problem, executor: str | None = None) -> Plan:
     sizes = (problem.heads, problem.key_heads, problem.d, problem.e, problem.dtype)
     key = ("plan", problem.attention, *sizes, problem.dropout is not None, executor)
 
-    def chosen() -> tuple[str, dict[str, str], dict[str, float], str]:
+    def chosen() -> _Chosen:
         on_host = problem.on_host
         with on_host.naming_once():
             return _choose(on_host, executor)
