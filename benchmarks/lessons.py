@@ -22,7 +22,13 @@ LESSONS = Path(__file__).parent.parent / "docs" / "lessons"
 def execute(path: Path) -> Any:
     """The notebook with the outputs of a fresh run; an error in a cell is raised."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False).execute()
+    options: dict[str, Any] = {"timeout": 300, "kernel_name": "python3"}
+    options |= {"record_timing": False, "store_widget_state": False}
+    NotebookClient(notebook, **options).execute()
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            # A widget is nothing without its process: its picture is what is kept.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
 
 

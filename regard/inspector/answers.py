@@ -126,7 +126,7 @@ def overview(inspection: Inspected, asked: Asked) -> Answer:
     axes, layers = _described(inspection)
     content: dict[str, Any] = {"run": inspection.name, "input": inspection.title, "axes": axes, "layers": layers}
     if isinstance(inspection, Sketch):
-        return Answer({**content, "plan": inspection.plan})
+        return Answer({**content, "plan": inspection.plan, "zeros": inspection.vectors is None})
     return Answer({**content, "prediction": shown(inspection.prediction)})
 
 

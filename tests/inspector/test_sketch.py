@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
+from regard import Attention, Layout, attention_weights
+from regard.attention import Causal
 from regard.attention.pairs.drawing import matrix as drawn
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
@@ -56,3 +59,18 @@ def test_what_is_none_is_refused(text, length, sentence):
 def test_nothing_can_be_switched_off():
     with pytest.raises(InputError, match="without a run, expected a run that predicts"):
         Questions(Sketch("Causal()", 4)).answer({"ask": "switched", "off": [{"layer": 0}]})
+
+
+def test_vectors_of_ones_own_have_their_weights():
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(4, 2, 3, generator=generator) for _ in range(3))
+    words = ("I", "saw", "a", "saw")
+    questions = Questions(Sketch("Causal()", 4, vectors=(q, k, v), names=words))
+    overview = questions.answer({"ask": "overview"}).content
+    assert (overview["zeros"], overview["axes"][0]["names"]) == (False, list(words))
+    expected = attention_weights(Attention(pattern=Causal()), q, k, Layout.of_lengths([4])).dense()
+    for head in range(2):
+        cells, _ = matrix(questions, head=head)
+        np.testing.assert_allclose(np.where(np.isneginf(cells), 0, cells), expected[head], atol=1e-6)
+    with pytest.raises(InputError, match="4 queries, 4 keys, 3 values and 0 names, expected 4 of each"):
+        Sketch("Causal()", 4, vectors=(q, k, v[:3]))

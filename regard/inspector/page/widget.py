@@ -55,7 +55,8 @@ def widget(questions: Answering) -> Any:
             data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
             if data is None:
                 return bundle
-            pictured = {**data, "image/svg+xml": draw(questions, View(views_of(questions)[0]))}
+            told = {"text/plain": f"{questions.name}: {questions.title}"}
+            pictured = {**data, **told, "image/svg+xml": draw(questions, View(views_of(questions)[0]))}
             return (pictured, *rest) if rest else pictured
 
         def _answer(self, _: Any, content: Any, buffers: Any) -> None:

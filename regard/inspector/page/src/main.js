@@ -68,7 +68,7 @@ class Page {
       : h("div", { class: "side" }, h("h2", {}, "What is predicted"), predictionBox(overview.prediction));
     root.append(
       h("h1", {}, `${overview.run}: ${overview.input}`),
-      overview.plan ? h("p", { class: "soft" }, "Who may attend to whom: the weights where all vectors are zeros, which the pattern and the bias alone decide.") : h("p", { class: "soft" }, "Who attends to whom. A weight says how much of a vector is taken up, not why an answer was given. ",
+      overview.plan ? h("p", { class: "soft" }, overview.zeros ? "Who may attend to whom: the weights where all vectors are zeros, which the pattern and the bias alone decide." : "Who attends to whom: the weights of the vectors that were given.") : h("p", { class: "soft" }, "Who attends to whom. A weight says how much of a vector is taken up, not why an answer was given. ",
         offline ? "What becomes of the answer without it, `regard inspect` with the run can show." : h("button", { onclick: () => this.set({ view: "switch" }) }, "What becomes of the answer without it?")),
       h("div", { class: "bar" }, h("label", {}, "layer", this.layers), h("label", {}, "head", this.heads), this.chosen),
       this.tabs, h("div", { class: "columns" }, this.main, this.beside));
