@@ -13,7 +13,7 @@ from typing import Any
 
 from regard.errors import InputError
 from regard.inspector.answering import Answering
-from regard.inspector.page.frames import MODULE, framed, script
+from regard.inspector.page.frames import MODULE, script
 
 __all__ = ["canonical", "offline_page"]
 
@@ -35,17 +35,23 @@ def offline_page(questions: Answering, asked: Iterable[Mapping[str, Any]]) -> st
     Raises:
         InputError: answers of more than 64 MiB.
     """
-    frames, places, size = [], {}, 0
+    answers: dict[str, dict[str, Any]] = {}
+    places: dict[bytes, tuple[int, int]] = {}
+    size = 0
     for question in asked:
-        frame = framed(questions.answer(question))
-        places[canonical(question)] = size
-        frames.append(frame)
-        size += len(frame)
+        answer = questions.answer(question)
+        for numbers in answer.buffers:
+            # Heads of one layer read the same vectors: what is alike stands there once.
+            if numbers not in places:
+                places[numbers] = size, size + len(numbers)
+                size += len(numbers)
+        text = canonical(question)
+        answers[text] = {"content": answer.content, "buffers": [places[numbers] for numbers in answer.buffers]}
         if size > _LARGEST:
             found = f"the weights take more than {_LARGEST >> 20} MiB"
             raise InputError(f"{found}, expected a shorter input, or --layer for one layer alone")
-    head = json.dumps({"content": places, "lengths": []}).encode()
-    packed = gzip.compress(len(head).to_bytes(4, "little") + head + b"".join(frames), 6, mtime=0)
+    head = json.dumps(answers, separators=(",", ":")).encode()
+    packed = gzip.compress(len(head).to_bytes(4, "little") + head + b"".join(places), 6, mtime=0)
     bundle = script(MODULE)
     code, count = re.subn(r"export\s*\{\s*(\w+) as default\s*\};?\s*$", r"const inspector=\1;", bundle)
     assert count == 1, "the bundle ends in its one export"

@@ -101,7 +101,7 @@ class HeatMap:
 
     @property
     def cell(self) -> float:
-        return max(min(1.0, self.size / max(*self.values.shape, 1)), min(20.0, self.size / max(*self.values.shape, 1)))
+        return min(20.0, self.size / max(*self.values.shape, 1))
 
     @property
     def width(self) -> float:
