@@ -209,6 +209,12 @@ def test_pooling_equals_each_set_alone_and_gives_zeros_for_none(name: str) -> No
         torch.testing.assert_close(pooled, expected)
 
 
+def test_pooling_by_multi_head_attention_begins_with_vectors_as_large_as_its_own() -> None:
+    torch.manual_seed(0)
+    sizes = [MultiHeadPooling(64).before(torch.randn(500, 64)).square().mean().sqrt().item() for _ in range(5)]
+    assert all(0.8 < size < 1.25 for size in sizes)
+
+
 def test_pooling_by_multi_head_attention_is_that_of_the_set_transformer() -> None:
     """Lee et al. 2019, eq. 6, 7 and 11, written out head by head; zeros for a set of nobody."""
     torch.manual_seed(0)
