@@ -8,13 +8,18 @@ Runs that are not in FOLDER yet are trained there (needs REGARD_DATA; the transl
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
 from regard.cli import main as command
-from regard.data.registry import locate
+from regard.data.sound import read_sound
 from regard.inspector.answers import Questions
 from regard.inspector.inspection import Inspection
 from regard.inspector.page.offline import offline_page
@@ -22,6 +27,7 @@ from regard.train import Run
 
 __all__ = ["EXAMPLES", "PAGES", "Example", "main"]
 
+Float32 = NDArray[np.float32]
 PAGES = Path(__file__).parent.parent / "docs" / "examples"
 
 
@@ -53,12 +59,25 @@ def seven(run: Run) -> Inspection:
     return Inspection.of_run(run, [run.examples([pixels], ["seven"])])
 
 
-def voice(run: Run) -> Inspection:
-    """The inspection of a sentence of the test part."""
-    from regard.data.sound import read_sound
+def vowels(rate: int = 16_000) -> Float32:
+    """Half a second each of something like "a", "i" and "u" with pauses between: harmonics of 120 Hz through three resonances."""
+    seconds = np.arange(rate // 2) / rate
+    harmonics = 120 * np.arange(1, 40)
+    pause = np.zeros(rate // 4)
+    pieces = [pause]
+    for resonances in ((700, 1200, 2600), (300, 2300, 3000), (300, 800, 2300)):
+        strengths = sum(1 / (1 + ((harmonics - resonance) / 80) ** 2) for resonance in resonances) / harmonics
+        tones = (strengths[:, None] * np.sin(2 * np.pi * harmonics[:, None] * seconds)).sum(0)
+        pieces += [tones / np.abs(tones).max() * np.sin(np.pi * seconds / seconds[-1]) / 2, pause]
+    return np.concatenate(pieces).astype(np.float32)
 
-    path = locate("speechocean762-adults") / "audio" / "0024" / "000240010.opus"
-    return Inspection.of_run(run, run.inputs([path]), files=True, samples=read_sound(path))
+
+def voice(run: Run) -> Inspection:
+    """The inspection of three vowels that nobody spoke."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vowels.wav"
+        soundfile.write(path, vowels(), 16_000)
+        return Inspection.of_run(run, run.inputs([path]), files=True, samples=read_sound(path))
 
 
 EXAMPLES = {
