@@ -64,7 +64,7 @@ def hosted(command, folder, pattern):
 
 def looked_at(page):
     """The page of the widget answers: the weights of another layer are those of torch."""
-    page.wait_for_selector(".page[data-ready]", timeout=30000)
+    page.wait_for_selector(".page[data-ready]", timeout=SLOW)
     page.select_option("select[aria-label=layer]", "1")
     page.wait_for_selector(".main[aria-busy=false]")
     weights = weights_of(a_run(), an_example(6), 1)[0]
