@@ -92,8 +92,12 @@ class PlainStack(nn.Module):
         return sets
 
     def step(
-        self, number: int, sets: VectorSets, first: Tensor | None = None, position: Tensor | None = None
-    ) -> tuple[VectorSets, Tensor | None]:
+        self,
+        number: int,
+        sets: VectorSets,
+        first: Float[Tensor, "t e"] | None = None,
+        position: Float[Tensor, "t d"] | None = None,
+    ) -> tuple[VectorSets, Float[Tensor, "t e"] | None]:
         """What leaves a layer for what left the one before it, and the first vectors of the deep layers, None before these."""
         layer: Any = self.layers[number]
         values = self.activation(sets.values) if number else sets.values

@@ -27,6 +27,7 @@ from regard.data.graph import Planetoid
 from regard.data.graphs import Graphs, write_graphs
 from regard.data.homework import LogMelFolder, write_log_mel_folder
 from regard.data.image import Digits
+from regard.data.labeled_patches import PatchLabels
 from regard.data.masked_graph import MaskedGraph
 from regard.data.molecules import Molecules
 from regard.data.parallel import ParallelText
@@ -165,6 +166,7 @@ MADE: dict[str, Any] = {
     "Molecules": molecules,
     "ParallelText": parallel,
     "Passages": passages,
+    "PatchLabels": lambda tmp_path: PatchLabels(str(voc(tmp_path / "own")), size=32, patch=8, flip=True, crop=0.7),
     "Pictures": pictures,
     "Pixels": lambda tmp_path: Pixels(pictures(tmp_path).path, size=6, flip=True),
     "Planetoid": graph,
@@ -270,6 +272,7 @@ VALUES: dict[str, Any] = {
     "Molecules": lambda tmp_path: ("CCO", file(tmp_path, b"CCO\n")),
     "ParallelText": lambda tmp_path: ("Haus 7", file(tmp_path, b"Haus 7\n")),
     "Passages": lambda tmp_path: ("so [MASK]", file(tmp_path, b"so [MASK]\n")),
+    "PatchLabels": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Pictures": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Pixels": lambda tmp_path: (picture(tmp_path), str(tmp_path / "a.png")),
     "Planetoid": lambda tmp_path: (

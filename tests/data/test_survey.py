@@ -20,8 +20,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-# Plain and parallel text and pixels have no labels, and the files that they are made of are those of labeled data as well.
-LABELED = [name for name in MADE if name not in ("ParallelText", "Passages", "Pixels", "RunningText", "Transcripts")]
+# These have no labels, or make them, and their files are those of labeled data as well.
+OTHERS = ("MaskedTrees", "ParallelText", "Passages", "PatchLabels", "Pixels", "RunningText", "Transcripts")
+LABELED = [name for name in MADE if name not in OTHERS]
 
 
 @pytest.mark.parametrize("name", LABELED)

@@ -7,7 +7,7 @@ that no vector of another set is ever touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -252,8 +252,7 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
         )
         out = compute(problem, Tensors(ours, keys, values, tensors.parameters), at, r)
         parts.append(out.transpose(1, 2).reshape(g * n, problem.heads, problem.e))
-    # Without any pair, zeros whose gradients are zeros: the sum of no queries.
-    out = q.new_zeros(0, problem.heads, problem.e) + q[:0].sum() if not parts else _joined(parts)
+    out = _joined(parts) if parts else _nothing(problem, (q, k, v, *tensors.parameters.values()))
     if rectangles.in_order:
         return out
     if not rectangles.complete:
@@ -269,6 +268,12 @@ def _shares(
         return [(each[0], q, k, v)]
     queries, keys = [r.query_rows.numel() for r in each], [r.key_rows.numel() for r in each]
     return zip(each, q.split(queries), k.split(keys), v.split(keys), strict=True)
+
+
+def _nothing(problem: Problem, tensors: Sequence[Tensor]) -> Tensor:
+    """No rows at all, of which every tensor has a gradient of zeros: that of the sum of none of its numbers."""
+    sums = [x.flatten()[:0].sum().to(tensors[0].dtype) for x in tensors if x.is_floating_point()]
+    return torch.stack(sums).sum().expand(0, problem.heads, problem.e)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
