@@ -1,10 +1,11 @@
 """How quickly the page of `regard inspect` answers, in Chromium on the loopback, and how large its files are.
 
-python -m benchmarks.inspector [--vectors 4096] [--out FILE]
+python -m benchmarks.inspector [--vectors 4096]
 
 A model of 12 layers with 12 heads reads a set of random vectors; its weights are random too, since speed does not depend on them.
 Needs Playwright and Chromium, on the path or named by REGARD_CHROMIUM. Where BertViz can be imported (pip install bertviz), its
-page of 512 tokens is measured beside ours. Nothing else may run on the machine meanwhile.
+page of 512 tokens, which loads its libraries from the network, is measured beside ours. Writes `results/inspector.json`. Nothing
+else may run on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import json
 import os
 import shutil
 import statistics
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.inspector_pages import address
+from benchmarks.machine import machine, write
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Example
 from regard.inspector.answers import Questions
@@ -52,6 +53,12 @@ class Row(NamedTuple):
     def __str__(self) -> str:
         wanted = "" if self.wanted is None else f"   (to reach: {self.wanted:g} {self.unit})"
         return f"{self.what:72} {self.found:10.3f} {self.unit}{wanted}"
+
+    def shown(self) -> dict[str, str]:
+        """The row of a table."""
+        wanted = "" if self.wanted is None else f"at most {self.wanted:g} {self.unit}"
+        found = f"{self.found:,.0f}" if self.found >= 100 else f"{self.found:.3g}"
+        return {"what": self.what, "measured": f"{found} {self.unit}", "to reach": wanted}
 
 
 def questions_of(vectors: int, layers: int, heads: int) -> Questions:
@@ -198,20 +205,17 @@ def _opened(browser: Any, name: str, file: Path, took: float, selector: str) -> 
     page.close()
 
 
-def main(vectors: int, out: Path | None) -> None:
+def main(vectors: int) -> None:
     """Measure, print and write."""
     rows = []
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         for row in itertools.chain(of_files(browser, Path(folder)), of_the_page(browser, vectors)):
             print(row, flush=True)
             rows.append(row)
-    if out is not None:
-        out.write_text(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
+    write("inspector", {"case": "inspector", "rows": [row.shown() for row in rows], "machine": machine()}, show=False)
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description="How quickly the page of `regard inspect` answers.")
     options.add_argument("--vectors", type=int, default=4096)
-    options.add_argument("--out", type=Path)
-    given = options.parse_args()
-    main(given.vectors, given.out)
+    main(options.parse_args().vectors)
