@@ -97,7 +97,7 @@ class PlainStack(nn.Module):
         sets: VectorSets,
         first: Float[Tensor, "t e"] | None = None,
         position: Float[Tensor, "t d"] | None = None,
-    ) -> tuple[VectorSets, Float[Tensor, "t e"] | None]:
+    ) -> tuple[VectorSets, Float[Tensor, "t f"] | None]:
         """What leaves a layer for what left the one before it, and the first vectors of the deep layers, None before these."""
         layer: Any = self.layers[number]
         values = self.activation(sets.values) if number else sets.values
