@@ -149,11 +149,15 @@ def matrix(inspection: Inspected | Otherwise, asked: Asked) -> Answer:
     keys = asked.stretch("keys", len(columns))
     step = max(1, math.ceil(len(rows) / CELLS)), max(1, math.ceil(len(keys) / CELLS))
     cells, sums = [], []
+    named = columns[keys.start : keys.stop]
+    # A stretch of columns is no copy.
+    chosen = slice(keys.start, keys.stop) if torch.equal(named, torch.arange(keys.start, keys.stop)) else named
     chunk = max(1, at_once(seen.calls[0]) // step[0]) * step[0]
     for begin in range(rows.start, rows.stop, chunk):
         weights = _weights_of(seen, order[begin : min(rows.stop, begin + chunk)], head)
-        sums.append(torch.where(weights.isneginf(), 0, weights).sum(1))
-        cells.append(_largest(weights[:, columns[keys.start : keys.stop]], step))
+        hidden = weights.isneginf()
+        sums.append((torch.where(hidden, 0, weights) if bool(hidden.any()) else weights).sum(1))
+        cells.append(_largest(weights[:, chosen], step))
     total = torch.cat(sums)[:, None]
     least, most = -_largest(-total, (step[0], 1)), _largest(total, (step[0], 1))
     picture = torch.cat(cells)

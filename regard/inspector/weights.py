@@ -23,8 +23,8 @@ __all__ = ["allowed_pairs", "at_once", "head_weights", "heads_weights"]
 
 # A pattern that allows less than one in so many pairs is computed pair by pair.
 _SPARSE = 8
-# Numbers that scores of some rows may hold at once.
-_MOST = 1 << 23
+# Numbers that scores of some rows may hold at once: so many stay in a processor's cache from one operation to the next.
+_MOST = 1 << 20
 
 
 def at_once(call: Call) -> int:
@@ -70,6 +70,8 @@ def heads_weights(call: Call, rows: Int[Tensor, " n"]) -> Float[Tensor, "h n u"]
     s = spec.tile(call.q[rows].transpose(0, 1), k.transpose(0, 1), pairs, parameters)
     s = s.to(torch.promote_types(s.dtype, torch.float32))
     allowed = _expanded(spec, pairs, heads)
+    if bool(allowed.all()):
+        return spec.normalizer.weights(s, Along(-1, torch.full_like(s[..., :1], len(keys), dtype=torch.int64)))
     a = spec.normalizer.weights(s.masked_fill(~allowed, -torch.inf), Along(-1, allowed.sum(-1, keepdim=True)))
     return a.masked_fill(~allowed, -torch.inf)
 
