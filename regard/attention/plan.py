@@ -38,6 +38,8 @@ EXECUTORS: dict[str, ModuleType] = {
 
 
 # What a plan says before its problem: executor, refusals, seconds, which of these are bounds, and what they go by.
+# Seconds to cut up a row, about: looking at what may save less than that is no gain where batches change.
+_CUTTING = 1e-6
 _Chosen = tuple[str, dict[str, str], dict[str, float], frozenset[str], str]
 
 
@@ -45,7 +47,8 @@ _Chosen = tuple[str, dict[str, str], dict[str, float], frozenset[str], str]
 class Plan:
     """What will run: the executor's name, what the others said, and what it costs.
 
-    `seconds` are estimates; or, for those that `bounded` names, lower bounds of what cannot be the quickest. `constants` says what
+    `seconds` are estimates; or, for those that `bounded` names, lower bounds of what cannot be the quickest, with the time to
+    look at it more closely. `constants` says what
     they go by.
 
     `str(plan)` is a report: the choice, every refusal with its reason, allowed pairs, FLOPs and bytes.
@@ -166,7 +169,8 @@ def _estimates(problem: Problem, names: list[str]) -> tuple[dict[str, float], se
     for name in sorted(names, key=lambda name: hasattr(EXECUTORS[name], "at_least")):
         bound = costs.least(name, device)
         if bound <= least < math.inf and hasattr(EXECUTORS[name], "at_least"):
-            bound = max(bound, costs.seconds(name, EXECUTORS[name].at_least(problem), device))
+            certain = costs.seconds(name, EXECUTORS[name].at_least(problem), device)
+            bound = max(bound, certain + _CUTTING * problem.layout.total)
         if bound > least:
             bounded.add(name)
         seconds[name] = bound if bound > least else _seconds(name, problem)

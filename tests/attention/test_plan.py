@@ -17,7 +17,7 @@ from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.normalizers import Normalizer
 from regard.attention.spec.patterns import Causal, Edges, First, Pattern, Window
-from regard.attention.spec.scores import Additive, Dot
+from regard.attention.spec.scores import Additive, Dot, Separable
 
 from .catalogue import CATALOGUE, SHORT
 from .checks import allowed_pairs
@@ -78,6 +78,20 @@ def test_what_cannot_be_the_quickest_is_not_cut_up(monkeypatch):
     assert small.executor == "dense"
     assert "blocks" in small.bounded
     assert small.seconds["blocks"] == costs.least("blocks") > small.seconds["dense"]
+    assert not any("tile" in str(key) for key in layout.derived)
+
+
+def test_what_saves_less_than_cutting_up_takes_is_not_cut_up(monkeypatch):
+    """All pairs of many small sets along edges take `edges` less time than telling what `blocks` would have to do."""
+    monkeypatch.setenv("REGARD_CALIBRATE", "0")
+    sets, size = 250, 12
+    ring = torch.arange(size)
+    each = torch.stack([ring, (ring + 1) % size])
+    edges = torch.cat([each + n * size for n in range(sets)], dim=1)
+    layout = Layout(torch.arange(sets + 1) * size, edges=edges)
+    chosen = plan(Attention(score=Separable(), pattern=Edges()), layout, heads=8, d=8)
+    assert chosen.executor == "edges"
+    assert "blocks" in chosen.bounded
     assert not any("tile" in str(key) for key in layout.derived)
 
 
