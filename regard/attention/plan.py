@@ -37,9 +37,9 @@ EXECUTORS: dict[str, ModuleType] = {
 }
 
 
-# What a plan says before its problem: executor, refusals, seconds, which of these are bounds, and what they go by.
 # Seconds to cut up a row, about: looking at what may save less than that is no gain where batches change.
 _CUTTING = 1e-6
+# What a plan says before its problem: executor, refusals, seconds, which of these are bounds, and what they go by.
 _Chosen = tuple[str, dict[str, str], dict[str, float], frozenset[str], str]
 
 
@@ -48,8 +48,7 @@ class Plan:
     """What will run: the executor's name, what the others said, and what it costs.
 
     `seconds` are estimates; or, for those that `bounded` names, lower bounds of what cannot be the quickest, with the time to
-    look at it more closely. `constants` says what
-    they go by.
+    look at it more closely. `constants` says what they go by.
 
     `str(plan)` is a report: the choice, every refusal with its reason, allowed pairs, FLOPs and bytes.
     """

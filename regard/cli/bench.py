@@ -10,13 +10,11 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
 
-from regard.cli.options import parse, parser
+from regard.cli.options import parse, parser, take_threads, threads_option
 from regard.cli.table import print_table
-from regard.errors import InputError
 
 __all__ = ["run"]
 
-_MOST_THREADS = 1024
 _DESCRIPTION = """How fast attention is on this machine: each case forward and backward, taking turns with the same in torch's own
 operators, next to what was measured on a processor of its class. Under three minutes, and one with --quick, once the kernels are
 compiled. G is the rate of torch's matrix product, the peak that of multiply-adds in registers."""
@@ -26,19 +24,12 @@ def run(arguments: Sequence[str]) -> int:
     options = parser("bench", _DESCRIPTION)
     options.add_argument("--quick", action="store_true", help="small cases alone, and fewer turns")
     options.add_argument("--json", action="store_true", help="print what was measured as JSON")
-    options.add_argument(
-        "--threads", type=int, default=0, help="threads of torch to measure with; 0 takes as many as it would"
-    )
+    threads_option(options)
     chosen = parse(options, arguments)
-    if not 0 <= chosen.threads <= _MOST_THREADS:
-        raise InputError(f"--threads is {chosen.threads}, expected 0 to {_MOST_THREADS}")
-
-    import torch
+    take_threads(chosen.threads)
 
     from regard.cli.bench_cases import CASES, measured
 
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
     machine = _machine()
     rows = [measured(case, chosen.quick) for case in CASES if case.quick or not chosen.quick]
     if chosen.json:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from regard.cli.options import parse, parser
+from regard.cli.options import parse, parser, take_threads, threads_option
 from regard.cli.table import print_table
 
 __all__ = ["run"]
 
-_MOST_THREADS = 1024
 _DESCRIPTION = """How much longer each executor takes on this machine than on the one that was measured for its class of processors.
 Plans multiply their estimates by these factors. They are measured when a plan first needs them, in under two seconds once the
 kernels are compiled, and cached by processor, versions and threads; REGARD_CALIBRATE=0 switches that off."""
@@ -18,21 +17,15 @@ kernels are compiled, and cached by processor, versions and threads; REGARD_CALI
 def run(arguments: Sequence[str]) -> int:
     options = parser("calibrate", _DESCRIPTION)
     options.add_argument("--again", action="store_true", help="measure anew, even where a measurement is cached")
-    options.add_argument(
-        "--threads", type=int, default=0, help="threads of torch to measure with; 0 takes as many as it would"
-    )
+    threads_option(options)
     chosen = parse(options, arguments)
+    take_threads(chosen.threads)
 
     import torch
 
     from regard.attention import calibration, costs
     from regard.attention.plan import EXECUTORS
-    from regard.errors import InputError
 
-    if not 0 <= chosen.threads <= _MOST_THREADS:
-        raise InputError(f"--threads is {chosen.threads}, expected 0 to {_MOST_THREADS}")
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
     found = None if chosen.again else calibration.cached()
     if found is None:
         found = calibration.calibrate(EXECUTORS)

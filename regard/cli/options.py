@@ -11,7 +11,9 @@ import jsonargparse
 
 from regard.errors import InputError, closest
 
-__all__ = ["parse", "parser"]
+__all__ = ["parse", "parser", "take_threads", "threads_option"]
+
+_MOST_THREADS = 1024
 
 _NULL = ("null", "~")
 
@@ -71,6 +73,27 @@ def parse(options: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> jso
         if kind == str | None:
             chosen[action.dest] = None if value in _NULL else value
     return chosen
+
+
+def threads_option(options: jsonargparse.ArgumentParser) -> None:
+    """Add `--threads` to a command that measures; `take_threads` obeys it."""
+    options.add_argument(
+        "--threads", type=int, default=0, help="threads of torch to measure with; 0 takes as many as it would"
+    )
+
+
+def take_threads(threads: int) -> None:
+    """Let torch compute with so many threads; 0 leaves it as it is.
+
+    Raises:
+        InputError: a number below 0, or of more threads than anybody has.
+    """
+    if not 0 <= threads <= _MOST_THREADS:
+        raise InputError(f"--threads is {threads}, expected 0 to {_MOST_THREADS}")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def _quoted(flag: str, kind: Any) -> str:
