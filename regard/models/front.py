@@ -72,6 +72,12 @@ class Characters(nn.Module):
         self.spell = FromCharacters(alphabet, characters)
         self.join = nn.Linear(width + characters, width)
 
+    @torch.no_grad()
+    def pass_on(self) -> None:
+        """Set W to [1, 0] and b to 0, so that x passes unchanged until the characters have learned something."""
+        self.join.weight.zero_().fill_diagonal_(1)
+        self.join.bias.zero_()
+
     def forward(self, sets: VectorSets, spelling: Spelling | None) -> VectorSets:
         if spelling is None:
             raise InputError("the batch has no spelling, expected the characters of its words")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,8 @@ class Start:
         A module's tensors are copied where their names and shapes agree, all or none; a table of embeddings that became longer
         takes the rows of the entries that the run knows. The head is copied only where its outputs mean the same: the same labels
         in the same order, or numbers with the same mean and deviation, and the same loss. What a task counts while training is
-        never copied.
+        never copied. A new piece that can pass on its input unchanged (`pass_on`) does so, so that what follows it finds the
+        vectors that it knows.
 
         Raises:
             InputError: nothing of the model fits.
@@ -212,6 +213,7 @@ class Start:
             if self.weights[name].is_floating_point():
                 report.unused[_piece(name)] += self.weights[name].numel()
         differences = _differences("model", self.before.model, self.after.model)
+        _let_through(model, fitting)
         if not any(number and not piece.startswith("task.") for piece, number in report.taken.items()):
             reason = "; ".join(differences) or "no name and shape is the same"
             raise InputError(f"training.start is {self.run!r}, and none of its weights fits the new model: {reason}")
@@ -273,6 +275,14 @@ def _check_kinds(run: str, before: Experiment, after: Experiment) -> None:
 
 def _types(before: Experiment, after: Experiment) -> tuple[str, str]:
     return type(before.model).__name__, type(after.model).__name__
+
+
+def _let_through(model: nn.Module, fitting: Set[str]) -> None:
+    """Let new pieces pass on their input."""
+    for name, module in model.named_modules():
+        inside = (f"model.{name}.{each}" for each, _ in module.named_parameters())
+        if hasattr(module, "pass_on") and fitting.isdisjoint(inside):
+            module.pass_on()
 
 
 def _joined(before: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
