@@ -1,0 +1,234 @@
+"""Language models: hidden words of held-out novels, and the next character of Shakespeare's plays, beside counts of n-grams.
+
+    python -m benchmarks.language gaps RUN [RUN ...]          # runs of `pretraining`
+    python -m benchmarks.language characters RUN [RUN ...]    # runs of `characters`
+
+Reads the test part once for each run, and writes `results/gaps.json` or `results/characters.json`. Of the novels a sixth or so of
+the tokens is hidden, all of them by `[MASK]`, the same ones for every model that cuts texts alike. The n-grams are counted in the
+training part of the first run: those of gaps take the most frequent token between the same two neighbors, else after the one
+before, else of all; those of characters are interpolated (Witten and Bell 1991), with the order that validation is best with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.machine import machine, write
+from regard.data.encoding import Encoding
+from regard.data.examples import IGNORE, Array, Example, Listed, Part
+from regard.data.masking import mask_id
+from regard.data.passages import Passages
+from regard.data.running_text import RunningText
+from regard.tasks.masked import MaskedTokenTask
+from regard.tasks.replaced import ReplacedTokenTask
+from regard.train import Run
+from regard.train.card import read_facts
+from regard.train.scoring import run as outputs
+
+__all__ = ["by_neighbors", "gaps", "main", "nats", "rows_of_characters", "rows_of_gaps"]
+
+_SHARE = 0.15
+_ORDERS = range(1, 8)
+
+
+def gaps(data: Passages, encoding: Encoding) -> Listed:
+    """The test novels in passages in which hidden tokens are all `[MASK]`."""
+    part, mask = replace(data, dataset="novels", mask=_SHARE).part("test", encoding), mask_id(encoding)
+    examples = []
+    for n in range(len(part)):
+        example = part[n]
+        seen = np.where(example.target == IGNORE, example.values, mask)
+        examples.append(Example(seen, example.target, example.name, "vector"))
+    return Listed(examples)
+
+
+def by_neighbors(train: Sequence[Array], seen: Array) -> dict[str, Array]:
+    """`[n]` for each token of a sequence the one that counts say, by the name of what is counted.
+
+    Args:
+        train: `[m]` ids each. seen: `[n]` ids, with an id that no training sequence has where one is to be guessed.
+
+    >>> found = by_neighbors([np.array([1, 2, 3, 2, 4, 2, 3])], np.array([1, 9, 3, 9]))
+    >>> {name: guessed.tolist() for name, guessed in found.items()}
+    {'most frequent': [2, 2, 2, 2], 'after the one before': [1, 2, 2, 2], 'between both neighbors': [1, 2, 2, 2]}
+    """
+    joined = np.concatenate([np.append(np.append(-1, ids), -1) for ids in train]).astype(np.int64) + 1
+    around = np.append(np.append(-1, seen), -1).astype(np.int64) + 1
+    size = int(max(joined.max(), around.max())) + 1
+    common = int(np.bincount(joined[joined > 0]).argmax())
+    found = {"most frequent": np.full(len(seen), common)}
+    middle = joined[1:-1]
+    keys = {"after the one before": (joined[:-2], around[:-2])}
+    keys["between both neighbors"] = (joined[:-2] * size + joined[2:], around[:-2] * size + around[2:])
+    guessed = found["most frequent"]
+    for name, (contexts, wanted) in keys.items():
+        guessed = _most_frequent(contexts[middle > 0], middle[middle > 0], wanted, guessed)
+        found[name] = guessed
+    return {name: each - 1 for name, each in found.items()}
+
+
+def _most_frequent(contexts: Array, tokens: Array, wanted: Array, otherwise: Array) -> Array:
+    """For each wanted context the token that most often stands in it; what is given otherwise where it never was."""
+    size = int(tokens.max()) + 1
+    pairs, counts = np.unique(contexts * size + tokens, return_counts=True)
+    order = np.lexsort((-counts, pairs // size))
+    known, first = np.unique(pairs[order] // size, return_index=True)
+    at = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+    return np.where(known[at] == wanted, pairs[order][first][at] % size, otherwise)
+
+
+def nats(train: Array, ids: Array, order: int, size: int) -> float:
+    """Mean of -log p of each id but the first, given so many before it, by counts that are interpolated with those of fewer.
+
+    p(w | c) = (N(c, w) + T(c) p(w | c')) / (N(c) + T(c)), with T(c) how many distinct ids follow c, c' the context without its
+    first id, and 1 / size without counts at all.
+
+    >>> round(nats(np.array([0, 1, 0, 1, 0, 1]), np.array([0, 1, 0]), 1, 2), 3)
+    0.158
+    """
+    probability = np.full(len(ids) - 1, 1 / size)
+    for n in range(order + 1):
+        there, here = _contexts(train, n, size), _contexts(ids, n, size)
+        pairs, counts = np.unique(there * size + train[n:], return_counts=True)
+        known, first = np.unique(pairs // size, return_index=True)
+        kinds, totals = np.diff(np.append(first, len(pairs))), np.add.reduceat(counts, first)
+        # The first ids have no context of n yet, and keep what fewer say.
+        wanted = here[1:] if n == 0 else here
+        target = ids[1:] if n == 0 else ids[n:]
+        at = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        seen = known[at] == wanted
+        pair = wanted * size + target
+        place = np.searchsorted(pairs, pair).clip(max=len(pairs) - 1)
+        count = np.where(pairs[place] == pair, counts[place], 0)
+        of_these = probability[len(probability) - len(target) :]
+        mixed = (count + kinds[at] * of_these) / (totals[at] + kinds[at])
+        of_these[:] = np.where(seen, mixed, of_these)
+    return float(-np.log(probability).mean())
+
+
+def _contexts(ids: Array, n: int, size: int) -> Array:
+    """`[len(ids) - n]` one number for the n ids before each."""
+    code = np.zeros(len(ids) - n, np.int64)
+    for before in range(n):
+        code = code * size + ids[before : len(ids) - n + before]
+    return code
+
+
+def _minutes(run: Run) -> float:
+    return round(read_facts(run.folder)["seconds"] / 60, 1)
+
+
+def _guessed(run: Run, part: Listed) -> float:
+    """The share of hidden tokens that the model's best guess is right for."""
+    assert isinstance(run.task, MaskedTokenTask | ReplacedTokenTask)
+    metrics = run.task.metrics()
+    for batch, output in outputs(run.model, run.task, part, run.experiment.training):
+        run.task.score(metrics, output, batch)
+    found = metrics.compute()
+    return float(found.get("guess_accuracy", found["accuracy"]))
+
+
+def rows_of_gaps(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each run, and for each way of cutting texts those of counts."""
+    found: list[dict[str, Any]] = []
+    counted: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        data = run.experiment.data
+        assert isinstance(data, Passages)
+        part = gaps(data, run.encoding)
+        hidden = sum(int((example.target != IGNORE).sum()) for example in part)
+        facts = {"tokens": f"{data.tokens}, {len(next(iter(run.encoding.columns.values()))):,}", "gaps": hidden}
+        found.append(
+            {"model": run.experiment.recipe, "objective": type(run.experiment.task).__name__}
+            | facts
+            | {"accuracy": round(_guessed(run, part), 4), "parameters": run.parameters, "minutes": _minutes(run)}
+        )
+        if facts["tokens"] not in counted:
+            counted[facts["tokens"]] = [
+                {"model": f"counts, {name}"} | facts | {"accuracy": round(share, 4)}
+                for name, share in _counted(data, run.encoding, part).items()
+            ]
+    return found + [row for rows in counted.values() for row in rows]
+
+
+def _counted(data: Passages, encoding: Encoding, part: Listed) -> dict[str, float]:
+    train = data.part("train", encoding).ids
+    # One long sequence, in which no passage is the neighbor of another.
+    seen = np.concatenate([np.append(example.values, IGNORE) for example in part])
+    targets = np.concatenate([np.append(example.target, IGNORE) for example in part])
+    seen = np.where(seen == IGNORE, len(next(iter(encoding.columns.values()))), seen)
+    hidden = targets != IGNORE
+    return {name: float((ids == targets)[hidden].mean()) for name, ids in by_neighbors(train, seen).items()}
+
+
+def rows_of_characters(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each group of runs that differ in their seed alone, then those of counts and of a compressor."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(str(replace(run.experiment, training=replace(run.experiment.training, seed=0))), []).append(
+            run
+        )
+    found: list[dict[str, Any]] = []
+    for group in groups.values():
+        values = [float(run.evaluate("test")["metrics"]["nats"]) for run in group]
+        spread = f" ± {statistics.stdev(values):.3f} ({len(values)} seeds)" if len(values) > 1 else ""
+        attention = getattr(group[0].experiment.model, "attention", "")
+        found.append(
+            {
+                "model": f"characters, {attention}",
+                "nats per character": f"{statistics.mean(values):.3f}{spread}",
+                "parameters": group[0].parameters,
+                "epochs": group[0].experiment.training.epochs,
+                "minutes": statistics.median(_minutes(run) for run in group),
+            }
+        )
+    data, encoding = runs[0].experiment.data, runs[0].encoding
+    assert isinstance(data, RunningText)
+    ids = {part: _characters(data, encoding, part) for part in ("train", "validation", "test")}
+    size = len(next(iter(encoding.columns.values())))
+    best = min(_ORDERS, key=lambda order: nats(ids["train"], ids["validation"], order, size))
+    packed = len(lzma.compress(bytes(ids["train"].astype(np.uint8)) + bytes(ids["test"].astype(np.uint8)), preset=9))
+    packed -= len(lzma.compress(bytes(ids["train"].astype(np.uint8)), preset=9))
+    for name, value in (
+        (f"counts of {best + 1} characters, interpolated", nats(ids["train"], ids["test"], best, size)),
+        ("counts of one character", nats(ids["train"], ids["test"], 0, size)),
+        ("xz, what the test part adds to the training part", packed * 8 * math.log(2) / len(ids["test"])),
+    ):
+        found.append({"model": name, "nats per character": f"{value:.3f}"})
+    return found
+
+
+def _characters(data: RunningText, encoding: Encoding, part: Part) -> Array:
+    """`[n]` the ids of all characters of a part, each once."""
+    windows = data.part(part, encoding)
+    pieces = [windows[0].values[:1], *(windows[n].target for n in range(len(windows)))]
+    return np.concatenate(pieces).astype(np.int64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.language")
+    parser.add_argument("what", choices=("gaps", "characters"))
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    torch.set_num_threads(1)
+    options = parser.parse_args()
+    runs = [Run.open(folder) for folder in options.runs]
+    rows, data, split = (
+        (rows_of_gaps(runs), "novels, 15 % of the tokens hidden", "4 test novels, in passages as in training")
+        if options.what == "gaps"
+        else (rows_of_characters(runs), "tinyshakespeare", "1,003,854 / 55,770 / 55,770 characters, one after another")
+    )
+    write(options.what, {"case": options.what, "data": data, "split": split, "rows": rows, "machine": machine()})
+
+
+if __name__ == "__main__":
+    main()
