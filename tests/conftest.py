@@ -29,8 +29,9 @@ _compile = Dispatcher.compile
 def _compile_once(kernel: Dispatcher, signature: Any) -> Any:
     """Of the processes that share the tests, one compiles a kernel while the others wait, and then read what it has cached."""
     place = f"{kernel.py_func.__code__.co_filename} {kernel.py_func.__qualname__} {signature}"
-    name = f"regard-{hashlib.sha256(place.encode()).hexdigest()}.lock"
-    with FileLock(Path(tempfile.gettempdir()) / name):
+    locks = Path(tempfile.gettempdir()) / "regard-locks"
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / hashlib.sha256(place.encode()).hexdigest()):
         return _compile(kernel, signature)
 
 
