@@ -18,25 +18,37 @@ from . import checks
 from .catalogue import Case, Inputs
 
 
+def normal(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 @dataclass(frozen=True, repr=False)
 class Unknown(Elu):
     """The same features under a name that no kernel knows, so that torch's operators compute them."""
 
 
+@dataclass(frozen=True, repr=False)
+class UnknownFavor(Favor):
+    """The same of random features."""
+
+
+FAVOR, UNKNOWN_FAVOR = (Kernel(kind(features=12, seed=3)) for kind in (Favor, UnknownFavor))
 LINEAR = Attention(score=Kernel(), normalizer=Sum())
 CAUSAL = replace(LINEAR, pattern=Causal())
 CASES = [
     Case(LINEAR),
     Case(CAUSAL),
-    Case(replace(LINEAR, score=Kernel(Favor(features=12, seed=3))), key_heads=2, e=5),
-    Case(replace(CAUSAL, score=Kernel(Favor(features=12, seed=3))), key_heads=2, e=5),
+    Case(replace(LINEAR, score=FAVOR), key_heads=2, e=5),
+    Case(replace(CAUSAL, score=FAVOR), key_heads=2, e=5),
     Case(LINEAR, cross=True),
     Case(LINEAR, key_heads=1, continued=True),
 ]
 CASES += [
-    replace(case, attention=replace(case.attention, score=Kernel(Unknown())))
+    replace(
+        case,
+        attention=replace(case.attention, score=UNKNOWN_FAVOR if case.attention.score == FAVOR else Kernel(Unknown())),
+    )
     for case in CASES
-    if case.attention.score == Kernel()
 ]
 # Alone and beside others, on and off the borders of chunks and pieces, nearly alike and not at all.
 SIZES = (
@@ -108,6 +120,31 @@ def test_features_far_from_zero_keep_their_digits(dtype, shift):
     truth = checks.the_meaning(LINEAR, Inputs(layout, layout, q.double(), k.double(), v.double(), {}), None)
     found = attend(LINEAR, q, k, v, layout, executor="kernelized")
     assert (found - truth).abs().max() < 30 * torch.finfo(dtype).eps * truth.abs().max()
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 4.0])
+@pytest.mark.parametrize("attention", [LINEAR, CAUSAL], ids=str)
+def test_random_features_are_as_exact_in_kernels_as_by_operators(attention, scale):
+    layout = Layout.of_lengths([150, 70])
+    q, k, v = (normal(220, 2, 20, seed=n) for n in range(3))
+    q, k = q * scale, k * scale
+    wanted, *found = (
+        attend(
+            replace(attention, score=Kernel(kind(40))), *(x.to(dtype) for x in (q, k, v)), layout, executor="kernelized"
+        )
+        for kind, dtype in ((UnknownFavor, torch.float64), (Favor, torch.float32), (UnknownFavor, torch.float32))
+    )
+    ours, theirs = ((x - wanted).abs().max() for x in found)
+    assert ours < 3 * theirs + 1e-6
+
+
+def test_keys_too_long_for_any_feature_give_zeros():
+    q, v = (normal(70, 1, 4, seed=n).requires_grad_() for n in range(2))
+    k = torch.full((70, 1, 4), 1e3, dtype=torch.float64, requires_grad=True)
+    for attention in (LINEAR, CAUSAL):
+        out = attend(replace(attention, score=FAVOR), q, k, v, Layout.of_lengths([67, 3]), executor="kernelized")
+        assert (out == 0).all()
+        assert all((gradient == 0).all() for gradient in torch.autograd.grad(out.sum(), (q, k, v)))
 
 
 def test_inputs_that_are_not_contiguous():

@@ -121,6 +121,10 @@ class Favor(Features):
     def width(self, d: int) -> int:
         return self.features
 
+    def rows(self, d: int) -> Float[Tensor, "features d"]:
+        """`[features, d]` float64: the rows w_r for vectors of width d."""
+        return _orthogonal(self.features, d, self.seed)
+
     def of_queries(self, q: Float[Tensor, "*b d"]) -> Float[Tensor, "*b features"]:
         products, _ = self._products(q)
         return (products - products.detach().amax(-1, keepdim=True)).exp()
@@ -133,7 +137,7 @@ class Favor(Features):
         """`w_r . y` and y."""
         d = x.shape[-1]
         y = _exact(x) * d**-0.25
-        return y @ _orthogonal(self.features, d, self.seed).to(y).mT, y
+        return y @ self.rows(d).to(y).mT, y
 
 
 @lru_cache(maxsize=64)

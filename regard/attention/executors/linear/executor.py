@@ -7,7 +7,7 @@ with a mask, and all earlier chunks are one state (Katharopoulos et al. 2020, se
 ones beside the values makes z a part. Pieces of some thousand rows are computed one after another, so that what lies between
 the products stays in the cache, and the backward pass computes it again.
 
-With `Elu` features on a CPU, long sets go through kernels that do the same a tile of rows at a time.
+With the features `Elu` and `Favor` on a CPU, long sets go through kernels that do the same a tile of rows at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from regard.attention.executors.linear import buckets
 from regard.attention.executors.linear.buckets import Bucket
 from regard.attention.problem import Problem, Tensors
-from regard.attention.spec.feature_maps import Elu, Features
+from regard.attention.spec.feature_maps import Elu, Favor, Features
 from regard.attention.spec.patterns import Causal, Everyone
 from regard.attention.spec.scores import Kernel
 from regard.kernels import available
@@ -54,14 +54,17 @@ def why_not(problem: Problem) -> str | None:
 
 def work(problem: Problem) -> dict[str, float]:
     rows, cut = problem.heads * (problem.layout.total + problem.key_layout.total) / 2, buckets.of(problem)
-    width = _features(problem).width(problem.d)
+    phi = _features(problem)
+    width = phi.width(problem.d)
+    # What makes features of vectors is a product, too, where they are drawn.
+    drawn = rows * problem.d if isinstance(phi, Favor) else 0
     within = sum(_within_pairs(problem, bucket) for bucket in cut) * problem.heads
     summed = rows if any(not bucket.short for bucket in cut) else 0
     return {
         "calls": 1,
         "pieces": sum(len(list(bucket.pieces(bucket.n))) + len(list(bucket.pieces(bucket.m))) for bucket in cut),
         "numbers": rows * (width + problem.d + problem.e),
-        "products": (summed * problem.e + within) * width,
+        "products": (summed * problem.e + within + drawn) * width,
     }
 
 
@@ -106,9 +109,8 @@ def _in_kernels(problem: Problem) -> LongSets | None:
     """What computes the buckets that are not short; None where torch's operators compute all."""
 
     def find() -> LongSets | None:
-        fits = (
-            problem.device.type == "cpu" and type(_features(problem)) is Elu and problem.dtype in _TYPES and available()
-        )
+        known = type(_features(problem)) in (Elu, Favor)
+        fits = problem.device.type == "cpu" and known and problem.dtype in _TYPES and available()
         long = [bucket.members for bucket in buckets.of(problem) if not bucket.short]
         if not fits or not long:
             return None

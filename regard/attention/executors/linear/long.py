@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.attention.executors.linear import causal, kernels
+from regard.attention.executors.linear import causal, features, kernels
 from regard.attention.problem import Problem
+from regard.attention.spec.feature_maps import Favor, Features
 from regard.attention.spec.patterns import Causal
+from regard.attention.spec.scores import Kernel
 from regard.kernels.records import Records, Stride, kind_of, record
 from regard.kernels.simd.processor import ROWS, lanes
 from regard.kernels.threads import memory_of, send_waiting_threads_home, share
@@ -39,19 +42,30 @@ def _parts(layout: Layout, sets: Tensor, rows: int) -> Records:
     return torch.stack([place, begin, end], 1).numpy().view(kind_of(kernels.Part))[:, 0]
 
 
+@lru_cache(maxsize=64)
+def _drawn(phi: Features, d: int, wide: int, size: int) -> Tensor:
+    """What `features` reads of random rows, in numbers of `size` bytes; nothing for features that have none."""
+    w = phi.rows(d) * d**-0.25 if isinstance(phi, Favor) else torch.empty(0, 0)
+    columns = torch.cat([w, w[:1].expand(-len(w) % wide, -1)]).mT
+    rows = torch.nn.functional.pad(w, (0, -w.shape[1] % wide))
+    return torch.cat([columns.flatten(), rows.flatten()]).to(torch.float64 if size == 8 else torch.float32)
+
+
 @dataclass(frozen=True)
 class LongSets:
     """Sets that the kernels compute.
 
     Args:
-        heads, key_heads, d, e: of the vectors. sets: how many. of_queries, of_keys: their parts. wide: numbers of a vector of the
-            processor, each of `size` bytes. long: whether waiting threads are ended before. causal: whether sums run along.
+        heads, key_heads, d, e: of the vectors. phi: their features. sets: how many. of_queries, of_keys: their parts. wide: numbers
+            of a vector of the processor, each of `size` bytes. long: whether waiting threads are ended before. causal: whether
+            sums run along.
     """
 
     heads: int
     key_heads: int
     d: int
     e: int
+    phi: Features
     sets: int
     of_queries: Records
     of_keys: Records
@@ -64,17 +78,24 @@ class LongSets:
     def of(cls, problem: Problem, sets: Tensor) -> LongSets:
         wide = lanes(8 * max(4, problem.dtype.itemsize))
         of_queries, of_keys = (_parts(x, sets, problem.tiles.linear) for x in (problem.layout, problem.key_layout))
-        sizes = problem.heads, problem.key_heads, problem.d, problem.e
+        score = problem.attention.score
+        assert isinstance(score, Kernel), "a plan refuses other scores"
+        sizes = problem.heads, problem.key_heads, problem.d, problem.e, score.phi
         long = problem.layout.total * problem.heads * problem.d > problem.tiles.long
         causal = isinstance(problem.attention.patterns[0], Causal)
         return cls(*sizes, len(sets), of_queries, of_keys, wide, max(4, problem.dtype.itemsize), long, causal)
 
     @property
+    def m(self) -> int:
+        """How many features a vector has."""
+        return self.phi.width(self.d)
+
+    @property
     def _shape(self) -> tuple[int, int, int, int]:
         """Rows of S and of S transposed, and the widths of rows of features and of S."""
-        whole = [-(-x // ROWS) * ROWS for x in (self.d, self.e)]
-        d, e = (-(-x // self.wide) * self.wide for x in (self.d, self.e))
-        return whole[0], whole[1], d, e
+        whole = [-(-x // ROWS) * ROWS for x in (self.m, self.e)]
+        m, e = (-(-x // self.wide) * self.wide for x in (self.m, self.e))
+        return whole[0], whole[1], m, e
 
     @property
     def memory(self) -> int:
@@ -87,8 +108,11 @@ class LongSets:
     def _run(self, kernel: Any, parts: Records, tensors: Sequence[Tensor], **strided: Tensor) -> None:
         """A kernel on all parts; `strided`: those of the tensors that need not be contiguous."""
         strides = {name: Stride.of(x) for name, x in strided.items()}
-        numbers = kernels.Numbers(self.wide, self.heads, self.heads // self.key_heads, self.d, self.e, **strides)
-        share(kernel, range(len(parts) + 1), parts, *(memory_of(x) for x in tensors), record(numbers))
+        kinds = (features.QUERIES, features.KEYS) if isinstance(self.phi, Favor) else (features.ELU, features.ELU)
+        sizes = self.d, -(-self.d // self.wide) * self.wide, self.m, self._shape[2], self.e
+        numbers = kernels.Numbers(self.wide, self.heads, self.heads // self.key_heads, *sizes, *kinds, **strides)
+        arrays = (*tensors, _drawn(self.phi, self.d, self.wide, self.size))
+        share(kernel, range(len(parts) + 1), parts, *(memory_of(x) for x in arrays), record(numbers))
 
     def _room(self, parts: Records, like: Tensor) -> tuple[Tensor, Tensor]:
         """For S and z of each part."""
@@ -99,13 +123,13 @@ class LongSets:
         """S of each set, the same transposed, and z, from those of its parts."""
         place = torch.from_numpy(parts["place"].copy())
         sums, totals = (x.new_zeros(self.sets, *x.shape[1:]).index_add_(0, place, x) for x in (sums, totals))
-        totals[..., self.d :] = 0
+        totals[..., self.m :] = 0
         return sums, self._turned(sums), totals
 
     def _turned(self, sums: Tensor) -> Tensor:
         _, rows, d, _ = self._shape
         turned = sums.new_zeros(len(sums), self.key_heads, rows, d)
-        turned[:, :, : self.e, : self.d] = sums[:, :, : self.d, : self.e].mT
+        turned[:, :, : self.e, : self.m] = sums[:, :, : self.m, : self.e].mT
         return turned
 
     def _running(self, x: Tensor, backwards: bool = False) -> Tensor:
@@ -130,7 +154,7 @@ class LongSets:
         self._run(kernels.sums_of_keys, self.of_keys, [k, v, *parts], k=k, v=v)
         if self.causal:
             sums, totals = (self._running(x) for x in parts)
-            totals[..., self.d :] = 0
+            totals[..., self.m :] = 0
             states = [self._turned(sums), totals.clone()]
             self._run(causal.outputs, self.of_keys, [q, k, v, out, divisor, sums, totals], q=q, k=k, v=v)
             return states
