@@ -171,7 +171,11 @@ def matrix(inspection: Inspected | Otherwise, asked: Asked) -> Answer:
 
 
 def steps(inspection: Inspected, asked: Asked) -> Answer:
-    """One output vector of one head: q, each key, its score, weight and value, the sum, W^O and the residual."""
+    """One output vector of one head: q, each key, its product, bias, weight and value, the sum, W^O and the residual.
+
+    What follows from these is left to the page: the score, `scale * product + bias`, and what the other heads add. No bias is
+    an empty array.
+    """
     seen, head = _head(inspection, asked)
     rows = seen.rows()
     number, row = rows[asked.index("query", len(rows), "queries")]
@@ -180,8 +184,8 @@ def steps(inspection: Inspected, asked: Asked) -> Answer:
     attention = call.attention
     places = torch.empty_like(seen.columns()).index_copy(0, seen.columns(), torch.arange(len(seen.keys.names)))
     buffers = [
-        *(found.query, found.product, found.bias, found.score, found.weight, found.out, found.model_out),
-        *(found.k, found.v),
+        *(found.query, found.product, found.bias if attention.bias is not None else found.bias[:0]),
+        *(found.weight, found.out, found.model_out, found.k, found.v),
     ]
     around = None if call.module is None or len(seen.calls) > 1 else inspection.around.get(call.module)
     if around is not None and around.gives is not None and around.reads is not None:
@@ -189,7 +193,7 @@ def steps(inspection: Inspected, asked: Asked) -> Answer:
         own = weight[:, head * width : (head + 1) * width] @ found.model_out
         every = weight @ call.out[row].flatten()
         bias = 0 if around.projected.bias is None else around.projected.bias.detach()
-        buffers += [own, around.gives[row], every - own + bias, around.reads[row]]
+        buffers += [own, around.gives[row], every + bias, around.reads[row]]
         if around.before is not None and around.after is not None:
             buffers += [around.before[row], around.after[row]]
     content = {

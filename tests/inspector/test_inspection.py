@@ -141,14 +141,15 @@ def test_steps_end_in_the_stream_of_the_model(norm):
         hook.remove()
     for layer in range(2):
         given = questions.answer({"ask": "step", "layer": layer, "head": 1, "query": 4})
-        _, _, bias, score, weight, out, model_out, _, v, own, gives, others, _, before, after = numbers(given)
+        _, product, bias, weight, out, model_out, _, v, own, gives, together, _, before, after = numbers(given)
         assert given.content["keys"] == [0, 1, 2, 3, 4, 5]
         assert given.content["bias"] == "ALiBi()"
         assert bias.tolist() == pytest.approx([-abs(4 - j) * 2**-8 for j in range(6)])
-        torch.testing.assert_close(score.softmax(0), weight)
+        torch.testing.assert_close((given.content["scale"] * product + bias).softmax(0), weight)
         torch.testing.assert_close(weight @ v.view(6, -1), out)
         torch.testing.assert_close(out, model_out)
-        torch.testing.assert_close(own + others, gives)
+        assert own.abs().max() > 0.01
+        torch.testing.assert_close(together, gives)
         torch.testing.assert_close(before + gives, after)
         assert given.content["norm"] == (norm == "post")
         if norm == "pre":
@@ -161,7 +162,8 @@ def test_steps_of_pooling_and_of_hidden_keys():
     assert (found["keys"], found["hidden"]) == ([0, 1], 2)
     pooled = questions.answer({"ask": "step", "layer": 2})
     assert pooled.content["keys"] == [0, 1, 2, 3]
-    torch.testing.assert_close(*numbers(pooled)[5:7])
+    torch.testing.assert_close(*numbers(pooled)[4:6])
+    assert not len(numbers(pooled)[2])
 
 
 def test_heads_have_numbers():

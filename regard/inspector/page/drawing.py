@@ -182,7 +182,9 @@ def _step(questions: Answering, view: View) -> str:
     title, queries, keys, _ = _head(questions, view)
     answer = questions.answer({"ask": "step", "layer": view.layer, "head": view.head, "query": view.query})
     content = answer.content
-    q, product, bias, score, weight, out, model_out, *rest = (np.frombuffer(each, "<f4") for each in answer.buffers)
+    q, product, bias, weight, out, model_out, *rest = (np.frombuffer(each, "<f4") for each in answer.buffers)
+    bias = bias if len(bias) else np.zeros_like(product)
+    score = content["scale"] * product + bias
     k, v = rest[0].reshape(len(weight), -1), rest[1].reshape(len(weight), -1)
     columns = [
         ("key", 10),

@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from regard.errors import InputError
 from regard.inspector.answering import Answering
 from regard.inspector.page.frames import MODULE, script
 
-__all__ = ["canonical", "offline_page"]
+__all__ = ["canonical", "offline_page", "planes"]
 
 _LARGEST = 64 << 20  # bytes of answers
+_WIDE = 4  # bytes of a number
 
 
 def canonical(question: Mapping[str, Any]) -> str:
@@ -27,6 +30,15 @@ def canonical(question: Mapping[str, Any]) -> str:
     '{"ask":"matrix","layer":0}'
     """
     return json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def planes(numbers: bytes) -> bytes:
+    """The first bytes of all numbers, then the second ones, and so on, because signs and exponents pack well side by side.
+
+    >>> planes(b"abcdABCD")
+    b'aAbBcCdD'
+    """
+    return np.frombuffer(numbers, np.uint8).reshape(-1, _WIDE).T.tobytes()
 
 
 def offline_page(questions: Answering, asked: Iterable[Mapping[str, Any]]) -> str:
@@ -44,14 +56,15 @@ def offline_page(questions: Answering, asked: Iterable[Mapping[str, Any]]) -> st
             # Heads of one layer read the same vectors: what is alike stands there once.
             if numbers not in places:
                 places[numbers] = size, size + len(numbers)
-                size += len(numbers)
+                size += len(numbers) + -len(numbers) % _WIDE
         text = canonical(question)
         answers[text] = {"content": answer.content, "buffers": [places[numbers] for numbers in answer.buffers]}
         if size > _LARGEST:
             found = f"the weights take more than {_LARGEST >> 20} MiB"
             raise InputError(f"{found}, expected a shorter input, or --layer for one layer alone")
     head = json.dumps(answers, separators=(",", ":")).encode()
-    packed = gzip.compress(len(head).to_bytes(4, "little") + head + b"".join(places), 6, mtime=0)
+    numbers = b"".join(each + bytes(-len(each) % _WIDE) for each in places)
+    packed = gzip.compress(len(head).to_bytes(4, "little") + head + planes(numbers), 6, mtime=0)
     bundle = script(MODULE)
     code, count = re.subn(r"export\s*\{\s*(\w+) as default\s*\};?\s*$", r"const inspector=\1;", bundle)
     assert count == 1, "the bundle ends in its one export"

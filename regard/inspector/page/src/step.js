@@ -47,12 +47,13 @@ function check(what, ours, theirs) {
  * @param {{query: number, head: number, heads: number}} place
  */
 export function steps({ content, floats }, names, place) {
-  const [q, product, bias, score, weight, out, modelOut, ks, vs, ...more] = floats;
+  const [q, product, bias, weight, out, modelOut, ks, vs, ...more] = floats;
   const n = content.keys.length;
   const [d, e] = [q.length, out.length];
   const query = names.queries[place.query];
   const order = Array.from({ length: n }, (_, j) => j).sort((a, b) => weight[b] - weight[a]);
   const biased = bias.some((x) => x !== 0);
+  const score = Array.from(product, (x, j) => content.scale * x + (bias[j] ?? 0));
   const rows = order.slice(0, MOST).map((j) => {
     const k = ks.subarray(j * d, (j + 1) * d);
     const v = vs.subarray(j * e, (j + 1) * e);
@@ -60,7 +61,7 @@ export function steps({ content, floats }, names, place) {
       h("td", { title: names.keys[content.keys[j]] }, names.keys[content.keys[j]]),
       h("td", {}, strip(k)), h("td", { title: number(product[j]) }, short(product[j])),
       biased ? h("td", { title: number(bias[j]) }, short(bias[j])) : null,
-      h("td", { title: number(score[j]) }, short(score[j])),
+      h("td", { title: number(score[j]), "data-score": score[j] }, short(score[j])),
       h("td", { title: number(weight[j]), "data-weight": weight[j] }, h("b", {}, short(weight[j]))),
       h("td", {}, strip(v)), h("td", {}, strip(v.map((x) => x * weight[j]))));
   });
@@ -77,11 +78,12 @@ export function steps({ content, floats }, names, place) {
     part("3. The sum of weight × v", h("p", {}, strip(out), " ", vector(out)), check("the model's own output of this head", out, modelOut)),
   ];
   if (more.length >= 4) {
-    const [own, gives, others, reads] = more;
+    const [own, gives, together, reads] = more;
+    const others = together.map((x, c) => x - own[c]);
     sections.push(part("4. W^O: from all heads to one vector",
       h("p", {}, `this head adds `, strip(own), ` of length ${short(size(own))}, the other heads and the bias ${short(size(others))}`),
       h("p", {}, "together ", strip(gives), " ", vector(gives)),
-      check("the model's own output of the layer", own.map((x, c) => x + others[c]), gives),
+      check("the model's own output of the layer", together, gives),
       h("p", { class: "soft" }, "made of the vector ", strip(reads), ` of length ${short(size(reads))}`)));
   }
   if (more.length >= 6) {
