@@ -108,9 +108,11 @@ class LongSets:
     def _run(self, kernel: Any, parts: Records, tensors: Sequence[Tensor], **strided: Tensor) -> None:
         """A kernel on all parts; `strided`: those of the tensors that need not be contiguous."""
         strides = {name: Stride.of(x) for name, x in strided.items()}
-        kinds = (features.QUERIES, features.KEYS) if isinstance(self.phi, Favor) else (features.ELU, features.ELU)
-        sizes = self.d, -(-self.d // self.wide) * self.wide, self.m, self._shape[2], self.e
-        numbers = kernels.Numbers(self.wide, self.heads, self.heads // self.key_heads, *sizes, *kinds, **strides)
+        of_q, of_k = (features.QUERIES, features.KEYS) if isinstance(self.phi, Favor) else (features.ELU, features.ELU)
+        d, m = (-(-x // self.wide) * self.wide for x in (self.d, self.m))
+        numbers = kernels.Numbers(
+            self.wide, self.heads, self.heads // self.key_heads, self.d, d, self.m, m, self.e, of_q, of_k, **strides
+        )
         arrays = (*tensors, _drawn(self.phi, self.d, self.wide, self.size))
         share(kernel, range(len(parts) + 1), parts, *(memory_of(x) for x in arrays), record(numbers))
 
