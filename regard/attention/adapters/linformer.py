@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from regard.attention.adapters.base import Attends, Call
-from regard.attention.adapters.reduce import Mixed, kept_of_each, sums_of_sets
+from regard.attention.adapters.reduce import Mixed, kept_of_each
 from regard.attention.spec.base import Shapes, bounded
 from regard.errors import InputError
 
@@ -90,15 +90,12 @@ class Linformer(Mixed):
     def attend(
         self, verb: Attends, tensors: Tensors, layout: Layout, key_layout: Layout, dropout: Dropout | None
     ) -> Float[Tensor, "t h e"]:
-        from regard.attention.pairs.rows import looked_up
+        from regard.attention.pairs.by_place import sums_by_place
 
-        learned, place = tensors.parameters, key_layout.index
-        e = looked_up(learned["project_keys"].flatten(1), place).unflatten(1, (-1, self.k))
-        f = e
-        if self.share != "values":
-            f = looked_up(learned["project_values"].flatten(1), place).unflatten(1, (-1, self.k))
-        k, v = tensors.k, tensors.v
+        learned, k, v = tensors.parameters, tensors.k, tensors.v
+        e = learned["project_keys"]
+        f = e if self.share == "values" else learned["project_values"]
         if self.share == "none":
             k, v = (x.repeat_interleave(tensors.q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-        k, v = sums_of_sets(e, k, key_layout), sums_of_sets(f, v, key_layout)
+        k, v = sums_by_place(e, k, key_layout), sums_by_place(f, v, key_layout)
         return verb(self.attention, replace(tensors, k=k, v=v), layout, kept_of_each(key_layout, self.k), dropout)
