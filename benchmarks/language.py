@@ -2,11 +2,13 @@
 
     python -m benchmarks.language gaps RUN [RUN ...]          # runs of `pretraining`
     python -m benchmarks.language characters RUN [RUN ...]    # runs of `characters`
+    python -m benchmarks.language begun RUN [RUN ...]         # runs that began with one of `pretraining`, and others beside them
 
-Reads the test part once for each run, and writes `results/gaps.json` or `results/characters.json`. Of the novels a sixth or so of
-the tokens is hidden, all of them by `[MASK]`, the same ones for every model that cuts texts alike. The n-grams are counted in the
-training part of the first run: those of gaps take the most frequent token between the same two neighbors, else after the one
-before, else of all; those of characters are interpolated (Witten and Bell 1991), with the order that validation is best with.
+Reads the test part once for each run, and writes `results/gaps.json`, `results/characters.json` or `results/begun.json`. Of the
+novels a sixth or so of the tokens is hidden, all of them by `[MASK]`, the same ones for every model that cuts texts alike. The
+n-grams are counted in the training part of the first run: those of gaps take the most frequent token between the same two
+neighbors, else after the one before, else of all; those of characters are interpolated (Witten and Bell 1991), with the order
+that validation is best with.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,7 +37,7 @@ from regard.train import Run
 from regard.train.card import read_facts
 from regard.train.scoring import run as outputs
 
-__all__ = ["by_neighbors", "gaps", "main", "nats", "rows_of_characters", "rows_of_gaps"]
+__all__ = ["by_neighbors", "gaps", "main", "nats", "rows_of_begun", "rows_of_characters", "rows_of_gaps"]
 
 _SHARE = 0.15
 _ORDERS = range(1, 8)
@@ -47,9 +49,14 @@ def gaps(data: Passages, encoding: Encoding) -> Listed:
     examples = []
     for n in range(len(part)):
         example = part[n]
-        seen = np.where(example.target == IGNORE, example.values, mask)
+        seen = np.where(_target(example) == IGNORE, example.values, mask)
         examples.append(Example(seen, example.target, example.name, "vector"))
     return Listed(examples)
+
+
+def _target(example: Example) -> Array:
+    """The targets of an example that has one for each vector."""
+    return cast("Array", example.target)
 
 
 def by_neighbors(train: Sequence[Array], seen: Array) -> dict[str, Array]:
@@ -146,15 +153,16 @@ def rows_of_gaps(runs: Sequence[Run]) -> list[dict[str, Any]]:
         data = run.experiment.data
         assert isinstance(data, Passages)
         part = gaps(data, run.encoding)
-        hidden = sum(int((example.target != IGNORE).sum()) for example in part)
-        facts = {"tokens": f"{data.tokens}, {len(next(iter(run.encoding.columns.values()))):,}", "gaps": hidden}
+        hidden = sum(int((_target(part[n]) != IGNORE).sum()) for n in range(len(part)))
+        cut = f"{data.tokens}, {len(next(iter(run.encoding.columns.values()))):,}"
+        facts = {"tokens": cut, "gaps": hidden}
         found.append(
             {"model": run.experiment.recipe, "objective": type(run.experiment.task).__name__}
             | facts
             | {"accuracy": round(_guessed(run, part), 4), "parameters": run.parameters, "minutes": _minutes(run)}
         )
-        if facts["tokens"] not in counted:
-            counted[facts["tokens"]] = [
+        if cut not in counted:
+            counted[cut] = [
                 {"model": f"counts, {name}"} | facts | {"accuracy": round(share, 4)}
                 for name, share in _counted(data, run.encoding, part).items()
             ]
@@ -164,29 +172,65 @@ def rows_of_gaps(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _counted(data: Passages, encoding: Encoding, part: Listed) -> dict[str, float]:
     train = data.part("train", encoding).ids
     # One long sequence, in which no passage is the neighbor of another.
-    seen = np.concatenate([np.append(example.values, IGNORE) for example in part])
-    targets = np.concatenate([np.append(example.target, IGNORE) for example in part])
+    examples = [part[n] for n in range(len(part))]
+    seen = np.concatenate([np.append(example.values, IGNORE) for example in examples])
+    targets = np.concatenate([np.append(_target(example), IGNORE) for example in examples])
     seen = np.where(seen == IGNORE, len(next(iter(encoding.columns.values()))), seen)
     hidden = targets != IGNORE
     return {name: float((ids == targets)[hidden].mean()) for name, ids in by_neighbors(train, seen).items()}
 
 
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that differ in their seed alone are together."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        same = str(replace(run.experiment, training=replace(run.experiment.training, seed=0)))
+        found.setdefault(same, []).append(run)
+    return list(found.values())
+
+
+def _spread(values: Sequence[float]) -> str:
+    """The mean, and the deviation of several seeds."""
+    deviation = f" ± {statistics.stdev(values):.4f} ({len(values)} seeds)" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
+
+
+def rows_of_begun(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A row for each group of runs that differ in their seed alone: what they began with, and what they reach."""
+    found: list[dict[str, Any]] = []
+    for group in _groups(runs):
+        first, start = group[0], group[0].experiment.training.start
+        before = "nothing"
+        if start:
+            earlier = Run.open(start)
+            before = f"{_minutes(earlier)} minutes of {type(earlier.experiment.task).__name__}"
+        each = [run.evaluate("test") for run in group]
+        metric = each[0]["monitor"][0]
+        found.append(
+            {
+                "model": first.experiment.recipe,
+                "begun with": before,
+                "metric": metric,
+                "reached": _spread([float(one["metrics"][metric]) for one in each]),
+                "trivial baseline": round(float(each[0]["baseline"][metric]), 4),
+                "parameters": first.parameters,
+                "epochs": first.experiment.training.epochs,
+                "minutes": statistics.median(_minutes(run) for run in group),
+            }
+        )
+    return found
+
+
 def rows_of_characters(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row for each group of runs that differ in their seed alone, then those of counts and of a compressor."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(str(replace(run.experiment, training=replace(run.experiment.training, seed=0))), []).append(
-            run
-        )
     found: list[dict[str, Any]] = []
-    for group in groups.values():
+    for group in _groups(runs):
         values = [float(run.evaluate("test")["metrics"]["nats"]) for run in group]
-        spread = f" ± {statistics.stdev(values):.3f} ({len(values)} seeds)" if len(values) > 1 else ""
         attention = getattr(group[0].experiment.model, "attention", "")
         found.append(
             {
                 "model": f"characters, {attention}",
-                "nats per character": f"{statistics.mean(values):.3f}{spread}",
+                "nats per character": _spread(values),
                 "parameters": group[0].parameters,
                 "epochs": group[0].experiment.training.epochs,
                 "minutes": statistics.median(_minutes(run) for run in group),
@@ -204,30 +248,38 @@ def rows_of_characters(runs: Sequence[Run]) -> list[dict[str, Any]]:
         ("counts of one character", nats(ids["train"], ids["test"], 0, size)),
         ("xz, what the test part adds to the training part", packed * 8 * math.log(2) / len(ids["test"])),
     ):
-        found.append({"model": name, "nats per character": f"{value:.3f}"})
+        found.append({"model": name, "nats per character": f"{value:.4f}"})
     return found
 
 
 def _characters(data: RunningText, encoding: Encoding, part: Part) -> Array:
     """`[n]` the ids of all characters of a part, each once."""
     windows = data.part(part, encoding)
-    pieces = [windows[0].values[:1], *(windows[n].target for n in range(len(windows)))]
+    pieces = [windows[0].values[:1], *(_target(windows[n]) for n in range(len(windows)))]
     return np.concatenate(pieces).astype(np.int64)
+
+
+# By what is asked: its rows, the data, and how they are divided.
+_RESULTS = {
+    "gaps": (rows_of_gaps, "novels, 15 % of the tokens hidden", "4 test novels, in passages as in training"),
+    "characters": (
+        rows_of_characters,
+        "tinyshakespeare",
+        "1,003,854 / 55,770 / 55,770 characters, one after another",
+    ),
+    "begun": (rows_of_begun, "UD English EWT (tagging), SST-2 sentences (sentiment), IMDb (reviews)", "as published"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.language")
-    parser.add_argument("what", choices=("gaps", "characters"))
+    parser.add_argument("what", choices=tuple(_RESULTS))
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     torch.set_num_threads(1)
     options = parser.parse_args()
-    runs = [Run.open(folder) for folder in options.runs]
-    rows, data, split = (
-        (rows_of_gaps(runs), "novels, 15 % of the tokens hidden", "4 test novels, in passages as in training")
-        if options.what == "gaps"
-        else (rows_of_characters(runs), "tinyshakespeare", "1,003,854 / 55,770 / 55,770 characters, one after another")
-    )
-    write(options.what, {"case": options.what, "data": data, "split": split, "rows": rows, "machine": machine()})
+    rows, data, split = _RESULTS[options.what]
+    found = rows([Run.open(folder) for folder in options.runs])
+    write(options.what, {"case": options.what, "data": data, "split": split, "rows": found, "machine": machine()})
 
 
 if __name__ == "__main__":
