@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,18 +15,18 @@ from regard.data.archives import archived_texts, is_archive, read_text
 from regard.data.documents import read_documents
 from regard.data.encoded import Documents
 from regard.data.encoding import Encoding
-from regard.data.examples import ALL, PARTS, Array, Example, Part, check_part, split
+from regard.data.examples import ALL, PARTS, Array, Part, check_part, split
 from regard.data.folders import files_below
-from regard.data.inputs import streamed, texts_below, to_read
+from regard.data.inputs import texts_below, to_read
 from regard.data.masking import MASK, MaskedSequences, Masking, Varying, mask_id
 from regard.data.parts import part_in, part_of
-from regard.data.reader import refused_value
 from regard.data.registry import locate
 from regard.data.segments import CLS, SEP, Marks, PairedSequences, Pairing, VaryingPairs, joined
 from regard.data.survey import PartSurvey, Skips, Survey
 from regard.data.text import Texts
 from regard.data.text_files import Columns, Document
 from regard.data.tokenizer import Tokens, learn, tokenizer
+from regard.data.written_inputs import WrittenInputs
 from regard.errors import InputError, check_numbers
 from regard.files import plain_suffix
 
@@ -37,7 +37,7 @@ _FEW = 10  # documents, fewer than which are divided into stretches
 
 
 @dataclass
-class Passages:
+class Passages(WrittenInputs):
     """Plain text in passages, of whose tokens a share is hidden for the model to guess.
 
     A passage is at most `longest` neighboring tokens of one document. What is hidden is drawn for each (seed, epoch, passage)
@@ -123,37 +123,6 @@ class Passages:
         """None: what is guessed is the text itself."""
         self._documents(check_part(name))
         return []
-
-    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
-        """Texts of tables, JSON lines, files with a text on each line and folders of whole texts; `[MASK]` is a gap."""
-        documents: list[Document] = []
-        for source in sources:
-            before = len(documents)
-            documents += to_read(source, Columns(), one_per_line=True)
-            if len(documents) == before:
-                raise InputError(f"{source} is empty, expected a text")
-        return self._unlabeled(documents, encoding)
-
-    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
-        """A text in memory.
-
-        Raises:
-            InputError: what is no text.
-        """
-        name = name or "the text"
-        if not isinstance(value, str):
-            raise refused_value(value, name, "a text")
-        return self.texts([value], [name], encoding)[0]
-
-    def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Documents:
-        """Texts in memory, as `example` takes one of them."""
-        named = zip(texts, names, strict=True)
-        return self._unlabeled([Document(each, None, name, name) for each, name in named], encoding)
-
-    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
-        """Texts as they arrive, one on each line, or in a JSON object on each line."""
-        for group in streamed(file, Columns()):
-            yield self._unlabeled(group, encoding)
 
     def survey(self) -> Survey:
         """How many documents each part has, and what was left out."""

@@ -28,7 +28,7 @@ from regard.data.encoded import Documents, Sentences
 from regard.data.encoding import WORD, Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import ALL, PARTS, Array, Example, Part, check_part, parts_of, split
 from regard.data.folders import files_at, files_by_part, inside
-from regard.data.inputs import read_sentences, streamed, texts_below, to_read
+from regard.data.inputs import read_sentences, streamed, texts_below
 from regard.data.label_sets import LabelSets, label_set
 from regard.data.reader import refused_value
 from regard.data.registry import locate
@@ -37,6 +37,7 @@ from regard.data.targets import PartTargets
 from regard.data.text_files import Columns, Document, check_table_options
 from regard.data.tokenizer import UNKNOWN, Tokens, clean, frequent, learn, tokenizer
 from regard.data.words import SEGMENTATION, folded
+from regard.data.written_inputs import WrittenInputs
 from regard.errors import InputError, check_numbers
 
 __all__ = ["UNKNOWN", "Conllu", "Texts"]
@@ -212,7 +213,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
 @dataclass
-class Texts:
+class Texts(WrittenInputs):
     """Labels, or a number, per text, from CSV, TSV, JSON lines, lines of `label text`, or a folder of files for each label.
 
     Args:
@@ -304,37 +305,6 @@ class Texts:
         """The texts of the training part: nothing varies them."""
         return self.part("train", encoding)
 
-    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
-        """Texts of tables, JSON lines, text files and folders of those."""
-        documents: list[Document] = []
-        for source in sources:
-            before = len(documents)
-            documents += to_read(source, self._columns, self.one_per_line)
-            if len(documents) == before:
-                raise InputError(f"{source} is empty, expected a text")
-        return self._encoded(documents, encoding)
-
-    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
-        """A text in memory.
-
-        Raises:
-            InputError: what is no text.
-        """
-        name = name or "the text"
-        if not isinstance(value, str):
-            raise refused_value(value, name, "a text")
-        return self.texts([value], [name], encoding)[0]
-
-    def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Documents:
-        """Texts in memory, as `example` takes one of them."""
-        named = zip(texts, names, strict=True)
-        return self._encoded([Document(each, None, name, name) for each, name in named], encoding)
-
-    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
-        """Texts as they arrive, one on each line, or in a JSON object on each line."""
-        for group in streamed(file, self._columns):
-            yield self._encoded(group, encoding)
-
     def survey(self) -> Survey:
         """The labels or numbers of each part, and the first texts."""
         place, numbers = self._place, self.target == "number"
@@ -379,6 +349,9 @@ class Texts:
         if self.tokens == "bytes":
             return folded(text, self.lowercase, segmentation)
         return clean(text, self.lowercase, segmentation)
+
+    def _unlabeled(self, documents: Sequence[Document], encoding: Encoding) -> Documents:
+        return self._encoded(documents, encoding)
 
     def _encoded(
         self,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,21 +14,20 @@ from regard.data.arena.listops import END, OPERATIONS, SYMBOLS, evaluate, symbol
 from regard.data.arena.tables import is_table, table_files
 from regard.data.encoded import Documents
 from regard.data.encoding import Encoding, Labels
-from regard.data.examples import Array, Example, Part, check_part, divided, parts_of
+from regard.data.examples import Array, Part, check_part, divided, parts_of
 from regard.data.folders import files_at
-from regard.data.inputs import streamed, to_read
-from regard.data.reader import refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.text_files import Columns, Document
 from regard.data.tokenizer import UNKNOWN
+from regard.data.written_inputs import WrittenInputs
 from regard.errors import InputError
 from regard.files import opened, read_lines
 
-__all__ = ["ListOps"]
+__all__ = ["COLUMNS", "ListOps"]
 
-_COLUMNS = Columns("Source", "Target")
-_HEADER = f"{_COLUMNS.text}\t{_COLUMNS.label}"
+COLUMNS = Columns("Source", "Target")
+_HEADER = f"{COLUMNS.text}\t{COLUMNS.label}"
 _KNOWN = {symbol: n for n, symbol in enumerate(SYMBOLS, 1)}
 _FIRST_OPERATION, _END = _KNOWN[next(iter(OPERATIONS))], _KNOWN[END]
 # How many trees of a part are computed, to see that their values are their labels: all of a published part but the training one.
@@ -46,7 +45,7 @@ class _Tree(NamedTuple):
 
 
 @dataclass
-class ListOps:
+class ListOps(WrittenInputs):
     """The value, from 0 to 9, of each tree of operations on digits; a vector is a symbol of the tree, without parentheses.
 
     Every tree must be one, and of the first 2,000 of each file the value must be the label: `regard.data.arena.listops` says
@@ -61,6 +60,7 @@ class ListOps:
     path: str | None = None
 
     published = ""
+    called = "tree"
 
     def fit(self) -> Encoding:
         """The values that the training part has, and the 15 symbols."""
@@ -90,36 +90,18 @@ class ListOps:
         """The trees of the training part: nothing varies them."""
         return self.part("train", encoding)
 
-    def inputs(self, sources: Sequence[str], encoding: Encoding) -> Documents:
-        """Trees of files with one on each line, and of tables with a column `Source`."""
-        found = [document for source in sources for document in to_read(source, _COLUMNS, one_per_line=True)]
-        if not found:
-            raise InputError(f"{' and '.join(sources)} is empty, expected a tree on each line")
-        return _documents(found)
+    @property
+    def _columns(self) -> Columns:
+        return COLUMNS
 
-    def example(self, value: Any, encoding: Encoding, name: str = "") -> Example:
-        """A tree in memory, as text.
-
-        Raises:
-            InputError: what is no text, or no tree.
-        """
-        name = name or "the tree"
-        if not isinstance(value, str):
-            raise refused_value(value, name, "a text")
-        return self.texts([value], [name], encoding)[0]
-
-    def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Documents:
-        """Trees in memory, as `example` takes one of them."""
-        return _documents([Document(text, None, name, name) for text, name in zip(texts, names, strict=True)])
+    def _unlabeled(self, documents: Sequence[Document], encoding: Encoding) -> Documents:
+        """Trees, whose vectors are called as their symbols are."""
+        ids = [_ids(document.text, document.where) for document in documents]
+        return Documents([each.name for each in documents], ids, None, [tuple(_text(each).split()) for each in ids])
 
     def recognizes(self, text: str) -> bool:
         """Whether a text begins as trees do."""
         return text.lstrip().startswith(("( ", *OPERATIONS))
-
-    def stream(self, file: IO[bytes], encoding: Encoding) -> Iterator[Documents]:
-        """Trees as they arrive, one on each line."""
-        for group in streamed(file, _COLUMNS):
-            yield _documents(group)
 
     def survey(self) -> Survey:
         """How many trees of each part have each value, and how long they are."""
@@ -128,7 +110,7 @@ class ListOps:
         lengths = [len(tree.ids) for path, part in files for tree in _read(path, part)]
         notes.insert(0, f"trees have {min(lengths):,} to {max(lengths):,} symbols, {np.mean(lengths):,.0f} in the mean")
         first = [(tree.name, tree.label, _text(tree.ids)) for tree in self._trees("train")[:3]]
-        columns = {_COLUMNS.text: "tree", _COLUMNS.label: "label"}
+        columns = {COLUMNS.text: "tree", COLUMNS.label: "label"}
         return Survey(str(self._place), "ListOps", parts, columns, "UTF-8", skips, first, notes)
 
     @classmethod
@@ -221,9 +203,3 @@ def _ids(text: str, where: str) -> Array:
 
 def _text(ids: Array) -> str:
     return " ".join(SYMBOLS[n - 1] for n in ids.tolist())
-
-
-def _documents(documents: Sequence[Document]) -> Documents:
-    """Trees to predict for, whose vectors are called as their symbols are."""
-    ids = [_ids(document.text, document.where) for document in documents]
-    return Documents([each.name for each in documents], ids, None, [tuple(_text(each).split()) for each in ids])
