@@ -183,6 +183,8 @@ class Encoding:
         edges: whether edges join the vectors of a set.
         context: what was learned of the other sets of pairs; None where examples are no pairs.
         segmentation: the rule by which texts are cut and looked up, see `regard.data.words`.
+        longest: the most vectors of a set that training reads, where its reader has seen them all; 0 where that is not known, as
+            in an encoding that was loaded.
 
     >>> Encoding(Labels(("cat", "dog")), width=3).labels
     ('cat', 'dog')
@@ -201,6 +203,7 @@ class Encoding:
     context: Encoding | None = None
     segmentation: int = SEGMENTATION
     standard: Standard = Standard()
+    longest: int = field(default=0, compare=False)
 
     @property
     def set_width(self) -> int:

@@ -91,6 +91,8 @@ class NodeReader(ABC):
             edge_width=0 if graph.edge_values is None else graph.edge_values.shape[1],
             ordered=False,
             edges=True,
+            # Sampled parts of a graph are smaller.
+            longest=0 if self.neighbors else len(graph.names),
         )
 
     def part(self, name: Part, encoding: Encoding) -> Listed:

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from regard.errors import InputError
 from regard.layers.adjacency import normalized_adjacency
+from regard.layers.eigenvectors import check_nodes
 from regard.sets import Layout
 
-__all__ = ["MOST_NODES", "Spectrum", "spectra"]
-
-MOST_NODES = 5_000
-"""Of a graph whose eigenvectors are computed: 200 MB, and a minute on one core."""
+__all__ = ["Spectrum", "spectra"]
 
 
 class Spectrum(NamedTuple):
@@ -39,7 +37,8 @@ def spectra(layout: Layout) -> list[Spectrum]:
     vector has any sign.
 
     Raises:
-        InputError: a layout without edges, an edge that goes one way only, or a graph of more than `MOST_NODES` vectors.
+        InputError: a layout without edges, an edge that goes one way only, or a graph of more than
+            `regard.layers.eigenvectors.MOST_NODES` vectors.
 
     >>> layout = Layout(torch.tensor([0, 2]), edges=torch.tensor([[0, 1], [1, 0]]))
     >>> [value.item() for value in spectra(layout)[0].values[0].round(decimals=12).abs()]
@@ -51,13 +50,8 @@ def spectra(layout: Layout) -> list[Spectrum]:
 
 
 def _new_spectra(layout: Layout) -> list[Spectrum]:
-    n = layout.longest
-    if n > MOST_NODES:
-        cost = f"{n * n * 8 / 1e9:,.1f} GB and about {9 * n**3:.0e} operations"
-        raise InputError(
-            f"set {int(layout.lengths.argmax())} has {n:,} vectors, whose eigenvectors take {cost}, expected at most "
-            f"{MOST_NODES:,}: a polynomial of the Laplacian ('chebyshev') needs no eigenvectors"
-        )
+    if layout.longest:
+        check_nodes(layout.longest, f"set {int(layout.lengths.argmax())}")
     _check_both_ways(layout)
     found = []
     adjacency = normalized_adjacency(layout, self_loops=False).rows

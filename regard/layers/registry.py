@@ -12,11 +12,22 @@ from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Edges
 from regard.attention.spec.scores import Additive
 from regard.errors import InputError, check_numbers, nearest
+from regard.layers.eigenvectors import check_nodes
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["MIXERS", "Mixer", "MixerSizes", "Mixing", "check_sets", "make_mixer", "mixer_names", "side_by_side"]
+__all__ = [
+    "MIXERS",
+    "Mixer",
+    "MixerSizes",
+    "Mixing",
+    "check_lengths",
+    "check_sets",
+    "make_mixer",
+    "mixer_names",
+    "side_by_side",
+]
 
 
 @dataclass(frozen=True)
@@ -204,6 +215,12 @@ def check_sets(names: list[str], ordered: bool, edges: bool, coords: int) -> Non
             raise InputError(
                 f"model.mixer is {name!r} and the sets of the data have no {missing}, expected one of {others}"
             )
+
+
+def check_lengths(names: list[str], longest: int) -> None:
+    """Refuse mixers whose cost rules out sets of so many vectors, before torch is loaded."""
+    if "spectral" in side_by_side(names):
+        check_nodes(longest, "model.mixer is 'spectral' and a training graph")
 
 
 def make_mixer(name: str, sizes: MixerSizes) -> nn.Module:

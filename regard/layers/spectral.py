@@ -37,7 +37,7 @@ class SpectralFilter(nn.Module):
 
     Raises:
         InputError: fewer than 1 term; (when called) sets without edges, edges that go one way only, and graphs too large for
-            eigenvectors (`regard.layers.laplacian.MOST_NODES`).
+            eigenvectors (`regard.layers.eigenvectors.MOST_NODES`).
 
     >>> layer = SpectralFilter(8, 4, terms=3)
     >>> layer(VectorSets.pack([torch.ones(3, 8)], edges=[torch.tensor([[0, 1], [1, 0]])]))

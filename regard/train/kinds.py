@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regard.data.readers import READERS
 from regard.errors import InputError, nearest
+from regard.layers.registry import check_lengths, mixer_names
 
 if TYPE_CHECKING:
     from regard.data.encoding import Encoding
 
-__all__ = ["KINDS", "PIECES", "Kind", "build", "build_model", "kind"]
+__all__ = ["KINDS", "PIECES", "Kind", "build", "build_model", "check_size", "kind"]
 
 
 class Kind(NamedTuple):
@@ -115,6 +116,16 @@ def build_model(options: Any, task: Any, encoding: Encoding) -> Any:
     outputs = len(getattr(targets, "names", ())) * getattr(targets, "copies", 1)
     headless = getattr(task, "head", "linear") == "none" and _entry(options).outputs and outputs
     return build(options, encoding, outputs) if headless else build(options, encoding)
+
+
+def check_size(options: Any, encoding: Encoding) -> None:
+    """Refuse a model whose mixers cannot take sets as long as those of the training part, before anything is built.
+
+    Raises:
+        InputError: what a set of that length would cost.
+    """
+    if mixer := getattr(options, "mixer", ""):
+        check_lengths(mixer_names(mixer), encoding.longest)
 
 
 def _entry(options: Any) -> Kind:

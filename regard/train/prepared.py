@@ -17,6 +17,7 @@ from regard.data.encoding import Encoding
 from regard.errors import InputError, check_processes
 from regard.train.experiment import Experiment, rooted, to_yaml
 from regard.train.folder import CONFIG, ENCODING, SURVEY, read_config, save
+from regard.train.kinds import check_size
 from regard.train.sources import SOURCES, Sources
 
 __all__ = ["fit"]
@@ -54,6 +55,7 @@ def fit(experiment: Experiment, folder: Path | str, resume: bool = False, change
             sources.check_same(folder)
         # A reader needs no torch, so a missing file or column is told before anything heavy is loaded.
         encoding = Encoding.load(folder) if begun else experiment.data.fit()
+        check_size(experiment.model, encoding)
 
         # Readers of one's own that were written before it have none.
         survey = experiment.data.survey() if first and not begun and hasattr(experiment.data, "survey") else None

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from regard.errors import InputError
 from regard.layers.chebyshev import Chebyshev
-from regard.layers.laplacian import MOST_NODES, spectra
+from regard.layers.eigenvectors import MOST_NODES
+from regard.layers.laplacian import spectra
 from regard.layers.spectral import SpectralFilter
 from regard.sets import Layout, VectorSets
 
