@@ -37,6 +37,7 @@ class EdgeList(NodeReader):
         normalize: has no effect, as nodes have no features.
         numbers: whether labels are numbers to predict, not names of classes.
         positions: what a node's vector says of its place in the graph.
+        means: of these columns over neighbors, see `regard.data.node_means.NodeMeans`.
         neighbors: how a training reads a graph that is larger than a batch, see `regard.data.sampling.NeighborSampling`.
         seed: which division into parts: a tenth of each label's nodes is the test part and another the validation part, by the
             SHA-256 of this number and the node's name.

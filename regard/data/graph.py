@@ -37,6 +37,7 @@ class Planetoid(NodeReader):
         normalize: whether each node's features are divided by the sum of their magnitudes.
         numbers: whether the labels of `nodes.csv` are numbers to predict, not names of classes.
         positions: what a node's vector says of its place in the graph; needed where nodes have no features.
+        means: of these columns over neighbors, see `regard.data.node_means.NodeMeans`.
         neighbors: how a training reads a graph that is larger than a batch, see `regard.data.sampling.NeighborSampling`.
         name: which Planetoid graph of the folder.
     """

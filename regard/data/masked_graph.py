@@ -36,6 +36,7 @@ class MaskedGraph(NodeReader):
         normalize: whether each node's features are divided by the sum of their magnitudes.
         numbers: whether labels are numbers to predict, not names of classes.
         positions: what a node's vector says of its place in the graph.
+        means: of these columns over neighbors, see `regard.data.node_means.NodeMeans`.
         neighbors: how a training reads a graph that is larger than a batch, see `regard.data.sampling.NeighborSampling`.
         mask: which of the divisions into parts, from 0.
     """

@@ -13,6 +13,7 @@ import numpy as np
 from regard.data.encoding import Encoding, learn_targets
 from regard.data.examples import Array, Dataset, Example, Listed, Part, check_part, parts_of
 from regard.data.graph_values import Graph, graph_of, joined_edges
+from regard.data.node_means import NodeMeans
 from regard.data.reader import refused_stream
 from regard.data.sampling import NeighborSampling, SampledGraph
 from regard.data.structure import NodePositions
@@ -60,10 +61,11 @@ class NodeReader(ABC):
         normalize: whether each node's features are divided by the sum of their magnitudes.
         numbers: whether labels are numbers to predict, not names of classes.
         positions: what a node's vector says of its place in the graph.
+        means: of these columns over neighbors, see `regard.data.node_means.NodeMeans`.
         neighbors: how a training reads a graph that is larger than a batch.
     """
 
-    input_options: ClassVar[tuple[str, ...]] = ("normalize", "positions")
+    input_options: ClassVar[tuple[str, ...]] = ("normalize", "positions", "means")
 
     path: str | None = None
     undirected: bool = True
@@ -71,6 +73,7 @@ class NodeReader(ABC):
     normalize: bool = True
     numbers: bool = False
     positions: NodePositions = field(default_factory=NodePositions)
+    means: NodeMeans = field(default_factory=NodeMeans)
     neighbors: NeighborSampling = field(default_factory=NeighborSampling)
 
     @abstractmethod
@@ -158,7 +161,7 @@ class NodeReader(ABC):
         return Example(values, target, name, "vector", edges=edges, edge_values=edge_values, tokens=graph.names)
 
     def _values(self, graph: Graph, edges: Array) -> Array:
-        """`[n, ...]` features and positions."""
+        """`[n, ...]` features and positions, their means over neighbors, and eigenvectors last."""
         values = graph.features
         if self.normalize:
             total = np.abs(values).sum(1, keepdims=True)
@@ -169,6 +172,10 @@ class NodeReader(ABC):
         if not values.shape[1]:
             expected = "expected some, or what a node's place says: data.positions.degree, walks, laplacian or identity"
             raise InputError(f"{graph.where} has no features of its nodes, {expected}")
+        if self.means:
+            # The signs of eigenvectors are any.
+            varied = values.shape[1] - self.positions.laplacian
+            values = np.concatenate([self.means.of(values[:, :varied], edges), values[:, varied:]], axis=1)
         return values
 
     def _edges(self, graph: Graph) -> tuple[Array, Array | None]:
