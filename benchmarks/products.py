@@ -3,7 +3,8 @@
     python -m benchmarks.products [--threads N] [--repeats N]
 
 measures the products of an encoder of width 256 on 64 sentences, and those of a decoder that goes one step on: the forward pass,
-the gradient of the inputs and that of the weights, all contestants taking turns. Every result is first compared with torch's own.
+the gradient of the inputs and that of the weights, all contestants taking turns; and the forward pass with weights of two bytes and
+of one (`regard.layers.narrow_weights`), which trained models may have. Every result is first compared with torch's own.
 Writes `results/products-CLASS.json`; `python -m benchmarks.narrow avx2 -m benchmarks.products` is the narrower class, forced.
 """
 
@@ -21,6 +22,7 @@ from torch.nn.functional import linear
 from benchmarks.machine import machine, write
 from benchmarks.measure import Contestant, race
 from regard.attention.costs import processor_class
+from regard.layers.narrow_weights import HalfLinear, Int8Linear
 
 __all__ = ["SHAPES", "contestants", "main", "measure"]
 
@@ -34,6 +36,7 @@ SHAPES = {
     "64 vectors": (64, 256, 768),
     "scores of 6,000 ids": (64, 128, 6000),
 }
+_ROUNDED = ("bfloat16", "int8")
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -49,11 +52,16 @@ def contestants(rows: int, width: int, out: int) -> dict[str, dict[str, Callable
         torch.randn(*shape, generator=generator) for shape in ((rows, width), (out, width), (out,), (rows, out))
     )
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    layer = torch.nn.Linear(width, out)
+    layer.weight.data, layer.bias.data = weight, bias
+    half, whole = HalfLinear(layer, torch.bfloat16), Int8Linear(layer)
     return {
         "forward": {
             "torch": lambda: linear(x, weight, bias),
             "oneDNN": lambda: _onednn(x, weight, bias),
             "oneDNN, packed weights": lambda: _onednn(x, packed, bias),
+            "bfloat16": lambda: half(x),
+            "int8": lambda: whole(x),
         },
         "of inputs": {
             "torch": lambda: above @ weight,
@@ -79,14 +87,17 @@ def measure(name: str, repeats: int) -> list[dict[str, Any]]:
 
 
 def check(ways: Mapping[str, Callable[[], Tensor]]) -> None:
-    """All compute the same up to rounding.
+    """All compute the same up to rounding, of weights and inputs too where they are of other types.
 
     Raises:
         AssertionError: one does not.
     """
     results = {way: call() for way, call in ways.items()}
-    for result in results.values():
-        torch.testing.assert_close(result, results["torch"], rtol=1e-4, atol=1e-3)
+    for way, result in results.items():
+        if way in _ROUNDED:
+            assert (result - results["torch"]).norm() <= 0.02 * results["torch"].norm(), way
+        else:
+            torch.testing.assert_close(result, results["torch"], rtol=1e-4, atol=1e-3)
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regard.cli.folders import expand
-from regard.cli.options import parse, parser
+from regard.cli.options import add_weights, parse, parser, weights_of
 from regard.cli.table import print_table
 from regard.data.targets import listed_labels
 from regard.errors import InputError, check_number
@@ -15,7 +15,7 @@ __all__ = ["run"]
 _DESCRIPTION = """Metrics on the test part, beside those of the best model that never looks at its input:
 the most frequent label, or the mean. Writes evaluation.json and predictions-test.jsonl into the run folder.
 A part of at most 1,000 sets has intervals, as `regard compare` computes them.
-Other data than the run's, by --data.path, is written under a name of its own.
+Other data than the run's, by --data.path, and other --weights are written under names of their own.
 The first also holds the numbers of each label and which labels are confused; --per-class and --confusion print them."""
 _FEW = 1000  # sets, or targets of one set, whose choice is told as an interval
 _MATRIX = 15  # labels of a matrix that is printed
@@ -39,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         metavar="N",
         help="how many vectors a model of Segments remembers; as many as while it was trained if not given",
     )
+    add_weights(options)
     options.add_argument("--per-class", action="store_true", help="precision, recall and F1 of each label")
     options.add_argument(
         "--confusion", action="store_true", help="which labels are taken for which; of many the most frequent pairs"
@@ -50,7 +51,8 @@ def run(arguments: Sequence[str]) -> int:
 
     from regard.train import Run
 
-    runs = {folder: Run.open(folder) for folder in folders} if asked else {}
+    weights = weights_of(chosen)
+    runs = {folder: Run.open(folder, weights) for folder in folders} if asked else {}
     # All of them before any is evaluated.
     for folder, opened in runs.items():
         for name in asked:
@@ -58,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
                 kind = type(opened.experiment.task).__name__
                 raise InputError(f"{folder} has the task {kind}, which has nothing for {_REPORTS[name]} to show")
     for folder in folders:
-        found = (runs.pop(folder) if asked else Run.open(folder)).evaluate(chosen.part, chosen.data.path, chosen.memory)
+        opened = runs.pop(folder) if asked else Run.open(folder, weights)
+        found = opened.evaluate(chosen.part, chosen.data.path, chosen.memory)
         spans = _intervals(folder, found)
         baselines = {"without looking": found["baseline"], **found.get("baselines", {})}
         rows = []
@@ -67,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
             rows.append([*cells, *(f"{each[name]:.4f}" if name in each else "" for each in baselines.values())])
         counts = ", ".join(f"{found[unit]:,} {unit}" for unit in ("sets", "vectors", "targets"))
         part = "all parts" if found["part"] == "all" else f"{found['part']} part"
-        data = f" of {found['path']}" if "path" in found else ""
+        data = _about(found)
         columns = ["metric", "model", *(["95 % interval"] if spans else []), *baselines]
         print_table(columns, rows, f"{folder}, {part}{data}: {counts}")
         if "unseen" in found:
@@ -79,6 +82,12 @@ def run(arguments: Sequence[str]) -> int:
             print()
             _print_confusion(found["confusion"])
     return 0
+
+
+def _about(found: dict[str, Any]) -> str:
+    """Of what data, and with what weights, where either is another than the run's."""
+    data = f" of {found['path']}" if "path" in found else ""
+    return data + (f", weights in {found['weights']}" if "weights" in found else "")
 
 
 def _intervals(folder: Path, found: dict[str, Any]) -> dict[str, str]:

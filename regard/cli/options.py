@@ -3,15 +3,18 @@
 import argparse
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import jsonargparse
 
 from regard.errors import InputError, closest
 
-__all__ = ["parse", "parser", "take_threads", "threads_option"]
+__all__ = ["add_weights", "parse", "parser", "take_threads", "threads_option", "weights_of"]
+
+_Weights = Literal["float32", "bfloat16", "float16", "int8"]
 
 _MOST_THREADS = 1024
 
@@ -94,6 +97,26 @@ def take_threads(threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def add_weights(options: jsonargparse.ArgumentParser) -> None:
+    """Add `--weights` to a command that computes with a run; `weights_of` reads it."""
+    options.add_argument(
+        "--weights",
+        type=_Weights,
+        default="float32",
+        help="type of the weights of linear layers: quicker, and less exact",
+    )
+
+
+def weights_of(chosen: jsonargparse.Namespace) -> _Weights:
+    """The type of weights that was asked for; it is said where float32 is quicker."""
+    from regard.layers.narrow_weights import slow_weights
+
+    weights: _Weights = chosen.weights
+    if slow := slow_weights(weights):
+        print(f"--weights is {weights}, and {slow}", file=sys.stderr)
+    return weights
 
 
 def _quoted(flag: str, kind: Any) -> str:

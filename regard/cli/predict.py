@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from regard.cli.answers import check_conllu, conllu, table, with_all_probabilities, with_beam
 from regard.cli.boxes import with_pictures
 from regard.cli.gaps import filled_gaps, is_hugging_face
-from regard.cli.options import parse, parser
+from regard.cli.options import add_weights, parse, parser, weights_of
 from regard.cli.sources import add_sources, datasets, sources_of, with_ids
 from regard.errors import InputError
 from regard.files import json_line
@@ -52,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--beam", type=int, metavar="WIDTH", help="of sequences: so many go on at each step")
     options.add_argument("--n-best", type=int, metavar="N", help="of sequences: so many are given of each input")
+    add_weights(options)
     options.add_argument(
         "--out",
         default="",
@@ -70,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from regard.train import Run
 
-    opened = with_beam(Run.open(chosen.run), chosen.beam, chosen.n_best)
+    opened = with_beam(Run.open(chosen.run, weights_of(chosen)), chosen.beam, chosen.n_best)
     if chosen.show is not None:
         print("\n\n".join(_shown(opened, chosen.show)))
         return 0
@@ -113,6 +114,7 @@ def _check(chosen: Any) -> None:
         raise InputError("--probabilities are columns of --csv, expected it as well: JSON lines have them anyway")
     if is_hugging_face(chosen.run):
         given = {f"--{name}": chosen[name.replace("-", "_")] for name in (*_OUTPUTS[1:], "show", "beam", "n-best")}
+        given["--weights"] = chosen.weights != "float32"
         for name in (name for name, value in given.items() if value):
             raise InputError(
                 f"{chosen.run} is a BERT in Hugging Face's format, which fills gaps, expected no {name} with it"

@@ -1,14 +1,16 @@
-"""The compiled kernels of layers: dropout of vectors by a hash, depthwise convolution."""
+"""The compiled kernels of layers: dropout of vectors by a hash, depthwise convolution, vectors as whole numbers."""
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from regard.kernels.compiled import as_written, compiled
 from regard.kernels.simd.lanes import fill, keep, load, of_number, store
 
-__all__ = ["depthwise", "depthwise_taps", "dropped"]
+__all__ = ["depthwise", "depthwise_taps", "dropped", "from_sums", "to_int8"]
 
 
 @as_written
@@ -57,3 +59,35 @@ def depthwise_taps(
                 tap, other = out[n, j - i + left], x[j]
                 for c in range(tap.shape[0]):
                     tap[c] += above[c] * other[c]
+
+
+def _to_int8(begin, end, out, scales, scale_bits, x, bits):
+    """out_i = round(x_i / scales_i) with scales_i = max|x_i| / 127, for rows `begin <= i < end` of float32.
+
+    scale_bits, bits: the memory of scales and x as int32, whose order is that of absolute values, with NaN above infinity.
+    """
+    for i in range(begin, end):
+        largest = np.int32(0)
+        for c in range(x.shape[1]):
+            largest = max(largest, bits[i, c] & np.int32(0x7FFFFFFF))
+        scale_bits[i] = largest
+        scales[i] = scales[i] / np.float32(127)
+        inverse = np.float32(0)
+        # Rows of zeros, and those that are not finite, whose scale says so.
+        if scales[i] > 0 and largest < np.int32(0x7F800000):
+            inverse = np.float32(1) / scales[i]
+        for c in range(x.shape[1]):
+            out[i, c] = np.int8(np.int32(np.rint(x[i, c] * inverse)))
+
+
+to_int8 = compiled(_to_int8, fast=False)
+
+
+def _from_sums(begin, end, out, sums, scales, other_scales, added):
+    """out_ij = sums_ij (scales_i other_scales_j) + added_j, for rows `begin <= i < end`."""
+    for i in range(begin, end):
+        for j in range(sums.shape[1]):
+            out[i, j] = np.float32(sums[i, j]) * (scales[i] * other_scales[j]) + added[j]
+
+
+from_sums = compiled(_from_sums, fast=False)

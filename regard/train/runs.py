@@ -23,6 +23,7 @@ from regard.data.reader import Reader
 from regard.data.targets import unseen_labels
 from regard.errors import InputError
 from regard.files import json_line
+from regard.layers.narrow_weights import Weights, narrow
 from regard.models.remembering import memory_of
 from regard.tasks.base import Task
 from regard.tasks.corpus import corpus_metrics
@@ -31,7 +32,7 @@ from regard.train.embedding import Embedding, embeddings
 from regard.train.experiment import Experiment
 from regard.train.folder import save
 from regard.train.opening import read_run
-from regard.train.scoring import defined, run, targets_of, trivial_metrics, watched
+from regard.train.scoring import defined, device_of, run, targets_of, trivial_metrics, watched
 
 __all__ = ["Run"]
 
@@ -46,6 +47,7 @@ class Run:
         encoding: what was learned from the training part.
         model: with the best weights.
         task: with the best weights.
+        weights: the type of those of linear layers; see `open`.
     """
 
     folder: Path
@@ -53,15 +55,25 @@ class Run:
     encoding: Encoding
     model: nn.Module
     task: Task
+    weights: Weights = "float32"
 
     @classmethod
-    def open(cls, folder: Path | str) -> Run:
+    def open(cls, folder: Path | str, weights: Weights = "float32") -> Run:
         """Reads a run directory; of `checkpoints/` nothing is needed, and nothing is ever unpickled.
 
+        Args:
+            weights: the type of the weights of linear layers: "float32", as they were trained, or "bfloat16", "float16" or "int8",
+                which are quicker on processors that have instructions for them, and less exact (`regard.layers.narrow_weights`).
+
         Raises:
-            InputError: a file that is missing or was altered; the sentence names it.
+            InputError: a file that is missing or was altered; the sentence names it. int8 on a GPU.
         """
-        return cls(Path(folder), *read_run(Path(folder)))
+        experiment, encoding, model, task = read_run(Path(folder))
+        if weights == "int8" and device_of(experiment.training).type != "cpu":
+            raise InputError(f"{folder} would be computed on a GPU, expected the CPU for weights of int8")
+        narrow(model, weights)
+        narrow(task, weights)
+        return cls(Path(folder), experiment, encoding, model, task, weights)
 
     @property
     def parameters(self) -> int:
@@ -75,7 +87,7 @@ class Run:
 
         Writes `evaluation.json` (what is returned) and `predictions-PART.jsonl`, one line for each set, in order; for
         another part than test the first is `evaluation-PART.json`. For other data PART is `NAME-HASH-PART`, by the name and the
-        path of the data.
+        path of the data, and for weights of another type than they were trained in it begins with that, as in `int8-test`.
 
         Args:
             part: of the data; "test" if not given, but "all" of other data that is not divided into parts.
@@ -92,10 +104,10 @@ class Run:
             InputError: data that cannot be read, or are not where they were.
         """
         began = time.monotonic()
-        reader, part, other = self._labeled(part, path)
+        reader, part, elsewhere = self._labeled(part, path)
+        other = elsewhere if self.weights == "float32" else f"{self.weights}-{elsewhere}"
         data = reader.part(part, self.encoding)
-        targets = targets_of(data)
-        metrics = self.task.metrics()
+        targets, metrics = targets_of(data), self.task.metrics()
         total, weight, count, vectors = 0.0, 0.0, 0, 0
         corpus, remembered = corpus_metrics(self.experiment.task), memory_of(self.model, memory)
         predictions: list[dict[str, Any]] = []
@@ -110,7 +122,7 @@ class Run:
         trivial, others = trivial_metrics(self.task, targets, corpus), self.task.baselines(targets)
         evaluation = {
             "part": part,
-            **({"path": reader.path} if other else {}),
+            **({"path": reader.path} if elsewhere else {}),
             "metrics": computed,
             "baseline": trivial,
             **({"baselines": others} if others else {}),
@@ -120,6 +132,7 @@ class Run:
             "targets": count,
             **({"unseen": dict(unseen)} if (unseen := unseen_labels(data)) else {}),
             "parameters": self.parameters,
+            **({"weights": self.weights} if other != elsewhere else {}),
             **({"memory": remembered.length} if remembered else {}),
             **self.task.report(predictions),
             "seconds": round(time.monotonic() - began, 3),
@@ -131,7 +144,7 @@ class Run:
     def _save(
         self, evaluation: dict[str, Any], predictions: Sequence[Mapping[str, Any]], part: Part, other: str
     ) -> None:
-        """The two files of an evaluation, and, where `other` is empty, as the data are the run's, the numbers of its card."""
+        """The two files of an evaluation, and, where `other` is empty, as all is the run's own, the numbers of its card."""
         name = "evaluation.json" if part == "test" and not other else f"evaluation-{other}{part}.json"
         lines = "".join(f"{json_line(prediction)}\n" for prediction in predictions)
         save(self.folder / evaluation["predictions"], lines)

@@ -7,6 +7,7 @@ import os
 import shutil
 
 import pytest
+import torch
 
 from regard import InputError
 from regard.cli import main
@@ -159,3 +160,27 @@ def test_all_of_other_data_whatever_they_are(recipe, request, tmp_path, capsys):
         assert found["targets"] == 30
     with pytest.raises(InputError, match="there is no part 'everything': known are"):
         run.evaluate("everything")
+
+
+@pytest.mark.parametrize("weights", ["int8", "bfloat16"])
+def test_weights_of_another_type_are_evaluated_under_another_name(weights, run, capsys):
+    before, card = files(run), (run / "card.md").read_bytes()
+    assert f"test part, weights in {weights}: 6 sets" in done(capsys, "evaluate", run, "--weights", weights)
+    assert {name: content for name, content in files(run).items() if name in before} == before
+    assert (run / "card.md").read_bytes() == card
+    found = json.loads((run / f"evaluation-{weights}-test.json").read_text())
+    assert found["weights"] == weights
+    assert found["parameters"] == json.loads(before["evaluation.json"])["parameters"]
+    assert 0 < abs(found["metrics"]["loss"] - json.loads(before["evaluation.json"])["metrics"]["loss"]) < 0.05
+    assert len((run / f"predictions-{weights}-test.jsonl").read_text().splitlines()) == 6
+
+
+def test_weights_of_no_known_type_are_refused(run, capsys):
+    assert "--weights is 'int4', expected" in refused(capsys, "evaluate", run, "--weights", "int4")
+
+
+def test_slow_weights_are_told(run, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", "avx512_bf16": False})
+    assert main(["evaluate", str(run), "--weights", "bfloat16"]) == 0
+    told = "--weights is bfloat16, and this processor has no instructions for bfloat16: float32 is quicker\n"
+    assert capsys.readouterr().err == told

@@ -66,6 +66,7 @@ def test_transformers_gives_the_same_probabilities(tmp_path, capsys):
         (["the cat saw"], "the text 'the cat saw' has no [MASK], expected at least one: the gap to fill"),
         (["[MASK] " * 8], "has 10 pieces, expected at most 9"),
         (["[MASK]", "--csv"], "a BERT in Hugging Face's format, which fills gaps, expected no --csv with it"),
+        (["[MASK]", "--weights", "int8"], "which fills gaps, expected no --weights with it"),
         (["--show", "2"], "expected no --show with it"),
         (["a [MASK]", "--n-best", "2"], "expected no --n-best with it"),
         (["none.txt"], "none.txt is not there, expected a file or a folder"),

@@ -359,3 +359,12 @@ def test_embeddings_of_a_task_without_pooling_are_means(tagger):
     (vectors,), (pooled,) = list(run.embeddings([examples], vectors=True)), list(run.embeddings([examples]))
     assert vectors.places == ("I", "saw", "a", "cat")
     np.testing.assert_allclose(pooled.values, vectors.values.mean(0), atol=1e-6)
+
+
+def test_weights_of_another_type_predict_about_the_same(reviews, here, capsys):
+    exact, whole = (
+        predictions(done(capsys, "predict", reviews, "--text", "praise film 3", *more))
+        for more in ((), ("--weights", "int8"))
+    )
+    assert exact[0]["label"] == whole[0]["label"]
+    assert 0 < abs(exact[0]["probability"] - whole[0]["probability"]) < 0.02
