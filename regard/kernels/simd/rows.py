@@ -7,6 +7,7 @@ there where `PAIRS` says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -18,7 +19,7 @@ from regard.kernels.compiled import as_written
 from regard.kernels.simd.emit import INT32, INT64, Kind, address, loop, permuted, place_of, step
 from regard.kernels.simd.processor import PAIRS, ROWS
 
-__all__ = ["apart", "at", "dot", "operand", "plus", "product", "shifted", "transpose"]
+__all__ = ["apart", "at", "dot", "each", "folded", "operand", "plus", "product", "shifted", "transpose"]
 
 
 @intrinsic
@@ -192,24 +193,57 @@ def transpose(context: Any, to: Any, rows: Any, stride: Any) -> Any:
     return types.void(to, rows, types.intp), make
 
 
-@intrinsic
-def _plus(context: Any, row: Any, other: Any, vectors: Any, factor: Any) -> Any:
-    kind = Kind(row.dtype)
+def each(compute: Callable[..., Any]) -> Any:
+    """`f(row, other, vectors, number)`: vectors x of a row become compute(builder, kind, x, y, number), y those of the other."""
 
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        row, other, vectors, factor = args
-        factor = kind.fill(builder, factor)
+    @intrinsic
+    def changed(context: Any, row: Any, other: Any, vectors: Any, number: Any) -> Any:
+        kind = Kind(row.dtype)
 
-        def body(i: Any, carried: list[Any]) -> list[Any]:
-            place = place_of(builder, kind, row, i)
-            x = kind.load(builder, place_of(builder, kind, other, i))
-            kind.store(builder, kind.fma(builder, x, factor, kind.load(builder, place)), place)
-            return []
+        def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            row, other, vectors, number = args
+            number = kind.fill(builder, number)
 
-        loop(builder, vectors, [], body)
-        return context.get_dummy_value()
+            def body(i: Any, carried: list[Any]) -> list[Any]:
+                place = place_of(builder, kind, row, i)
+                x, y = (kind.load(builder, at) for at in (place, place_of(builder, kind, other, i)))
+                kind.store(builder, compute(builder, kind, x, y, number), place)
+                return []
 
-    return types.void(row, other, types.intp, row.dtype), make
+            loop(builder, vectors, [], body)
+            return context.get_dummy_value()
+
+        return types.void(row, other, types.intp, row.dtype), make
+
+    return changed
+
+
+def folded(first: float, term: Callable[..., Any], combine: Callable[..., Any]) -> Any:
+    """`f(a, b, vectors)`: one number of two rows, combine(builder, kind, term(builder, kind, x, y, so_far)) over all lanes.
+
+    `first` is what there is before; term takes what came of the vectors before as well, so that it can be one instruction.
+    """
+
+    @intrinsic
+    def number(context: Any, a: Any, b: Any, vectors: Any) -> Any:
+        kind = Kind(a.dtype)
+
+        def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            a, b, vectors = args
+
+            def body(i: Any, carried: list[Any]) -> list[Any]:
+                x, y = (kind.load(builder, place_of(builder, kind, row, i)) for row in (a, b))
+                return [term(builder, kind, x, y, carried[0])]
+
+            (found,) = loop(builder, vectors, [kind.constant(first)], body)
+            return kind.reduce(builder, found, lambda x, y: combine(builder, kind, x, y))
+
+        return a.dtype(a, b, types.intp), make
+
+    return number
+
+
+_plus = each(lambda builder, kind, x, y, factor: kind.fma(builder, y, factor, x))
 
 
 @as_written
@@ -219,21 +253,11 @@ def plus(row, other, vectors, factor):
     _plus(row, other, vectors, factor)
 
 
-@intrinsic
-def _dot(context: Any, a: Any, b: Any, vectors: Any) -> Any:
-    kind = Kind(a.dtype)
-
-    def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        a, b, vectors = args
-
-        def body(i: Any, carried: list[Any]) -> list[Any]:
-            x, y = (kind.load(builder, place_of(builder, kind, row, i)) for row in (a, b))
-            return [kind.fma(builder, x, y, carried[0])]
-
-        (total,) = loop(builder, vectors, [kind.constant(0.0)], body)
-        return kind.reduce(builder, total, builder.fadd)
-
-    return a.dtype(a, b, types.intp), make
+_dot = folded(
+    0.0,
+    lambda builder, kind, x, y, so_far: kind.fma(builder, x, y, so_far),
+    lambda builder, kind, x, y: builder.fadd(x, y),
+)
 
 
 @as_written
