@@ -21,6 +21,7 @@ from regard.attention.executors.linear import executor as kernelized
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.pattern import Pattern
+from regard.attention.spec.patterns import Edges
 from regard.errors import InputError, nearest
 from regard.sets import Layout
 
@@ -37,8 +38,6 @@ EXECUTORS: dict[str, ModuleType] = {
 }
 
 
-# Seconds to cut up a row, about: looking at what may save less than that is no gain where batches change.
-_CUTTING = 1e-6
 # What a plan says before its problem: executor, refusals, seconds, which of these are bounds, and what they go by.
 _Chosen = tuple[str, dict[str, str], dict[str, float], frozenset[str], str]
 
@@ -164,12 +163,17 @@ def _estimates(problem: Problem, names: list[str]) -> tuple[dict[str, float], se
     device, least = problem.device.type, math.inf
     seconds = dict.fromkeys(names, 0.0)
     bounded = set()
-    # Those that must cut up a batch to tell their work come last.
-    for name in sorted(names, key=lambda name: hasattr(EXECUTORS[name], "at_least")):
+    counted = problem.union == Edges()
+
+    def effort(name: str) -> tuple[bool, float]:
+        # Of edges, `edges` need only count them; others cut up a batch to tell their work.
+        return counted and name != "edges", getattr(EXECUTORS[name], "CUTTING", 0.0)
+
+    for name in sorted(names, key=effort):
         bound = costs.least(name, device)
         if bound <= least < math.inf and hasattr(EXECUTORS[name], "at_least"):
             certain = costs.seconds(name, EXECUTORS[name].at_least(problem), device)
-            bound = max(bound, certain + _CUTTING * problem.layout.total)
+            bound = max(bound, certain + effort(name)[1] * problem.layout.total)
         if bound > least:
             bounded.add(name)
         seconds[name] = bound if bound > least else _seconds(name, problem)

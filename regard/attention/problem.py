@@ -15,7 +15,7 @@ from torch import Tensor
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import AT_ONCE, Intervals, Rows
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.patterns import Or, Pattern
+from regard.attention.spec.patterns import Edges, Or, Pattern
 from regard.sets import Layout
 from regard.sets.layout import keep
 
@@ -202,6 +202,8 @@ class Problem:
     def count(self, pattern: Pattern) -> int:
         """The number of pairs that a pattern allows, derived once per layout."""
         host = self.on_host
+        if isinstance(pattern, Edges) and host.layout.edges is not None:
+            return host.layout.edges.shape[1]
         return host.kept(("count", pattern), lambda: int(host.intervals(pattern).counts().sum()))
 
     @property

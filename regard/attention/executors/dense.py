@@ -24,7 +24,7 @@ from regard.attention.spec.scores import Dot
 from regard.attention.tail import row_weights, sum_tile
 from regard.sets import Layout
 
-__all__ = ["memory", "run", "why_not", "work"]
+__all__ = ["at_least", "memory", "run", "why_not", "work"]
 
 # A score matrix larger than this is refused rather than built.
 _LARGEST_BYTES = 4 << 30
@@ -58,16 +58,30 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    cut, width = _cut_up(problem), problem.attention.score.width(problem.d) + problem.e
-    pairs = problem.heads * sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
-    gathered = (
-        0 if cut.in_order else problem.heads * (problem.d + problem.e) * (len(cut.query_order) + len(cut.key_order))
-    )
+    cut = _cut_up(problem)
+    pairs = sum(r.query_rows.numel() * r.key_rows.shape[1] for r in cut.each)
+    gathered = 0 if cut.in_order else len(cut.query_order) + len(cut.key_order)
+    return _work(problem, len(cut.each), gathered, pairs)
+
+
+def at_least(problem: Problem) -> dict[str, float]:
+    """Work that is certain before anything is cut up: one rectangle, no padding, and rows gathered where sets are not in order."""
+    ours, theirs = problem.layout.host.lengths, problem.key_layout.host.lengths
+    both = (ours > 0) & (theirs > 0)
+    ours, theirs = ours[both], theirs[both]
+    code = ours * (problem.key_layout.longest + 1) + theirs
+    gathered = int((ours + theirs).sum()) if bool((code[1:] < code[:-1]).any()) else 0
+    return _work(problem, min(1, len(ours)), gathered, problem.dense_pairs)
+
+
+def _work(problem: Problem, rectangles: int, gathered: int, pairs: int) -> dict[str, float]:
+    """That of so many rectangles, gathered rows and pairs of a head."""
+    pairs *= problem.heads
     amounts: dict[str, float] = {
         "calls": 1,
-        "rectangles": len(cut.each),
-        "gathered": gathered,
-        "products": pairs * width,
+        "rectangles": rectangles,
+        "gathered": problem.heads * (problem.d + problem.e) * gathered,
+        "products": pairs * (problem.attention.score.width(problem.d) + problem.e),
     }
     if _fused(problem):
         causal = _matrix_free(problem) and isinstance(problem.attention.pattern, Causal)

@@ -27,7 +27,10 @@ from regard.attention.spec.scores import Additive
 from regard.kernels import MISSING, available
 from regard.kernels.threads import send_waiting_threads_home, share
 
-__all__ = ["memory", "run", "why_not", "work"]
+__all__ = ["CUTTING", "at_least", "memory", "run", "why_not", "work"]
+
+CUTTING = 1e-6
+"""Seconds to cut up a row, about: looking at what may save less than that is no gain where batches change."""
 
 # For each type, where exponents are cut off, and the size up to which those of a vector may meet any others.
 _EXPONENTS = {torch.float32: (80.0, 60.0), torch.float64: (350.0, 300.0)}
@@ -66,6 +69,14 @@ def work(problem: Problem) -> dict[str, float]:
         "gathered": batches.gathered * problem.heads * (problem.d + problem.e),
         **beside(problem, pairs),
     }
+
+
+def at_least(problem: Problem) -> dict[str, float]:
+    """Work that is certain before anything is cut up: one tile batch, and the allowed pairs without those that fill it up."""
+    score, pairs = problem.attention.score, problem.pairs
+    assert isinstance(score, Additive), "a plan refuses other scores"
+    certain = {"calls": 1, "tile batches": 1, "pairs": pairs, "products": pairs * problem.e}
+    return certain | {score.activation: pairs * problem.d, **beside(problem, pairs)}
 
 
 def memory(problem: Problem) -> int:

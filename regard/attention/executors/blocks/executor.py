@@ -14,7 +14,10 @@ from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax
 from regard.attention.spec.scores import Dot, Kernel
 
-__all__ = ["at_least", "memory", "run", "why_not", "work"]
+__all__ = ["CUTTING", "at_least", "memory", "run", "why_not", "work"]
+
+CUTTING = 1e-6
+"""Seconds to cut up a row, about: looking at what may save less than that is no gain where batches change."""
 
 
 def _by_dots(problem: Problem) -> bool:

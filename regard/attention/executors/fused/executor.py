@@ -12,10 +12,11 @@ from torch import Tensor
 
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
+from regard.attention.spec.patterns import Edges
 from regard.attention.spec.scores import Dot
 from regard.kernels import MISSING, available
 
-__all__ = ["memory", "run", "why_not", "work"]
+__all__ = ["at_least", "memory", "run", "why_not", "work"]
 
 _NORMALIZERS = (Softmax, Relu, Sigmoid)
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
@@ -55,6 +56,25 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "calls": 1,
         "units": len(cut.units),
+        "rows": problem.layout.total * problem.heads * width,
+        "meetings": meetings,
+        "pairs": pairs,
+        "products": pairs * width,
+    }
+
+
+def at_least(problem: Problem) -> dict[str, float]:
+    """Work that is certain before anything is cut up: all rows, and the allowed pairs without those that are computed in vain."""
+    from regard.kernels.simd.processor import ROWS
+
+    width, pairs = problem.d + problem.e, problem.pairs
+    meetings: float = pairs / (ROWS * problem.tiles.keys)
+    if problem.union == Edges() and problem.layout.edges is not None:
+        # Rows of a register tile meet at least one stretch if one of them has an edge.
+        seen = int((torch.bincount(problem.layout.edges[0]) > 0).sum())
+        meetings = max(meetings, problem.heads * seen / ROWS)
+    return {
+        "calls": 1,
         "rows": problem.layout.total * problem.heads * width,
         "meetings": meetings,
         "pairs": pairs,
