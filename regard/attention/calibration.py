@@ -29,6 +29,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from regard.attention import costs
@@ -39,6 +40,7 @@ from regard.attention.spec.patterns import Edges, Window
 from regard.attention.spec.scores import Additive, Kernel
 from regard.errors import InputError
 from regard.files.writing import cache_folder, write_atomically
+from regard.kernels.matrix import fits, times_matrix
 from regard.sets import Layout
 
 __all__ = ["WORTH", "Calibration", "cached", "calibrate", "current", "place", "processor"]
@@ -80,7 +82,8 @@ class Calibration:
     """What was measured, or why the constants of the class hold as they are.
 
     Args:
-        source: where the factors come from, in words. factors: by executor; 1 where it has none.
+        source: where the factors come from, in words.
+        factors: by executor, 1 where it has none; "linear" is what the kernels of linear layers take as a share of torch's product.
         key: of the machine, versions and threads.
 
     >>> Calibration("made up", {"dense": 2.0}).factor("dense"), Calibration("made up").factor("edges")
@@ -187,7 +190,7 @@ def cached() -> Calibration | None:
 
 def _key() -> dict[str, str]:
     """All that a calibration depends on, so far as it can be told."""
-    constants = json.dumps(costs.constants(), sort_keys=True)
+    constants = json.dumps([costs.constants(), costs.share_of_product()], sort_keys=True)
     return {
         "processor": processor(),
         "class": costs.processor_class(),
@@ -240,12 +243,29 @@ def _measured(executors: Mapping[str, ModuleType], most: float) -> Calibration:
                 return Calibration(
                     f"{costs.of_class()}: measuring took over {most:g} seconds, and `regard calibrate` goes on"
                 )
+    product = _share_of_product()
     if unsteady > sum(map(len, ratios.values())) // 3:
         return Calibration(f"{costs.of_class()}: the machine is busy, and the same call took now longer, now shorter")
     low, high = _BOUNDS
     factors = {name: min(max(statistics.geometric_mean(each), low), high) for name, each in ratios.items()}
+    if product is not None:
+        factors["linear"] = min(max(product, low), high)
     rounded = {name: float(f"{factor:.3g}") for name, factor in factors.items()}
     return Calibration(f"measured on this machine on {date.today().isoformat()}", rounded, _key())
+
+
+def _share_of_product() -> float | None:
+    """How long the kernels of linear layers take, as a share of torch's product; None where there are none."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(*shape, generator=generator).requires_grad_() for shape in ((2048, 128), (256, 128), (256,))
+    )
+    if not fits(x, weight, bias):
+        return None
+    tensors = Tensors(x, weight, bias, {})
+    runs = (partial(times_matrix, x, weight, bias), partial(functional.linear, x, weight, bias))
+    ours, theirs = (min(_times(run, tensors)) for run in runs)
+    return ours / theirs
 
 
 def _posed(probe: _Probe) -> tuple[Problem, Tensors]:

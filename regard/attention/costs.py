@@ -14,7 +14,10 @@ import torch
 if TYPE_CHECKING:
     from regard.attention.problem import Problem
 
-__all__ = ["beside", "constants", "least", "measured_class", "of_class", "processor_class", "seconds", "slow_type"]
+__all__ = [
+    "beside", "constants", "least", "measured_class", "of_class", "processor_class", "seconds",
+    "seconds_of_product", "share_of_product", "slow_type",
+]  # fmt: skip
 
 # Of the classes without a file of their own, which other one is nearest.
 _NEAREST = {"avx2": ("avx2", "avx512"), "neon": ("avx2", "avx512"), "other": ("avx2", "avx512")}
@@ -115,6 +118,16 @@ def seconds(executor: str, work: Mapping[str, float], device: str = "cpu") -> fl
     """How long this work takes, forward and backward."""
     each = constants(device)[executor]
     return sum(each[kind] * amount for kind, amount in work.items())
+
+
+def seconds_of_product(multiplications: float) -> float:
+    """How long torch takes for a linear layer with so many products of two numbers, forward and backward."""
+    return multiplications * float(_measured(measured_class())["linear"]["multiplications"])
+
+
+def share_of_product() -> float:
+    """How long the kernels of `regard.kernels.matrix` take for a linear layer on a machine of the class, as a share of torch's."""
+    return float(_measured(measured_class())["linear"]["share"])
 
 
 def beside(problem: Problem, pairs: float, numbers: int = 1) -> dict[str, float]:

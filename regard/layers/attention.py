@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from regard.attention.adapters.base import START, Adapter, check_attention
 from regard.attention.adapters.globals import Globals
@@ -22,6 +21,7 @@ from regard.attention.spec.patterns import Everyone
 from regard.errors import InputError
 from regard.layers.checks import checked
 from regard.layers.global_projections import GlobalProjections
+from regard.layers.linear import Linear, linear
 from regard.layers.memory import Recalled
 from regard.layers.states import LayerState, Projected
 from regard.sets import Layout, VectorSets
@@ -198,14 +198,14 @@ class SelfAttention(nn.Module):
                 f"there are {self.key_heads} key heads, expected {heads}: queries are the keys of {attention!r}"
             )
         projected = [n * self.d for n in self._heads]
-        self.project = nn.Linear(width_in or width, sum(projected), bias=bias)
+        self.project = Linear(width_in or width, sum(projected), bias=bias)
         self.globals: GlobalProjections | None = None
         if isinstance(attention, Globals):
             self.globals = GlobalProjections(attention, width_in or width, heads, self.key_heads, self.d, bias)
             attention = attention.whole
             self.attend_globals = _attends(attention, heads, self.d, dropout)
         self.attend = _attends(attention, heads, self.d, dropout)
-        self.out = nn.Linear(width, width, bias=bias)
+        self.out = Linear(width, width, bias=bias)
         _start(self.out, width)
         _start(self.project, *projected)
 
@@ -301,10 +301,10 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.width, self.heads = width, heads
         self.d = _divide(width, heads, heads)
-        self.project_query = nn.Linear(width_in or width, width, bias=bias)
-        self.project_memory = nn.Linear(memory_width or width, 2 * width, bias=bias)
+        self.project_query = Linear(width_in or width, width, bias=bias)
+        self.project_memory = Linear(memory_width or width, 2 * width, bias=bias)
         self.attend = _attends(attention, heads, self.d, dropout)
-        self.out = nn.Linear(width, width, bias=bias)
+        self.out = Linear(width, width, bias=bias)
         _start(self.out, width)
         _start(self.project_query, width)
         _start(self.project_memory, width, width)

@@ -11,6 +11,7 @@ from regard.errors import InputError
 from regard.layers.attention import SelfAttention
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.linear import Linear
 from regard.layers.memory import Memory, Recalled
 from regard.layers.stacks import context_of
 from regard.layers.states import LayerState, Projected
@@ -34,10 +35,10 @@ class FeedForward(nn.Module):
         self, width: int, hidden: int, dropout: float = 0.0, activation: Literal["relu", "gelu", "silu"] = "relu"
     ) -> None:
         super().__init__()
-        self.into = nn.Linear(width, hidden)
+        self.into = Linear(width, hidden)
         self.activation = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}[activation]()
         self.dropout = Dropout(dropout)
-        self.out = nn.Linear(hidden, width)
+        self.out = Linear(hidden, width)
 
     def forward(self, values: Float[Tensor, "t d"]) -> Float[Tensor, "t d"]:
         return self.out(self.dropout(self.activation(self.into(values))))

@@ -11,6 +11,7 @@ from torch.nn.functional import conv1d, gelu, glu, pad, silu
 from regard.kernels import available
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 
 __all__ = ["ConvolutionModule", "ConvolutionalStem", "Depthwise", "Subsample"]
@@ -69,10 +70,10 @@ class ConvolutionModule(nn.Module):
 
     def __init__(self, width: int, left: int, right: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.into = nn.Linear(width, 2 * width)
+        self.into = Linear(width, 2 * width)
         self.depthwise = Depthwise(width, left, right)
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, width)
+        self.out = Linear(width, width)
         self.dropout = Dropout(dropout)
 
     def forward(self, sets: VectorSets) -> VectorSets:
@@ -92,7 +93,7 @@ class Subsample(nn.Module):
     def __init__(self, width_in: int, width: int, step: int, reach: int = 0) -> None:
         super().__init__()
         self.width, self.step, self.reach = width, step, reach
-        self.linear = nn.Linear((step + 2 * reach) * width_in, width)
+        self.linear = Linear((step + 2 * reach) * width_in, width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         layout, step, reach = sets.layout, self.step, self.reach

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from regard.attention.adapters.globals import Globals
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import Layout
 from regard.sets.continued import following, rows_of
 from regard.sets.layout import offsets_of
@@ -98,7 +99,7 @@ class GlobalProjections(nn.Module):
 
 def _linear(width_in: int, width: int, bias: bool) -> nn.Linear:
     """Begins as the matrices of `SelfAttention`: Glorot uniform, the added vector at zero."""
-    made = nn.Linear(width_in, width, bias=bias)
+    made = Linear(width_in, width, bias=bias)
     nn.init.xavier_uniform_(made.weight)
     if bias:
         nn.init.zeros_(made.bias)

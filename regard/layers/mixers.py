@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, linear
+from torch.nn.functional import conv1d
 
 from regard.layers.checks import checked
+from regard.layers.linear import Linear, linear
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Pointwise(nn.Module):
         super().__init__()
         self.width = width or width_in
         self.context = 0.0, 0.0
-        self.linear = nn.Linear(width_in, self.width)
+        self.linear = Linear(width_in, self.width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         return sets.with_values(self.linear(sets.values))
@@ -56,7 +57,7 @@ class WindowedLinear(nn.Module):
         super().__init__()
         self.width, self.left, self.right = width or width_in, left, right
         self.context = float(left), float(right)
-        self.linear = nn.Linear((left + right + 1) * width_in, self.width)
+        self.linear = Linear((left + right + 1) * width_in, self.width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         layout, values = sets.layout, sets.values

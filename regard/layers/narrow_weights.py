@@ -15,6 +15,7 @@ from regard.errors import InputError
 from regard.kernels import available
 from regard.kernels.threads import share
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -173,7 +174,7 @@ def narrow(module: nn.Module, weights: Weights) -> None:
     """
     if weights not in get_args(Weights):
         raise InputError(f"weights is {weights!r}, expected one of {', '.join(get_args(Weights))}")
-    if type(module) is nn.Linear:
+    if type(module) in (nn.Linear, Linear):
         raise InputError("the module is a linear layer itself, expected one that holds such, or Int8Linear(layer)")
     if weights == "float32":
         return
@@ -181,7 +182,7 @@ def narrow(module: nn.Module, weights: Weights) -> None:
     made: dict[int, nn.Module] = {}
     for one in list(module.modules()):
         for name, child in list(one.named_children()):
-            if type(child) is nn.Linear:
+            if isinstance(child, nn.Linear) and type(child) in (nn.Linear, Linear):
                 if id(child) not in made:
                     made[id(child)] = (
                         Int8Linear(child) if weights == "int8" else HalfLinear(child, getattr(torch, weights))

@@ -17,6 +17,7 @@ from regard.layers.checks import checked
 from regard.layers.convolution import ConvolutionalStem, Subsample
 from regard.layers.embed import Embed, FromCharacters, NGrams
 from regard.layers.line_graph import EdgesAsSet
+from regard.layers.linear import Linear
 from regard.layers.mixers import Pointwise
 from regard.layers.patch_stem import PatchStem
 from regard.layers.stem2d import PictureStem
@@ -70,7 +71,7 @@ class Characters(nn.Module):
     def __init__(self, alphabet: int, characters: int, width: int) -> None:
         super().__init__()
         self.spell = FromCharacters(alphabet, characters)
-        self.join = nn.Linear(width + characters, width)
+        self.join = Linear(width + characters, width)
 
     @torch.no_grad()
     def pass_on(self) -> None:

@@ -1,0 +1,122 @@
+"""Products of rows with a matrix, forward and backward, a tile of rows at a time: what linear layers compute.
+
+All arrays are flat and contiguous, widths are whole vectors of the processor. A part is a stretch of rows, which one thread
+computes.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from regard.kernels.compiled import as_written, compiled
+from regard.kernels.packing import load, save
+from regard.kernels.simd.processor import ROWS
+from regard.kernels.simd.rows import at, plus, product
+
+__all__ = ["TILE", "Shape", "rows_back", "rows_times"]
+
+TILE = 64
+"""Rows whose two products on the way back follow each other, while they are in the cache."""
+
+
+class Shape(NamedTuple):
+    """Whole numbers that both kernels read, in an array of one record."""
+
+    rows: int
+    of_part: int
+    """How many rows a part has at most."""
+    d: int
+    e: int
+    lanes: int
+    of_x: int
+    """Whether the gradient of x is asked for, 1 or 0, as that of w and that of the bias."""
+    of_w: int
+    of_bias: int
+
+
+@as_written
+def _copied(to, to_at, x, x_at, count):
+    for n in range(count):
+        save(to, to_at + n, load(x, x_at + n))
+
+
+@compiled
+def rows_times(first_part, last_part, y, x, w, bias, numbers):
+    """y_i = x_i w + bias for x `[rows, d]`, w `[d, e]`, and a bias `[e]`, which may be empty."""
+    shape = numbers[0]
+    d, e, lanes, one = shape.d, shape.e, shape.lanes, y.dtype.type(1)
+    biased = len(bias) > 0
+    some = np.zeros(ROWS * (d + e), y.dtype)
+    for part in range(first_part, last_part):
+        end = min(shape.rows, (part + 1) * shape.of_part)
+        for row in range(part * shape.of_part, end, ROWS):
+            count = min(ROWS, end - row)
+            # The last rows are fewer than a tile of registers has.
+            if count == ROWS:
+                into, to, of, from_ = y, row * e, x, row * d
+            else:
+                into, to, of, from_ = some, ROWS * d, some, 0
+                _copied(some, 0, x, row * d, count * d)
+            if biased:
+                for r in range(count):
+                    _copied(into, to + r * e, bias, 0, e)
+            product(
+                at(into, to), e, at(of, from_), d, 1, at(w, 0), e, lanes, d, e // lanes, lanes, 1 if biased else 0, one
+            )
+            if count < ROWS:
+                _copied(y, row * e, some, ROWS * d, count * e)
+
+
+@compiled
+def rows_back(first_part, last_part, d_x, d_w, d_bias, x, above, w, numbers):
+    """The gradients of x, w `[e, d]` and bias from that of y, `above [rows, e]`; those of w and bias of each part by itself."""
+    shape = numbers[0]
+    d, e, lanes, one, zero = shape.d, shape.e, shape.lanes, above.dtype.type(1), above.dtype.type(0)
+    some = np.zeros(ROWS * (d + e), above.dtype)
+    for part in range(first_part, last_part):
+        begin, end = part * shape.of_part, min(shape.rows, (part + 1) * shape.of_part)
+        if shape.of_w:
+            for place in range(part * d * e, (part + 1) * d * e):
+                save(d_w, place, zero)
+        if shape.of_bias:
+            for place in range(part * e, (part + 1) * e):
+                save(d_bias, place, zero)
+        for first in range(begin, end, TILE):
+            rows = min(TILE, end - first)
+            if shape.of_x:
+                for row in range(first, first + rows, ROWS):
+                    count = min(ROWS, first + rows - row)
+                    if count == ROWS:
+                        product(
+                            at(d_x, row * d),
+                            d,
+                            at(above, row * e),
+                            e,
+                            1,
+                            at(w, 0),
+                            d,
+                            lanes,
+                            e,
+                            d // lanes,
+                            lanes,
+                            0,
+                            one,
+                        )
+                    else:
+                        _copied(some, 0, above, row * e, count * e)
+                        product(
+                            at(some, ROWS * e), d, at(some, 0), e, 1, at(w, 0), d, lanes, e, d // lanes, lanes, 0, one
+                        )
+                        _copied(d_x, row * d, some, ROWS * e, count * d)
+            if shape.of_w:
+                for r in range(0, e, ROWS):
+                    product(
+                        at(d_w, part * d * e + r * d), d, at(above, first * e + r), 1, e, at(x, first * d), d, lanes, rows,
+                        d // lanes, lanes, 1, one,
+                    )  # fmt: skip
+            if shape.of_bias:
+                for row in range(first, first + rows):
+                    plus(at(d_bias, part * e), at(above, row * e), e // lanes, one)

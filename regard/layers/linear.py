@@ -1,0 +1,57 @@
+"""Linear layers: by torch's product, or by kernels that read rows once for all they are needed for, whichever is quicker here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regard.attention import calibration, costs
+from regard.kernels.matrix import fits, times_matrix
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+__all__ = ["Linear", "linear"]
+
+
+# With fewer rows than these, or more numbers of the matrix, torch's products were measured to be as quick, or quicker.
+_ROWS, _MOST = 1024, 1 << 15
+
+
+class Linear(nn.Linear):
+    """x W^T + b, as `torch.nn.Linear`, whose weights and names it has; computed by `linear`.
+
+    >>> import torch
+    >>> layer = Linear(2, 1)
+    >>> layer(torch.ones(3, 2)).shape
+    torch.Size([3, 1])
+    """
+
+    def forward(self, input: Float[Tensor, "*b d"]) -> Float[Tensor, "*b e"]:  # noqa: A002
+        return linear(input, self.weight, self.bias)
+
+
+def linear(
+    x: Float[Tensor, "*b d"], weight: Float[Tensor, "e d"], bias: Float[Tensor, " e"] | None = None
+) -> Float[Tensor, "*b e"]:
+    """x W^T + b.
+
+    Many rows of float32 or float64 on a CPU, of widths up to some hundred that fill vectors of the processor, go through kernels of
+    our own where these were measured to be quicker (`regard calibrate`); all else is torch's product.
+    """
+    if x.dim() == 2 and fits(x, weight, bias) and _quicker(x, weight):
+        return times_matrix(x, weight, bias)
+    return functional.linear(x, weight, bias)
+
+
+def _quicker(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernels are quicker: for many rows and a matrix that stays in cache, if so measured, of the class or here."""
+    if x.shape[0] < _ROWS or weight.numel() > _MOST:
+        return False
+    if costs.seconds_of_product(x.shape[0] * weight.numel()) < calibration.WORTH:
+        return costs.share_of_product() < 1
+    from regard.attention.plan import EXECUTORS
+
+    return calibration.current(EXECUTORS).factors.get("linear", costs.share_of_product()) < 1
