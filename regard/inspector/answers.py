@@ -134,7 +134,7 @@ def place(inspection: Inspected, asked: Asked) -> Answer:
     """What weights can be shown on: a picture, a sound, a graph, or nothing."""
     if isinstance(inspection, Sketch):
         return Answer({"kind": "none"})
-    return material(inspection.example, inspection.reader, inspection.samples, inspection.boxes)
+    return material(inspection.example, inspection.reader, inspection.samples, inspection.boxes, inspection.grid)
 
 
 @torch.no_grad()

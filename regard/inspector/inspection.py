@@ -17,6 +17,7 @@ from regard.inspector.around import Around, watched
 from regard.inspector.calls import record
 from regard.inspector.explain import chosen_example
 from regard.inspector.seen import Axis, Seen, seen_in
+from regard.inspector.stems import StemGrid, has_stem, stem_grid, without_places
 from regard.inspector.switching import Off, switched_off
 from regard.layers.attention import Attend, SelfAttention
 from regard.models.model import places_of
@@ -41,7 +42,7 @@ class Inspection:
     Attributes:
         written: the ids that are written, of a model that writes sequences.
         seen: the attentions, as they read the example. around: what surrounds them.
-        prediction: as the task writes it.
+        prediction: as the task writes it. grid: where the vectors lie that a stem has made of a picture's; None of others.
 
     Raises:
         InputError: a model without attention, an input without vectors or with more than `MOST_VECTORS`.
@@ -59,6 +60,7 @@ class Inspection:
     seen: list[Seen] = field(init=False, repr=False)
     around: dict[Attend, Around] = field(init=False, repr=False)
     prediction: dict[str, Any] = field(init=False, repr=False)
+    grid: StemGrid | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.example.values)
@@ -112,9 +114,14 @@ class Inspection:
         # Of the first that attends within the inputs, whose vectors are not made of several.
         within = [call for call in calls if call.key_layout is call.layout or call.keys is not None]
         own = [call.layout for call in within if call.queries is None]
+        own += [call.key_layout for call in calls if call.kind == "pooling"]
         count = 1 + int(own[0].index.max()) if own and own[0].total else length
         places = places_of(encoder, length, count, self.example.tokens)
-        self.seen = [self._with_boxes(seen) for seen in seen_in(whole, calls, places, self.written, begin)]
+        seen = seen_in(whole, calls, places, self.written, begin)
+        self.grid = stem_grid(encoder, own[0]) if own else None
+        if self.grid is None and has_stem(encoder):
+            seen = without_places(seen)
+        self.seen = [self._with_boxes(each) for each in seen]
 
     @property
     def boxes(self) -> list[dict[str, Any]]:

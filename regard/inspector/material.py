@@ -15,6 +15,8 @@ from regard.inspector.asked import Answer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from regard.inspector.stems import StemGrid
+
 __all__ = ["material", "node_places", "picture_of"]
 
 _NODES = 300  # of a graph whose nodes are all drawn
@@ -24,13 +26,18 @@ _STEPS = 300  # of a layout of nodes
 
 
 def material(
-    example: Example, reader: Any, samples: Array | None = None, boxes: Sequence[Mapping[str, Any]] = ()
+    example: Example,
+    reader: Any,
+    samples: Array | None = None,
+    boxes: Sequence[Mapping[str, Any]] = (),
+    grid: StemGrid | None = None,
 ) -> Answer:
     """What weights can be shown on: `{"kind": "picture", "sound", "graph" or "none"}` and its numbers.
 
     Args:
         reader: of the run's data. samples: of a sound, at 16 kHz.
         boxes: that are predicted in a picture, each with its `query` and its `box` in parts of the picture.
+        grid: where the vectors lie that a stem has made of a picture's.
     """
     from regard.data.sound_reader import SoundReader
 
@@ -38,10 +45,13 @@ def material(
         return _sound(example.values, samples)
     if example.edges is not None:
         return _graph(example)
-    if example.coords is not None and example.coords.shape[1] == 2 and example.values.ndim == 2:
-        pixels, side = picture_of(example.values, example.coords)
+    values, coords = _pixels(example, reader)
+    if coords is not None and coords.shape[1] == 2 and values.ndim == 2:
+        pixels, side = picture_of(values, coords)
         height, width = pixels.shape[:2]
-        places = example.coords.round().astype(int).tolist()
+        if grid is not None:
+            side, coords = side * grid.side, grid.coords
+        places = coords.round().astype(int).tolist()
         content = {"kind": "picture", "height": height, "width": width, "patch": side, "places": places}
         if boxes:
             sizes = (width, height) * 2
@@ -50,6 +60,20 @@ def material(
             ]
         return Answer(content, (pixels.tobytes(),))
     return Answer({"kind": "none"})
+
+
+def _pixels(example: Example, reader: Any) -> tuple[Array, Array | None]:
+    """The values and coordinates of an example; of pixels that are read as ids, their gray and where they lie."""
+    from regard.data.arena.raster import Raster
+    from regard.data.pixels import Pixels
+
+    if isinstance(reader, Pixels):
+        return example.values[:, None] / np.float32(255), example.coords
+    if isinstance(reader, Raster):
+        return (example.values[:, None] - 1) / np.float32(255), np.stack(
+            np.divmod(np.arange(len(example.values)), reader.size), 1
+        )
+    return example.values, example.coords
 
 
 def picture_of(values: Array, coords: Array) -> tuple[NDArray[np.uint8], int]:

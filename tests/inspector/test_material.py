@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from regard.data.arena.raster import Raster
 from regard.data.examples import Example
 from regard.data.patches import cut
+from regard.data.pixels import Pixels
 from regard.data.speech import Sounds
 from regard.inspector.material import material, node_places, picture_of
+from regard.inspector.stems import StemGrid
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -19,6 +22,25 @@ def test_a_picture_is_put_together_of_its_patches(channels):
     assert answer.content["places"][4] == [1, 1]
     found = np.frombuffer(answer.buffers[0], np.uint8).reshape(6, 9, 3)
     np.testing.assert_array_equal(found, np.broadcast_to(pixels, (6, 9, 3)))
+
+
+@pytest.mark.parametrize(("reader", "shift"), [(Pixels(), 0), (Raster(size=4), 1)], ids=["pixels", "raster"])
+def test_pixels_that_are_read_as_ids_are_a_picture(reader, shift):
+    gray = np.random.default_rng(0).integers(0, 256, (4, 4), np.uint8)
+    coords = np.stack(np.divmod(np.arange(16), 4), 1).astype(np.float32) if shift == 0 else None
+    example = Example(gray.reshape(-1).astype(np.int64) + shift, None, "a picture", coords=coords)
+    answer = material(example, reader)
+    assert answer.content["places"] == [list(divmod(n, 4)) for n in range(16)]
+    found = np.frombuffer(answer.buffers[0], np.uint8).reshape(4, 4, 3)
+    np.testing.assert_array_equal(found, np.broadcast_to(gray[..., None], (4, 4, 3)))
+
+
+def test_behind_a_stem_a_vector_lies_on_a_square():
+    coords = np.stack(np.divmod(np.arange(36), 6), 1).astype(np.float32)
+    example = Example(np.ones((36, 1), np.float32), None, "a picture", coords=coords)
+    answer = material(example, None, grid=StemGrid(2, coords[:3]))
+    assert answer.content["patch"] == 2
+    assert answer.content["places"] == [[0, 0], [0, 1], [0, 2]]
 
 
 def test_vectors_on_a_grid_that_are_no_patches_are_shown_by_their_mean():
