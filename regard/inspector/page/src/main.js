@@ -124,7 +124,7 @@ class Page {
       if (turn !== this.turn) return;
       this.main.replaceChildren(...found.filter((each) => each != null));
     } catch (error) {
-      if (turn === this.turn) this.main.replaceChildren(h("p", { class: "bad", role: "alert" }, error instanceof Error ? error.message : String(error)));
+      if (turn === this.turn) this.main.replaceChildren(alert(error));
     }
     this.main.setAttribute("aria-busy", "false");
   }
@@ -156,7 +156,11 @@ class Page {
       return inPlace(this.place, { weights, spans, query: mine, names: names.keys, number: query, onchoose, onquery: (chosen) => this.set({ query: chosen }) });
     }
     const { what } = this.state;
-    if (view === "matrix" && what !== "matrix") return this.matrix(cellsOf(await ask({ ask: what, layer, ...(what === "gradient" ? { head, query } : {}) })));
+    if (view === "matrix" && what !== "matrix") {
+      const found = ask({ ask: what, layer, ...(what === "gradient" ? { head, query } : {}) });
+      // Not all layers and predictions have one; the way back stays.
+      return found.then((answer) => this.matrix(cellsOf(answer)), (error) => [this.chooser(), alert(error)]);
+    }
     const cells = await this.cells(layer, head);
     if (view === "lines") return [lines(cells, names, { chosen: line, onchoose: (chosen) => this.set({ line: chosen }) })];
     return this.matrix(cells);
@@ -219,13 +223,18 @@ class Page {
     return `the key “${names.keys[off.key]}”${off.query === undefined ? "" : ` of the query “${names.queries[off.query]}”`} in ${where}`;
   }
 
+  /** Chooses what the matrix is of. */
+  chooser() {
+    const select = h("select", { "aria-label": "what", onchange: () => this.set({ what: /** @type {State["what"]} */ (select.value) }) },
+      ...Object.entries(WHAT).map(([name, title]) => h("option", { value: name, selected: name === this.state.what }, title)));
+    return h("div", { class: "bar" }, h("label", {}, "shown", select));
+  }
+
   /** @param {import("./matrix.js").Cells} cells */
   matrix(cells) {
     const names = this.names();
     const { what } = this.state;
     const both = what === "gradient";
-    const chooser = h("select", { "aria-label": "what", onchange: () => this.set({ what: /** @type {State["what"]} */ (chooser.value) }) },
-      ...Object.entries(WHAT).map(([name, title]) => h("option", { value: name, selected: name === what }, title)));
     const read = h("div", { class: "read", "aria-live": "polite" }, "Point at a cell, or move with the arrow keys; Enter or a click steps through its query.");
     const onpoint = (/** @type {number} */ row, /** @type {number} */ column) => read.replaceChildren(told(cells, names, row, column));
     const onchoose = (/** @type {number} */ row, /** @type {number} */ column) => {
@@ -236,13 +245,18 @@ class Page {
     const whole = cells.rows[1] - cells.rows[0] === names.queries.length && cells.keys[1] - cells.keys[0] === names.keys.length;
     return [
       h("p", {}, this.layer.attention, " ", whole ? null : h("button", { onclick: () => this.set({ rows: undefined, keys: undefined }) }, "show all")),
-      this.offline || this.overview.plan ? null : h("div", { class: "bar" }, h("label", {}, "shown", chooser)),
+      this.offline || this.overview.plan ? null : this.chooser(),
       WARNINGS[what] ? h("p", { class: "bad" }, WARNINGS[what]) : null,
       h("p", { class: "soft" }, "queries down, keys across"),
       legend(cells, both), read,
       h("div", { class: "scroll" }, matrix(cells, names, { onpoint, onchoose, both, chosen: this.state.query })),
     ];
   }
+}
+
+/** @param {unknown} error */
+function alert(error) {
+  return h("p", { class: "bad", role: "alert" }, error instanceof Error ? error.message : String(error));
 }
 
 /** @param {number} place @param {number} count */
