@@ -131,6 +131,11 @@ class WrittenPicturesTask(Task):
         """`[s]` the labels that pictures are written for; None where the networks know none."""
         if not self.model.generator.labels:
             return None
+        if batch.targets is None and batch.names:
+            told = "the networks of this run judge pictures by their labels"
+            raise InputError(
+                f"{batch.names[0]} has no target, and {told}: expected a labeled part, or `regard generate`"
+            )
         targets = batch.target_values("set")
         if targets.is_floating_point() or targets.dim() != 1 or bool((targets < 0).any()):
             raise InputError(
