@@ -5,6 +5,8 @@ python -m benchmarks.lessons pages     writes each as a page for the documentati
 """
 
 import base64
+import html
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-__all__ = ["LESSONS", "execute", "main", "outputs", "page"]
+__all__ = ["LESSONS", "execute", "main", "outputs", "page", "without_process"]
 
 _PICTURES = {"image/png", "image/svg+xml"}
 
@@ -26,10 +28,20 @@ def execute(path: Path) -> Any:
     options |= {"record_timing": False, "store_widget_state": False}
     NotebookClient(notebook, **options).execute()
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            # A widget is nothing without its process: its picture is what is kept.
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+        if "outputs" in cell:
+            cell.outputs = [kept for output in cell.outputs for kept in without_process(output)]
     return notebook
+
+
+def without_process(output: Any) -> list[Any]:
+    """What is left of an output without its process: of a widget its picture, and below it the page, where that is saved.
+
+    They are two outputs, because those who show notebooks choose one form of each, and some show no frames.
+    """
+    data = output.get("data", {})
+    if data.pop("application/vnd.jupyter.widget-view+json", None) is None or "text/html" not in data:
+        return [output]
+    return [output, nbformat.v4.new_output("display_data", {"text/html": data.pop("text/html")})]
 
 
 def outputs(notebook: Any) -> list[str]:
@@ -60,6 +72,10 @@ def page(path: Path) -> None:
                 picture = path.with_name(f"{path.stem}-{pictures}.png")
                 picture.write_bytes(base64.b64decode(output.data["image/png"]))
                 parts.append(f"![]({picture.name})")
+            elif frame := re.search(r'<iframe [^>]*srcdoc="([^"]*)"', output.get("data", {}).get("text/html", "")):
+                place = path.with_name(f"{path.stem}-{pictures}.html")
+                place.write_text(html.unescape(frame[1]), encoding="utf-8")
+                parts.append(f"[The page itself]({place.name}), without Python")
             elif "image/svg+xml" in output.get("data", {}):
                 pictures += 1
                 drawing = path.with_name(f"{path.stem}-{pictures}.svg")

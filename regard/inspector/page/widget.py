@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable
 from typing import Any
 
-from regard.data.examples import Dataset, VectorSet
+from regard.data.examples import Array, Dataset, VectorSet
 from regard.errors import InputError
 from regard.inspector.answering import Answering
 from regard.inspector.answers import Questions
 from regard.inspector.inspection import Inspection
 from regard.inspector.page.drawing import View, draw, views_of, with_pictures
 from regard.inspector.page.frames import MODULE, answered, script
+from regard.inspector.page.offline import offline_page
 
-__all__ = ["inspect_run", "widget"]
+__all__ = ["framed_page", "inspect_run", "widget"]
 
 
-def inspect_run(run: Any, inputs: Iterable[Dataset], set: int = 0, target: VectorSet | None = None) -> Any:  # noqa: A002
+def inspect_run(
+    run: Any,
+    inputs: Iterable[Dataset],
+    set: int = 0,  # noqa: A002
+    target: VectorSet | None = None,
+    samples: Array | None = None,
+    saved: bool = False,
+) -> Any:
     """The page for a run and an input, to stand at the end of a notebook's cell: `inspect_run(run, [run.texts(["I saw a saw"])])`.
 
     Args:
+        samples: of a sound, at 16 kHz. saved: as in `widget`.
         run, inputs, set, target: as in `explain_run` and `align_run`.
 
     Raises:
         InputError: as `Inspection.of_run` and `widget`.
     """
-    return widget(Questions(Inspection.of_run(run, inputs, set, target)))
+    return widget(Questions(Inspection.of_run(run, inputs, set, target, samples=samples)), saved)
 
 
-def widget(questions: Answering) -> Any:
+def framed_page(questions: Answering) -> str:
+    """The page that a file would hold, in a frame of an HTML document.
+
+    Raises:
+        InputError: as `offline_page`.
+    """
+    page = html.escape(offline_page(questions, questions.all()))
+    style = "width:100%;height:640px;border:0;background:white"
+    return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{page}"></iframe>'
+
+
+def widget(questions: Answering, saved: bool = False) -> Any:
     """An `anywidget.AnyWidget` that shows the page; in Jupyter, marimo and what else hosts such widgets.
+
+    Args:
+        saved: whether a saved notebook holds the whole page, as a file of `--html` does, and not its first view alone; all answers
+            are then computed when it is shown.
 
     Raises:
         InputError: without the package anywidget.
@@ -50,13 +75,15 @@ def widget(questions: Answering) -> Any:
             self.on_msg(self._answer)
 
         def _repr_mimebundle_(self, **options: Any) -> Any:
-            """The widget, and the view that it begins with as a picture, for whoever reads the notebook without a kernel."""
+            """The widget, and for whoever reads the notebook without a kernel the view that it begins with, or the page."""
             bundle = super()._repr_mimebundle_(**options)
             data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
             if data is None:
                 return bundle
             told = {"text/plain": f"{questions.name}: {questions.title}"}
             pictured = {**data, **told, "image/svg+xml": draw(questions, View(views_of(questions)[0]))}
+            if saved:
+                pictured["text/html"] = framed_page(questions)
             return (pictured, *rest) if rest else pictured
 
         def _answer(self, _: Any, content: Any, buffers: Any) -> None:

@@ -64,7 +64,7 @@ def open_page(browser):
     """Opens an address in a new window; whatever the page says on its console, or asks of the network outside, fails the test."""
     pages, said = [], []
 
-    def opened(address, width=1100, dark=False, offline=False):
+    def opened(address, width=1100, dark=False, offline=False, ready="[data-ready] .main[aria-busy=false]"):
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light", offline=offline
         )
@@ -79,7 +79,7 @@ def open_page(browser):
             ),
         )
         page.goto(address)
-        page.wait_for_selector("[data-ready] .main[aria-busy=false]")
+        page.wait_for_selector(ready)
         pages.append(context)
         return page
 

@@ -1,5 +1,6 @@
 """The page in a notebook: what the module sends is answered with what the served page gets."""
 
+import html
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from regard.errors import InputError
 from regard.inspector.page.drawing import View, draw
 from regard.inspector.page.frames import script
+from regard.inspector.page.offline import offline_page
 from regard.inspector.page.widget import inspect_run, widget
 from tests.inspector.test_inspection import a_run, an_example
 
@@ -45,6 +47,25 @@ def test_a_notebook_without_a_kernel_holds_a_picture(questions):
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert data["image/svg+xml"] == draw(questions, View("matrix"))
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_a_notebook_may_hold_the_page(questions, open_page, tmp_path):
+    pytest.importorskip("anywidget")
+    bundle = widget(questions, saved=True)._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    page = offline_page(questions, questions.all())
+    assert html.escape(page) in data["text/html"]
+    assert "text/html" not in widget(questions)._repr_mimebundle_()[0]
+    file = tmp_path / "notebook.html"
+    # What a notebook shows stands in its own page.
+    file.write_text(f"<!doctype html><link rel='icon' href='data:,'>{data['text/html']}")
+    shown = open_page(file.as_uri(), offline=True, ready="body").frame_locator("iframe")
+    shown.locator("select[aria-label=layer]").select_option("1")
+    shown.locator(".main[aria-busy=false] canvas").focus()
+    shown.locator(".main canvas").press("ArrowDown")
+    weights = np.frombuffer(questions.answer({"ask": "matrix", "layer": 1}).buffers[0], "<f4").reshape(6, 6)
+    found = shown.locator(".read > div").get_attribute("data-weight")
+    assert float(found) == pytest.approx(float(weights[1, 0]), abs=1e-6)
 
 
 def test_without_the_package_the_sentence_says_what_to_install(questions, monkeypatch):
