@@ -44,7 +44,8 @@ def framed_page(questions: Answering) -> str:
     Raises:
         InputError: as `offline_page`.
     """
-    page = html.escape(offline_page(questions, questions.all()))
+    # Of ASCII alone, so that its script is the one that its policy allows, whatever encoding the document has.
+    page = html.escape(offline_page(questions, questions.all())).encode("ascii", "xmlcharrefreplace").decode()
     style = "width:100%;height:640px;border:0;background:white"
     return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{page}"></iframe>'
 
