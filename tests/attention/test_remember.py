@@ -82,6 +82,51 @@ def test_the_operators_of_many_vectors_at_once_do_not_grow_with_the_sets():
     assert operators[0] == operators[1] < 150
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("phi", [Elu(), Favor(features=40, seed=2)], ids=str)
+@pytest.mark.parametrize(("d", "e", "heads"), [(8, 16, 2), (16, 17, 4), (64, 64, 8), (33, 40, 2)])
+def test_compiled_steps_are_those_of_operators(d, e, heads, phi, dtype, monkeypatch):
+    """Sets enough for several threads; the keys of a set and head far below zero, and those of another exactly there."""
+    sets, steps = 20, 4
+    q, k, v = (normal(steps, sets, *shape, seed=n, dtype=dtype) for n, shape in enumerate(((heads, d), (2, d), (2, e))))
+    k[:, 3, 1], k[:, 4, 0], q[:, 5] = -200, 0, q[:, 5] - 60
+    ways = {}
+    for way in ("compiled", "operators"):
+        state = LinearState.empty(linear(phi), sets, 2, d, e, dtype)
+        assert linear_state._plain((state.sums, q, k, v)) == (way == "compiled")
+        outs = []
+        for step in zip(q, k, v, strict=True):
+            out, state = state.step(*step)
+            outs.append(out)
+        ways[way] = torch.stack(outs), state.sums, state.totals
+        monkeypatch.setattr(linear_state, "available", lambda: False)
+    for a, b in zip(ways["compiled"], ways["operators"], strict=True):
+        assert a.dtype == b.dtype
+        torch.testing.assert_close(a, b)
+
+
+def test_a_compiled_step_changes_nothing_of_the_state_before():
+    state = LinearState.empty(linear(), 2, 1, 16, 16).step(
+        *(normal(2, 1, 16, seed=n, dtype=torch.float32) for n in range(3))
+    )[1]
+    before = state.sums.clone(), state.totals.clone()
+    x = normal(2, 1, 16, seed=4, dtype=torch.float32)
+    first, second = (state.step(x, x, x) for _ in range(2))
+    assert torch.equal(state.sums, before[0])
+    assert torch.equal(state.totals, before[1])
+    assert torch.equal(first[0], second[0])
+
+
+def test_what_is_not_finite_spoils_its_own_set_alone():
+    state = LinearState.empty(linear(), 3, 1, 16, 16)
+    x = normal(3, 1, 16, seed=4, dtype=torch.float32)
+    spoiled = x.clone()
+    spoiled[1, 0, 3] = torch.nan
+    found, expected = state.step(spoiled, spoiled, x)[0], state.step(x, x, x)[0]
+    assert torch.equal(found[[0, 2]], expected[[0, 2]])
+    assert found[1].isnan().all()
+
+
 def test_half_precision_remembers_in_float32():
     state = LinearState.empty(linear(), 1, 1, 4, 4, torch.bfloat16)
     one = torch.ones(1, 1, 4, dtype=torch.bfloat16)
@@ -95,6 +140,9 @@ def test_what_is_remembered_of_nothing_is_nothing():
     state = LinearState.empty(linear(), 2, 1, 4, 3)
     far = torch.full((2, 1, 4), -200.0)
     out, _ = state.step(torch.ones(2, 1, 4), far, torch.ones(2, 1, 3))
+    assert (out == 0).all()
+    state = LinearState.empty(linear(), 2, 1, 16, 16)
+    out, _ = state.step(torch.ones(2, 1, 16), torch.full((2, 1, 16), -200.0), torch.ones(2, 1, 16))
     assert (out == 0).all()
 
 

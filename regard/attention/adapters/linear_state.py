@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,11 +15,13 @@ from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
 from regard.attention.spec import feature_maps
 from regard.attention.spec.attention import Attention
-from regard.attention.spec.feature_maps import Features
+from regard.attention.spec.feature_maps import Elu, Features
 from regard.attention.spec.patterns import Causal
 from regard.attention.spec.scores import Kernel
 from regard.attention.spec.text_form import names_of, read
 from regard.errors import InputError
+from regard.kernels import available
+from regard.kernels.threads import share
 from regard.sets import Layout
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ __all__ = ["LinearState"]
 
 # How many vectors of a set have their pairs computed at once, and for how many sets.
 _AT_ONCE, _SETS = 64, 64
+# So many numbers of the sums go to a thread at once.
+_PART = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -156,15 +160,45 @@ class LinearState:
         Args:
             q: `[s, h, d]` queries. k: `[s, g, d]` keys. v: `[s, g, e]` values.
         """
+        compute = self._compiled if v.shape[2] >= 16 and _plain((self.sums, q, k, v)) else self._in_operators
+        out, sums, totals = compute(q, k, v)
+        return out if out.dtype == q.dtype else out.to(q.dtype), LinearState(self.phi, sums, totals)
+
+    def _compiled(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `_in_operators` computes, in one pass over the sums."""
+        from regard.attention.adapters.kernels import Sizes, step
+
+        elu = isinstance(self.phi, Elu)
+        if not elu:
+            q, k = self.phi.of_queries(q), self.phi.of_keys(k)
+        s, g, m, e = self.sums.shape
+        exact = self.sums.dtype
+        given = [x if x.dtype == exact else x.to(exact) for x in (self.sums, self.totals, q, k, v)]
+        made = torch.empty(s, q.shape[1], e, dtype=exact), torch.empty_like(given[0]), torch.empty_like(given[1])
+        n = s * g
+        step_by = max(1, _PART // (m * e))
+        bounds = [0, n] if n <= step_by else [*range(0, n, step_by), n]
+        arrays = [x.contiguous().view(-1).numpy() for x in (*made, *given)]
+        share(step, bounds, Sizes(q.shape[1] // g, m, e, elu), *arrays)
+        return made
+
+    def _in_operators(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs, S and z with one more vector of each set."""
         phi = self.phi.of_keys(k)
-        state = LinearState(
-            self.phi, torch.addcmul(self.sums, phi.unsqueeze(-1), v.unsqueeze(-2).to(phi.dtype)), self.totals + phi
-        )
+        sums = torch.addcmul(self.sums, phi.unsqueeze(-1), v.unsqueeze(-2).to(phi.dtype))
+        totals = self.totals + phi
         of_query = self.phi.of_queries(q).unflatten(1, (k.shape[1], -1))
-        total = of_query @ state.totals.unsqueeze(-1)
+        total = of_query @ totals.unsqueeze(-1)
         # Scores that are all zero give zeros, as in `Sum`.
-        out = (of_query @ state.sums) / total.masked_fill(total == 0, torch.inf)
-        return out.flatten(1, 2).to(q.dtype), state
+        out = (of_query @ sums) / total.masked_fill(total == 0, torch.inf)
+        return out.flatten(1, 2), sums, totals
+
+
+def _plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether a kernel can compute with the memory of these tensors, of which nothing else is asked than the numbers."""
+    if torch.compiler.is_compiling() or not available():
+        return False
+    return all(type(x) is Tensor and x.is_cpu and not x.requires_grad and x.numel() for x in tensors)
 
 
 class _Piece(NamedTuple):
