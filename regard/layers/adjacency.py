@@ -11,6 +11,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from regard.errors import InputError
 from regard.sets import Layout
+from regard.sets.whole import ordered
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,19 +61,23 @@ def normalized_adjacency(layout: Layout, self_loops: bool, by: Normalized = "bot
 def _new_adjacency(layout: Layout, self_loops: bool, by: Normalized) -> Adjacency:
     total = max(1, layout.total)
     codes = layout.edge_codes
-    codes = codes[codes // total != codes % total]
+    # A vector's edge to itself is a multiple of this, and no other edge is.
+    step = total + 1
+    codes = codes[codes % step != 0]
     if self_loops:
-        codes = torch.cat([codes, torch.arange(layout.total, device=codes.device) * (total + 1)]).sort().values
-    query, key = codes // total, codes % total
+        codes = ordered(torch.cat([codes, torch.arange(layout.total, device=codes.device) * step]))
+    query = codes // total
+    key = codes - query * total
     degree = torch.bincount(query, minlength=layout.total).double()
+    mine = degree.index_select(0, query)
     if by == "both":
-        product = degree[query] * degree[key]
+        product = mine * degree.index_select(0, key)
         weights = torch.where(product > 0, product.rsqrt(), 0)
     else:
-        weights = 1 / degree[query] if by == "rows" else torch.ones_like(degree[query])
+        weights = 1 / mine if by == "rows" else torch.ones_like(mine)
     # Keys are in increasing order in each row already, queries stay so in each column.
     order = torch.argsort(key, stable=True)
-    transposed = _Rows(_offsets(key, layout.total), query[order], weights[order])
+    transposed = _Rows(_offsets(key, layout.total), query.index_select(0, order), weights.index_select(0, order))
     return Adjacency(_Rows(_offsets(query, layout.total), key, weights), transposed)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regard.errors import InputError
 from regard.sets.checks import MOST_PLACES, check_places, check_tensor, whole_numbers
-from regard.sets.whole import repeated
+from regard.sets.whole import ordered, repeated
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Num
@@ -313,20 +313,16 @@ class Layout:
     @cached_property
     def edge_codes(self) -> Int[Tensor, " edges"]:
         """`[edges]` query row * t + key row of every edge, in increasing order."""
-        return self._sorted_edges[0]
+        if self.edges is None:
+            return self.offsets.new_zeros(0)
+        return ordered(self.edges[0] * self.total + self.edges[1])
 
     @cached_property
     def edge_order(self) -> Int[Tensor, " edges"]:
         """`[edges]` the place in `edges` of each entry of `edge_codes`."""
-        return self._sorted_edges[1]
-
-    @cached_property
-    def _sorted_edges(self) -> tuple[Tensor, Tensor]:
         if self.edges is None:
-            none = self.offsets.new_zeros(0)
-            return none, none
-        codes, order = torch.sort(self.edges[0] * self.total + self.edges[1], stable=True)
-        return codes, order
+            return self.offsets.new_zeros(0)
+        return torch.argsort(self.edges[0] * self.total + self.edges[1], stable=True)
 
     @cached_property
     def derived(self) -> dict[Any, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
-__all__ = ["insertions", "repeated"]
+__all__ = ["insertions", "ordered", "repeated"]
 
 
 def repeated(values: Shaped[Tensor, " values"], counts: Int[Tensor, " values"]) -> Shaped[Tensor, " total"]:
@@ -38,3 +38,18 @@ def insertions(line: Shaped[Tensor, " line"], values: Shaped[Tensor, "*b"], righ
     if line.is_cuda or torch.compiler.is_compiling():
         return torch.searchsorted(line, values, right=right)
     return torch.as_tensor(np.searchsorted(line.numpy(), values.numpy(), side="right" if right else "left"))
+
+
+def ordered(x: Int[Tensor, " values"]) -> Int[Tensor, " values"]:
+    """Integers in increasing order; on a CPU in the same memory.
+
+    NumPy's stable sort merges stretches that are in order already, of which intervals and edges are made, in a hundredth of the
+    time that others take, and needs a third more than its quickest one for numbers in no order.
+
+    >>> ordered(torch.tensor([3, 1, 2])).tolist()
+    [1, 2, 3]
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x.sort().values
+    x.numpy().sort(kind="stable")
+    return x

@@ -7,7 +7,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from regard.attention.pairs.pairs import Allows, Intervals, Pairs, Rows, coordinates, expand, ordered
+from regard.attention.pairs.pairs import Allows, Intervals, Pairs, Rows, coordinates, expand
+from regard.sets.whole import ordered
 
 __all__ = ["near"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from regard.attention.pairs.pairs import Intervals, ordered
+from regard.attention.pairs.pairs import Intervals
 from regard.sets import Layout
-from regard.sets.whole import insertions, repeated
+from regard.sets.whole import insertions, ordered, repeated
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
