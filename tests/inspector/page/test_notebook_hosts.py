@@ -98,7 +98,7 @@ def test_jupyterlab(browser, tmp_path):
     ]
     with hosted(command, tmp_path, r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\w+") as address:
         page = browser.new_page()
-        page.goto(address.replace("/lab?", "/lab/tree/page.ipynb?"))
+        page.goto(address.replace("/lab?", "/lab/tree/page.ipynb?"), timeout=SLOW)
         page.wait_for_selector(".jp-Notebook-cell .cm-content", timeout=SLOW)
         page.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=SLOW)
         page.click(".jp-Notebook-cell .cm-content")
@@ -118,6 +118,6 @@ def test_marimo(browser, tmp_path):
     command = ["marimo", "run", "--headless", "--no-token", "--port", "0", "page.py"]
     with hosted(command, tmp_path, r"http://(127\.0\.0\.1|localhost):\d+") as address:
         page = browser.new_page()
-        page.goto(address)
+        page.goto(address, timeout=SLOW)
         looked_at(page)
         page.close()
