@@ -1,8 +1,9 @@
-"""The live examples of docs/inspect.md: pages of six recipes in files that need nothing else.
+"""The live examples of docs/inspect.md: pages of seven recipes in files that need nothing else.
 
 python -m benchmarks.inspector_examples [FOLDER]
 
-Runs that are not in FOLDER yet are trained there (needs REGARD_DATA; the translation takes half an hour, the others minutes).
+Runs that are not in FOLDER yet are trained there (needs REGARD_DATA; translation and cells take half an hour each,
+the others minutes).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from PIL import Image
 
 from regard.cli import main as command
 from regard.data.sound import read_sound
@@ -38,12 +40,14 @@ class Example:
     Args:
         train: the words after `regard train`. look: the inspection of a run. layer: the one that the file holds; None for all.
         steps: queries that can be stepped through; the others need the run.
+        before: the words for a training that this one begins with; none for none.
     """
 
     train: tuple[str, ...]
     look: Callable[[Run], Inspection]
     layer: int | None = None
     steps: int = 64
+    before: tuple[str, ...] = ()
 
 
 def of_text(text: str) -> Callable[[Run], Inspection]:
@@ -80,6 +84,44 @@ def voice(run: Run) -> Inspection:
         return Inspection.of_run(run, run.inputs([path]), files=True, samples=read_sound(path))
 
 
+def blood() -> Float32:
+    """`[240, 320, 3]` colors from 0 to 255: seven red cells, a white one and two platelets, drawn as discs on a light ground."""
+    y, x = np.mgrid[:240, :320]
+    picture = np.array((228.0, 216, 208)) + np.random.default_rng(0).normal(0, 3, (240, 320, 3))
+
+    def disc(
+        column: int, row: int, radius: int, color: tuple[int, int, int], most: float, middle: float, edge: int
+    ) -> None:
+        away = np.hypot(x - column, y - row)
+        share = np.clip((radius - away) / edge, 0, 1) * (middle + (most - middle) * np.clip(away / radius, 0, 1))
+        picture[:] += share[..., None] * (np.array(color) - picture)
+
+    for column, row, radius in (
+        (60, 60, 30),
+        (140, 45, 28),
+        (250, 60, 31),
+        (55, 160, 29),
+        (285, 170, 30),
+        (120, 205, 28),
+    ):
+        disc(column, row, radius, (190, 120, 125), 0.8, 0.55, 3)
+    disc(230, 215, 30, (190, 120, 125), 0.8, 0.55, 3)
+    disc(175, 125, 46, (170, 140, 190), 0.5, 0.5, 4)
+    for column, row, radius in ((160, 115, 20), (185, 120, 22), (172, 142, 18)):
+        disc(column, row, radius, (95, 50, 140), 0.85, 0.85, 4)
+    for column, row in ((100, 105), (240, 135)):
+        disc(column, row, 7, (120, 80, 150), 0.8, 0.8, 3)
+    return picture.clip(0, 255).astype(np.float32)
+
+
+def cells(run: Run) -> Inspection:
+    """The inspection of a drawn picture of blood."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "blood.png"
+        Image.fromarray(blood().astype(np.uint8)).save(path)
+        return Inspection.of_run(run, run.inputs([path]), files=True)
+
+
 EXAMPLES = {
     "words": Example(
         ("tagging", "--model.width", "64", "--model.heads", "4", "--model.layers", "2", "--training.epochs", "1"),
@@ -105,16 +147,28 @@ EXAMPLES = {
         None,
         0,
     ),
+    "cells": Example(
+        ("cells", "--training.minutes", "21", "--training.epochs", "300"),
+        cells,
+        -1,
+        0,
+        ("cells-patches", "--training.minutes", "4", "--training.epochs", "300", "--training.validate_every", "4"),
+    ),
 }
 """By name of the file."""
 
 
 def trained(name: str, folder: Path) -> Run:
     """The run of an example, which is trained where it is not there yet."""
-    place = folder / name
+    place, example = folder / name, EXAMPLES[name]
     if not place.exists():
         options = ["--training.progress", "false", "--training.device", "cpu"]
-        assert command(["train", *EXAMPLES[name].train, "--folder", str(place), *options]) == 0
+        if example.before:
+            before = folder / f"{name}-before"
+            if not before.exists():
+                assert command(["train", *example.before, "--folder", str(before), *options]) == 0
+            options += ["--training.start", str(before)]
+        assert command(["train", *example.train, "--folder", str(place), *options]) == 0
     return Run.open(place)
 
 

@@ -51,11 +51,12 @@ class Page {
     const placed = place.content.kind !== "none";
     /** @type {State} */
     this.state = { view: placed ? "place" : "matrix", layer: Math.max(0, held.indexOf(true)), head: 0, query: 0, line: null, other: [0, 0, overview.beside ? 1 : 0], off: [], what: "matrix" };
+    this.state.query = this.first(this.state.layer);
     /** What stands beside, as it was shown last. @type {any[]} */
     this.other = [];
     this.turn = 0;
     this.main = h("div", { class: "main", role: "tabpanel" });
-    this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: 0, line: null }));
+    this.layers = this.layerSelect("layer", (layer) => this.set({ layer, head: Math.min(this.state.head, overview.layers[layer].heads - 1), query: this.first(layer), line: null }));
     this.heads = h("select", { "aria-label": "head", onchange: () => this.set({ head: Number(this.heads.value) }) });
     this.queries = h("select", { "aria-label": "query", onchange: () => this.set({ query: Number(this.queries.value) }) });
     this.tabs = h("div", { class: "bar", role: "tablist" });
@@ -89,6 +90,12 @@ class Page {
     this.overview.layers.forEach((/** @type {any} */ layer, /** @type {number} */ n) =>
       found.append(h("option", { value: n, disabled: !this.held[n] }, layer.title)));
     return found;
+  }
+
+  /** The query that a layer is shown with first: that of the surest box, where each query has one. @param {number} layer */
+  first(layer) {
+    const boxes = this.place.content.boxes ?? [];
+    return boxes.length && this.overview.axes[this.overview.layers[layer].queries].names.length === boxes.length ? boxes[0].query : 0;
   }
 
   get layer() {

@@ -20,11 +20,13 @@ export function predictionBox(prediction) {
   const box = h("div", { class: "prediction" });
   for (const [name, value] of Object.entries(prediction)) {
     if (name === "name") continue;
-    if (name === "vectors" && Array.isArray(value)) {
+    if ((name === "vectors" || name === "boxes") && Array.isArray(value)) {
       const rows = value.slice(0, 200).map((one, n) => {
         const answer = "label" in one ? one.label : "number" in one ? number(one.number) : plain(one);
-        return h("tr", {}, h("td", {}, one.token ?? n), h("td", {}, answer), h("td", {}, "probability" in one ? short(one.probability) : ""));
+        const sure = one.probability ?? one.score;
+        return h("tr", {}, h("td", {}, one.token ?? one.query ?? n), h("td", {}, answer), h("td", {}, sure === undefined ? "" : short(sure)));
       });
+      if (name === "boxes") box.append(h("p", { class: "soft" }, "boxes, by query"));
       box.append(h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, ...rows))));
       if (value.length > 200) box.append(h("p", { class: "soft" }, `and ${value.length - 200} more`));
     } else if (value && typeof value === "object" && !Array.isArray(value) && Object.values(value).every((x) => typeof x === "number")) {
