@@ -155,7 +155,7 @@ class Store:
                 raise InputError(
                     f"the store {self.path} breaks off within a page, after {size:,} bytes, expected a whole file"
                 )
-            file.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(file)
             file.execute("PRAGMA secure_delete = ON")
             file.execute("PRAGMA synchronous = FULL")
             yield file
@@ -249,3 +249,16 @@ class Store:
         known = [each.name for each in self.names()]
         if name not in known:
             raise InputError(f"{name!r} is not enrolled in {self.path}: {nearest(name, known)}")
+
+
+def _write_ahead(file: sqlite3.Connection) -> None:
+    """Keep changes in a journal beside the file, and wait for others that begin to, for which SQLite itself does not wait."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            file.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

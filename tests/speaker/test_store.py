@@ -7,7 +7,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,17 @@ def test_a_damaged_store_says_so(store):
     store.path.write_bytes(damaged)
     with pytest.raises(InputError, match=r"cannot be used|damaged"):
         Store(store.path, MODEL, 16).vectors()
+
+
+def test_a_store_waits_for_others_before_it_keeps_a_journal(store):
+    store.enroll("Ada", vectors(1), ["0"])
+    with closing(sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.3, other.execute, ["COMMIT"])
+        end.start()
+        assert [each.name for each in store.names()] == ["Ada"]
+        end.join()
 
 
 def _enroll_many(path: Path, who: int) -> None:
