@@ -29,7 +29,7 @@ class NodeMeans:
     >>> x = np.array([[1.0], [2.0], [5.0]])
     >>> NodeMeans(steps=2).of(x, path).tolist()
     [[1.0, 2.0, 3.0], [2.0, 3.0, 2.0], [5.0, 2.0, 3.0]]
-    >>> NodeMeans(ranks=True).of(x, path).round(2).tolist()
+    >>> NodeMeans(ranks=True).of(x, path).astype(float).round(2).tolist()
     [[-0.97], [0.0], [0.97]]
     """
 
