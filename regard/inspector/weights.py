@@ -14,6 +14,7 @@ from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.pairs.rows import Along
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.pattern import Or, Pattern
+from regard.attention.spec.patterns import Everyone
 from regard.inspector.calls import Call
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def heads_weights(call: Call, rows: Int[Tensor, " n"]) -> Float[Tensor, "h n u"]
     k = call.k.repeat_interleave(heads // call.k.shape[1], dim=1)
     s = spec.tile(call.q[rows].transpose(0, 1), k.transpose(0, 1), pairs, parameters)
     s = s.to(torch.promote_types(s.dtype, torch.float32))
-    allowed = _expanded(spec, pairs, heads)
-    if bool(allowed.all()):
+    # A mask of thousands of rows that hides nothing takes as long as their products.
+    allowed = None if set(spec.patterns) == {Everyone()} else _expanded(spec, pairs, heads)
+    if allowed is None or bool(allowed.all()):
         return spec.normalizer.weights(s, Along(-1, torch.full_like(s[..., :1], len(keys), dtype=torch.int64)))
     a = spec.normalizer.weights(s.masked_fill(~allowed, -torch.inf), Along(-1, allowed.sum(-1, keepdim=True)))
     return a.masked_fill(~allowed, -torch.inf)
