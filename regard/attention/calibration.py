@@ -227,6 +227,12 @@ def _measured(executors: Mapping[str, ModuleType], most: float) -> Calibration:
         return Calibration(
             f"{costs.of_class()}: the machine is busy, with {os.getloadavg()[0]:.1f} programs on {cores} cores"
         )
+    # Whatever the program was about to do: of tensors on the CPU, and with gradients.
+    with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        return _of_probes(executors, most)
+
+
+def _of_probes(executors: Mapping[str, ModuleType], most: float) -> Calibration:
     begin = time.perf_counter()
     ratios: dict[str, list[float]] = {}
     unsteady = 0
@@ -257,9 +263,7 @@ def _measured(executors: Mapping[str, ModuleType], most: float) -> Calibration:
 def _share_of_product() -> float | None:
     """How long the kernels of linear layers take, as a share of torch's product; None where there are none."""
     generator = torch.Generator().manual_seed(0)
-    x, weight, bias = (
-        torch.randn(*shape, generator=generator).requires_grad_() for shape in ((2048, 128), (256, 128), (256,))
-    )
+    x, weight, bias = (_drawn(generator, *shape) for shape in ((2048, 128), (256, 128), (256,)))
     if not fits(x, weight, bias):
         return None
     tensors = Tensors(x, weight, bias, {})
@@ -276,29 +280,28 @@ def _posed(probe: _Probe) -> tuple[Problem, Tensors]:
         rows = torch.arange(n).repeat_interleave(probe.degree)
         keys = (rows + torch.arange(n * probe.degree) % probe.degree * 37) % n
         layout = Layout(layout.offsets, edges=torch.stack([rows, keys]))
-    generator = torch.Generator().manual_seed(0)
-
-    def drawn(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu").requires_grad_()
-
+    drawn = partial(_drawn, torch.Generator().manual_seed(0))
     attention = probe.attention.for_heads(h)
     parameters = {name: drawn(*shape) for name, shape in attention.parameters(h, d, d).items()}
     problem = Problem(attention, layout, layout, h, h, d, d, torch.float32)
     return problem, Tensors(drawn(n, h, d), drawn(n, h, d), drawn(n, h, d), parameters)
 
 
+def _drawn(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu").requires_grad_()
+
+
 def _times(run: Callable[[], torch.Tensor], tensors: Tensors) -> list[float]:
     """Seconds of forward and backward passes, after one that compiles what is not compiled and fills what is cached."""
     leaves = [tensors.q, tensors.k, tensors.v, *tensors.parameters.values()]
     times: list[float] = []
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        gradient: Any = None
-        begin = math.inf
-        while len(times) < 2 or (len(times) < _REPEATS + 1 and time.perf_counter() - begin < _PROBE_SECONDS):
-            at = time.perf_counter()
-            out = run()
-            gradient = torch.ones_like(out) if gradient is None else gradient
-            torch.autograd.grad(out, leaves, gradient)
-            times.append(time.perf_counter() - at)
-            begin = min(begin, time.perf_counter())
+    gradient: Any = None
+    begin = math.inf
+    while len(times) < 2 or (len(times) < _REPEATS + 1 and time.perf_counter() - begin < _PROBE_SECONDS):
+        at = time.perf_counter()
+        out = run()
+        gradient = torch.ones_like(out) if gradient is None else gradient
+        torch.autograd.grad(out, leaves, gradient)
+        times.append(time.perf_counter() - at)
+        begin = min(begin, time.perf_counter())
     return times[1:]

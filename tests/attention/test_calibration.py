@@ -1,6 +1,7 @@
 """Calibrations: what is measured, cached and told, and every way in which that can fail."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,19 @@ def test_real_calls_are_timed_forward_and_backward() -> None:
             q, k, v = tensors.q, tensors.k, tensors.v
             out = attend(problem.attention, q, k, v, problem.layout, parameters=tensors.parameters, executor=name)
             torch.testing.assert_close(EXECUTORS[name].run(problem, tensors), out)
+
+
+def test_calls_are_timed_whatever_the_program_was_about_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_PROBES", calibration._PROBES[:1])
+    monkeypatch.setattr(calibration, "_UNSTEADY", math.inf)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            found = calibration._measured(EXECUTORS, 1e9)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert set(found.factors) == {"dense", "blocks", "fused", "linear"}
 
 
 def test_what_is_measured_is_cached_and_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
