@@ -35,6 +35,7 @@ from regard.tasks.masked import MaskedTokenTask
 from regard.tasks.replaced import ReplacedTokenTask
 from regard.train import Run
 from regard.train.card import read_facts
+from regard.train.experiment import by_seed
 from regard.train.scoring import run as outputs
 
 __all__ = ["by_neighbors", "gaps", "main", "nats", "rows_of_begun", "rows_of_characters", "rows_of_gaps"]
@@ -182,11 +183,7 @@ def _counted(data: Passages, encoding: Encoding, part: Listed) -> dict[str, floa
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that differ in their seed alone are together."""
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        same = str(replace(run.experiment, training=replace(run.experiment.training, seed=0)))
-        found.setdefault(same, []).append(run)
-    return list(found.values())
+    return [[runs[n] for n in members] for members in by_seed([run.experiment for run in runs])]
 
 
 def _spread(values: Sequence[float]) -> str:

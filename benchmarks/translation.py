@@ -27,6 +27,7 @@ from regard.data.parallel import ParallelText
 from regard.tasks.text_scores import TEXT_SCORES
 from regard.train import Run
 from regard.train.card import read_facts
+from regard.train.experiment import by_seed
 
 __all__ = ["direction", "main", "nearest", "row", "scores", "trivial"]
 
@@ -106,18 +107,12 @@ def trivial(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _same(run: Run) -> tuple[str, str]:
-    """What runs of one row share."""
-    return direction(run), str(replace(run.experiment, training=replace(run.experiment.training, seed=0)))
-
-
 def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Two rows for each group of runs, then those of each direction that need no model."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_same(run), []).append(run)
     found: list[dict[str, Any]] = []
-    for (pair, _), group in groups.items():
+    for members in by_seed([run.experiment for run in runs]):
+        group = [runs[n] for n in members]
+        pair = direction(group[0])
         facts = {
             "seeds": len(group),
             "parameters": group[0].parameters,

@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from regard.cli.folders import expand
@@ -14,6 +14,7 @@ from regard.inspector.compare import CorpusOutcome, Outcome, Verdict, holm, inte
 from regard.inspector.grading import Graded, grade
 from regard.tasks.corpus import CorpusMetric, corpus_metrics
 from regard.train.card import read_facts
+from regard.train.experiment import by_seed
 from regard.train.folder import read_config
 
 __all__ = ["run"]
@@ -85,14 +86,9 @@ def _check_same_test(first: Path, graded: Graded, folder: Path, other: Graded) -
 
 def _rows(folders: Sequence[Path], graded: Sequence[Graded], metric: str) -> list[_Row]:
     """One row for each experiment, in the order in which they are named first."""
-    groups: dict[str, list[int]] = {}
-    for n, folder in enumerate(folders):
-        experiment = read_config(folder)
-        alike = repr(replace(experiment, training=replace(experiment.training, seed=0)))
-        groups.setdefault(alike, []).append(n)
     return [
         _row([folders[n] for n in members], [graded[n].outcomes[metric] for n in members])
-        for members in groups.values()
+        for members in by_seed([read_config(folder) for folder in folders])
     ]
 
 

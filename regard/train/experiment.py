@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from regard.train.earlier import with_moved_options
 from regard.train.kinds import KINDS, kind
 from regard.train.values import key, named, nested, read_as_written, read_options
 
-__all__ = ["Experiment", "Optimizer", "Training", "changed", "from_yaml", "rooted", "to_yaml"]
+__all__ = ["Experiment", "Optimizer", "Training", "by_seed", "changed", "from_yaml", "rooted", "to_yaml"]
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,15 @@ class Experiment:
 
 
 _ALWAYS = ("optimizer", "training")
+
+
+def by_seed(experiments: Sequence[Experiment]) -> list[list[int]]:
+    """The places of experiments that differ in nothing but their seed, together, in the order in which they are named first."""
+    groups: dict[str, list[int]] = {}
+    for n, experiment in enumerate(experiments):
+        same = repr(replace(experiment, training=replace(experiment.training, seed=0)))
+        groups.setdefault(same, []).append(n)
+    return list(groups.values())
 
 
 def to_yaml(experiment: Experiment) -> str:
