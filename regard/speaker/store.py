@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,14 +172,11 @@ class Store:
                 raise
             file.execute("COMMIT")
             # SQLite waits for readers here, but not for another process that does the same.
-            until = time.monotonic() + _PATIENCE
-            while file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                if time.monotonic() > until:
-                    raise InputError(
-                        f"the change of {self.path} is made, but others have read it for {_PATIENCE:.0f} s, so that what "
-                        "was there before is not overwritten yet, expected nobody else: the next change will do it"
-                    )
-                time.sleep(0.01)
+            if not _in_time(lambda: not file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]):
+                raise InputError(
+                    f"the change of {self.path} is made, but others have read it for {_PATIENCE:.0f} s, so that what "
+                    "was there before is not overwritten yet, expected nobody else: the next change will do it"
+                )
 
     def enroll(self, name: str, vectors: NDArray[Any], recordings: Sequence[str]) -> None:
         """Adds recordings to a name, new or known: all of them or, where one does not fit, none.
@@ -251,14 +248,28 @@ class Store:
             raise InputError(f"{name!r} is not enrolled in {self.path}: {nearest(name, known)}")
 
 
+def _in_time(done: Callable[[], bool]) -> bool:
+    """Whether something is done before patience ends, asked again and again."""
+    until = time.monotonic() + _PATIENCE
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def _write_ahead(file: sqlite3.Connection) -> None:
     """Keep changes in a journal beside the file, and wait for others that begin to, for which SQLite itself does not wait."""
-    until = time.monotonic() + _PATIENCE
-    while True:
+
+    def switched() -> bool:
         try:
             file.execute("PRAGMA journal_mode = WAL")
-            return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            time.sleep(0.01)
+            return False
+        return True
+
+    if not _in_time(switched):
+        # Says why.
+        file.execute("PRAGMA journal_mode = WAL")
