@@ -6,15 +6,14 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import jsonargparse
 
 from regard.errors import InputError, closest
+from regard.layers.weight_types import Weights
 
 __all__ = ["add_weights", "parse", "parser", "take_threads", "threads_option", "weights_of"]
-
-_Weights = Literal["float32", "bfloat16", "float16", "int8"]
 
 _MOST_THREADS = 1024
 
@@ -103,17 +102,17 @@ def add_weights(options: jsonargparse.ArgumentParser) -> None:
     """Add `--weights` to a command that computes with a run; `weights_of` reads it."""
     options.add_argument(
         "--weights",
-        type=_Weights,
+        type=Weights,
         default="float32",
         help="type of the weights of linear layers: quicker, and less exact",
     )
 
 
-def weights_of(chosen: jsonargparse.Namespace) -> _Weights:
+def weights_of(chosen: jsonargparse.Namespace) -> Weights:
     """The type of weights that was asked for; it is said where float32 is quicker."""
     from regard.layers.narrow_weights import slow_weights
 
-    weights: _Weights = chosen.weights
+    weights: Weights = chosen.weights
     if slow := slow_weights(weights):
         print(f"--weights is {weights}, and {slow}", file=sys.stderr)
     return weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from numpy.typing import NDArray
@@ -16,13 +16,13 @@ from regard.kernels import available
 from regard.kernels.threads import share
 from regard.layers.checks import checked
 from regard.layers.linear import Linear
+from regard.layers.weight_types import Weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["HalfLinear", "Int8Linear", "Weights", "most_exact", "narrow", "slow_weights"]
+__all__ = ["HalfLinear", "Int8Linear", "most_exact", "narrow", "slow_weights"]
 
-Weights = Literal["float32", "bfloat16", "float16", "int8"]
 # So many numbers go to a thread at once.
 _PART = 1 << 15
 # The sums of so many are computed at once.

@@ -23,7 +23,8 @@ from regard.data.reader import Reader
 from regard.data.targets import unseen_labels
 from regard.errors import InputError
 from regard.files import json_line
-from regard.layers.narrow_weights import Weights, narrow
+from regard.layers.narrow_weights import narrow
+from regard.layers.weight_types import Weights
 from regard.models.remembering import memory_of
 from regard.tasks.base import Task
 from regard.tasks.corpus import corpus_metrics
