@@ -25,8 +25,8 @@ _PARTS, _ROWS = 16, 256
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether the kernels compute it."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _TYPES or x.shape[0] < _FEWEST:
+    """Whether the kernels compute it, outside of what torch compiles."""
+    if x.device.type != "cpu" or x.dtype not in _TYPES or x.shape[0] < _FEWEST:
         return False
     if weight.dtype != x.dtype or (bias is not None and bias.dtype != x.dtype):
         return False
@@ -62,8 +62,7 @@ class _Product(torch.autograd.Function):
         rows, (e, d) = x.shape[0], weight.shape
         y = x.new_empty(rows, e)
         # Each row is summed in the same order in whatever part it is.
-        of_part = max(_FEWEST, -(-rows // (4 * torch.get_num_threads())))
-        of_part = -(-of_part // products.TILE) * products.TILE
+        of_part = -(-rows // (4 * torch.get_num_threads() * products.TILE)) * products.TILE
         given = x.contiguous(), weight.t().contiguous(), x.new_empty(0) if bias is None else bias.contiguous()
         shape = _shape(rows, of_part, d, e, x.dtype)
         share(products.rows_times, range(-(-rows // of_part) + 1), *(memory_of(each) for each in (y, *given)), shape)

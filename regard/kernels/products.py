@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.kernels.compiled import as_written, compiled
-from regard.kernels.packing import load, save
+from regard.kernels import packing
+from regard.kernels.compiled import compiled
 from regard.kernels.simd.processor import ROWS
 from regard.kernels.simd.rows import at, plus, product
 
@@ -37,12 +37,6 @@ class Shape(NamedTuple):
     of_bias: int
 
 
-@as_written
-def _copied(to, to_at, x, x_at, count):
-    for n in range(count):
-        save(to, to_at + n, load(x, x_at + n))
-
-
 @compiled
 def rows_times(first_part, last_part, y, x, w, bias, numbers):
     """y_i = x_i w + bias for x `[rows, d]`, w `[d, e]`, and a bias `[e]`, which may be empty."""
@@ -59,15 +53,15 @@ def rows_times(first_part, last_part, y, x, w, bias, numbers):
                 into, to, of, from_ = y, row * e, x, row * d
             else:
                 into, to, of, from_ = some, ROWS * d, some, 0
-                _copied(some, 0, x, row * d, count * d)
+                packing.pack_rows(some, 0, d, x, row * d, d, 1, count, count, d, one)
             if biased:
-                for r in range(count):
-                    _copied(into, to + r * e, bias, 0, e)
+                # The same row again and again.
+                packing.pack_rows(into, to, e, bias, 0, 0, 1, count, count, e, one)
             product(
                 at(into, to), e, at(of, from_), d, 1, at(w, 0), e, lanes, d, e // lanes, lanes, 1 if biased else 0, one
             )
             if count < ROWS:
-                _copied(y, row * e, some, ROWS * d, count * e)
+                packing.write_rows(y, row * e, e, some, ROWS * d, e, count, e, one)
 
 
 @compiled
@@ -79,11 +73,9 @@ def rows_back(first_part, last_part, d_x, d_w, d_bias, x, above, w, numbers):
     for part in range(first_part, last_part):
         begin, end = part * shape.of_part, min(shape.rows, (part + 1) * shape.of_part)
         if shape.of_w:
-            for place in range(part * d * e, (part + 1) * d * e):
-                save(d_w, place, zero)
+            packing.fill(d_w, part * d * e, (part + 1) * d * e, zero)
         if shape.of_bias:
-            for place in range(part * e, (part + 1) * e):
-                save(d_bias, place, zero)
+            packing.fill(d_bias, part * e, (part + 1) * e, zero)
         for first in range(begin, end, TILE):
             rows = min(TILE, end - first)
             if shape.of_x:
@@ -106,11 +98,11 @@ def rows_back(first_part, last_part, d_x, d_w, d_bias, x, above, w, numbers):
                             one,
                         )
                     else:
-                        _copied(some, 0, above, row * e, count * e)
+                        packing.pack_rows(some, 0, e, above, row * e, e, 1, count, count, e, one)
                         product(
                             at(some, ROWS * e), d, at(some, 0), e, 1, at(w, 0), d, lanes, e, d // lanes, lanes, 0, one
                         )
-                        _copied(d_x, row * d, some, ROWS * e, count * d)
+                        packing.write_rows(d_x, row * d, d, some, ROWS * e, d, count, d, one)
             if shape.of_w:
                 for r in range(0, e, ROWS):
                     product(

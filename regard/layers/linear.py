@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,15 +42,16 @@ def linear(
     Many rows of float32 or float64 on a CPU, of widths up to some hundred that fill vectors of the processor, go through kernels of
     our own where these were measured to be quicker (`regard calibrate`); all else is torch's product.
     """
-    if x.dim() == 2 and fits(x, weight, bias) and _quicker(x, weight):
+    # What decides most calls comes first; a compiler is not asked for sizes, which it would hold fast.
+    if torch.compiler.is_compiling() or x.dim() != 2 or x.shape[0] < _ROWS or weight.numel() > _MOST:
+        return functional.linear(x, weight, bias)
+    if fits(x, weight, bias) and _quicker(x, weight):
         return times_matrix(x, weight, bias)
     return functional.linear(x, weight, bias)
 
 
 def _quicker(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels are quicker: for many rows and a matrix that stays in cache, if so measured, of the class or here."""
-    if x.shape[0] < _ROWS or weight.numel() > _MOST:
-        return False
+    """Whether the kernels were measured to be quicker: on processors of the class, and for long products on this one."""
     if costs.seconds_of_product(x.shape[0] * weight.numel()) < calibration.WORTH:
         return costs.share_of_product() < 1
     from regard.attention.plan import EXECUTORS

@@ -94,8 +94,11 @@ class LongSets:
     def _shape(self) -> tuple[int, int, int, int]:
         """Rows of S and of S transposed, and the widths of rows of features and of S."""
         whole = [-(-x // ROWS) * ROWS for x in (self.m, self.e)]
-        m, e = (-(-x // self.wide) * self.wide for x in (self.m, self.e))
-        return whole[0], whole[1], m, e
+        return whole[0], whole[1], self._filled(self.m), self._filled(self.e)
+
+    def _filled(self, numbers: int) -> int:
+        """So many numbers in whole vectors of the processor."""
+        return -(-numbers // self.wide) * self.wide
 
     @property
     def memory(self) -> int:
@@ -109,7 +112,7 @@ class LongSets:
         """A kernel on all parts; `strided`: those of the tensors that need not be contiguous."""
         strides = {name: Stride.of(x) for name, x in strided.items()}
         of_q, of_k = (features.QUERIES, features.KEYS) if isinstance(self.phi, Favor) else (features.ELU, features.ELU)
-        d, m = (-(-x // self.wide) * self.wide for x in (self.d, self.m))
+        d, m = self._filled(self.d), self._filled(self.m)
         numbers = kernels.Numbers(
             self.wide, self.heads, self.heads // self.key_heads, self.d, d, self.m, m, self.e, of_q, of_k, **strides
         )
