@@ -48,7 +48,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one call gets; `values` are a layer's vectors."""
+    """What one call gets: `values` are a layer's vectors, `queries` the layout of q where the keys' is another."""
 
     layout: Layout
     q: Tensor
@@ -56,6 +56,7 @@ class Inputs:
     v: Tensor
     parameters: dict[str, Tensor]
     values: Tensor | None = None
+    queries: Layout | None = None
 
     def to(self, device: str) -> Inputs:
         """The same on a device, with gradients of their own."""
@@ -65,7 +66,8 @@ class Inputs:
 
         parameters = {name: moved(x) for name, x in self.parameters.items()}
         values = None if self.values is None else moved(self.values)
-        return Inputs(self.layout.to(device), moved(self.q), moved(self.k), moved(self.v), parameters, values)
+        queries = None if self.queries is None else self.queries.to(device)
+        return Inputs(self.layout.to(device), moved(self.q), moved(self.k), moved(self.v), parameters, values, queries)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Case:
         peers: names in `benchmarks.peers.PEERS`. floors: what is expected.
         matrix: whether the matrix rate is its physical limit.
         step: whether it is one more vector, with a running state, behind a set of this length.
+        lone: whether each set has one query alone.
         degree: how many random edges each vector has, on average. graph: whether the set and its edges are those of tolokers.
     """
 
@@ -103,6 +106,7 @@ class Case:
     degree: int = 0
     graph: bool = False
     step: bool = False
+    lone: bool = False
 
     @cached_property
     def attention(self) -> Attention:
@@ -129,12 +133,17 @@ class Case:
         values = torch.randn(len(codes), 2, generator=generator)
         return Layout(plain.offsets, None, edges, values)
 
+    def queries(self) -> Layout | None:
+        """The layout of queries, None where it is that of keys."""
+        return Layout.of_lengths([min(n, 1) for n in self.lengths]) if self.lone else None
+
     def problem(self, layout: Layout | None = None) -> Problem:
         layout = self.layout() if layout is None else layout
+        queries = self.queries()
         drop = Dropout(self.dropout) if self.dropout else None
         return Problem(
             self.attention.for_heads(self.heads),
-            layout,
+            layout if queries is None else queries.to(layout.device),
             layout,
             self.heads,
             self.heads,
@@ -173,12 +182,13 @@ class Case:
             x = torch.randn(shape, generator=generator) * scale
             return x.to(self.dtype).requires_grad_(self.backward)
 
-        layout = self.layout()
-        q, k, v = (leaf(self.total, self.heads, self.d) for _ in range(3))
+        layout, queries = self.layout(), self.queries()
+        q = leaf(self.total if queries is None else queries.total, self.heads, self.d)
+        k, v = (leaf(self.total, self.heads, self.d) for _ in range(2))
         shapes = self.attention.parameters(self.heads, self.d)
         parameters = {name: leaf(*shape, scale=0.1) for name, shape in shapes.items()}
         values = leaf(self.total, self.heads * self.d) if self.layer else None
-        return Inputs(layout, q, k, v, parameters, values)
+        return Inputs(layout, q, k, v, parameters, values, queries)
 
 
 def ours(case: Case, inputs: Inputs, executor: str | None = None, fresh: bool = False) -> Contestant:
@@ -196,7 +206,8 @@ def ours(case: Case, inputs: Inputs, executor: str | None = None, fresh: bool = 
 
     def forward() -> Tensor:
         of = Layout(layout.offsets, layout.coords, layout.edges, layout.edge_values) if fresh else layout
-        return attend(case.attention, x.q, x.k, x.v, of, None, x.parameters, dropout=drop, executor=executor)
+        queries, keys = (of, None) if x.queries is None else (x.queries, of)
+        return attend(case.attention, x.q, x.k, x.v, queries, keys, x.parameters, dropout=drop, executor=executor)
 
     return Contestant(forward, [x.q, x.k, x.v, *x.parameters.values()] if case.backward else ())
 

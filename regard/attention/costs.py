@@ -63,6 +63,8 @@ def _measured(name: str) -> dict[str, Any]:
     return found
 
 
+# Kinds of work of which every call is one unit of one kind.
+_CALLS = ("calls", "lone calls")
 # Kinds of work of which a call does at least one unit.
 _STEPS = ("steps", "tile batches")
 # Of each type, the instruction sets that multiply it, as torch names them.
@@ -100,7 +102,8 @@ def least(executor: str, device: str = "cpu") -> float:
     if executor in measured:
         return measured[executor]
     each = constants(device)[executor]
-    return each.get("calls", 0.0) + min((each[kind] for kind in _STEPS if kind in each), default=0.0)
+    call = min((each[kind] for kind in _CALLS if kind in each), default=0.0)
+    return call + min((each[kind] for kind in _STEPS if kind in each), default=0.0)
 
 
 def of_class(device: str = "cpu") -> str:

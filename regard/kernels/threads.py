@@ -46,7 +46,8 @@ def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -
 
 def memory_of(x: torch.Tensor) -> NDArray[Any]:
     """The memory that a tensor lies in, from its first number on; bfloat16 as its bits."""
-    x = x.detach()
+    if x.requires_grad:
+        x = x.detach()
     if x.is_contiguous():
         flat = x.view(-1)
     else:

@@ -47,6 +47,10 @@ def why_not(problem: Problem) -> str | None:
 
 
 def work(problem: Problem) -> dict[str, float]:
+    from regard.attention.executors.fused import lone
+
+    if lone.fits(problem):
+        return lone.work(problem)
     from regard.attention.executors.fused.units import cut_of, touched
 
     cut = cut_of(problem)
@@ -65,8 +69,11 @@ def work(problem: Problem) -> dict[str, float]:
 
 def at_least(problem: Problem) -> dict[str, float]:
     """Work that is certain before anything is cut up: all rows, and the allowed pairs without those that are computed in vain."""
+    from regard.attention.executors.fused import lone
     from regard.kernels.simd.processor import ROWS
 
+    if lone.fits(problem):
+        return lone.work(problem)
     width, pairs = problem.d + problem.e, problem.pairs
     meetings: float = pairs / (ROWS * problem.tiles.keys)
     if problem.union == Edges() and problem.layout.edges is not None:
@@ -83,12 +90,12 @@ def at_least(problem: Problem) -> dict[str, float]:
 
 
 def memory(problem: Problem) -> int:
-    from regard.attention.executors.fused import autograd
+    from regard.attention.executors.fused import autograd, lone
 
-    return autograd.memory(problem)
+    return (lone if lone.fits(problem) else autograd).memory(problem)
 
 
 def run(problem: Problem, tensors: Tensors) -> Tensor:
-    from regard.attention.executors.fused import autograd
+    from regard.attention.executors.fused import autograd, lone
 
-    return autograd.attend(problem, tensors)
+    return (lone if lone.fits(problem) else autograd).attend(problem, tensors)
