@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from regard.decoding.stepper import Hypothesis, Limits, Stepper, best, next_log_probabilities
+from regard.decoding.stepper import Hypothesis, Limits, Stepper, best, best_next
 from regard.decoding.walk import greedy
 from regard.errors import InputError, check_number
 
@@ -106,9 +106,7 @@ class _Search:
     def step(self) -> None:
         """One more id of every hypothesis."""
         limits, end = self.limits, self.limits.end
-        of_row = self.sets.tolist()
-        scores = next_log_probabilities(self.stepper.next(self.last), limits, self.ids.shape[1], of_row)
-        sets, totals, parents, ids = self._candidates(scores)
+        sets, totals, parents, ids = self._candidates(self.stepper.next(self.last))
         possible = totals > -torch.inf
         ended = torch.zeros_like(possible) if end is None else possible & (ids == end)
         goes_on = possible & ~ended
@@ -127,11 +125,11 @@ class _Search:
         self.last = self.ids[:, -1]
         self.stepper.select(rows[~full])
 
-    def _candidates(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _candidates(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`[a]` sets; for each, `[a, candidates]`: the log probabilities of the best ways to go on, their rows, their ids."""
-        each = min(2 * self.width, scores.shape[1])
+        each = min(2 * self.width, logits.shape[1])
         # What is not among the best of its row is not among the best of its set.
-        gained, ids = best(scores, each)
+        gained, ids = best_next(logits, self.limits, self.ids.shape[1], self.sets.tolist(), each)
         totals = self.totals[:, None] + gained.double()
         sets, of_row, counts = torch.unique_consecutive(self.sets, return_inverse=True, return_counts=True)
         first, most = counts.cumsum(0) - counts, int(counts.max())

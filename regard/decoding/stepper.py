@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from regard.errors import InputError, check_number
+from regard.kernels import available
+from regard.kernels.threads import share
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-__all__ = ["Hypothesis", "Limits", "Stepper", "best", "next_log_probabilities"]
+__all__ = ["Hypothesis", "Limits", "Stepper", "best", "best_next", "next_log_probabilities"]
+
+# So many of a row the kernel looks for: it puts each one in its place among those that it has.
+_FEW = 64
 
 
 @runtime_checkable
@@ -146,6 +152,37 @@ def next_log_probabilities(
     if limits.end is not None and length < limits.least:
         scores[:, limits.end] = -torch.inf
     return scores
+
+
+def best_next(
+    logits: Float[Tensor, "rows vocabulary"], limits: Limits, length: int, sets: Sequence[int], k: int
+) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+    """`best` of `next_log_probabilities`, whose arguments it takes: of many ids without a number for each where there is a kernel.
+
+    Raises:
+        InputError: as `next_log_probabilities`.
+    """
+    found = _by_kernel(logits, limits, length, k)
+    return best(next_log_probabilities(logits, limits, length, sets), k) if found is None else found
+
+
+def _by_kernel(logits: Tensor, limits: Limits, length: int, k: int) -> tuple[Tensor, Tensor] | None:
+    """None where there is no kernel, or it meets numbers that are more than it knows of."""
+    rows, width = logits.shape
+    plain = logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.float64) and type(logits) is Tensor
+    if not plain or not rows or not 0 < k <= min(_FEW, width) or logits.requires_grad or not available():
+        return None
+    from regard.decoding import kernels
+
+    hidden = [*limits.forbidden, *((limits.end,) if limits.end is not None and length < limits.least else ())]
+    values, places, sums = logits.new_empty(rows, k), torch.empty(rows, k, dtype=torch.int64), logits.new_empty(rows)
+    arrays = (x.view(-1).numpy() for x in (values, places, sums, logits.contiguous()))
+    threads = torch.get_num_threads()
+    bounds = [rows * n // threads for n in range(threads + 1)]
+    share(kernels.largest, bounds, *arrays, width, k, np.array(hidden, np.int64))
+    # Not so many have a probability, or a score is NaN or infinite.
+    odd = not bool((values[:, -1] > -torch.inf).all()) or not bool(sums.isfinite().all())
+    return None if odd else (values - sums[:, None], places)
 
 
 def best(scores: Float[Tensor, "rows n"], k: int) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:

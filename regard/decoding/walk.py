@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.decoding.stepper import Hypothesis, Limits, Stepper, best, next_log_probabilities
+from regard.decoding.stepper import Hypothesis, Limits, Stepper, best_next
 from regard.errors import InputError, check_number
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["Told", "greedy", "sample"]
 Told = Callable[[list[int], list[int]], None]
 """Is told of each step: the sets that grew, and the id of each, ends included."""
 
-# From `[rows, vocabulary]` log probabilities and the set of each row to `[rows]` ids.
+# From `[rows, k]` falling log probabilities and the set of each row to `[rows, 1]` places among the k.
 _Choice = Callable[[Tensor, list[int]], Tensor]
 
 
@@ -34,7 +34,7 @@ def greedy(stepper: Stepper, limits: Limits, told: Told | None = None) -> list[l
     Raises:
         InputError: limits that do not fit the stepper, or scores that are no numbers.
     """
-    return _walk(stepper, limits, lambda scores, sets: best(scores, 1)[1][:, 0], told)
+    return _walk(stepper, limits, 1, lambda scores, sets: scores.new_zeros(len(scores), 1, dtype=torch.int64), told)
 
 
 def sample(
@@ -73,11 +73,10 @@ def sample(
     draws = [np.random.default_rng(seed) for seed in seeds]
 
     def choose(scores: Tensor, sets: list[int]) -> Tensor:
-        values, ids = best(scores, min(top_k or stepper.vocabulary, stepper.vocabulary))
         numbers = torch.tensor([draws[b].random() for b in sets], dtype=torch.float64, device=scores.device)
-        return ids.gather(1, _drawn(values.double(), temperature, top_p, numbers)[:, None])[:, 0]
+        return _drawn(scores.double(), temperature, top_p, numbers)[:, None]
 
-    return _walk(stepper, limits, choose, told)
+    return _walk(stepper, limits, min(top_k or stepper.vocabulary, stepper.vocabulary), choose, told)
 
 
 def _drawn(
@@ -96,7 +95,8 @@ def _drawn(
     return torch.minimum(place, here.sum(1) - 1)
 
 
-def _walk(stepper: Stepper, limits: Limits, choose: _Choice, told: Told | None) -> list[list[Hypothesis]]:
+def _walk(stepper: Stepper, limits: Limits, k: int, choose: _Choice, told: Told | None) -> list[list[Hypothesis]]:
+    """One hypothesis for each set, of whose k most probable next ids one is chosen each time."""
     ids = limits.begins(stepper)
     found: list[list[int]] = [[] for _ in range(limits.sets)]
     finished = [False] * limits.sets
@@ -111,9 +111,9 @@ def _walk(stepper: Stepper, limits: Limits, choose: _Choice, told: Told | None) 
         if not len(alive):
             break
         sets = alive.tolist()
-        scores = next_log_probabilities(stepper.next(ids), limits, length, sets)
-        ids = choose(scores, sets)
-        gained = scores.gather(1, ids[:, None])[:, 0].double()
+        scores, best = best_next(stepper.next(ids), limits, length, sets, k)
+        place = choose(scores, sets)
+        ids, gained = best.gather(1, place)[:, 0], scores.gather(1, place)[:, 0].double()
         possible = gained > -torch.inf
         totals[alive] += gained.where(possible, 0)
         length += 1

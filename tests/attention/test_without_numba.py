@@ -105,7 +105,7 @@ import regard
 home = pathlib.Path(regard.__file__).parent
 compiled = {f"attention.executors.linear.{name}" for name in ("causal", "features", "long", "tiles")}
 compiled.add("attention.executors.edges.compressed")
-compiled |= {f"attention.executors.fused.{name}" for name in ("autograd", "units", "weights")} | {"layers.depthwise"}
+compiled |= {f"attention.executors.fused.{name}" for name in ("autograd", "lone", "units", "weights")} | {"layers.depthwise"}
 for path in sorted([*(home / "attention").rglob("*.py"), *(home / "layers").rglob("*.py"), *(home / "vectors").rglob("*.py")]):
     name = ".".join(path.relative_to(home).with_suffix("").parts)
     if not name.endswith("__init__") and not name.endswith("kernels") and name not in compiled:

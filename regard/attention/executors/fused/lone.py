@@ -17,11 +17,12 @@ from regard.attention.executors.fused.lone_kernels import Sizes
 from regard.attention.executors.fused.units import Whole
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Softmax
+from regard.attention.spec.pattern import Pattern
 from regard.attention.spec.patterns import Causal, Everyone
 from regard.kernels.records import Records, Stride, record
 from regard.kernels.threads import memory_of, share
 
-__all__ = ["attend", "fits", "work"]
+__all__ = ["attend", "fits", "memory", "work"]
 
 _TYPES = (torch.float32, torch.float64)
 _LANES = 16
@@ -68,20 +69,20 @@ _Keys = tuple[Whole, Whole, Whole, int]
 
 
 def _keys(problem: Problem) -> _Keys:
-    pattern = problem.attention.pattern
-    return problem.kept(("lone keys", pattern), lambda: _listed(problem))
+    (pattern,) = problem.attention.patterns
+    return problem.kept(("lone keys", pattern), lambda: _listed(problem, pattern))
 
 
-def _listed(problem: Problem) -> _Keys:
-    layout, keys, pattern = problem.layout, problem.key_layout, problem.attention.pattern
+def _listed(problem: Problem, pattern: Pattern) -> _Keys:
+    layout, keys = problem.layout, problem.key_layout
     if isinstance(pattern, Everyone | Causal) and layout.places is None and keys.places is None:
         # As the intervals are, in a few operations: a step has others than the one before.
-        stops = keys.lengths
+        number = keys.lengths
         if isinstance(pattern, Causal):
             places, first = layout.places_of_sets[0], keys.places_of_sets[0]
-            stops = torch.minimum((places - first + 1).clamp(min=0), stops)
+            number = torch.minimum((places - first + 1).clamp(min=0), number)
         starts = keys.offsets[:-1].numpy()
-        stops = starts + stops.numpy()
+        stops = starts + number.numpy()
         if layout.total < layout.sets:
             has_query = layout.lengths.numpy() > 0
             starts, stops = starts[has_query], stops[has_query]
