@@ -22,6 +22,10 @@ _TYPES = (torch.float32, torch.float64)
 _FEWEST = 64
 # The gradients of a matrix are added up of at most so many parts, each of at least so many rows, whatever the number of threads.
 _PARTS, _ROWS = 16, 256
+# With more numbers of the matrix than these, so many gradients of it, and itself, do not stay in the cache at once.
+_NARROW = 1 << 18
+# Rows of the gradient of a matrix that stay in the cache. Numbers of a matrix that a thread turns at once.
+_BLOCK, _NUMBERS = 128, 1 << 16
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -57,16 +61,21 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         from regard.kernels import products
+        from regard.kernels.simd.processor import lanes
 
         ctx.save_for_backward(x, weight)
-        rows, (e, d) = x.shape[0], weight.shape
-        y = x.new_empty(rows, e)
-        # Each row is summed in the same order in whatever part it is.
-        of_part = -(-rows // (4 * torch.get_num_threads() * products.TILE)) * products.TILE
-        given = x.contiguous(), weight.t().contiguous(), x.new_empty(0) if bias is None else bias.contiguous()
-        shape = _shape(rows, of_part, d, e, x.dtype)
-        share(products.rows_times, range(-(-rows // of_part) + 1), *(memory_of(each) for each in (y, *given)), shape)
-        return y
+        wide, (e, d) = lanes(8 * x.dtype.itemsize), weight.shape
+        columns, panels = weight.new_empty(weight.numel()), e // wide
+        each = max(1, _NUMBERS // (wide * d))
+        share(
+            products.turned,
+            [*range(0, panels, each), panels],
+            memory_of(columns),
+            memory_of(weight.contiguous()),
+            d,
+            wide,
+        )
+        return _times(x, columns, bias, d, e, next=wide, side=wide * d)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -85,6 +94,12 @@ class _Product(torch.autograd.Function):
 def _back(
     x: Tensor, weight: Tensor, gradient: Tensor, asked: tuple[bool, ...]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    if weight.numel() > _NARROW:
+        return (
+            _times(gradient, weight.contiguous(), None, *weight.shape) if asked[0] else None,
+            _of_weights(x, gradient) if asked[1] else None,
+            gradient.sum(0) if asked[2] else None,
+        )
     from regard.kernels import products
 
     rows, (e, d) = x.shape[0], weight.shape
@@ -98,8 +113,8 @@ def _back(
         x.new_empty(parts if asked[2] else 0, e),
     )
     arrays = (*made, x.contiguous(), gradient.contiguous(), weight.contiguous())
-    shape = _shape(rows, of_part, d, e, x.dtype, asked)
-    share(products.rows_back, range(parts + 1), *(memory_of(each) for each in arrays), shape)
+    shape = _shape(x, of_part, d, e, **dict(zip(("of_x", "of_w", "of_bias"), map(int, asked), strict=True)))
+    share(products.rows_back, range(parts + 1), *map(memory_of, arrays), shape)
     d_x, d_w, d_bias = made
     return (
         d_x if asked[0] else None,
@@ -108,10 +123,39 @@ def _back(
     )
 
 
-def _shape(
-    rows: int, of_part: int, d: int, e: int, dtype: torch.dtype, asked: tuple[bool, ...] = (False, False, False)
-) -> Any:
+def _times(x: Tensor, w: Tensor, bias: Tensor | None, d: int, e: int, **along: int) -> Tensor:
+    """x w + bias, for w `[d, e]` as `Shape` says how its vectors lie; by default row after row."""
+    from regard.kernels import products
+
+    rows = x.shape[0]
+    y = x.new_empty(rows, e)
+    # Each row is summed in the same order in whatever part it is.
+    of_part = -(-rows // (4 * torch.get_num_threads() * products.TILE)) * products.TILE
+    given = y, x.contiguous(), w, x.new_empty(0) if bias is None else bias.contiguous()
+    share(products.rows_times, _steps(rows, of_part), *map(memory_of, given), _shape(x, of_part, d, e, **along))
+    return y
+
+
+def _of_weights(x: Tensor, gradient: Tensor) -> Tensor:
+    """`[e, d]`, a part of its rows for each thread in turn, so that a part of it stays in the cache while all rows of x go by."""
+    from regard.kernels import products
+
+    d, e = x.shape[1], gradient.shape[1]
+    d_w = x.new_empty(e, d)
+    arrays = d_w, x.contiguous(), gradient.contiguous()
+    share(products.weights_back, _steps(e, _BLOCK), *map(memory_of, arrays), _shape(x, _BLOCK, d, e))
+    return d_w
+
+
+def _steps(number: int, step: int) -> range:
+    """The bounds of so many parts of `step`, of which the last may be less."""
+    return range(-(-number // step) + 1)
+
+
+def _shape(x: Tensor, of_part: int, d: int, e: int, **more: int) -> Any:
     from regard.kernels.products import Shape
     from regard.kernels.simd.processor import lanes
 
-    return record(Shape(rows, of_part, d, e, lanes(8 * dtype.itemsize), *map(int, asked)))
+    wide = lanes(8 * x.dtype.itemsize)
+    along = {"next": e, "side": wide, "of_x": 0, "of_w": 0, "of_bias": 0}
+    return record(Shape(rows=x.shape[0], of_part=of_part, d=d, e=e, lanes=wide, **along | more))

@@ -14,9 +14,9 @@ import numpy as np
 from regard.kernels import packing
 from regard.kernels.compiled import compiled
 from regard.kernels.simd.processor import ROWS
-from regard.kernels.simd.rows import at, plus, product
+from regard.kernels.simd.rows import at, plus, product, transpose
 
-__all__ = ["TILE", "Shape", "rows_back", "rows_times"]
+__all__ = ["TILE", "Shape", "rows_back", "rows_times", "turned", "weights_back"]
 
 TILE = 64
 """Rows whose two products on the way back follow each other, while they are in the cache."""
@@ -31,6 +31,9 @@ class Shape(NamedTuple):
     d: int
     e: int
     lanes: int
+    next: int
+    """In `rows_times`, from row to row of w, and from vector to vector of one of its rows."""
+    side: int
     of_x: int
     """Whether the gradient of x is asked for, 1 or 0, as that of w and that of the bias."""
     of_w: int
@@ -38,8 +41,16 @@ class Shape(NamedTuple):
 
 
 @compiled
+def turned(first, last, columns, w, d, lanes):
+    """w `[e, d]` column by column, for so many neighboring rows at a time as a vector has lanes."""
+    for panel in range(first * lanes * d, last * lanes * d, lanes * d):
+        for c in range(0, d, lanes):
+            transpose(at(columns, panel + c * lanes), at(w, panel + c), d)
+
+
+@compiled
 def rows_times(first_part, last_part, y, x, w, bias, numbers):
-    """y_i = x_i w + bias for x `[rows, d]`, w `[d, e]`, and a bias `[e]`, which may be empty."""
+    """y_i = x_i w + bias for x `[rows, d]`, w `[d, e]` in vectors as `shape` says, and a bias `[e]`, which may be empty."""
     shape = numbers[0]
     d, e, lanes, one = shape.d, shape.e, shape.lanes, y.dtype.type(1)
     biased = len(bias) > 0
@@ -58,8 +69,9 @@ def rows_times(first_part, last_part, y, x, w, bias, numbers):
                 # The same row again and again.
                 packing.pack_rows(into, to, e, bias, 0, 0, 1, count, count, e, one)
             product(
-                at(into, to), e, at(of, from_), d, 1, at(w, 0), e, lanes, d, e // lanes, lanes, 1 if biased else 0, one
-            )
+                at(into, to), e, at(of, from_), d, 1, at(w, 0), shape.next, shape.side, d, e // lanes, lanes,
+                1 if biased else 0, one,
+            )  # fmt: skip
             if count < ROWS:
                 packing.write_rows(y, row * e, e, some, ROWS * d, e, count, e, one)
 
@@ -112,3 +124,19 @@ def rows_back(first_part, last_part, d_x, d_w, d_bias, x, above, w, numbers):
             if shape.of_bias:
                 for row in range(first, first + rows):
                     plus(at(d_bias, part * e), at(above, row * e), e // lanes, one)
+
+
+@compiled
+def weights_back(first_part, last_part, d_w, x, above, numbers):
+    """The gradient of w `[e, d]` from that of y, `above [rows, e]`: of a part of e for all rows, which stay the same in each."""
+    shape = numbers[0]
+    d, e, lanes, one = shape.d, shape.e, shape.lanes, above.dtype.type(1)
+    for part in range(first_part, last_part):
+        begin, end = part * shape.of_part, min(e, (part + 1) * shape.of_part)
+        for first in range(0, shape.rows, TILE):
+            rows = min(TILE, shape.rows - first)
+            for r in range(begin, end, ROWS):
+                product(
+                    at(d_w, r * d), d, at(above, first * e + r), 1, e, at(x, first * d), d, lanes, rows, d // lanes, lanes,
+                    1 if first else 0, one,
+                )  # fmt: skip

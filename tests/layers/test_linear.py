@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import linear as by_torch
 
 from regard.attention import costs
+from regard.kernels import matrix
 from regard.kernels.matrix import fits, times_matrix
 from regard.layers.linear import Linear, linear
 
@@ -33,10 +34,18 @@ def written_out(x, weight, bias, above):
     return [y, above @ weight, above.T @ x, *([] if bias is None else [above.sum(0)])]
 
 
+@pytest.fixture(params=[matrix._NARROW, 0], ids=["narrow", "wide"])
+def width(request, monkeypatch):
+    """Takes all matrices for narrow ones, or for wide ones whose gradient is cut into blocks."""
+    monkeypatch.setattr(matrix, "_NARROW", request.param)
+    monkeypatch.setattr(matrix, "_BLOCK", 32)
+    monkeypatch.setattr(matrix, "_NUMBERS", 1 << 10)
+
+
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_numbers_are_those_of_torch(shape, dtype, biased):
+def test_numbers_are_those_of_torch(shape, dtype, biased, width):
     x, weight, bias, above = drawn(*shape, dtype)
     bias = bias if biased else None
     wanted = written_out(
@@ -48,7 +57,14 @@ def test_numbers_are_those_of_torch(shape, dtype, biased):
         assert errors[0] <= 4 * errors[1] + 2 * torch.finfo(dtype).eps * float(abs(true).max())
 
 
-def test_gradients_are_those_of_differences():
+def test_a_wide_matrix():
+    given = drawn(70, 640, 432)
+    assert given[1].numel() > matrix._NARROW
+    for ours, theirs in zip(results(times_matrix, *given), results(by_torch, *drawn(70, 640, 432)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_gradients_are_those_of_differences(width):
     x, weight, bias, _ = drawn(66, 16, 16, torch.float64)
     few = [each.requires_grad_() for each in (x, weight, bias)]
     assert torch.autograd.gradcheck(times_matrix, few, fast_mode=True)
@@ -56,7 +72,7 @@ def test_gradients_are_those_of_differences():
 
 
 @pytest.mark.parametrize("asked", [(0,), (1,), (2,), (0, 2), (1, 2)], ids=str)
-def test_only_what_is_asked_for_has_a_gradient(asked):
+def test_only_what_is_asked_for_has_a_gradient(asked, width):
     inputs = drawn(300, 32, 16)
     above = inputs.pop()
     for place in asked:
@@ -75,7 +91,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_bits_do_not_depend_on_threads(threads):
+def test_bits_do_not_depend_on_threads(threads, width):
     found = []
     for number in (1, 2, 3):
         threads(number)
