@@ -16,6 +16,7 @@ from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.layers.checks import checked
 from regard.layers.grids import Grid, rectangles
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class CenteredAttention(nn.Module):
         self.attend = Attend(attention, heads, 1, width_in)
         nn.init.normal_(self.attend.learned["bias_centers"])
         nn.init.ones_(self.attend.learned["bias_sharpness"])
-        self.out = nn.Linear(heads * width_in, self.width, bias=bias)
+        self.out = Linear(heads * width_in, self.width, bias=bias)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         return sets.with_values(self._mixed(sets.values, sets.layout))

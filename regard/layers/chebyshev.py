@@ -10,6 +10,7 @@ from torch import nn
 from regard.errors import InputError
 from regard.layers.adjacency import spread
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import VectorSets
 
 __all__ = ["Chebyshev"]
@@ -48,7 +49,7 @@ class Chebyshev(nn.Module):
             raise InputError(f"a Chebyshev filter has {terms} terms, expected at least 1")
         self.width, self.terms = width or width_in, terms
         self.context = math.inf, math.inf
-        self.linear = nn.Linear(width_in, terms * self.width, bias=False)
+        self.linear = Linear(width_in, terms * self.width, bias=False)
         self.bias = nn.Parameter(torch.zeros(self.width))
         for matrix in self.linear.weight.split(self.width):
             nn.init.xavier_uniform_(matrix)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.layers.recurrent import along
 from regard.sets import VectorSets
 
@@ -33,9 +34,9 @@ class GatedUnit(nn.Module):
     def __init__(self, width_in: int, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.into = nn.Linear(width_in, 3 * hidden)
-        self.gates = nn.Linear(hidden, 2 * hidden, bias=False)
-        self.candidate = nn.Linear(hidden, hidden, bias=False)
+        self.into = Linear(width_in, 3 * hidden)
+        self.gates = Linear(hidden, 2 * hidden, bias=False)
+        self.candidate = Linear(hidden, hidden, bias=False)
         for matrix in self.into.weight.split(hidden):
             nn.init.xavier_uniform_(matrix)
         nn.init.zeros_(self.into.bias)

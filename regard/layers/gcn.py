@@ -9,6 +9,7 @@ from torch import nn
 
 from regard.layers.adjacency import spread
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import VectorSets
 
 __all__ = ["GraphConvolution"]
@@ -40,7 +41,7 @@ class GraphConvolution(nn.Module):
         super().__init__()
         self.width = width or width_in
         self.context = math.inf, math.inf
-        self.linear = nn.Linear(width_in, self.width, bias=False)
+        self.linear = Linear(width_in, self.width, bias=False)
         self.bias = nn.Parameter(torch.zeros(self.width))
         nn.init.xavier_uniform_(self.linear.weight)
 

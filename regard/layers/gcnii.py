@@ -13,6 +13,7 @@ from regard.errors import InputError
 from regard.layers.adjacency import spread
 from regard.layers.attention import Attend
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import VectorSets
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class DeepGraphConvolution(nn.Module):
         self.width, self.alpha = width or width_in, alpha
         self.beta = math.log(theta / depth + 1)
         self.context = math.inf, math.inf
-        self.enter = nn.Identity() if self.width == width_in else nn.Linear(width_in, self.width)
-        self.linear = nn.Linear(self.width, self.width, bias=False)
+        self.enter = nn.Identity() if self.width == width_in else Linear(width_in, self.width)
+        self.linear = Linear(self.width, self.width, bias=False)
         nn.init.xavier_uniform_(self.linear.weight)
 
     def forward(self, sets: VectorSets) -> VectorSets:

@@ -13,6 +13,7 @@ from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.linear import Linear
 from regard.sets import VectorSets
 
 __all__ = ["GraphAttentionLayer"]
@@ -53,8 +54,8 @@ class GraphAttentionLayer(nn.Module):
         self.width, self.heads, self.average = width, heads, average
         self.context = math.inf, math.inf
         self.d = width if average else width // heads
-        self.project = nn.Linear(width_in, heads * self.d, bias=False)
-        self.project_query = None if shared else nn.Linear(width_in, heads * self.d, bias=False)
+        self.project = Linear(width_in, heads * self.d, bias=False)
+        self.project_query = None if shared else Linear(width_in, heads * self.d, bias=False)
         self.attend = Attend(attention, heads, self.d, dropout=dropout)
         self.bias = nn.Parameter(torch.zeros(width))
         self.value_dropout = Dropout(value_dropout)

@@ -15,6 +15,7 @@ from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.layers.checks import checked
 from regard.layers.dropout import Dropout
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class EdgeStream(nn.Module):
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.out = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.out = Linear(width, width)
+        self.feed_forward = nn.Sequential(Linear(width, 2 * width), nn.ReLU(), Linear(2 * width, width))
         self.norm, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
 
@@ -93,11 +94,11 @@ class GraphTransformer(nn.Module):
             )
         self.width, self.heads, self.edge_width = width, heads, edge_width
         self.context = math.inf, math.inf
-        self.project = nn.Linear(width_in, 3 * width, bias=False)
+        self.project = Linear(width_in, 3 * width, bias=False)
         self.score = EdgeDot(width) if edge_width else Dot()
         self.attend = Attend(Attention(self.score, Edges()), heads, width // heads, dropout=dropout)
-        self.out = nn.Linear(width, width)
-        self.enter = nn.Linear(edge_width, width) if edge_width else None
+        self.out = Linear(width, width)
+        self.enter = Linear(edge_width, width) if edge_width else None
         self.stream = EdgeStream(width, dropout) if edge_width and stream else None
         for matrix in self.project.weight.split(width):
             nn.init.xavier_uniform_(matrix)

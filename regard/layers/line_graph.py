@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from regard.errors import InputError
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 from regard.sets.layout import offsets_of
 
@@ -88,7 +89,7 @@ class EdgesAsSet(nn.Module):
     def __init__(self, width_in: int, edge_width: int, width: int) -> None:
         super().__init__()
         self.edge_width = edge_width
-        self.linear = nn.Linear(2 * width_in + edge_width, width)
+        self.linear = Linear(2 * width_in + edge_width, width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         layout, order = line_graph(sets.layout)

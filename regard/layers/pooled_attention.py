@@ -12,6 +12,7 @@ from regard.attention.spec.scores import Dot
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.layers.resized2d import BlockMax2d
 from regard.sets import VectorSets
 
@@ -48,8 +49,8 @@ class PooledAttention2d(nn.Module):
         self.width = width
         # The order of vectors says nothing about where they lie.
         self.context = math.inf, math.inf
-        self.query, self.key = (nn.Linear(width, width // 8, bias=False) for _ in range(2))
-        self.value, self.out = nn.Linear(width, width // 2, bias=False), nn.Linear(width // 2, width, bias=False)
+        self.query, self.key = (Linear(width, width // 8, bias=False) for _ in range(2))
+        self.value, self.out = Linear(width, width // 2, bias=False), Linear(width // 2, width, bias=False)
         self.pool = BlockMax2d(step)
         self.attend = Attend(Attention(score=Dot(scale=1.0)), 1, width // 8, width // 2)
         self.gamma = nn.Parameter(torch.zeros(()))

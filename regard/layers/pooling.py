@@ -13,6 +13,7 @@ from regard.attention.spec.scores import Additive, Dot
 from regard.errors import InputError
 from regard.layers.attention import Attend, CrossAttention
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _row_by_row(width: int) -> nn.Sequential:
     Nothing carries x around it: with torch's own initial values, each a third of that variance, what tells sets apart is so small
     next to the seed that a training may never find it.
     """
-    into, out = nn.Linear(width, width), nn.Linear(width, width)
+    into, out = Linear(width, width), Linear(width, width)
     nn.init.kaiming_normal_(into.weight, nonlinearity="relu")
     nn.init.kaiming_normal_(out.weight, nonlinearity="linear")
     for linear in (into, out):
@@ -257,7 +258,7 @@ class AttentiveStatistics(nn.Module):
     def __init__(self, width: int, hidden: int = 64) -> None:
         super().__init__()
         self.width = 2 * width
-        self.project = nn.Linear(width, hidden, bias=False)
+        self.project = Linear(width, hidden, bias=False)
         self.query = nn.Parameter(torch.zeros(hidden))
         self.attend = Attend(Attention(score=Additive()), heads=1, d=hidden, e=2 * width)
 

@@ -18,6 +18,7 @@ from torch.nn.functional import embedding
 
 from regard.errors import InputError
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Recurrent(nn.Module):
         directions = range(1 + bidirectional)
         if kind == "elman":
             self.networks = nn.ModuleList(_started(nn.RNN(width_in, self.hidden)) for _ in directions)
-            self.out: nn.Module | None = nn.Linear(self.hidden * len(directions), self.width)
+            self.out: nn.Module | None = Linear(self.hidden * len(directions), self.width)
         else:
             self.networks = nn.ModuleList(_Jordan(width_in, self.hidden, self.width) for _ in directions)
             self.out = None
@@ -122,7 +123,7 @@ class LSTM(nn.Module):
         self.bidirectional = bidirectional
         directions = range(1 + bidirectional)
         self.networks = nn.ModuleList(_started(nn.LSTM(width_in, self.hidden)) for _ in directions)
-        self.out = nn.Linear(self.hidden * len(directions), self.width)
+        self.out = Linear(self.hidden * len(directions), self.width)
 
     def forward(self, sets: VectorSets) -> VectorSets:
         if not sets.values.shape[0]:
@@ -135,9 +136,9 @@ class _Jordan(nn.Module):
 
     def __init__(self, width_in: int, hidden: int, width: int) -> None:
         super().__init__()
-        self.into = nn.Linear(width_in, hidden)
-        self.back = nn.Linear(width, hidden, bias=False)
-        self.out = nn.Linear(hidden, width)
+        self.into = Linear(width_in, hidden)
+        self.back = Linear(width, hidden, bias=False)
+        self.out = Linear(hidden, width)
 
     def forward(self, values: Tensor) -> tuple[Tensor]:
         """`[steps, sets, width]` for values `[steps, sets, width_in]`, in a tuple as torch's networks give it."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from regard.layers.adjacency import Normalized, largest, spread
 from regard.layers.checks import checked
+from regard.layers.linear import Linear
 from regard.sets import VectorSets
 
 __all__ = ["Gather", "GraphSAGE", "SpatialConvolution"]
@@ -42,7 +43,7 @@ class SpatialConvolution(nn.Module):
         super().__init__()
         self.width, self.gather = width or width_in, gather
         self.context = math.inf, math.inf
-        self.linear = nn.Linear(width_in, self.width, bias=False)
+        self.linear = Linear(width_in, self.width, bias=False)
         self.bias = nn.Parameter(torch.zeros(self.width))
         nn.init.xavier_uniform_(self.linear.weight)
 
@@ -83,8 +84,8 @@ class GraphSAGE(nn.Module):
         super().__init__()
         self.width = width or width_in
         self.context = math.inf, math.inf
-        self.own = nn.Linear(width_in, self.width)
-        self.neighbors = nn.Linear(width_in, self.width, bias=False)
+        self.own = Linear(width_in, self.width)
+        self.neighbors = Linear(width_in, self.width, bias=False)
         for linear in (self.own, self.neighbors):
             nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(self.own.bias)

@@ -10,6 +10,7 @@ from torch import nn
 
 from regard.layers.checks import checked
 from regard.layers.laplacian import Spectrum, spectra
+from regard.layers.linear import Linear
 from regard.sets import Layout, VectorSets
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class SpectralFilter(nn.Module):
         super().__init__()
         self.width, self.terms = width or width_in, terms
         self.context = math.inf, math.inf
-        self.linear = nn.Linear(width_in, terms * self.width, bias=False)
+        self.linear = Linear(width_in, terms * self.width, bias=False)
         self.bias = nn.Parameter(torch.zeros(self.width))
         for matrix in self.linear.weight.split(self.width):
             nn.init.xavier_uniform_(matrix)
