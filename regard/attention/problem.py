@@ -73,8 +73,6 @@ class TileSizes(NamedTuple):
     """Units of work that each thread of `fused` should find, so that threads end at about the same time."""
     part: int = 1 << 19
     """Multiplications that are worth a part of `edges`."""
-    long: int = 1 << 20
-    """Numbers to be computed from which on kernels first end torch's waiting threads, which takes 60 microseconds."""
     at_once: int = AT_ONCE
     """Pairs that a pattern is asked about at once."""
 

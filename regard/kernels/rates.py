@@ -14,7 +14,7 @@ import torch
 from regard.kernels.compiled import compiled
 from regard.kernels.simd import processor
 from regard.kernels.simd.lanes import LANES, fma, load, store
-from regard.kernels.threads import memory_of, send_waiting_threads_home, share
+from regard.kernels.threads import memory_of, share
 
 __all__ = ["matrix_rate", "memory_rate", "peak_rate"]
 
@@ -66,7 +66,6 @@ def peak_rate(repeats: int = 9) -> float:
     times = []
     for _ in range(repeats + 1):
         out[:] = 1e-9
-        send_waiting_threads_home()
         begin = time.perf_counter()
         share(kernel, list(range(threads + 1)), out, _STEPS)
         times.append(time.perf_counter() - begin)

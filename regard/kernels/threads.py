@@ -14,15 +14,18 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["memory_of", "send_waiting_threads_home", "share"]
+__all__ = ["memory_of", "share"]
 
 _pool: tuple[int, ThreadPoolExecutor] | None = None
+_forked = False
 
 
 def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -> None:
     """`kernel(begin, end, *arguments)` for each two neighbors of `bounds`, on as many threads as torch uses.
 
-    Which thread computes which part is left to chance, so parts must write to places of their own; the caller's thread takes part.
+    These are the threads of torch's own operators, where they are OpenMP's: after an operator they spin for a while, ready for
+    the next, on the very cores that others would need. Which thread computes which part is left to chance, so parts must write to
+    places of their own; the caller's thread takes part.
     """
     parts = list(itertools.pairwise(bounds))
     threads = min(torch.get_num_threads(), len(parts))
@@ -36,12 +39,7 @@ def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -
         for begin, end in turn:
             kernel(begin, end, *arguments)
 
-    helpers = [_threads().submit(work) for _ in range(threads - 1)]
-    try:
-        work()
-    finally:
-        for helper in helpers:
-            helper.result()
+    (_on_a_pool if _forked or _openmp() is None else _on_openmp)(work, threads)
 
 
 def memory_of(x: torch.Tensor) -> NDArray[Any]:
@@ -56,22 +54,45 @@ def memory_of(x: torch.Tensor) -> NDArray[Any]:
     return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()
 
 
-def send_waiting_threads_home() -> None:
-    """Ends the threads that OpenMP keeps for this one; torch's next parallel operator starts new ones.
-
-    After torch's last parallel operator they spin for some milliseconds, on the very cores that `share` is about to use. Ending
-    and starting them takes about a tenth of a millisecond, so this is for longer work. Does nothing where torch does not bring
-    its OpenMP as libgomp, or within a parallel region.
-    """
-    if torch.get_num_threads() > 1 and (pause := _pause()) is not None:
-        pause(1)  # omp_pause_soft
+# What each thread of a parallel region calls.
+_Region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @cache
-def _pause() -> Callable[[int], int] | None:
-    """OpenMP 5.0's `omp_pause_resource_all` of the library that torch has loaded."""
+def _openmp() -> Callable[[Any, None, int, int], None] | None:
+    """`GOMP_parallel`, with which compiled code begins a parallel region, of the library that torch has loaded; None without it."""
     library = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
-    return getattr(ctypes.CDLL(str(library)), "omp_pause_resource_all", None) if library.exists() else None
+    if not library.exists():
+        return None
+    region: Any = getattr(ctypes.CDLL(str(library)), "GOMP_parallel", None)
+    if region is not None:
+        region.argtypes, region.restype = [_Region, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    found: Callable[[Any, None, int, int], None] | None = region
+    return found
+
+
+def _on_openmp(work: Callable[[], None], threads: int) -> None:
+    region, errors = _openmp(), []
+    assert region is not None, "whoever calls has looked"
+
+    def guarded(nothing: None) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    region(_Region(guarded), None, threads, 0)
+    if errors:
+        raise errors[0]
+
+
+def _on_a_pool(work: Callable[[], None], threads: int) -> None:
+    helpers = [_threads().submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.result()
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -83,9 +104,9 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _forget() -> None:
-    """A forked process has the pool, but not its threads."""
-    global _pool
-    _pool = None
+    """A forked process has the pools, but not their threads; of OpenMP's it would wait for them."""
+    global _pool, _forked
+    _pool, _forked = None, True
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Linear", "linear"]
 
 
-# With fewer rows than these, or more numbers of the matrix, torch's products were measured to be as quick, or quicker.
-_ROWS, _MOST = 1024, 1 << 15
+# With fewer rows than these, fewer products of two numbers for each thread, or more numbers of the matrix, torch was measured to be
+# as quick, or quicker.
+_ROWS, _LEAST, _MOST = 256, 1 << 25, 1 << 20
 
 
 class Linear(nn.Linear):
@@ -39,8 +40,8 @@ def linear(
 ) -> Float[Tensor, "*b e"]:
     """x W^T + b.
 
-    Many rows of float32 or float64 on a CPU, of widths up to some hundred that fill vectors of the processor, go through kernels of
-    our own where these were measured to be quicker (`regard calibrate`); all else is torch's product.
+    Large products of float32 or float64 on a CPU, of widths that fill vectors of the processor, go through kernels of our own where
+    these were measured to be quicker (`regard calibrate`); all else is torch's.
     """
     # What decides most calls comes first; a compiler is not asked for sizes, which it would hold fast.
     if torch.compiler.is_compiling() or x.dim() != 2 or x.shape[0] < _ROWS or weight.numel() > _MOST:
@@ -52,6 +53,8 @@ def linear(
 
 def _quicker(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels were measured to be quicker: on processors of the class, and for long products on this one."""
+    if x.shape[0] * weight.numel() < _LEAST * torch.get_num_threads():
+        return False
     if costs.seconds_of_product(x.shape[0] * weight.numel()) < calibration.WORTH:
         return costs.share_of_product() < 1
     from regard.attention.plan import EXECUTORS

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.utils import _pytree as pytree
 
 from regard.data.batch import Batch
 from regard.data.encoding import BEGIN, END, Encoding
 from regard.errors import InputError
 from regard.layers.embed import Embed
-from regard.layers.linear import linear
 from regard.models.model import check_batch
 from regard.sets import VectorSets
 

@@ -74,7 +74,6 @@ SMALL = TileSizes(
     slots=0,
     units=8,
     part=1 << 9,
-    long=0,
     at_once=1000,
 )
 # Single sets. Of few numbers, errors in float32 are a matter of luck and have a wider budget; float64 hides nothing.

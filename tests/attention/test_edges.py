@@ -209,17 +209,6 @@ def test_a_forked_child_goes_on_after_a_kernel(two_threads):
     assert found == pytest.approx(here[0], rel=1e-4)
 
 
-def test_torch_goes_on_after_its_waiting_threads_were_sent_home(two_threads):
-    from regard.kernels.threads import send_waiting_threads_home
-
-    x = torch.randn(600, 600)
-    before = x @ x, (x + 1).sum()
-    for _ in range(3):
-        send_waiting_threads_home()
-        assert torch.equal(x @ x, before[0])
-        assert torch.equal((x + 1).sum(), before[1])
-
-
 @pytest.mark.unpoisoned
 def test_three_threads_at_once(two_threads):
     alone: list[float] = []

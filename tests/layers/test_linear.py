@@ -8,6 +8,7 @@ from torch.nn.functional import linear as by_torch
 from regard.attention import costs
 from regard.kernels import matrix
 from regard.kernels.matrix import fits, times_matrix
+from regard.layers import linear as linear_layers
 from regard.layers.linear import Linear, linear
 
 SHAPES = [(64, 16, 16), (65, 32, 48), (131, 48, 16), (700, 64, 192), (1030, 16, 64)]
@@ -144,7 +145,15 @@ def test_autocast_and_functions_of_functions_are_left_to_torch():
 
 
 def test_the_quicker_of_both_is_taken(monkeypatch):
-    x, weight, bias, _ = drawn(1100, 32, 32)
+    x, weight, bias, _ = drawn(300, 32, 32)
+    monkeypatch.setattr(linear_layers, "_LEAST", 0)
     for share, expected in ((0.5, times_matrix), (1.5, by_torch)):
         monkeypatch.setattr(costs, "share_of_product", lambda share=share: share)
         assert torch.equal(linear(x, weight, bias), expected(x, weight, bias))
+
+
+def test_small_products_are_torchs(monkeypatch):
+    monkeypatch.setattr(costs, "share_of_product", lambda: 0.5)
+    monkeypatch.setattr(linear_layers, "times_matrix", None)
+    for shape in ((1100, 32, 32), (255, 512, 512)):
+        assert linear(*drawn(*shape)[:3]).shape == (shape[0], shape[2])

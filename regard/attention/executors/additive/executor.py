@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -25,7 +24,7 @@ from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.scores import Additive
 from regard.kernels import MISSING, available
-from regard.kernels.threads import send_waiting_threads_home, share
+from regard.kernels.threads import share
 
 __all__ = ["CUTTING", "at_least", "memory", "run", "why_not", "work"]
 
@@ -37,8 +36,6 @@ _EXPONENTS = {torch.float32: (80.0, 60.0), torch.float64: (350.0, 300.0)}
 # Bytes of a tile batch's scores, as a multiple of `TileSizes`. Going from torch's threads to the kernels' and back takes time, so
 # tile batches are few.
 _ROOM = 8
-# A score takes about four times as long as the numbers that `TileSizes.long` counts.
-_DEAR = 4
 # What the kernels compute at once: columns, and keys.
 _LANES, _KEYS = 16, 4
 
@@ -90,7 +87,7 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
 def _scores(problem: Problem, q: Tensor, k: Tensor, pairs: Pairs, parameters: Mapping[str, Tensor]) -> Tensor:
     attention = problem.attention
     assert isinstance(attention.score, Additive), "a plan refuses other scores"
-    s = _Tile.apply(attention.score, problem.tiles.long // _DEAR, q, k, parameters["score_weight"])
+    s = _Tile.apply(attention.score, q, k, parameters["score_weight"])
     if attention.bias is None:
         return s
     return s + attention.bias_scale(problem.d) * attention.bias.tile_score_bias(q, pairs, parameters)
@@ -100,7 +97,7 @@ class _Tile(torch.autograd.Function):
     """`[c, h, rows, keys]` from q `[c, h, rows, d]`, k `[c, h, keys, d]` and w `[h, d]`."""
 
     @staticmethod
-    def forward(ctx: Any, score: Additive, long: int, q: Tensor, k: Tensor, w: Tensor) -> Tensor:
+    def forward(ctx: Any, score: Additive, q: Tensor, k: Tensor, w: Tensor) -> Tensor:
         from regard.attention.executors.additive import kernels
 
         leaky = score.activation != "tanh"
@@ -111,13 +108,13 @@ class _Tile(torch.autograd.Function):
         exponentials = (q, q, k, k) if leaky else (*_exponentials(q), *_exponentials(k))
         s = q.new_empty(c, h, rows, k.shape[2])
         sizes = k.shape[0] * h, rows, k.shape[2], q.shape[3]
-        _share(long, kernels.forward, c * h, leaky, s, *exponentials, w, h, *sizes, score.slope)
+        _share(kernels.forward, c * h, leaky, s, *exponentials, w, h, *sizes, score.slope)
         large = None if leaky else _large(q, k)
         if large is not None:
-            _share(long, kernels.mend, c * h, s, q, k, *large, w, h, *sizes)
+            _share(kernels.mend, c * h, s, q, k, *large, w, h, *sizes)
         ctx.save_for_backward(*exponentials, w)
         ctx.large = None if large is None else (q, k, *large)
-        ctx.score, ctx.long, ctx.keys, ctx.d = score, long, keys, d
+        ctx.score, ctx.keys, ctx.d = score, keys, d
         return s[..., :keys]
 
     @staticmethod
@@ -130,20 +127,16 @@ class _Tile(torch.autograd.Function):
         g, sizes = _even(above, 3, _KEYS), (tiles * h, rows, keys, d)
         d_q, d_k, d_w = (above.new_zeros(c, h, *size) for size in ((rows, d), (keys, d), (d,)))
         if large is not None:
-            _share(ctx.long, kernels.mend_back, c * h, g, *large, d_q, d_k, d_w, *sizes)
+            _share(kernels.mend_back, c * h, g, *large, d_q, d_k, d_w, *sizes)
             g = g.masked_fill(large[2].unsqueeze(-1) & large[3].unsqueeze(-2), 0)
         leaky = ctx.score.activation != "tanh"
-        _share(ctx.long, kernels.backward, c * h, leaky, g, *exponentials, d_q, d_k, d_w, *sizes, ctx.score.slope)
+        _share(kernels.backward, c * h, leaky, g, *exponentials, d_q, d_k, d_w, *sizes, ctx.score.slope)
         d_q, d_k = (x.mul_(w[:, None, :]) for x in (d_q, d_k))
-        return None, None, d_q[..., : ctx.d], d_k[:, :, : ctx.keys, : ctx.d], d_w.sum(0)[:, : ctx.d]
+        return None, d_q[..., : ctx.d], d_k[:, :, : ctx.keys, : ctx.d], d_w.sum(0)[:, : ctx.d]
 
 
-def _share(long: int, kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
-    """Runs a kernel; with arrays of more than `long` numbers, torch's waiting threads are ended first."""
-    arrays = [x.flatten().numpy() if isinstance(x, Tensor) else x for x in arguments]
-    if max(x.size for x in arrays if isinstance(x, np.ndarray)) > long:
-        send_waiting_threads_home()
-    share(kernel, range(tiles + 1), *arrays)
+def _share(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
+    share(kernel, range(tiles + 1), *(x.flatten().numpy() if isinstance(x, Tensor) else x for x in arguments))
 
 
 def _exponentials(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ Heads are taken in blocks of 16, 8, 4, 2 or 1, and the tables of a block are pac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,15 +16,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from regard.attention.executors.edges import kernels
-from regard.kernels.threads import send_waiting_threads_home, share
+from regard.kernels.threads import share
 from regard.sets.whole import insertions, repeated
 
 __all__ = ["Call", "Compressed", "blocks", "fused", "packed", "unpacked"]
 
 # There are at most so many parts, whatever the number of threads.
 _MOST_PARTS = 32
-# So many parts take longer than to end and start threads.
-_LONG = 12
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class _Fused(torch.autograd.Function):
         statistics = torch.zeros(rows.rows * 3 * form.heads + 16, dtype=q.dtype)
         weights = torch.empty(rows.pairs * form.heads if shown else 0, dtype=q.dtype)
         given = _arrays(rows.offsets, rows.columns, q, k, v, w, bias, call.seeds, out, statistics, weights)
-        _share(kernels.forward, rows.bounds(form.d + form.e), form, *given)
+        share(kernels.forward, rows.bounds(form.d + form.e), form, *given)
         ctx.save_for_backward(q, k, v, w, bias, out, statistics, weights)
         ctx.call = call
         return out, weights
@@ -212,13 +210,7 @@ class _Fused(torch.autograd.Function):
 def _backward(call: Call, bounds: list[int], transposed: int, tensors: Sequence[Tensor]) -> None:
     rows, places = call.rows.transposed() if transposed else (call.rows, call.rows.columns)
     arrays = _arrays(rows.offsets, rows.columns, places, *tensors, torch.tensor(bounds))
-    _share(kernels.backward, bounds, call.form, transposed, *arrays)
-
-
-def _share(kernel: Callable[..., None], bounds: list[int], *arguments: Any) -> None:
-    if len(bounds) > _LONG:
-        send_waiting_threads_home()
-    share(kernel, bounds, *arguments)
+    share(kernels.backward, bounds, call.form, transposed, *arrays)
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:

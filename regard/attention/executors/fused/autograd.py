@@ -28,14 +28,12 @@ from regard.attention.problem import Problem, Tensors
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.kernels.records import Records, Stride, record
 from regard.kernels.simd.processor import ROWS, lanes
-from regard.kernels.threads import memory_of, send_waiting_threads_home, share
+from regard.kernels.threads import memory_of, share
 
 __all__ = ["attend", "memory"]
 
 _NORMALIZERS = (Softmax, Relu, Sigmoid)
 _LOG2E = math.log2(math.e)
-# Multiplications that take as long as one of the numbers that `TileSizes.long` counts.
-_CHEAP = 200
 # How many numbers a slot has at most, so that it stays in the second cache.
 _SLOT = 61440
 
@@ -164,13 +162,11 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
     return torch.nn.functional.pad(table.detach() * factor, [margin_of(problem)] * 2).to(accurate)
 
 
-def _share(problem: Problem, kernel: Callable[..., None], units: int, *arguments: Any) -> None:
+def _share(kernel: Callable[..., None], units: int, *arguments: Any) -> None:
     if torch.get_num_threads() == 1:
         # Each call has to look at the types of all arguments.
         kernel(0, units, *arguments)
         return
-    if problem.pairs * (problem.d + problem.e) > _CHEAP * problem.tiles.long:
-        send_waiting_threads_home()
     share(kernel, range(units + 1), *arguments)
 
 
@@ -185,7 +181,6 @@ class _Fused(torch.autograd.Function):
         stats = torch.empty(problem.heads, problem.layout.total, dtype=type_of_sums(q.dtype))
         numbers = call.numbers._replace(q=Stride.of(q), k=Stride.of(k), v=Stride.of(v))
         _share(
-            problem,
             kernels.forward,
             len(call.units),
             *_fixed(call),
@@ -211,7 +206,6 @@ class _Fused(torch.autograd.Function):
         d_table = stats.new_zeros((len(call.units), wide.shape[1]) if wanted else (1,))
         numbers = call.numbers._replace(q=Stride.of(q), k=Stride.of(k), v=Stride.of(v), above=Stride.of(above))
         _share(
-            problem,
             kernels.backward,
             len(call.units),
             *_fixed(call),

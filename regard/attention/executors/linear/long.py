@@ -20,7 +20,7 @@ from regard.attention.spec.patterns import Causal
 from regard.attention.spec.scores import Kernel
 from regard.kernels.records import Records, Stride, kind_of, record
 from regard.kernels.simd.processor import ROWS, lanes
-from regard.kernels.threads import memory_of, send_waiting_threads_home, share
+from regard.kernels.threads import memory_of, share
 from regard.sets import Layout
 from regard.sets.whole import repeated
 
@@ -71,7 +71,6 @@ class LongSets:
     of_keys: Records
     wide: int
     size: int
-    long: bool
     causal: bool
 
     @classmethod
@@ -81,9 +80,8 @@ class LongSets:
         score = problem.attention.score
         assert isinstance(score, Kernel), "a plan refuses other scores"
         sizes = problem.heads, problem.key_heads, problem.d, problem.e, score.phi
-        long = problem.layout.total * problem.heads * problem.d > problem.tiles.long
         causal = isinstance(problem.attention.patterns[0], Causal)
-        return cls(*sizes, len(sets), of_queries, of_keys, wide, max(4, problem.dtype.itemsize), long, causal)
+        return cls(*sizes, len(sets), of_queries, of_keys, wide, max(4, problem.dtype.itemsize), causal)
 
     @property
     def m(self) -> int:
@@ -154,7 +152,6 @@ class LongSets:
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, out: Tensor, divisor: Tensor) -> list[Tensor]:
         """Writes the output and what divided it; what the way back needs of the sums."""
-        self._go_home()
         parts = self._room(self.of_keys, divisor)
         self._run(kernels.sums_of_keys, self.of_keys, [k, v, *parts], k=k, v=v)
         if self.causal:
@@ -175,7 +172,6 @@ class LongSets:
         gradients: tuple[Tensor, Tensor, Tensor],
     ) -> None:
         """Writes the gradients of q, k and v; `given`: that of the output, the output, and what divided it."""
-        self._go_home()
         (q, k, v), (d_q, d_k, d_v) = inputs, gradients
         parts = self._room(self.of_queries, given[2])
         if self.causal:
@@ -189,7 +185,3 @@ class LongSets:
         self._run(kernels.queries_back, self.of_queries, [q, *given, *states, d_q, *parts], q=q, above=given[0])
         sums, turned, totals = self._summed(self.of_queries, *parts)
         self._run(kernels.keys_back, self.of_keys, [k, v, sums, turned, totals, d_k, d_v], k=k, v=v)
-
-    def _go_home(self) -> None:
-        if self.long:
-            send_waiting_threads_home()
