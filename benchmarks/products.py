@@ -1,4 +1,4 @@
-"""How fast the products of layers are, by each of the ways that torch offers: its own linear layer, and oneDNN's.
+"""How fast the products of layers are: by torch's own linear layer, by oneDNN's through torch, and by kernels of our own.
 
     python -m benchmarks.products [--threads N] [--repeats N]
 
@@ -22,6 +22,7 @@ from torch.nn.functional import linear
 from benchmarks.machine import machine, write
 from benchmarks.measure import Contestant, race
 from regard.attention.costs import processor_class
+from regard.kernels.matrix import fits, gradient_of_inputs, gradient_of_matrix, times_matrix
 from regard.layers.narrow_weights import HalfLinear, Int8Linear
 
 __all__ = ["SHAPES", "contestants", "main", "measure"]
@@ -54,6 +55,7 @@ def contestants(rows: int, width: int, out: int) -> dict[str, dict[str, Callable
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
     layer = torch.nn.Linear(width, out)
     layer.weight.data, layer.bias.data = weight, bias
+    ours = fits(x, weight, bias)
     half, whole = HalfLinear(layer, torch.bfloat16), Int8Linear(layer)
     return {
         "forward": {
@@ -62,14 +64,17 @@ def contestants(rows: int, width: int, out: int) -> dict[str, dict[str, Callable
             "oneDNN, packed weights": lambda: _onednn(x, packed, bias),
             "bfloat16": lambda: half(x),
             "int8": lambda: whole(x),
+            **({"kernels": lambda: times_matrix(x, weight, bias)} if ours else {}),
         },
         "of inputs": {
             "torch": lambda: above @ weight,
             "oneDNN": lambda: _onednn(above, weight.t().contiguous(), None),
+            **({"kernels": lambda: gradient_of_inputs(weight, above)} if ours else {}),
         },
         "of weights": {
             "torch": lambda: above.t() @ x,
             "oneDNN": lambda: _onednn(above.t().contiguous(), x.t().contiguous(), None),
+            **({"kernels": lambda: gradient_of_matrix(x, above)} if ours else {}),
         },
     }
 

@@ -15,7 +15,7 @@ from regard.kernels.threads import memory_of, share
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["fits", "times_matrix"]
+__all__ = ["fits", "gradient_of_inputs", "gradient_of_matrix", "times_matrix"]
 
 _TYPES = (torch.float32, torch.float64)
 # Fewer rows than these are for torch: starting threads takes longer than the product.
@@ -96,8 +96,8 @@ def _back(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     if weight.numel() > _NARROW:
         return (
-            _times(gradient, weight.contiguous(), None, *weight.shape) if asked[0] else None,
-            _of_weights(x, gradient) if asked[1] else None,
+            gradient_of_inputs(weight, gradient) if asked[0] else None,
+            gradient_of_matrix(x, gradient) if asked[1] else None,
             gradient.sum(0) if asked[2] else None,
         )
     from regard.kernels import products
@@ -136,8 +136,13 @@ def _times(x: Tensor, w: Tensor, bias: Tensor | None, d: int, e: int, **along: i
     return y
 
 
-def _of_weights(x: Tensor, gradient: Tensor) -> Tensor:
-    """`[e, d]`, a part of its rows for each thread in turn, so that a part of it stays in the cache while all rows of x go by."""
+def gradient_of_inputs(weight: Float[Tensor, "e d"], gradient: Float[Tensor, "t e"]) -> Float[Tensor, "t d"]:
+    """That of x, from that of x W^T, for what `fits`."""
+    return _times(gradient, weight.contiguous(), None, *weight.shape)
+
+
+def gradient_of_matrix(x: Float[Tensor, "t d"], gradient: Float[Tensor, "t e"]) -> Float[Tensor, "e d"]:
+    """That of W, from that of x W^T, for what `fits`: a block of its rows for each thread in turn, which stays in the cache."""
     from regard.kernels import products
 
     d, e = x.shape[1], gradient.shape[1]
