@@ -90,6 +90,19 @@ def test_the_command_refuses_in_a_sentence_and_writes_nothing(monkeypatch, capsy
     assert path.read_text() == "{}"
 
 
+def test_what_was_not_measured_stays(monkeypatch, tmp_path):
+    path = tmp_path / costs.COSTS.name
+    earlier = {"linear": {"share": 0.5}, "seconds": {"dense": {"calls": 1.0}}, "least": {"edges": 2.0}}
+    monkeypatch.setattr(costs, "known", lambda path: earlier)
+    monkeypatch.setattr(costs, "COSTS", path)
+    monkeypatch.setattr(costs, "matrix_rate", lambda: 100.0)
+    monkeypatch.setattr(costs, "measure", lambda *given: ([], [], []))
+    assert costs.main(["--only", "dense"]) == 0
+    written = json.loads(path.read_text())
+    assert written.pop("machine")["matrix GFLOP/s"] == 100.0
+    assert written == earlier
+
+
 def test_every_kind_of_work_is_on_the_grid():
     suiting = []
     for name, module in EXECUTORS.items():
