@@ -4,8 +4,8 @@
 
 runs every executor, forward and backward, on the grid of `benchmarks.grid`, fits seconds per unit of the kinds of work that its
 `work` names, and writes them into `regard/attention/costs-CLASS.json`, of the class of this processor, or into `costs-cuda.json`.
-It refuses, with status 2, where the matrix rate of a CPU varies by more than a tenth meanwhile. `benchmarks.narrow` runs it as on
-a processor of another class.
+On a CPU it measures how quick the kernels of linear layers are as well (`--only linear` for these alone), and refuses, with status
+2, where the matrix rate varies by more than a tenth meanwhile. `benchmarks.narrow` runs it as on a processor of another class.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import regard.attention
 from benchmarks.cases import Case, ours
 from benchmarks.grid import GRID
 from benchmarks.machine import machine
-from regard.attention import costs
+from regard.attention import calibration, costs
 from regard.attention.plan import EXECUTORS
 from regard.errors import InputError
 from regard.kernels.rates import matrix_rate
@@ -169,6 +169,17 @@ def known(path: Path) -> dict[str, Any]:
     return found
 
 
+def linear() -> dict[str, float] | None:
+    """Seconds of torch's linear layer for a product of two numbers, forward and backward, and the share that the kernels take."""
+    found = [times for _ in range(3) if (times := calibration.times_of_product()) is not None]
+    if not found:
+        return None
+    ours, torchs = (min(times) for times in zip(*found, strict=True))
+    share = float(f"{ours / torchs:.3g}")
+    print(f"linear: the kernels take {share} of torch's time")
+    return {"multiplications": float(f"{torchs / math.prod(calibration.PRODUCT):.3g}"), "share": share}
+
+
 def report(executor: str, names: Sequence[str], ratios: Sequence[float], seconds: Sequence[float]) -> None:
     """How well the fit explains what was measured."""
     spread = sorted(max(r, 1 / r) if r else float("inf") for r in ratios)
@@ -188,8 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    names = list(EXECUTORS) if options.only is None else options.only.split(",")
     on_gpu = options.device == "cuda"
+    names = [*EXECUTORS, *([] if on_gpu else ["linear"])] if options.only is None else options.only.split(",")
+    with_linear = "linear" in names
+    names = [name for name in names if name != "linear"]
     path = COSTS_CUDA if on_gpu else COSTS
     before = known(path)
     found = {name: each for name, each in before["seconds"].items() if name in EXECUTORS}
@@ -213,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             least[executor] = float(f"{min(seconds):.4g}")
             report(executor, cases, errors(found[executor], works, seconds), seconds)
             print(f"  {time.perf_counter() - begin:.0f} s, {rate:.0f} GFLOP/s  {found[executor]}", flush=True)
+        if with_linear:
+            before = before | {"linear": steadily(linear, matrix_rate, first)[0] or before["linear"]}
     except UnsteadyError as unsteady:
         print(unsteady, file=sys.stderr)
         return 2

@@ -43,10 +43,22 @@ from regard.files.writing import cache_folder, write_atomically
 from regard.kernels.matrix import fits, times_matrix
 from regard.sets import Layout
 
-__all__ = ["WORTH", "Calibration", "cached", "calibrate", "current", "place", "processor"]
+__all__ = [
+    "PRODUCT",
+    "WORTH",
+    "Calibration",
+    "cached",
+    "calibrate",
+    "current",
+    "place",
+    "processor",
+    "times_of_product",
+]
 
 WORTH = 2e-3
 """Seconds from which on a problem is worth a measurement, and goes by its factors."""
+PRODUCT = 1024, 256, 768
+"""Rows, width in and width out of the linear layer that is measured, forward and backward."""
 
 # A calibration that takes longer is given up. A call is measured so often, or for so long.
 _MOST_SECONDS, _REPEATS, _PROBE_SECONDS = 2.0, 5, 0.08
@@ -249,27 +261,28 @@ def _of_probes(executors: Mapping[str, ModuleType], most: float) -> Calibration:
                 return Calibration(
                     f"{costs.of_class()}: measuring took over {most:g} seconds, and `regard calibrate` goes on"
                 )
-    product = _share_of_product()
+    product = times_of_product()
     if unsteady > sum(map(len, ratios.values())) // 3:
         return Calibration(f"{costs.of_class()}: the machine is busy, and the same call took now longer, now shorter")
     low, high = _BOUNDS
     factors = {name: min(max(statistics.geometric_mean(each), low), high) for name, each in ratios.items()}
     if product is not None:
-        factors["linear"] = min(max(product, low), high)
+        ours, torchs = product
+        factors["linear"] = min(max(ours / torchs, low), high)
     rounded = {name: float(f"{factor:.3g}") for name, factor in factors.items()}
     return Calibration(f"measured on this machine on {date.today().isoformat()}", rounded, _key())
 
 
-def _share_of_product() -> float | None:
-    """How long the kernels of linear layers take, as a share of torch's product; None where there are none."""
-    generator = torch.Generator().manual_seed(0)
-    x, weight, bias = (_drawn(generator, *shape) for shape in ((2048, 128), (256, 128), (256,)))
+def times_of_product() -> tuple[float, float] | None:
+    """Seconds that the kernels of linear layers take for `PRODUCT`, and those of torch; None where there are no kernels."""
+    generator, (rows, d, e) = torch.Generator().manual_seed(0), PRODUCT
+    x, weight, bias = (_drawn(generator, *shape) for shape in ((rows, d), (e, d), (e,)))
     if not fits(x, weight, bias):
         return None
     tensors = Tensors(x, weight, bias, {})
     runs = (partial(times_matrix, x, weight, bias), partial(functional.linear, x, weight, bias))
     ours, theirs = (min(_times(run, tensors)) for run in runs)
-    return ours / theirs
+    return ours, theirs
 
 
 def _posed(probe: _Probe) -> tuple[Problem, Tensors]:

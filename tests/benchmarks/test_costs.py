@@ -103,6 +103,16 @@ def test_what_was_not_measured_stays(monkeypatch, tmp_path):
     assert written == earlier
 
 
+def test_linear_layers_are_measured_as_a_calibration_does(monkeypatch, capsys):
+    times = iter([(0.03, 0.05), (0.02, 0.04), (0.03, 0.06)])
+    monkeypatch.setattr(costs.calibration, "times_of_product", lambda: next(times))
+    rows, d, e = costs.calibration.PRODUCT
+    assert costs.linear() == {"multiplications": float(f"{0.04 / (rows * d * e):.3g}"), "share": 0.5}
+    assert "0.5 of torch's time" in capsys.readouterr().out
+    monkeypatch.setattr(costs.calibration, "times_of_product", lambda: None)
+    assert costs.linear() is None
+
+
 def test_every_kind_of_work_is_on_the_grid():
     suiting = []
     for name, module in EXECUTORS.items():
