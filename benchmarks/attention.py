@@ -23,7 +23,7 @@ from benchmarks.cases import CASES, Case, Floor, Inputs, ours
 from benchmarks.machine import machine, write
 from benchmarks.measure import Contestant, Measured, peak_memory, race
 from benchmarks.peers import PEERS, missing
-from regard.attention.attend import attend
+from regard.attention.verb import attend
 from regard.errors import InputError
 
 __all__ = ["main", "measure", "reached"]

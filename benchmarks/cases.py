@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from benchmarks.graphs import tolokers
 from benchmarks.measure import Contestant
 from regard.attention.adapters.linear_state import LinearState
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
-from regard.attention.plan import Plan, choose
+from regard.attention.planning import Plan, choose
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.scores import Kernel
+from regard.attention.verb import attend
 from regard.attention.vocabulary import parse
 from regard.layers.attention import Attend
 from regard.sets import Layout

@@ -24,7 +24,7 @@ from benchmarks.attention import chosen
 from benchmarks.cases import Case, ours
 from benchmarks.machine import machine, write
 from benchmarks.measure import Contestant, peak_memory, race
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.errors import InputError
 
 __all__ = ["main", "measure", "share"]

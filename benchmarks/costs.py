@@ -31,7 +31,7 @@ from benchmarks.cases import Case, ours
 from benchmarks.grid import GRID
 from benchmarks.machine import machine
 from regard.attention import calibration, costs
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.errors import InputError
 from regard.kernels.rates import matrix_rate
 

@@ -25,10 +25,10 @@ import torch
 
 from benchmarks.machine import RESULTS, machine
 from benchmarks.measure import Contestant, race
-from regard.attention.attend import attend
-from regard.attention.plan import EXECUTORS, plan
+from regard.attention.planning import EXECUTORS, plan
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.layers.attention import SelfAttention

@@ -22,8 +22,8 @@ from torch.nn.functional import normalize
 
 from benchmarks.machine import RESULTS
 from benchmarks.positions import LENGTH, METHODS, Speller, cut, lengthened, letters, opened, place_of
-from regard.attention.attend import attention_weights
 from regard.attention.pairs.pairs import Pairs
+from regard.attention.verb import attention_weights
 from regard.layers.attention import Attend
 from regard.sets import Layout, VectorSets
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.attention.attend import attention_weights
+from regard.attention.verb import attention_weights
 from regard.data.features import SHIFT, voiced_frames
 from regard.data.sound import read_sound
 from regard.data.speech import STRANGERS, Sounds

@@ -17,7 +17,7 @@ import torch
 
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.drawing import grid
-from regard.attention.plan import EXECUTORS, check
+from regard.attention.planning import EXECUTORS, check
 from regard.attention.problem import Problem
 from regard.attention.spec import biases, normalizers, patterns, scores
 from regard.attention.spec.attention import Attention

@@ -22,7 +22,7 @@ from torch.nn.functional import unfold
 from benchmarks.machine import machine, write
 from benchmarks.measure import Contestant, peak_memory, race
 from regard.attention import Attention, Near
-from regard.attention.attend import attend
+from regard.attention.verb import attend
 from regard.sets import Layout
 
 __all__ = ["contestants", "main", "unfolded", "windows2d"]

@@ -13,16 +13,16 @@ _HOME = {
     "Layout": "regard.sets",
     "VectorSets": "regard.sets",
     "Attention": "regard.attention.spec.attention",
-    "attend": "regard.attention.attend",
-    "attention_weights": "regard.attention.attend",
-    "plan": "regard.attention.plan",
+    "attend": "regard.attention.verb",
+    "attention_weights": "regard.attention.verb",
+    "plan": "regard.attention.planning",
 }
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
-    from regard.attention.attend import attend, attention_weights
-    from regard.attention.plan import plan
+    from regard.attention.planning import plan
     from regard.attention.spec.attention import Attention
+    from regard.attention.verb import attend, attention_weights
     from regard.errors import InputError
     from regard.sets import Layout, VectorSets
 

@@ -172,7 +172,7 @@ KERNELS = {
     *(name_of(path) for path in MODULES if path.stem.endswith("kernels") or "kernels" in path.parts),
 }
 LARGE = {
-    "regard.attention.attend.attend": "the verb: its arguments are the whole of the interface",
+    "regard.attention.verb.attend": "the verb: its arguments are the whole of the interface",
     "regard.attention.torch_op._attend": "an operator of torch takes a flat list of arguments",
     "regard.attention.torch_op._attend_backward": "an operator of torch takes a flat list of arguments",
     "regard.attention.torch_op._fake_attend_backward": "an operator of torch takes a flat list of arguments",
@@ -212,6 +212,14 @@ def test_public_names_are_listed(path):
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
     assert "__all__" in {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def test_the_verbs_are_where_the_specification_is():
+    from regard.attention import attend, attention_weights, plan
+
+    assert (attend, attention_weights, plan) == (regard.attend, regard.attention_weights, regard.plan)
+    with pytest.raises(ImportError, match=r"cannot import name 'atend' from 'regard\.attention'"):
+        exec("from regard.attention import atend")
 
 
 def test_light_modules_load_nothing_heavy():

@@ -1,12 +1,16 @@
-"""Attention: `spec` says what, `reference` is the meaning, `plan` chooses, `executors` compute, `attend` is the verb.
+"""Attention: `spec` says what, `reference` is the meaning, `planning` chooses, `executors` compute, `attend` is the verb.
 
-The values of a specification hold no tensors and import no torch. They can be imported from here; a score, pattern, normalizer or
-bias is known here, and to `parse`, as soon as `__all__` of its module `scores`, `patterns`, `normalizers` or `biases` lists it.
+The values of a specification hold no tensors and import no torch. They can be imported from here, and so can the verbs, with which
+torch comes. A score, pattern, normalizer or bias is known here, and to `parse`, as soon as `__all__` of its module `scores`,
+`patterns`, `normalizers` or `biases` lists it.
 
 >>> from regard.attention import Attention, First, Window
 >>> Attention(pattern=Window(64, 16) | First(1))
 Attention(pattern=(Window(left=64, right=16) | First(n=1)))
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from regard.attention.adapters.axes import Axes
 from regard.attention.adapters.compressive import Compressive
@@ -28,6 +32,16 @@ from regard.attention.spec.patterns import *
 from regard.attention.spec.scores import *
 from regard.attention.vocabulary import parse
 
+if TYPE_CHECKING:
+    from regard.attention.planning import plan as plan
+    from regard.attention.verb import attend as attend
+    from regard.attention.verb import attention_weights as attention_weights
+
+_VERBS = {
+    "attend": "regard.attention.verb",
+    "attention_weights": "regard.attention.verb",
+    "plan": "regard.attention.planning",
+}
 __all__ = [
     "LSH",
     "Attention",
@@ -49,3 +63,10 @@ __all__ += feature_maps.__all__
 __all__ += normalizers.__all__
 __all__ += patterns.__all__
 __all__ += scores.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """The verbs, which import torch: on first use."""
+    if name not in _VERBS:
+        raise AttributeError(f"module 'regard.attention' has no attribute {name!r}")
+    return getattr(import_module(_VERBS[name]), name)

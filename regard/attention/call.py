@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regard.attention.adapters.base import Adapter
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS, check_adapter, choose
+from regard.attention.planning import EXECUTORS, check_adapter, choose
 from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.base import Shapes

@@ -17,15 +17,15 @@ from torch.nn.functional import elu, scaled_dot_product_attention
 
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.states import begin
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Pairs
-from regard.attention.plan import plan
+from regard.attention.planning import plan
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.normalizers import Sum
 from regard.attention.spec.patterns import Causal, Window
 from regard.attention.spec.scores import Additive, Kernel
+from regard.attention.verb import attend
 from regard.layers.attention import SelfAttention
 from regard.layers.blocks import Block, FeedForward, Stack
 from regard.sets import Layout, VectorSets

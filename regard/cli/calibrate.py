@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     import torch
 
     from regard.attention import calibration, costs
-    from regard.attention.plan import EXECUTORS
+    from regard.attention.planning import EXECUTORS
 
     found = None if chosen.again else calibration.cached()
     if found is None:

@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from regard import Attention, plan
     from regard.attention.pairs.pairs import naming_at_most
-    from regard.attention.plan import AdapterPlan
+    from regard.attention.planning import AdapterPlan
     from regard.attention.spec.patterns import Pattern
     from regard.attention.vocabulary import parse as parse_spec
 

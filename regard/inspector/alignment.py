@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regard.attention.attend import attention_weights
+from regard.attention.verb import attention_weights
 from regard.data.batch import collate
 from regard.data.examples import Dataset, VectorSet
 from regard.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from regard.attention.call import pose
-from regard.attention.plan import check
+from regard.attention.planning import check
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Pattern

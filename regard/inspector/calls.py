@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from regard.attention.adapters.base import Adapter
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend
 from regard.layers.attention import Attend
 from regard.sets import Layout
 

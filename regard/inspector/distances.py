@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from regard.attention.attend import attention_weights
+from regard.attention.verb import attention_weights
 from regard.data.batch import Batch
 from regard.errors import InputError
 from regard.inspector.calls import Call, record

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from regard.attention.attend import attend
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend
 from regard.data.batch import collate
 from regard.data.examples import Dataset, Example
 from regard.errors import InputError

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from regard.attention.attend import attend
 from regard.attention.pairs.drawing import example
-from regard.attention.plan import plan
+from regard.attention.planning import plan
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Or, Pattern
+from regard.attention.verb import attend
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.inspector.around import Around

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from regard.attention.attend import attention_weights
 from regard.attention.pairs.pairs import Pairs
+from regard.attention.verb import attention_weights
 from regard.inspector.calls import Call
 
 if TYPE_CHECKING:

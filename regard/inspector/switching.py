@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from regard.attention.attend import attend
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Pattern
+from regard.attention.verb import attend
 from regard.errors import InputError
 from regard.layers.attention import Attend
 from regard.sets import Layout

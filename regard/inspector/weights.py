@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from regard.attention.attend import attention_weights
 from regard.attention.pairs.pairs import Pairs, Rows
 from regard.attention.pairs.rows import Along
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.pattern import Or, Pattern
 from regard.attention.spec.patterns import Everyone
+from regard.attention.verb import attention_weights
 from regard.inspector.calls import Call
 
 if TYPE_CHECKING:

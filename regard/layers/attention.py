@@ -13,11 +13,11 @@ from regard.attention.adapters.base import START, Adapter, check_attention
 from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.states import begin
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Everyone
+from regard.attention.verb import attend
 from regard.errors import InputError
 from regard.layers.checks import checked
 from regard.layers.global_projections import GlobalProjections

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from regard.attention.adapters.compressive import Compressive
-from regard.attention.attend import attend
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend
 from regard.errors import InputError, check_number
 from regard.layers.attention import Attend
 from regard.layers.blocks import Block

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from regard.attention.attend import attend, attention_weights
 from regard.attention.dropout import Dropout
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Causal, Edges
+from regard.attention.verb import attend, attention_weights
 from regard.errors import InputError
 from regard.layers.torch_masks import check_tensors, edged, pattern_of, real_of, rectangle, with_pattern
 from regard.sets import Layout

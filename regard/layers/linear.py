@@ -57,6 +57,6 @@ def _quicker(x: Tensor, weight: Tensor) -> bool:
         return False
     if costs.seconds_of_product(x.shape[0] * weight.numel()) < calibration.WORTH:
         return costs.share_of_product() < 1
-    from regard.attention.plan import EXECUTORS
+    from regard.attention.planning import EXECUTORS
 
     return calibration.current(EXECUTORS).factors.get("linear", costs.share_of_product()) < 1

@@ -22,7 +22,7 @@ from regard.attention.adapters.nystrom import Nystrom
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.segments import Segments
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import (

@@ -17,13 +17,13 @@ from regard.attention.adapters.globals import Globals
 from regard.attention.adapters.memory_compressed import MemoryCompressed
 from regard.attention.adapters.reduce import Mixed
 from regard.attention.adapters.remember import Remember
-from regard.attention.attend import attend
 from regard.attention.call import compute
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import USUAL, Tensors, TileSizes
 from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend
 from regard.sets import Layout
 
 from .catalogue import MIXED, SHORT, Case, Inputs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regard import Attention, InputError, Layout, attend, attention_weights, plan
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.reference import reference
 from regard.attention.spec.biases import T5, ALiBi, EdgeBias, Shaw, TransformerXL
 from regard.attention.spec.normalizers import Relu, Sum

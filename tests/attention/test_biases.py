@@ -5,7 +5,7 @@ import torch
 
 from regard import Attention, InputError, attend, attention_weights
 from regard.attention.pairs.pairs import Pairs
-from regard.attention.plan import EXECUTORS, plan
+from regard.attention.planning import EXECUTORS, plan
 from regard.attention.spec.biases import T5, ALiBi, Gaussian, Quadratic, TransformerXL
 from regard.attention.spec.patterns import Window
 from regard.sets import Layout

@@ -11,9 +11,9 @@ import torch
 
 from regard import Attention, InputError, Layout, plan
 from regard.attention import calibration, costs
-from regard.attention.attend import attend
 from regard.attention.calibration import WORTH, Calibration, cached, calibrate, current, place
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
+from regard.attention.verb import attend
 
 
 @pytest.fixture(autouse=True)

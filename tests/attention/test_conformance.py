@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 import torch
 
-from regard.attention.attend import attention_weights
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.problem import USUAL
 from regard.attention.spec.normalizers import Softmax
+from regard.attention.verb import attention_weights
 
 from . import checks
 from .catalogue import BRIEF, CATALOGUE, FEW, MIXED, SHORT, SMALL, TINY, Case, computed

@@ -5,10 +5,10 @@ import pickle
 import pytest
 import torch
 
-from regard.attention.attend import attend
 from regard.attention.executors import dense
 from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend
 from regard.attention.vocabulary import parse
 from regard.sets import Layout
 

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from regard.attention.attend import attend
-from regard.attention.plan import EXECUTORS, plan
+from regard.attention.planning import EXECUTORS, plan
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import EdgeVectors
 from regard.attention.spec.patterns import Edges, Everyone
 from regard.attention.spec.scores import Additive, EdgeDot, Separable
+from regard.attention.verb import attend
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.sets import Layout

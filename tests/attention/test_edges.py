@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Contestant, peak_memory
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.executors.edges import executor as edges
 from regard.attention.problem import Problem, Tensors
@@ -18,6 +17,7 @@ from regard.attention.spec.biases import EdgeBias, Shaw
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.spec.patterns import Causal, Edges, Window
 from regard.attention.spec.scores import Additive, Dot, Separable
+from regard.attention.verb import attend
 from regard.sets import Layout
 
 from . import checks

@@ -6,7 +6,7 @@ from torch.nn.attention import flex_attention as torch_flex
 
 from regard.attention.call import pose
 from regard.attention.executors import flex
-from regard.attention.plan import plan
+from regard.attention.planning import plan
 from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import T5, ALiBi

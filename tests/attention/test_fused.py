@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.executors.fused import executor as fused
-from regard.attention.plan import plan
+from regard.attention.planning import plan
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import T5, ALiBi, Bias
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.spec.patterns import Blocks, Causal, Dilated, Everyone, First, Pattern, Window
 from regard.attention.spec.scores import Additive
+from regard.attention.verb import attend
 from regard.errors import InputError
 from regard.sets import Layout
 

@@ -9,7 +9,7 @@ from regard.attention import parse
 pytest.importorskip("numba")
 
 from regard.attention.executors.fused import units
-from regard.attention.plan import choose
+from regard.attention.planning import choose
 from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.pattern import Or
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from regard.attention import costs
 from regard.attention.call import compute
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS, choose
+from regard.attention.planning import EXECUTORS, choose
 from regard.attention.problem import USUAL, Problem, Tensors, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.errors import InputError

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.attention.attend import attend
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
+from regard.attention.verb import attend
 from regard.kernels.simd import processor
 from regard.sets import Layout
 
@@ -77,7 +77,7 @@ def test_where_no_cache_can_be_written(tmp_path: Path):
     code = """
 import torch
 from regard import Layout
-from regard.attention.attend import attend
+from regard.attention.verb import attend
 from regard.attention.executors.fused import kernels as fused
 from regard.attention.spec.attention import Attention
 x = torch.ones(3, 1, 4, requires_grad=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu, scaled_dot_product_attention
 
 from regard import Attention, Layout, VectorSets, attend, attention_weights, plan
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.normalizers import Normalizer, Relu, Sigmoid
 from regard.attention.spec.patterns import Causal, Edges, First, Window

@@ -8,9 +8,8 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from regard.attention import torch_op as operator
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
@@ -18,6 +17,7 @@ from regard.attention.spec.feature_maps import Elu
 from regard.attention.spec.normalizers import Sum
 from regard.attention.spec.patterns import Causal, Edges, Everyone, Near, Window
 from regard.attention.spec.scores import Additive, Kernel, Separable
+from regard.attention.verb import attend
 from regard.errors import InputError
 from regard.sets import Layout
 

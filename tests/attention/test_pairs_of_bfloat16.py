@@ -14,13 +14,13 @@ import torch
 from llvmlite import binding
 from torch import Tensor
 
-from regard.attention.attend import attend
 from regard.attention.dropout import Dropout
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import ALiBi
 from regard.attention.spec.normalizers import Relu, Sigmoid, Softmax
 from regard.attention.spec.patterns import Causal, Everyone, Window
 from regard.attention.spec.scores import Dot
+from regard.attention.verb import attend
 from regard.kernels.simd import processor
 from regard.sets import Layout
 
@@ -103,7 +103,7 @@ def test_other_processors_compute_in_float32(tmp_path: Path):
     """Compiled as for the same processor without such products: weights are not rounded, so that the bound halves."""
     code = """
 import torch
-from regard.attention.attend import attend
+from regard.attention.verb import attend
 from regard.kernels.simd import processor
 from regard.attention.spec.attention import Attention
 from regard.sets import Layout

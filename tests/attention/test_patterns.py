@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from regard.attention.pairs.pairs import AT_ONCE, Intervals, Pairs, Rows, naming_at_most
 from regard.attention.pairs.tiles import tiles
-from regard.attention.plan import plan
+from regard.attention.planning import plan
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import (
     AlongAxis,

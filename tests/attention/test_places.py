@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from regard import Attention, InputError, Layout, VectorSets, attend, attention_weights, plan
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.spec.biases import T5, ALiBi, Shaw
 from regard.attention.spec.normalizers import Relu
 from regard.attention.spec.patterns import Causal, Edges, First, Near, Window

@@ -12,7 +12,7 @@ from regard import Attention, InputError, Layout, attend, attention_weights, pla
 from regard.attention import calibration, costs
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.problem import USUAL, Problem
 from regard.attention.spec.biases import ALiBi, EdgeBias, Shaw
 from regard.attention.spec.normalizers import Normalizer

@@ -7,7 +7,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from regard import Attention, Layout, attend
-from regard.attention import plan as plans
+from regard.attention import planning as plans
 from regard.attention.adapters.key_values import KeyValues
 from regard.attention.adapters.remember import Remember
 from regard.attention.adapters.states import begin

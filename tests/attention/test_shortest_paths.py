@@ -5,11 +5,11 @@ from collections import deque
 import pytest
 import torch
 
-from regard.attention.attend import attend
 from regard.attention.pairs.pairs import Pairs
 from regard.attention.pairs.paths import shortest_paths
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import ShortestPath
+from regard.attention.verb import attend
 from regard.errors import InputError
 from regard.sets import Layout
 

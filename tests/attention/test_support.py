@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import support
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Everyone
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from regard.attention.dropout import Dropout
 from regard.attention.executors import dense
 from regard.attention.executors.edges import executor as edges
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.attention.problem import USUAL
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import Shaw

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from regard.attention.dropout import Dropout
-from regard.attention.plan import EXECUTORS, check
+from regard.attention.planning import EXECUTORS, check
 from regard.attention.problem import USUAL, Problem, TileSizes
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.biases import T5, ALiBi, Bias, Quadratic, Shaw, TransformerXL

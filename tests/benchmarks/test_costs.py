@@ -8,7 +8,7 @@ import pytest
 from benchmarks import costs
 from benchmarks.costs import UnsteadyError, errors, fit, steadily
 from benchmarks.grid import GRID, sentences
-from regard.attention.plan import EXECUTORS
+from regard.attention.planning import EXECUTORS
 from regard.errors import InputError
 
 TRUE = {"calls": 2e-4, "pairs": 3e-9, "products": 2e-11}

@@ -15,7 +15,7 @@ from benchmarks import conformance, narrow
 _CODE = """
 import json, torch
 from regard.attention import costs
-from regard.attention.attend import attend
+from regard.attention.verb import attend
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.patterns import Window
 from regard.attention.spec.scores import Additive

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from regard.attention.attend import attention_weights
+from regard.attention.verb import attention_weights
 from regard.attention.vocabulary import parse
 from regard.errors import InputError
 from regard.inspector.answers import Questions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from regard.attention.attend import attention_weights
+from regard.attention.verb import attention_weights
 from regard.data.batch import collate
 from regard.data.encoding import Encoding, Labels
 from regard.data.examples import Example

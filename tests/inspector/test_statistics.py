@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from regard.attention.attend import attention_weights
 from regard.attention.spec.attention import Attention
 from regard.attention.spec.normalizers import Relu
 from regard.attention.spec.patterns import Causal, Everyone, Window
+from regard.attention.verb import attention_weights
 from regard.inspector.calls import Call
 from regard.inspector.statistics import head_statistics
 from regard.sets import Layout

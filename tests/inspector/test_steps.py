@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from regard.attention.attend import attend, attention_weights
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attend, attention_weights
 from regard.inspector.calls import Call
 from regard.inspector.steps import step
 from tests.attention.catalogue import CATALOGUE

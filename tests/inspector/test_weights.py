@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from regard.attention.attend import attention_weights
 from regard.attention.spec.attention import Attention
+from regard.attention.verb import attention_weights
 from regard.inspector import weights
 from regard.inspector.calls import Call
 from regard.inspector.weights import allowed_pairs, at_once, head_weights, heads_weights

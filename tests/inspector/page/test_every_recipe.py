@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from regard.attention.attend import attention_weights
+from regard.attention.verb import attention_weights
 from regard.errors import InputError
 from regard.inspector.page.drawing import with_pictures
 from regard.inspector.page.frames import answered

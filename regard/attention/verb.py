@@ -13,7 +13,7 @@ from regard.attention.adapters.base import Adapter, check_attention
 from regard.attention.call import ANY, check_given, check_parameters, compute, in_one_type, in_order, pose
 from regard.attention.dropout import Dropout
 from regard.attention.pairs.pairs import Rows
-from regard.attention.plan import check
+from regard.attention.planning import check
 from regard.attention.problem import Tensors
 from regard.attention.spec.attention import Attention
 from regard.attention.tail import pair_weights
