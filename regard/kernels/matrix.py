@@ -39,10 +39,11 @@ def fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         return False
     if type(x) not in (Tensor, nn.Parameter) or not available():
         return False
-    from regard.kernels.simd.processor import lanes
+    from regard.kernels.simd.processor import ROWS, lanes
 
+    # Rows of a matrix's gradient are computed so many at once as a tile of registers has.
     wide = lanes(8 * x.dtype.itemsize)
-    return weight.shape[0] % wide == 0 and weight.shape[1] % wide == 0
+    return weight.shape[0] % max(wide, ROWS) == 0 and weight.shape[1] % wide == 0
 
 
 def times_matrix(

@@ -8,6 +8,7 @@ from torch.nn.functional import linear as by_torch
 from regard.attention import costs
 from regard.kernels import matrix
 from regard.kernels.matrix import fits, times_matrix
+from regard.kernels.simd import processor
 from regard.layers import linear as linear_layers
 from regard.layers.linear import Linear, linear
 
@@ -133,6 +134,14 @@ def test_rows_that_are_not_contiguous_and_numbers_that_are_not_finite():
 )
 def test_all_else_is_left_to_torch(x, weight):
     assert not fits(x, weight, None)
+
+
+def test_a_matrix_whose_gradient_ends_within_a_tile_of_registers_is_left_to_torch(monkeypatch):
+    """Where vectors hold two numbers, a tile still has four rows or eight."""
+    monkeypatch.setattr(processor, "lanes", lambda bits: 128 // bits)
+    x = torch.ones(64, 6, dtype=torch.float64)
+    assert fits(x, torch.ones(8, 6, dtype=torch.float64), None)
+    assert not fits(x, torch.ones(6, 6, dtype=torch.float64), None)
 
 
 def test_autocast_and_functions_of_functions_are_left_to_torch():
