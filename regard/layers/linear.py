@@ -20,6 +20,8 @@ __all__ = ["Linear", "linear"]
 # With fewer rows than these, fewer products of two numbers for each thread, or more numbers of the matrix, torch was measured to be
 # as quick, or quicker.
 _ROWS, _LEAST, _MOST = 256, 1 << 25, 1 << 20
+# Of torch's time, what the kernels must take less than to be worth it.
+_SHARE = 0.97
 
 
 class Linear(nn.Linear):
@@ -56,7 +58,7 @@ def _quicker(x: Tensor, weight: Tensor) -> bool:
     if x.shape[0] * weight.numel() < _LEAST * torch.get_num_threads():
         return False
     if costs.seconds_of_product(x.shape[0] * weight.numel()) < calibration.WORTH:
-        return costs.share_of_product() < 1
+        return costs.share_of_product() < _SHARE
     from regard.attention.planning import EXECUTORS
 
-    return calibration.current(EXECUTORS).factors.get("linear", costs.share_of_product()) < 1
+    return calibration.current(EXECUTORS).factors.get("linear", costs.share_of_product()) < _SHARE

@@ -39,7 +39,7 @@ def fits(problem: Problem) -> bool:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    """See `executor.work`."""
+    """See `executor.work`; its constants are measured without gradients, of which a step has none."""
     numbers = problem.d + problem.e
     return {
         "lone calls": 1,
@@ -100,11 +100,11 @@ def _sizes(problem: Problem, most: int, q: Tensor, k: Tensor, v: Tensor, above: 
     return record(Sizes(problem.heads, group, problem.d, problem.e, most, scale, *strides))
 
 
-def _bounds(problem: Problem, units: int) -> range | list[int]:
-    """Units in parts that are worth a thread each."""
+def _bounds(problem: Problem, pairs: int, units: int) -> list[int]:
+    """Units in parts that are worth a thread each; `pairs` of a head."""
     if torch.get_num_threads() == 1:
         return [0, units]
-    each = problem.pairs * (problem.d + problem.e) // max(units, 1)
+    each = pairs * problem.heads * (problem.d + problem.e) // max(units, 1)
     step = max(1, _PART // max(each, 1))
     return [*range(0, units, step), units]
 
@@ -114,7 +114,7 @@ def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     out = q.new_empty(problem.layout.total, problem.heads, problem.e)
     share(
         kernels.forward,
-        _bounds(problem, problem.layout.total * problem.heads),
+        _bounds(problem, int((stops - starts).sum()), problem.layout.total * problem.heads),
         *map(memory_of, (out, q, k, v)),
         lists,
         starts,
@@ -144,7 +144,7 @@ class _Lone(torch.autograd.Function):
         made = q.new_empty(q.shape), k.new_zeros(k.shape), v.new_zeros(v.shape)
         share(
             kernels.backward,
-            _bounds(problem, problem.layout.total * problem.key_heads),
+            _bounds(problem, int((stops - starts).sum()), problem.layout.total * problem.key_heads),
             *map(memory_of, (*made, q, k, v, above)),
             lists,
             starts,
