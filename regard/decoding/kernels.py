@@ -64,7 +64,7 @@ def _largest(begin, end, values, places, sums, x, width, k, hidden):
 
     Args:
         values, places: `[rows, k]` the largest in falling order, of equal ones the first first; -inf and 0 where there are no more.
-        sums: `[rows]` log sum_j e^x_ij. hidden: places that do not count among the largest, in increasing order.
+        sums: `[rows]` log sum_j e^x_ij. hidden: places that do not count among the largest.
     """
     stretches = width // STRETCH
     whole = stretches * STRETCH

@@ -147,11 +147,15 @@ def next_log_probabilities(
             found = f"the score of id {n} at place {length} of set {sets[row]} is {logits[row, n].item()}"
             raise InputError(f"{found}, expected numbers: the weights of the model are not finite, or it overflows")
         scores[odd] = -torch.inf
-    if limits.forbidden:
-        scores[:, list(limits.forbidden)] = -torch.inf
-    if limits.end is not None and length < limits.least:
-        scores[:, limits.end] = -torch.inf
+    if hidden := _hidden(limits, length):
+        scores[:, hidden] = -torch.inf
     return scores
+
+
+def _hidden(limits: Limits, length: int) -> list[int]:
+    """The ids that may not come after so many."""
+    end = () if limits.end is None or length >= limits.least else (limits.end,)
+    return [*limits.forbidden, *end]
 
 
 def best_next(
@@ -174,12 +178,11 @@ def _by_kernel(logits: Tensor, limits: Limits, length: int, k: int) -> tuple[Ten
         return None
     from regard.decoding import kernels
 
-    hidden = [*limits.forbidden, *((limits.end,) if limits.end is not None and length < limits.least else ())]
     values, places, sums = logits.new_empty(rows, k), torch.empty(rows, k, dtype=torch.int64), logits.new_empty(rows)
     arrays = (x.view(-1).numpy() for x in (values, places, sums, logits.contiguous()))
     threads = torch.get_num_threads()
     bounds = [rows * n // threads for n in range(threads + 1)]
-    share(kernels.largest, bounds, *arrays, width, k, np.array(hidden, np.int64))
+    share(kernels.largest, bounds, *arrays, width, k, np.array(_hidden(limits, length), np.int64))
     # Not so many have a probability, or a score is NaN or infinite.
     odd = not bool((values[:, -1] > -torch.inf).all()) or not bool(sums.isfinite().all())
     return None if odd else (values - sums[:, None], places)

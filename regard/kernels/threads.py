@@ -39,7 +39,11 @@ def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -
         for begin, end in turn:
             kernel(begin, end, *arguments)
 
-    (_on_a_pool if _forked or _openmp() is None else _on_openmp)(work, threads)
+    region = None if _forked else _openmp()
+    if region is None:
+        _on_a_pool(work, threads)
+    else:
+        _on_openmp(region, work, threads)
 
 
 def memory_of(x: torch.Tensor) -> NDArray[Any]:
@@ -56,10 +60,11 @@ def memory_of(x: torch.Tensor) -> NDArray[Any]:
 
 # What each thread of a parallel region calls.
 _Region = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_Parallel = Callable[[Any, None, int, int], None]
 
 
 @cache
-def _openmp() -> Callable[[Any, None, int, int], None] | None:
+def _openmp() -> _Parallel | None:
     """`GOMP_parallel`, with which compiled code begins a parallel region, of the library that torch has loaded; None without it."""
     library = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
     if not library.exists():
@@ -67,13 +72,12 @@ def _openmp() -> Callable[[Any, None, int, int], None] | None:
     region: Any = getattr(ctypes.CDLL(str(library)), "GOMP_parallel", None)
     if region is not None:
         region.argtypes, region.restype = [_Region, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    found: Callable[[Any, None, int, int], None] | None = region
+    found: _Parallel | None = region
     return found
 
 
-def _on_openmp(work: Callable[[], None], threads: int) -> None:
-    region, errors = _openmp(), []
-    assert region is not None, "whoever calls has looked"
+def _on_openmp(region: _Parallel, work: Callable[[], None], threads: int) -> None:
+    errors = []
 
     def guarded(nothing: None) -> None:
         try:

@@ -48,6 +48,8 @@ def linear(
     # What decides most calls comes first; a compiler is not asked for sizes, which it would hold fast.
     if torch.compiler.is_compiling() or x.dim() != 2 or x.shape[0] < _ROWS or weight.numel() > _MOST:
         return functional.linear(x, weight, bias)
+    if x.shape[0] * weight.numel() < _LEAST * torch.get_num_threads():
+        return functional.linear(x, weight, bias)
     if fits(x, weight, bias) and _quicker(x, weight):
         return times_matrix(x, weight, bias)
     return functional.linear(x, weight, bias)
@@ -55,8 +57,6 @@ def linear(
 
 def _quicker(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels were measured to be quicker: on processors of the class, and for long products on this one."""
-    if x.shape[0] * weight.numel() < _LEAST * torch.get_num_threads():
-        return False
     if costs.seconds_of_product(x.shape[0] * weight.numel()) < calibration.WORTH:
         return costs.share_of_product() < _SHARE
     from regard.attention.planning import EXECUTORS

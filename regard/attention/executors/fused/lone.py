@@ -6,7 +6,7 @@ made beforehand.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,8 +64,18 @@ def attend(problem: Problem, tensors: Tensors) -> Tensor:
     return out
 
 
-# For each query where its intervals begin in a list, then the first and the last but one key of each; the most keys of a query.
-_Keys = tuple[Whole, Whole, Whole, int]
+class _Keys(NamedTuple):
+    """For each query where its intervals begin in a list, then for each of these the first key and the one behind the last.
+
+    Args:
+        most: keys of a query. pairs: of a head.
+    """
+
+    lists: Whole
+    starts: Whole
+    stops: Whole
+    most: int
+    pairs: int
 
 
 def _keys(problem: Problem) -> _Keys:
@@ -86,12 +96,12 @@ def _listed(problem: Problem, pattern: Pattern) -> _Keys:
         if layout.total < layout.sets:
             has_query = layout.lengths.numpy() > 0
             starts, stops = starts[has_query], stops[has_query]
-        lists, most = np.arange(len(starts) + 1), int((stops - starts).max(initial=0))
-        return lists, starts, stops, most
-    intervals = problem.intervals(pattern)
-    starts, stops = (x.numpy() for x in intervals.bounds())
-    lists = np.searchsorted(intervals.row.numpy(), np.arange(layout.total + 1))
-    return lists, starts, stops, int(intervals.counts().max()) if layout.total else 0
+        lists, counts = np.arange(len(starts) + 1), stops - starts
+    else:
+        intervals = problem.intervals(pattern)
+        starts, stops = (x.numpy() for x in intervals.bounds())
+        lists, counts = np.searchsorted(intervals.row.numpy(), np.arange(layout.total + 1)), intervals.counts().numpy()
+    return _Keys(lists, starts, stops, int(counts.max(initial=0)), int(counts.sum()))
 
 
 def _sizes(problem: Problem, most: int, q: Tensor, k: Tensor, v: Tensor, above: Stride) -> Records:
@@ -110,16 +120,16 @@ def _bounds(problem: Problem, pairs: int, units: int) -> list[int]:
 
 
 def _forward(problem: Problem, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    lists, starts, stops, most = _keys(problem)
+    keys = _keys(problem)
     out = q.new_empty(problem.layout.total, problem.heads, problem.e)
     share(
         kernels.forward,
-        _bounds(problem, int((stops - starts).sum()), problem.layout.total * problem.heads),
+        _bounds(problem, keys.pairs, problem.layout.total * problem.heads),
         *map(memory_of, (out, q, k, v)),
-        lists,
-        starts,
-        stops,
-        _sizes(problem, most, q, k, v, Stride()),
+        keys.lists,
+        keys.starts,
+        keys.stops,
+        _sizes(problem, keys.most, q, k, v, Stride()),
     )
     return out
 
@@ -140,15 +150,15 @@ class _Lone(torch.autograd.Function):
         problem: Problem = ctx.problem
         q, k, v = ctx.saved_tensors
         above = above if above.stride(2) == 1 else above.contiguous()
-        lists, starts, stops, most = _keys(problem)
+        keys = _keys(problem)
         made = q.new_empty(q.shape), k.new_zeros(k.shape), v.new_zeros(v.shape)
         share(
             kernels.backward,
-            _bounds(problem, int((stops - starts).sum()), problem.layout.total * problem.key_heads),
+            _bounds(problem, keys.pairs, problem.layout.total * problem.key_heads),
             *map(memory_of, (*made, q, k, v, above)),
-            lists,
-            starts,
-            stops,
-            _sizes(problem, most, q, k, v, Stride.of(above)),
+            keys.lists,
+            keys.starts,
+            keys.stops,
+            _sizes(problem, keys.most, q, k, v, Stride.of(above)),
         )
         return None, *made
