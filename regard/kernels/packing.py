@@ -9,7 +9,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from regard.kernels.compiled import AS_WRITTEN, as_written
-from regard.kernels.simd.emit import INT32, address
+from regard.kernels.simd.emit import INT32, address, from_bfloat16, to_bfloat16
 from regard.kernels.simd.processor import PAIRS, ROWS
 from regard.kernels.simd.rows import apart, at, transpose
 
@@ -27,8 +27,7 @@ def load(context: Any, array: Any, index: Any) -> Any:
         x = builder.load(address(context, builder, array, *args))
         if wide is array.dtype:
             return x
-        int32 = ir.IntType(32)
-        return builder.bitcast(builder.shl(builder.zext(x, int32), ir.Constant(int32, 16)), ir.FloatType())
+        return from_bfloat16(builder, x)
 
     return wide(array, types.intp), make
 
@@ -40,13 +39,7 @@ def save(context: Any, array: Any, index: Any, value: Any) -> Any:
     def make(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         *place, x = args
         if wide is not array.dtype:
-            # To the nearest, ties to even; NaN stays NaN.
-            int32, int16 = ir.IntType(32), ir.IntType(16)
-            bits = builder.bitcast(x, int32)
-            odd = builder.and_(builder.lshr(bits, ir.Constant(int32, 16)), ir.Constant(int32, 1))
-            near = builder.add(builder.add(bits, odd), ir.Constant(int32, 0x7FFF))
-            near = builder.select(builder.fcmp_unordered("uno", x, x), ir.Constant(int32, 0x7FC00000), near)
-            x = builder.trunc(builder.lshr(near, ir.Constant(int32, 16)), int16)
+            x = to_bfloat16(builder, x)
         builder.store(x, address(context, builder, array, *place))
         return context.get_dummy_value()
 

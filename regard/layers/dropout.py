@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from regard.attention import dropout as weights
 from regard.kernels import available
-from regard.kernels.threads import share
+from regard.kernels.threads import memory_of, share
 from regard.layers.checks import checked
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["Dropout", "dropout"]
 _LANES = 16
 # So many numbers go to a thread at once.
 _PART = 1 << 15
-_TYPES = (torch.float32, torch.float64)
+_TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 class _Dropout(torch.autograd.Function):
@@ -46,8 +46,10 @@ def _along(values: Tensor, seed: int, p: float) -> Tensor:
     values = values.contiguous()
     out = torch.empty_like(values)
     bounds = [*range(0, max(1, n - _LANES), _PART), n]
-    arrays = [x.detach().view(-1).numpy() for x in (out, values, torch.arange(_LANES, dtype=torch.int32))]
-    share(dropped, bounds, *arrays, seed & 0xFFFFFFFF, seed >> 32, weights.Dropout(p).least, 1 / (1 - p))
+    ids = torch.arange(_LANES, dtype=torch.int32)
+    factor = torch.tensor([1 / (1 - p)], dtype=torch.promote_types(values.dtype, torch.float32))
+    arrays = [memory_of(x) for x in (out, values, ids)]
+    share(dropped, bounds, *arrays, seed & 0xFFFFFFFF, seed >> 32, weights.Dropout(p).least, factor.numpy())
     return out
 
 
@@ -55,6 +57,7 @@ def _in_operators(values: Tensor, seed: int, p: float) -> Tensor:
     """The same by torch's operators, bit by bit, where Numba is not installed."""
     dropout = weights.Dropout(p, seed)
     hashes = dropout.of_heads(torch.arange(values.numel())).view(values.shape)
+    # A number beside a tensor is as wide as products of the tensor's type are; those of bfloat16 are rounded once.
     return (values * (1 / (1 - p))).where(hashes >= dropout.least, 0)
 
 
@@ -86,8 +89,8 @@ def dropout(values: Float[Tensor, "*b"], p: float) -> Float[Tensor, "*b"]:
     """x / (1 - p) with probability 1 - p, and 0 otherwise, each number by itself (Srivastava et al. 2014, section 4).
 
     On the CPU the choice is a hash of (seed, place), whose seed comes from torch's generator: the same after
-    `torch.manual_seed`, whatever the number of threads, compiled or not. On other devices and for other types than float32
-    and float64 it is torch's own.
+    `torch.manual_seed`, whatever the number of threads, compiled or not. On other devices and for other types than float32,
+    float64 and bfloat16 it is torch's own.
 
     Args:
         values: of any shape. p: the probability to drop, 0 <= p < 1.

@@ -1,4 +1,4 @@
-"""The compiled kernels of layers: dropout of vectors by a hash, depthwise convolution, vectors as whole numbers."""
+"""The compiled kernels of layers: dropout by a hash, pairs turned by angles, depthwise convolution, vectors as whole numbers."""
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -7,22 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from regard.kernels import packing
 from regard.kernels.compiled import as_written, compiled
-from regard.kernels.simd.lanes import fill, keep, load, of_number, store
+from regard.kernels.simd.lanes import fill, keep, load, load_wide, of_number, store_as
 
-__all__ = ["depthwise", "depthwise_taps", "dropped", "from_sums", "to_int8"]
+__all__ = ["depthwise", "depthwise_taps", "dropped", "from_sums", "rotated", "to_int8"]
 
 
 @as_written
 def _sixteen(out, x, at, ids, number, low, high, least, factor):
     hashes = of_number(fill(ids, low), fill(ids, high), fill(ids, number) + load(ids, 0))
-    store(out, at, keep(hashes, fill(ids, least), load(x, at) * fill(x, factor)))
+    store_as(out, at, keep(hashes, fill(ids, least), load_wide(x, at) * fill(factor, factor[0])))
 
 
 def _dropped(begin, end, out, x, ids, low, high, least, factor):
     """out_i = factor x_i where the hash of i is at least `least`, else 0, for `begin <= i < end`; x has at least 16 numbers.
 
-    low, high: the halves of the seed. ids: from 0 to 15, int32.
+    out, x: bfloat16 as bits. low, high: the halves of the seed. ids: from 0 to 15, int32. factor: one number, as wide as products.
     """
     for at in range(begin, end - 15, 16):
         _sixteen(out, x, at, ids, at, low, high, least, factor)
@@ -32,6 +33,25 @@ def _dropped(begin, end, out, x, ids, low, high, least, factor):
 
 
 dropped = compiled(_dropped, fast=False)
+
+
+def _rotated(begin, end, out, x, cos, sin, row_step, head_step, heads, pairs, direction):
+    """(a cos - d b sin, d a sin + b cos) of the pairs (a, b) of rows `begin <= r < end`, d the direction, 1 or -1; see `rotated`.
+
+    out, x: bfloat16 as bits. row_step, head_step: how many numbers of x lie between rows, and between heads.
+    """
+    turn = cos.dtype.type(direction)
+    for r in range(begin, end):
+        for h in range(heads):
+            to, there = 2 * pairs * (r * heads + h), r * row_step + h * head_step
+            for i in range(pairs):
+                a, b = packing.load(x, there + 2 * i), packing.load(x, there + 2 * i + 1)
+                c, s = packing.load(cos, r * pairs + i), packing.load(sin, r * pairs + i) * turn
+                packing.save(out, to + 2 * i, a * c - b * s)
+                packing.save(out, to + 2 * i + 1, a * s + b * c)
+
+
+rotated = compiled(_rotated, fast=False)
 
 
 @compiled

@@ -14,6 +14,7 @@ from torch.nn.functional import embedding
 
 from regard.errors import InputError
 from regard.layers.checks import checked
+from regard.layers.rotation import rotated
 from regard.sets import Layout, VectorSets
 from regard.sets.sinusoids import sinusoids
 
@@ -139,6 +140,4 @@ class Rotary(nn.Module):
     def forward(self, x: Float[Tensor, "t h d"], layout: Layout) -> Float[Tensor, "t h d"]:
         """x, turned."""
         _check_share("Rotary", x.shape[-1], self.coordinates)
-        cos, sin = (table.to(x.dtype)[:, None] for table in _turned(self, layout, x.shape[-1], x))
-        a, b = x[..., 0::2], x[..., 1::2]
-        return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
+        return rotated(x, *_turned(self, layout, x.shape[-1], x))

@@ -1,5 +1,7 @@
 """Dropout whose mask is a hash."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -68,7 +70,25 @@ def test_both_types_drop_the_same() -> None:
     assert torch.equal(drawn(1000, 0.3) == 0, drawn(1000, 0.3, dtype=torch.float32) == 0)
 
 
-@pytest.mark.parametrize("values", [torch.ones(100, dtype=torch.bfloat16), torch.ones(3, dtype=torch.float16)])
+@pytest.mark.parametrize("n", [1, 16, 37, 1000])
+def test_numbers_of_16_bits_are_dropped_alike_and_rounded_once(n: int) -> None:
+    x = torch.randn(n, dtype=torch.bfloat16)
+    kept = drawn(n, 0.3, dtype=torch.float32) != 0
+    torch.manual_seed(0)
+    found = dropout(x, 0.3)
+    assert torch.equal(found, (x.float() * (1 / 0.7)).where(kept, 0).bfloat16())
+    assert not kept.all() or n == 1
+
+
+def test_numbers_of_16_bits_that_are_not_finite_stay() -> None:
+    x = torch.tensor([math.inf, -math.inf, math.nan] * 40, dtype=torch.bfloat16)
+    torch.manual_seed(0)
+    found = dropout(x, 0.5)
+    assert torch.equal(found.isnan(), x.isnan() & (found != 0))
+    assert torch.equal(found.isinf(), x.isinf() & (found != 0))
+
+
+@pytest.mark.parametrize("values", [torch.ones(100, dtype=torch.float16), torch.ones(3, dtype=torch.float16)])
 def test_other_types_are_dropped_by_torch(values: Tensor) -> None:
     torch.manual_seed(0)
     found = dropout(values, 0.5)

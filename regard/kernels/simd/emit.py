@@ -17,7 +17,9 @@ from numba.core import cgutils
 
 from regard.kernels.simd.processor import lanes as lanes_of
 
-__all__ = ["INT32", "INT64", "Kind", "address", "loop", "permuted", "place_of", "step"]
+__all__ = [
+    "INT32", "INT64", "Kind", "address", "from_bfloat16", "loop", "permuted", "place_of", "step", "to_bfloat16",
+]  # fmt: skip
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
@@ -44,6 +46,32 @@ _LOG2 = {
 }
 # From here on, there is no number between tanh and 1.
 _FAR = {32: 10.0, 64: 20.0}
+
+
+def _like(x: Any, scalar: Any) -> Any:
+    """The type of as many numbers of another type as x has."""
+    return ir.VectorType(scalar, x.type.count) if isinstance(x.type, ir.VectorType) else scalar
+
+
+def _whole(x: Any, value: int) -> ir.Constant:
+    """A whole number of 32 bits, in every lane if x has lanes."""
+    kind = _like(x, INT32)
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
+
+
+def from_bfloat16(builder: ir.IRBuilder, bits: Any) -> Any:
+    """Bits of bfloat16, one number or a vector of them, as float32."""
+    wide = builder.shl(builder.zext(bits, _like(bits, INT32)), _whole(bits, 16))
+    return builder.bitcast(wide, _like(bits, ir.FloatType()))
+
+
+def to_bfloat16(builder: ir.IRBuilder, x: Any) -> Any:
+    """float32, one number or a vector, as bits of bfloat16: to the nearest, ties to even; NaN stays NaN."""
+    bits = builder.bitcast(x, _like(x, INT32))
+    odd = builder.and_(builder.lshr(bits, _whole(x, 16)), _whole(x, 1))
+    near = builder.add(builder.add(bits, odd), _whole(x, 0x7FFF))
+    near = builder.select(builder.fcmp_unordered("uno", x, x), _whole(x, 0x7FC00000), near)
+    return builder.trunc(builder.lshr(near, _whole(x, 16)), _like(x, ir.IntType(16)))
 
 
 class Kind:

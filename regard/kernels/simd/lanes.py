@@ -27,14 +27,15 @@ from numba.extending import intrinsic as _intrinsic
 
 from regard.kernels.compiled import as_written, inlined
 from regard.kernels.hashing import chains, emit_mix
-from regard.kernels.simd.emit import Kind, address, permuted
+from regard.kernels.simd.emit import Kind, address, from_bfloat16, permuted, to_bfloat16
 
 __all__ = [
-    "LANES", "exp", "fill", "fma", "keep", "larger", "load", "load128", "load64", "max_heads", "mix", "of_key", "of_number",
-    "of_row", "pick", "spread", "store", "store_low", "sum_heads", "tanh", "tile128", "tile64",
+    "LANES", "exp", "fill", "fma", "keep", "larger", "load", "load128", "load64", "load_wide", "max_heads", "mix", "of_key", "of_number",
+    "of_row", "pick", "spread", "store", "store_as", "store_low", "sum_heads", "tanh", "tile128", "tile64",
 ]  # fmt: skip
 
 LANES = 16
+_BITS = ir.VectorType(ir.IntType(16), LANES)
 
 # Its results are functions of compiled code, whose first parameter, the typing context, is not the caller's.
 intrinsic: Any = _intrinsic
@@ -100,6 +101,41 @@ def store(typingctx: Any, array: Any, at: Any, x: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         array_value, at_value, lanes = args
         x.kind.store(builder, lanes, address(context, builder, array, array_value, at_value))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, x), codegen
+
+
+@intrinsic
+def load_wide(typingctx: Any, array: Any, at: Any) -> Any:
+    """16 lanes from `array[at:]`; bits of bfloat16 become float32."""
+    narrow = isinstance(array.dtype, types.Integer)
+    loaded = Lanes(types.float32 if narrow else array.dtype, LANES)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = address(context, builder, array, *args)
+        if not narrow:
+            return loaded.kind.load(builder, place)
+        bits = builder.load(builder.bitcast(place, _BITS.as_pointer()))
+        bits.align = 2
+        return from_bfloat16(builder, bits)
+
+    return loaded(array, types.intp), codegen
+
+
+@intrinsic
+def store_as(typingctx: Any, array: Any, at: Any, x: Any) -> Any:
+    """Writes 16 lanes to `array[at:]`, float32 rounded to the nearest where that holds bits of bfloat16."""
+    narrow = isinstance(array.dtype, types.Integer)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        array_value, at_value, lanes = args
+        place = address(context, builder, array, array_value, at_value)
+        if narrow:
+            rounded = builder.store(to_bfloat16(builder, lanes), builder.bitcast(place, _BITS.as_pointer()))
+            rounded.align = 2
+        else:
+            x.kind.store(builder, lanes, place)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, x), codegen
