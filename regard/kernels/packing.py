@@ -6,7 +6,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import overload
 
 from regard.kernels.compiled import AS_WRITTEN, as_written
 from regard.kernels.simd.emit import INT32, address, from_bfloat16, to_bfloat16
@@ -17,6 +18,9 @@ __all__ = [
     "add_rows", "clear", "fill", "load", "pack_across", "pack_along", "pack_columns", "pack_rows", "per_product", "save",
     "write_rows",
 ]  # fmt: skip
+
+# Its results are functions of compiled code, whose first parameter, the typing context, is not the caller's.
+intrinsic: Any = _intrinsic
 
 
 @intrinsic

@@ -54,7 +54,9 @@ def _in_operators(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
 
 
-def rotated(x: Float[Tensor, "t h d"], cos: Float[Tensor, "t d/2"], sin: Float[Tensor, "t d/2"]) -> Float[Tensor, "t h d"]:
+def rotated(
+    x: Float[Tensor, "t h d"], cos: Float[Tensor, "t d/2"], sin: Float[Tensor, "t d/2"]
+) -> Float[Tensor, "t h d"]:
     """(a cos - b sin, a sin + b cos) for each pair (a, b) of neighboring numbers of each row: turned by that row's angles.
 
     Computed in the type of the angles, and rounded to that of x once.

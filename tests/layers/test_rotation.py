@@ -18,9 +18,7 @@ def angles(rows: int, pairs: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(("rows", "heads", "width"), [(0, 2, 4), (1, 1, 2), (7, 3, 10), (700, 4, 64)])
-def test_the_kernel_gives_what_operators_give_bit_by_bit(
-    dtype: torch.dtype, rows: int, heads: int, width: int
-) -> None:
+def test_the_kernel_gives_what_operators_give_bit_by_bit(dtype: torch.dtype, rows: int, heads: int, width: int) -> None:
     torch.manual_seed(0)
     # Queries lie beside keys and values.
     joint = torch.randn(rows, 3 * heads, width, dtype=dtype, requires_grad=True)

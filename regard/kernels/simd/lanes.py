@@ -30,8 +30,8 @@ from regard.kernels.hashing import chains, emit_mix
 from regard.kernels.simd.emit import Kind, address, from_bfloat16, permuted, to_bfloat16
 
 __all__ = [
-    "LANES", "exp", "fill", "fma", "keep", "larger", "load", "load128", "load64", "load_wide", "max_heads", "mix", "of_key", "of_number",
-    "of_row", "pick", "spread", "store", "store_as", "store_low", "sum_heads", "tanh", "tile128", "tile64",
+    "LANES", "exp", "fill", "fma", "keep", "larger", "load", "load128", "load64", "load_wide", "max_heads", "mix", "of_key",
+    "of_number", "of_row", "pick", "spread", "store", "store_as", "store_low", "sum_heads", "tanh", "tile128", "tile64",
 ]  # fmt: skip
 
 LANES = 16
