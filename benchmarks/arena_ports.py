@@ -124,6 +124,48 @@ def _longformer(width: int, heads: int, length: int) -> nn.Module:
     return _WithMask(module.LongformerSelfAttention(config, 0), masks)
 
 
+def _big_bird(width: int, heads: int, length: int) -> nn.Module:
+    module = load("transformers.models.big_bird.modeling_big_bird")
+    config = module.BigBirdConfig(
+        hidden_size=width,
+        num_attention_heads=heads,
+        attention_probs_dropout_prob=0.0,
+        block_size=64,
+        num_random_blocks=3,
+        max_position_embeddings=length,
+    )
+
+    def masks(x: Tensor) -> dict[str, Any]:
+        everyone = torch.ones(x.shape[:2], device=x.device)
+        blocked, band, rows, keys = module.BigBirdModel.create_masks_for_block_sparse_attn(everyone, 64)
+        return {
+            "band_mask": band,
+            "from_mask": rows,
+            "to_mask": keys,
+            "from_blocked_mask": blocked,
+            "to_blocked_mask": blocked,
+        }
+
+    return _WithMask(module.BigBirdBlockSparseAttention(config, seed=0), masks)
+
+
+def _hashed(width: int, heads: int, length: int) -> nn.Module:
+    module = load("transformers.models.reformer.modeling_reformer")
+    config = module.ReformerConfig(
+        hidden_size=width,
+        num_attention_heads=heads,
+        attention_head_size=width // heads,
+        lsh_attn_chunk_length=64,
+        num_hashes=2,
+        num_buckets=2 * max(1, length // 128),
+        lsh_attention_probs_dropout_prob=0.0,
+        is_decoder=False,
+        max_position_embeddings=length,
+    )
+    made: nn.Module = module.LSHSelfAttention(config)
+    return made
+
+
 PORTS = {
     "local-attention": Port(_local, "local_attention", "local", "LocalMHA; window of 32 on each side, with rotation"),
     "performer-pytorch": Port(_performer, "performer_pytorch", "performer", "SelfAttention with 256 features"),
@@ -148,6 +190,18 @@ PORTS = {
         "transformers.models.longformer.modeling_longformer",
         "longformer",
         "LongformerSelfAttention, window of 128 on each side, one global vector",
+    ),
+    "Hugging Face BigBird": Port(
+        _big_bird,
+        "transformers.models.big_bird.modeling_big_bird",
+        "bigbird",
+        "BigBirdBlockSparseAttention, blocks of 64: three around, the first, the last and three drawn",
+    ),
+    "Hugging Face Reformer": Port(
+        _hashed,
+        "transformers.models.reformer.modeling_reformer",
+        "reformer",
+        "LSHSelfAttention, chunks of 64, two rounds, as many buckets as chunks; no projection of the output",
     ),
 }
 """By their names in tables."""
