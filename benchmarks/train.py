@@ -158,6 +158,7 @@ CASES = {
             },
             "GCNII, 64 layers": _deep(64),
             "deep attention, 16 layers": _deep(16, mixer="deep_attention", attention_dropout=0.3),
+            "deep attention, 32 layers": _deep(32, mixer="deep_attention", attention_dropout=0.3),
             "Separable (GAT)": {},
             "Additive (GATv2)": _SHORT
             | {"attention": "Attention(score=Additive(activation='leaky_relu'), pattern=Edges())"},
