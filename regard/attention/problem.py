@@ -71,6 +71,9 @@ class TileSizes(NamedTuple):
     """Bytes of packed keys that a thread of `fused` may hold, and at least two stretches."""
     units: int = 4
     """Units of work that each thread of `fused` should find, so that threads end at about the same time."""
+    near: int = 1 << 17
+    """Bytes of rows, of all heads, that `fused` takes head by head before it goes on: with keys, values and gradients they stay in
+    the second cache, and vectors of neighboring heads lie in neighboring cache lines. Larger sets are taken one head at a time."""
     part: int = 1 << 19
     """Multiplications that are worth a part of `edges`."""
     at_once: int = AT_ONCE

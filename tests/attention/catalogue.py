@@ -73,6 +73,7 @@ SMALL = TileSizes(
     block=16,
     slots=0,
     units=8,
+    near=1,
     part=1 << 9,
     at_once=1000,
 )

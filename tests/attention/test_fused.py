@@ -8,6 +8,7 @@ from torch import Tensor
 
 from regard.attention.dropout import Dropout
 from regard.attention.executors.fused import executor as fused
+from regard.attention.executors.fused.units import cut_of
 from regard.attention.planning import plan
 from regard.attention.problem import Problem
 from regard.attention.spec.attention import Attention
@@ -134,3 +135,32 @@ def test_more_threads_than_cores_compute_the_same() -> None:
         means_the_same(Attention(pattern=Window(20, 20)), [130, 3], leaves([130, 3], 2, 1, 8, 8))
     finally:
         torch.set_num_threads(before)
+
+
+def test_small_sets_are_taken_a_few_at_a_time_and_compute_what_each_does_alone() -> None:
+    """Head by head, whole sets, whatever the number of threads; a set's gradients gather nothing of its neighbors'."""
+    attention = Attention(pattern=(Everyone(), Causal(), Everyone(), Window(2, 2)))
+    lengths = [17, 0, 5, 31, 1] * 60
+    layout = Layout.of_lengths(lengths)
+    given = leaves(lengths, 4, 2, 24, 8, torch.float32)
+    cut = cut_of(Problem(attention.for_heads(4), layout, layout, 4, 2, 24, 8, torch.float32))
+    assert len(cut.units) > 4 * len(cut.calls) > 4
+    first, owner = cut.tiles["begin"][cut.units["begin"]], cut.tiles["owner"][cut.units["begin"]]
+    assert (first == layout.offsets.numpy()[owner]).all(), "each begins with a set"
+    assert (cut.units["head"].reshape(-1, 4) == [0, 1, 2, 3]).all(), "all heads of some sets before the next"
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            out = attend(attention, *given, Layout.of_lengths(lengths), executor="fused")
+            found.append((out, *torch.autograd.grad(out.square().sum(), given)))
+    finally:
+        torch.set_num_threads(before)
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+    for n in (0, 3, 298, 299):
+        rows = slice(int(layout.offsets[n]), int(layout.offsets[n + 1]))
+        alone = [x.detach()[rows].requires_grad_() for x in given]
+        out = attend(attention, *alone, Layout.of_lengths([lengths[n]]), executor="fused")
+        for ours, theirs in zip((out, *torch.autograd.grad(out.square().sum(), alone)), found[0], strict=True):
+            assert torch.equal(ours, theirs[rows])

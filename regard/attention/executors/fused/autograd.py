@@ -162,12 +162,12 @@ def _wide_table(problem: Problem, table: Tensor | None) -> Tensor:
     return torch.nn.functional.pad(table.detach() * factor, [margin_of(problem)] * 2).to(accurate)
 
 
-def _share(kernel: Callable[..., None], units: int, *arguments: Any) -> None:
+def _share(kernel: Callable[..., None], call: _Call, *arguments: Any) -> None:
     if torch.get_num_threads() == 1:
         # Each call has to look at the types of all arguments.
-        kernel(0, units, *arguments)
+        kernel(0, len(call.units), *arguments)
         return
-    share(kernel, range(units + 1), *arguments)
+    share(kernel, call.cut.calls, *arguments)
 
 
 class _Fused(torch.autograd.Function):
@@ -182,7 +182,7 @@ class _Fused(torch.autograd.Function):
         numbers = call.numbers._replace(q=Stride.of(q), k=Stride.of(k), v=Stride.of(v))
         _share(
             kernels.forward,
-            len(call.units),
+            call,
             *_fixed(call),
             *(memory_of(x) for x in (q, k, v, out, stats, wide)),
             record(numbers),
@@ -207,12 +207,12 @@ class _Fused(torch.autograd.Function):
         numbers = call.numbers._replace(q=Stride.of(q), k=Stride.of(k), v=Stride.of(v), above=Stride.of(above))
         _share(
             kernels.backward,
-            len(call.units),
+            call,
             *_fixed(call),
             *(memory_of(x) for x in (q, k, v, out, above, stats, wide, d_q, d_k, d_v, part_k, part_v, d_table)),
             record(numbers),
         )
-        for unit in map(Unit._make, call.units.tolist()):
+        for unit in map(Unit._make, call.units.tolist()) if call.parts else ():
             if unit.part >= 0:
                 keys_seen, rows = slice(unit.low, unit.high), slice(unit.part, unit.part + unit.high - unit.low)
                 d_k[keys_seen, unit.head] += part_k[rows]

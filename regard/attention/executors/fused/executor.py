@@ -59,7 +59,7 @@ def work(problem: Problem) -> dict[str, float]:
     meetings, pairs = touched(problem, problem.tiles.keys)
     return {
         "calls": 1,
-        "units": len(cut.units),
+        "units": len(cut.calls) - 1,
         "rows": problem.layout.total * problem.heads * width,
         "meetings": meetings,
         "pairs": pairs,

@@ -117,6 +117,8 @@ class Cut:
     """The work, cut into units of tiles: records of `kernels.Unit` and `kernels.Tile`."""
 
     units: Records
+    calls: list[int]
+    """Where the units are cut into calls of a kernel."""
     tiles: Records
     query_offsets: Whole
     key_offsets: Whole
@@ -174,16 +176,14 @@ def _make_cut(problem: Problem, threads: int) -> Cut:
     for each, sign in ((key_layout, 1), (layout, -1)):
         if each.starts is not None:
             shifts += sign * each.starts
-    units: list[Unit] = []
     crowd = 1.0
-    for n, (_, heads) in enumerate(problem.groups):
+    for n in range(len(problem.groups)):
         counts = rows.numbers[n]
         crowd = max(crowd, float((counts.astype(np.float64) ** 2).sum() / max(counts.sum(), 1)))
-        bounds = _share_out(counts, tiles, max(1, -(-problem.tiles.units * threads // len(heads))), threads)
-        for head in heads:
-            units += _units(problem, head, n * (layout.total + 1), bounds, tiles, rows)
+    units, calls = _cut_up(problem, tiles, rows, threads)
     return Cut(
-        np.array(units, kind_of(Unit)),
+        units,
+        calls,
         tiles,
         layout.offsets.numpy(),
         key_layout.offsets.numpy(),
@@ -192,6 +192,36 @@ def _make_cut(problem: Problem, threads: int) -> Cut:
         longest,
         int(crowd),
     )
+
+
+def _cut_up(problem: Problem, tiles: Records, rows: Rows, threads: int) -> tuple[Records, list[int]]:
+    """The units, and where they are cut into calls.
+
+    Many small sets are taken head by head, a few sets at a time; of large ones a unit keeps what it has packed of its head's keys,
+    and several units may share a set.
+    """
+    wanted, near = problem.tiles.units * threads, problem.tiles.near
+    width = problem.heads * max(problem.d, problem.e) * problem.dtype.itemsize
+    whole, longest = (
+        width * max(getattr(problem.layout, size), getattr(problem.key_layout, size)) for size in ("total", "longest")
+    )
+    if longest > near or whole * problem.heads <= wanted * near:
+        units: list[Unit] = []
+        for n, (_, heads) in enumerate(problem.groups):
+            bounds = _share_out(rows.numbers[n], tiles, max(1, -(-wanted // len(heads))), threads)
+            for head in heads:
+                units += _units(problem, head, n * (problem.layout.total + 1), bounds, tiles, rows)
+        return np.array(units, kind_of(Unit)), [*range(len(units) + 1)]
+    bounds = _share_out(np.sum(rows.numbers, 0), tiles, max(wanted, whole // near), threads)
+    # No set is cut, so that nobody adds to the gradients of another's keys.
+    first = np.searchsorted(tiles["owner"], tiles["owner"][bounds[1:-1]])
+    cuts = np.unique([bounds[0], *first, bounds[-1]])
+    found = np.zeros((len(cuts) - 1, problem.heads), kind_of(Unit))
+    found["head"], found["part"], found["low"], found["high"] = np.arange(problem.heads), -1, -1, -1
+    found["begin"], found["end"] = cuts[:-1, None], cuts[1:, None]
+    for n, (_, heads) in enumerate(problem.groups):
+        found["pattern"][:, heads] = n * (problem.layout.total + 1)
+    return found.reshape(-1), sorted({found.size * n // wanted for n in range(wanted + 1)})
 
 
 def _share_out(counts: Whole, tiles: Records, pieces: int, threads: int) -> list[int]:
