@@ -1,4 +1,4 @@
-"""The compiled kernels of layers: dropout by a hash, pairs turned by angles, depthwise convolution, vectors as whole numbers."""
+"""The compiled kernels of layers: dropout by a hash, pairs turned by angles, cross-entropy, depthwise convolution, int8."""
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -9,9 +9,21 @@ import numpy as np
 
 from regard.kernels import packing
 from regard.kernels.compiled import as_written, compiled
-from regard.kernels.simd.lanes import fill, keep, load, load_wide, of_number, store_as
+from regard.kernels.simd.lanes import (
+    exp,
+    fill,
+    keep,
+    larger,
+    load,
+    load_wide,
+    max_heads,
+    of_number,
+    store,
+    store_as,
+    sum_heads,
+)
 
-__all__ = ["depthwise", "depthwise_taps", "dropped", "from_sums", "rotated", "to_int8"]
+__all__ = ["depthwise", "depthwise_taps", "dropped", "from_sums", "losses", "rotated", "slopes", "to_int8"]
 
 
 @as_written
@@ -52,6 +64,77 @@ def _rotated(begin, end, out, x, cos, sin, row_step, head_step, heads, pairs, di
 
 
 rotated = compiled(_rotated, fast=False)
+
+
+@as_written
+def _first(x, room):
+    """The first lane."""
+    store(room, 0, x)
+    return room[0]
+
+
+@as_written
+def _tail(room, x, at, n, other):
+    """The last n numbers of a row, and other ones behind them, as 16 lanes."""
+    for c in range(16):
+        room[c] = packing.load(x, at + c) if c < n else other
+    return load(room, 0)
+
+
+def _losses(begin, end, losses, nats, whole, x, targets, classes, smoothing):
+    """For rows `begin <= i < end` of scores x: the losses, -log p of the targets, and log sum_c e^x_c; see `cross_entropy`.
+
+    x: bfloat16 as bits.
+    """
+    room = np.empty(16, losses.dtype)
+    low = losses.dtype.type(-np.inf)
+    whole_lanes = classes // 16 * 16
+    left = classes - whole_lanes
+    for i in range(begin, end):
+        at = i * classes
+        most, sums = fill(losses, low), fill(losses, 0)
+        for c in range(at, at + whole_lanes, 16):
+            y = load_wide(x, c)
+            most, sums = larger(most, y), sums + y
+        # Where a number is NaN, so is the sum.
+        most = larger(most, _tail(room, x, at + whole_lanes, left, low))
+        top = _first(max_heads(most, 1), room)
+        total = fill(losses, 0)
+        for c in range(at, at + whole_lanes, 16):
+            total = total + exp(load_wide(x, c) - fill(losses, top))
+        total = total + exp(_tail(room, x, at + whole_lanes, left, low) - fill(losses, top))
+        whole[i] = top + np.log(_first(sum_heads(total, 1), room))
+        nats[i] = whole[i] - packing.load(x, at + targets[i])
+        losses[i] = nats[i]
+        if smoothing > 0:
+            sums = sums + _tail(room, x, at + whole_lanes, left, losses.dtype.type(0))
+            mean = _first(sum_heads(sums, 1), room) / losses.dtype.type(classes)
+            share = losses.dtype.type(smoothing)
+            losses[i] = (losses.dtype.type(1) - share) * nats[i] + share * (whole[i] - mean)
+
+
+losses = compiled(_losses, fast=False)
+
+
+def _slopes(begin, end, out, x, targets, whole, above, classes, smoothing):
+    """above_i (p_ic - s / classes - (1 - s) [c = y_i]) for rows `begin <= i < end`; out may be x. out, x: bfloat16 as bits."""
+    room = np.empty(16, whole.dtype)
+    whole_lanes = classes // 16 * 16
+    spread = whole.dtype.type(smoothing / max(classes, 1))
+    for i in range(begin, end):
+        at, y = i * classes, i * classes + targets[i]
+        factor, own = fill(whole, above[i]), packing.load(x, y)
+        for c in range(at, at + whole_lanes, 16):
+            store_as(out, c, (exp(load_wide(x, c) - fill(whole, whole[i])) - fill(whole, spread)) * factor)
+        last = exp(_tail(room, x, at + whole_lanes, classes - whole_lanes, whole[i]) - fill(whole, whole[i]))
+        store(room, 0, (last - fill(whole, spread)) * factor)
+        for c in range(whole_lanes, classes):
+            packing.save(out, at + c, room[c - whole_lanes])
+        mine = _first(exp(fill(whole, own) - fill(whole, whole[i])), room)
+        packing.save(out, y, (mine - spread - whole.dtype.type(1 - smoothing)) * above[i])
+
+
+slopes = compiled(_slopes, fast=False)
 
 
 @compiled

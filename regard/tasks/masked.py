@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding
@@ -15,6 +15,7 @@ from regard.data.examples import IGNORE
 from regard.data.masking import MASK, mask_id
 from regard.data.segments import Marks
 from regard.errors import InputError
+from regard.layers.cross_entropy import cross_entropy
 from regard.sets import VectorSets
 from regard.tasks.base import Task
 from regard.tasks.configs import MaskedTokens
@@ -103,7 +104,7 @@ class MaskedTokenTask(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         targets = self._hidden(batch)
-        losses = cross_entropy(output.float(), targets, reduction="none")
+        losses = cross_entropy(output, targets)
         answers = targets >= self.first_answer
         total, count = losses.sum(), torch.tensor(len(targets), device=targets.device)
         if self.first_answer < len(self.entries):

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
 from regard.data.batch import Batch
 from regard.data.encoding import BEGIN, Encoding
 from regard.errors import InputError
+from regard.layers.cross_entropy import cross_entropy
 from regard.tasks.configs import NextToken
 from regard.tasks.configs_of_pictures import NextPixel
 from regard.tasks.next_token import NextTokenTask
@@ -125,7 +126,7 @@ class NextPixelTask(NextTokenTask):
 
 
 def _judged(scores: Tensor, targets: Tensor) -> Judged:
-    return Judged(cross_entropy(scores.float(), targets.long(), reduction="none"), scores.argmax(-1))
+    return Judged(cross_entropy(scores, targets.long()), scores.argmax(-1))
 
 
 def deflated(content: bytes) -> float:

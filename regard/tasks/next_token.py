@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 
 from regard.data.batch import Batch
 from regard.data.encoding import Encoding, Labels
 from regard.data.tokenizer import UNKNOWN
 from regard.errors import InputError
+from regard.layers.cross_entropy import cross_entropy
 from regard.layers.dropout import Dropout
 from regard.layers.embed import Embed
 from regard.models.model import Model
@@ -108,7 +109,7 @@ class NextTokenTask(Task):
             raise InputError(
                 f"there are {len(targets)} targets for {len(output)} vectors, expected one for each: the model must not join any"
             )
-        total = cross_entropy(output.float(), targets, reduction="sum")
+        total = cross_entropy(output, targets).sum()
         return total, torch.tensor(len(targets), device=targets.device)
 
     def metrics(self) -> MetricCollection:
@@ -121,7 +122,7 @@ class NextTokenTask(Task):
     def score(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         targets = batch.target_values("vector")
         if len(targets):
-            losses = cross_entropy(output.float(), targets, reduction="none")
+            losses = cross_entropy(output, targets)
             metrics.update(predictions=output.argmax(-1), targets=targets, losses=losses)
 
     def observe(self, batch: Batch) -> None:
@@ -143,7 +144,7 @@ class NextTokenTask(Task):
         if batch.targets is not None:
             targets = batch.target_values("vector").split(lengths)
             return [
-                {"name": name, "nats": float(cross_entropy(scores, own)), "targets": len(own)}
+                {"name": name, "nats": float(cross_entropy(scores, own).mean()), "targets": len(own)}
                 for name, scores, own in zip(batch.names, parts, targets, strict=True)
             ]
         ids = batch.inputs.values.split(lengths)
@@ -152,7 +153,7 @@ class NextTokenTask(Task):
     def _continued(self, name: str, scores: Tensor, ids: Tensor) -> dict[str, Any]:
         written: dict[str, Any] = {"name": name, "next": self._best(scores[-1])}
         if len(ids) > 1:
-            written["nats"] = float(cross_entropy(scores[:-1], ids[1:]))
+            written["nats"] = float(cross_entropy(scores[:-1], ids[1:]).mean())
         unknown = int((ids == self.entries.index(UNKNOWN)).sum())
         return written | ({"unknown": unknown} if unknown else {})
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from regard.layers.cross_entropy import losses, slopes
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
@@ -49,9 +51,9 @@ def token_scores(
     """The terms of `smoothed_cross_entropy` one by one, without gradients."""
     parts = []
     for h, y in _parts(hidden, targets, len(output)):
-        scores = _scores(h, output)
-        losses, nats, _ = _losses(scores, y, smoothing)
-        parts.append((losses, nats, scores.argmax(1)))
+        scores = linear(h, output)
+        found = losses(scores, y, smoothing)
+        parts.append((found.losses, found.nats, scores.argmax(1)))
     if not parts:
         none = hidden.new_zeros(0)
         return TokenScores(none, none, targets.new_zeros(0))
@@ -63,20 +65,6 @@ def _parts(hidden: Tensor, targets: Tensor, classes: int) -> Iterator[tuple[Tens
     return zip(hidden.split(rows), targets.split(rows), strict=True) if len(hidden) else iter(())
 
 
-def _scores(hidden: Tensor, output: Tensor) -> Tensor:
-    scores = linear(hidden, output)
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
-
-
-def _losses(scores: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-    """`[n]` smoothed losses, `[n]` -log p of the targets, `[n, 1]` the logarithms of the softmax's denominators."""
-    whole = scores.logsumexp(1, keepdim=True)
-    nats = whole[:, 0] - scores.gather(1, targets[:, None])[:, 0]
-    if not smoothing:
-        return nats, nats, whole
-    return (1 - smoothing) * nats + smoothing * (whole[:, 0] - scores.mean(1)), nats, whole
-
-
 class _Smoothed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, output: Tensor, targets: Tensor, smoothing: float) -> Tensor:
@@ -84,14 +72,11 @@ class _Smoothed(torch.autograd.Function):
         total = torch.zeros((), dtype=wide, device=hidden.device)
         of_output, of_hidden, learns = torch.zeros_like(output), [], any(ctx.needs_input_grad)
         for h, y in _parts(hidden, targets, len(output)):
-            scores = _scores(h, output)
-            losses, _, whole = _losses(scores, y, smoothing)
-            total += losses.sum()
+            scores = linear(h, output)
+            found = losses(scores, y, smoothing)
+            total += found.losses.sum()
             if learns:
-                # What is left of the scores' memory: p - (1 - s) [c = y] - s / classes.
-                slope = scores.sub_(whole).exp_().sub_(smoothing / len(output))
-                slope[torch.arange(len(y), device=y.device), y] -= 1 - smoothing
-                slope = slope.to(h.dtype)
+                slope = slopes(scores, y, found.whole, smoothing, out=scores).to(h.dtype)
                 of_hidden.append(torch.mm(slope, output).to(h.dtype))
                 of_output += torch.mm(slope.T, h)
         if learns:
