@@ -97,7 +97,12 @@ def _print(chosen: Any) -> None:
     inputs = list(datasets(opened, sources))
     writes = isinstance(opened.model, SequenceModel)
     pictured = not writes and all(hasattr(part, "picture") for part in inputs)
-    if out and not molecule and (chosen.json or (not pictured and (chosen.query is not None or chosen.encoder))):
+    if (
+        out
+        and not molecule
+        and (writes or pictured)
+        and (chosen.json or (not pictured and (chosen.query is not None or chosen.encoder)))
+    ):
         also = "--json" if pictured else "--query, --encoder or --json"
         raise InputError(
             f"--out draws all that is {'attended to' if pictured else 'written'}, expected no {also} with it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ __all__ = [
     "molecule",
     "scaffold",
     "scaffold_split",
+    "whole",
 ]
 
 Features = Literal["atoms", "full", "contributions"]
@@ -34,6 +36,7 @@ _BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 _SHAPES = ("SP", "SP2", "SP3", "SP3D", "SP3D2")
 _TURNS = ("CHI_TETRAHEDRAL_CW", "CHI_TETRAHEDRAL_CCW")
 _MOST_SHOWN = 60  # characters of a SMILES in a sentence
+_MOST_OF_SCAFFOLD = 1000  # atoms; RDKit takes 1.6 s for so many, and sixteen times as long for twice as many
 
 
 def _library(name: str) -> Any:
@@ -65,6 +68,8 @@ def molecule(smiles: str, where: str) -> Any:
     """
     chem, base = _library("rdkit.Chem"), _library("rdkit.rdBase")
     shown = smiles if len(smiles) <= _MOST_SHOWN else f"{smiles[: _MOST_SHOWN - 3]}..."
+    if not smiles.isascii():
+        raise InputError(f"{where} holds {shown!r}, expected the SMILES of a molecule, which is ASCII")
     # RDKit writes what it dislikes to standard error.
     with base.BlockLogs():
         found = chem.MolFromSmiles(smiles)
@@ -74,6 +79,27 @@ def molecule(smiles: str, where: str) -> Any:
     if not found.GetNumAtoms():
         raise InputError(f"{where} holds {shown!r}, expected the SMILES of a molecule of at least one atom")
     return found
+
+
+def whole(found: Any, where: str) -> Any:
+    """A molecule of RDKit in memory with its rings and hydrogens known, as one that was read has them.
+
+    Raises:
+        InputError: one without atoms, or that cannot be; `where` begins the sentence.
+    """
+    if not found.GetNumAtoms():
+        raise InputError(f"{where} has no atom, expected at least one")
+    chem, base = _library("rdkit.Chem"), _library("rdkit.rdBase")
+    # What is a pattern has queries in the place of atoms.
+    made = chem.RWMol(found)
+    with base.BlockLogs():
+        try:
+            made.UpdatePropertyCache()
+            chem.SanitizeMol(made)
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"{where} is a molecule that cannot be: {reason:.200}") from None
+    return made.GetMol()
 
 
 def _reason(chem: Any, smiles: str) -> str:
@@ -197,16 +223,30 @@ def _one_hot(values: Sequence[Any], known: Sequence[Any], others: bool = False) 
     return rows if others else rows[:, :-1]
 
 
-def scaffold(smiles: str) -> str:
+@lru_cache(maxsize=1 << 16)
+def scaffold(smiles: str, where: str = "the molecule") -> str:
     """The Murcko scaffold, rings and what joins them, without handedness; empty for a molecule without rings.
+
+    Raises:
+        InputError: a molecule with rings and so many atoms that RDKit would take minutes or hours; `where` begins the sentence.
 
     >>> scaffold("CC(=O)Oc1ccccc1C(=O)O")
     'c1ccccc1'
+    >>> scaffold("C" * 5000)
+    ''
     """
+    found = molecule(smiles, where)
+    if not found.GetRingInfo().NumRings():
+        return ""
+    if found.GetNumAtoms() > _MOST_OF_SCAFFOLD:
+        raise InputError(
+            f"{where} has {found.GetNumAtoms():,} atoms and rings, expected at most {_MOST_OF_SCAFFOLD:,} where scaffolds divide "
+            "(data.division hash divides otherwise)"
+        )
     murcko = _library("rdkit.Chem.Scaffolds.MurckoScaffold")
     with _library("rdkit.rdBase").BlockLogs():
-        found: str = murcko.MurckoScaffoldSmiles(smiles=smiles, includeChirality=False)
-    return found
+        rings: str = murcko.MurckoScaffoldSmiles(smiles=smiles, includeChirality=False)
+    return rings
 
 
 def scaffold_split(scaffolds: Sequence[str], shares: tuple[float, float] = (0.8, 0.1)) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -14,7 +14,7 @@ from regard.data.reader import refused_value
 from regard.data.survey import Skips
 from regard.errors import InputError, nearest
 
-__all__ = ["Graph", "arrays_of", "graph_of", "joined_edges"]
+__all__ = ["Graph", "arrays_of", "carried_by", "graph_of", "joined_edges"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,17 @@ def joined_edges(
         values += [np.zeros((nodes, values[0].shape[1]), np.float32)] if values else []
     unique, first = np.unique(np.concatenate(codes), return_index=True)
     return np.stack([unique // nodes, unique % nodes]), np.concatenate(values)[first] if values else None
+
+
+def carried_by(graph: Graph, edges: Array, edge_values: Array | None, width: int) -> Array | None:
+    """What the edges carry; a graph that has none of its own carries as many zeros as in training.
+
+    Args:
+        edges, edge_values: as `joined_edges` gives them. width: of what edges carry in training.
+    """
+    if graph.edges.shape[1]:
+        return edge_values
+    return np.zeros((edges.shape[1], width), np.float32) if width else None
 
 
 def graph_of(value: Any, name: str) -> Graph:
@@ -112,7 +123,9 @@ def _of_data(value: Any, name: str) -> dict[str, Any]:
     if labels.ndim > 1 and labels.shape[-1] > 1:
         raise InputError(f"{name} has y {list(labels.shape)}, expected one number for the graph or for each node")
     flat = [None if label != label else label for label in labels.reshape(-1).tolist()]
-    return found | ({"label": flat[0]} if len(flat) == 1 and nodes != 1 else {"labels": flat})
+    # Of a graph of one node nobody can tell which of both is meant.
+    of_graph, of_nodes = len(flat) == 1, len(flat) != 1 or nodes == 1
+    return found | ({"label": flat[0]} if of_graph else {}) | ({"labels": flat} if of_nodes else {})
 
 
 def _numbers(tensor: Any) -> Array:
@@ -147,6 +160,11 @@ def _attributes(entries: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> 
     wanted = [key for key, value in entries[0][1].items() if key != "label" and _size(value)] if entries else []
     sizes = [_size(entries[0][1][key]) for key in wanted]
     for what, data in entries:
+        for key, each in data.items():
+            if key != "label" and key not in wanted and _size(each):
+                raise InputError(
+                    f"{name} has at {what} {key} {each!r:.40}, expected the same numbers as at {entries[0][0]}, which has none"
+                )
         for key, size in zip(wanted, sizes, strict=True):
             if _size(data.get(key)) != size:
                 found = f"{key} {data[key]!r:.40}" if key in data else f"no {key}"
@@ -154,7 +172,10 @@ def _attributes(entries: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> 
                     f"{name} has at {what} {found}, expected as many numbers as at {entries[0][0]}: {size}"
                 )
     rows = [[number for key in wanted for number in np.ravel(data[key])] for _, data in entries]
-    return np.array(rows, np.float32).reshape(len(entries), sum(sizes))
+    try:
+        return np.array(rows, np.float64).astype(np.float32).reshape(len(entries), sum(sizes))
+    except OverflowError:
+        raise InputError(f"{name} has an attribute that is no float, expected numbers of at most 3.4e38") from None
 
 
 def _size(value: Any) -> int:
@@ -163,7 +184,10 @@ def _size(value: Any) -> int:
         return 1
     if isinstance(value, (str, bytes, Mapping)) or value is None:
         return 0
-    array = np.asarray(value) if isinstance(value, (Sequence, np.ndarray)) else np.array("")
+    try:
+        array = np.asarray(value) if isinstance(value, (Sequence, np.ndarray)) else np.array("")
+    except (ValueError, OverflowError):  # Rows of different lengths.
+        return 0
     return array.size if array.dtype.kind in "iufb" else 0
 
 
@@ -191,6 +215,9 @@ def _checked(value: Mapping[str, Any], name: str) -> Graph:
     if edge_values is not None and (edge_values.ndim != 2 or len(edge_values) != edges.shape[1]):
         shape = f"{name} has edge_values {list(edge_values.shape)}"
         raise InputError(f"{shape}, expected [{edges.shape[1]}, numbers], one row for each edge")
+    for entry in ("names", "labels"):
+        if isinstance(value.get(entry), str) or not isinstance(value.get(entry), Iterable | None):
+            raise InputError(f"{name} has {entry} {value[entry]!r:.40}, expected a list, one for each node")
     names = tuple(map(str, range(n) if value.get("names") is None else value["names"]))
     if len(names) != n:
         raise InputError(f"{name} has {len(names)} names for {n} nodes, expected one each")
@@ -208,6 +235,7 @@ def _text(label: Any) -> str:
 
 def _array(value: Mapping[str, Any], entry: str, name: str, kind: type | None = None) -> Array:
     try:
-        return np.asarray(value[entry], kind)
+        with np.errstate(over="ignore"):  # What is beyond float32 is refused as not finite.
+            return np.asarray(value[entry], kind)
     except (TypeError, ValueError):
         raise InputError(f"{name} has {entry} that are no array of numbers, expected one") from None

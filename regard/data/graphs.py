@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 from regard.data.encoding import Encoding, Labels, Numbers, learn_targets
 from regard.data.examples import Array, Example, Listed, Part, check_part, divided, parts_of
 from regard.data.folders import files_at, files_by_part
-from regard.data.graph_values import Graph, arrays_of, graph_of, joined_edges
+from regard.data.graph_values import Graph, arrays_of, carried_by, graph_of, joined_edges
 from regard.data.label_sets import LabelSets
 from regard.data.nodes import VariedGraphs
 from regard.data.parts import stated_part
@@ -23,7 +24,7 @@ from regard.data.structure import NodePositions
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.errors import InputError, nearest
-from regard.files import parse_object, plain_suffix, read_lines
+from regard.files import json_line, parse_object, plain_suffix, read_lines, written_whole
 
 __all__ = ["Graphs", "write_graphs"]
 
@@ -97,7 +98,9 @@ class Graphs:
             targets = LabelSets.of(entries, ";")
         else:
             targets = learn_targets(entries, self.target == "number")
-        values, _, edge_values = self._vectors(lines[0].graph)
+        # What edges carry is told by a graph that has some.
+        first = next((line for line in lines if line.graph.edges.size), lines[0])
+        values, _, edge_values = self._vectors(first.graph)
         edge_width = 0 if edge_values is None else edge_values.shape[1]
         return Encoding(targets, width=values.shape[1], edge_width=edge_width, ordered=False, edges=True)
 
@@ -224,6 +227,7 @@ class Graphs:
 
     def _example(self, graph: Graph, name: str, encoding: Encoding, target: Array | None = None) -> Example:
         values, edges, edge_values = self._vectors(graph)
+        edge_values = carried_by(graph, edges, edge_values, encoding.edge_width)
         for size, expected, what in (
             (values.shape[1], encoding.width, "features per node"),
             (0 if edge_values is None else edge_values.shape[1], encoding.edge_width, "numbers per edge"),
@@ -258,27 +262,39 @@ def write_graphs(path: Path | str, graphs: Iterable[Any]) -> int:
         InputError: what is no graph, or arrays that do not fit together.
     """
     count = 0
-    with Path(path).open("w", encoding="utf-8") as file:
+    with written_whole(Path(path)) as file:
         for value in graphs:
             count += 1
-            name = f"graph {count}"
-            entries = arrays_of(value, name)
-            stated = {entry: str(entries.pop(entry)) for entry in ("id", "split") if entries.get(entry) is not None}
-            graph = graph_of(entries, name)
-            written: dict[str, Any] = stated | {"nodes": len(graph.names), "edges": graph.edges.T.tolist()}
-            if graph.features.shape[1]:
-                written["features"] = graph.features.tolist()
-            if graph.edge_values is not None:
-                written["edge_values"] = graph.edge_values.tolist()
-            if entries.get("names") is not None:
-                written["names"] = list(graph.names)
-            if entries.get("label") is not None:
-                label = entries["label"]
-                written["label"] = label.item() if hasattr(label, "item") else label
-            if any(graph.labels):
-                written["labels"] = [label or None for label in graph.labels]
-            file.write(json.dumps(written, ensure_ascii=False) + "\n")
+            file.write(json_line(_entries_of(value, f"graph {count}")).encode() + b"\n")
     return count
+
+
+def _entries_of(value: Any, name: str) -> dict[str, Any]:
+    """What a line of a graph in memory says."""
+    entries = arrays_of(value, name)
+    stated = {entry: str(entries.pop(entry)) for entry in ("id", "split") if entries.get(entry) is not None}
+    graph = graph_of(entries, name)
+    written: dict[str, Any] = stated | {"nodes": len(graph.names), "edges": graph.edges.T.tolist()}
+    if graph.features.shape[1]:
+        written["features"] = graph.features.tolist()
+    if graph.edge_values is not None:
+        written["edge_values"] = graph.edge_values.tolist()
+    if entries.get("names") is not None:
+        written["names"] = list(graph.names)
+    if entries.get("label") is not None:
+        written["label"] = _label(entries["label"], name)
+    if any(graph.labels):
+        written["labels"] = [label or None for label in graph.labels]
+    return written
+
+
+def _label(label: Any, name: str) -> Any:
+    """The label of a graph as JSON has it."""
+    label = label.item() if getattr(label, "size", 0) == 1 and hasattr(label, "item") else label
+    whole = isinstance(label, str | int | dict) or (isinstance(label, float) and math.isfinite(label))
+    if not whole:
+        raise InputError(f"{name} has the label {label!r:.40}, expected a name, a finite number, or an object of names")
+    return label
 
 
 def _entries(lines: Sequence[_Line], of_nodes: bool) -> list[tuple[str, str]]:
@@ -309,10 +325,9 @@ def _line(text: str, name: str, where: str, part: Part | None) -> _Line:
         raise InputError(f"{where} has nodes {count!r:.40}, expected their number, at most {_MOST_NODES:,}")
     features = entries.get("features", np.zeros((count, 0)))
     features = np.zeros((0, 0)) if isinstance(features, list) and not features else features
-    arrays = {"features": features, "edges": _pairs(entries.get("edges", []), where)}
-    carried = entries.get("edge_values")
-    if carried:
-        arrays["edge_values"] = carried
+    arrays = {"features": features, "edges": _pairs(entries.get("edges", []), count, where)}
+    if entries.get("edge_values", []) not in ([], None):
+        arrays["edge_values"] = entries["edge_values"]
     graph = graph_of(arrays | {each: entries.get(each) for each in ("names", "labels")}, where)
     if len(graph.names) != count:
         raise InputError(f"{where} has features of {len(graph.names)} nodes and nodes {count}, expected as many")
@@ -321,11 +336,12 @@ def _line(text: str, name: str, where: str, part: Part | None) -> _Line:
         part = stated_part(str(stated), where)
     label = entries.get("label")
     text_of = json.dumps(label) if isinstance(label, dict) else "" if label is None else str(label)
-    return _Line(graph, str(entries.get("id", name)), text_of, part, where)
+    identity = name if entries.get("id") is None else str(entries["id"])
+    return _Line(graph, identity, text_of, part, where)
 
 
-def _pairs(value: Any, where: str) -> Array:
-    """`[2, e]` of a list of pairs."""
+def _pairs(value: Any, nodes: int, where: str) -> Array:
+    """`[2, e]` of a list of pairs of nodes from 0 to `nodes - 1`."""
     if not isinstance(value, list):
         raise InputError(f"{where} has edges {value!r:.40}, expected a list of pairs: a source and a target")
     for pair in value:
@@ -334,6 +350,8 @@ def _pairs(value: Any, where: str) -> Array:
             raise InputError(
                 f"{where} has the edge {pair!r:.40}, expected a source and a target, numbers of nodes from 0"
             )
+        if min(pair) < 0 or max(pair) >= nodes:
+            raise InputError(f"{where} has the edge {pair!r:.40}, expected nodes from 0 to {nodes - 1}")
     return np.array(value, np.int64).reshape(-1, 2).T
 
 

@@ -15,6 +15,7 @@ from regard.data.folders import files_at
 from regard.data.graph_values import Graph
 from regard.data.nodes import NodeReader
 from regard.data.registry import locate
+from regard.data.survey import Skips
 from regard.errors import InputError, check_numbers
 
 __all__ = ["MaskedGraph"]
@@ -74,8 +75,19 @@ class MaskedGraph(NodeReader):
                 raise InputError(f"{path} has the node {node} in two parts of mask {self.mask}, expected one")
             parts[chosen] = name
         labels = [str(label) for label in arrays["node_labels"].tolist()]
+        for node, (label, part) in enumerate(zip(labels, parts, strict=True)):
+            if part and not label:
+                raise InputError(
+                    f"{path} has no label of the node {node}, expected one as the node is in the {part} part"
+                )
+        _, first = np.unique(edges[:, 0] * max(n, 1) + edges[:, 1], return_index=True)
+        skips = Skips()
+        for place in np.setdiff1d(np.arange(len(edges)), first):
+            skips.add("repeated edges", f"edges {place}")
+        names = tuple(map(str, range(n)))
         form = f"arrays of a graph, mask {self.mask} of {masks}"
-        return Graph(str(path), tuple(map(str, range(n))), features, labels, parts.tolist(), edges.T, form=form)
+        edges = edges[np.sort(first)]
+        return Graph(str(path), names, features, labels, parts.tolist(), edges.T, form=form, skips=skips)
 
 
 def _file(place: Path) -> Path:
@@ -109,7 +121,8 @@ def _arrays(path: Path) -> dict[str, Array]:
         if name not in found:
             raise InputError(f"{path} has no array {name}, expected {', '.join(_ARRAYS)}")
     _check_shapes(path, found)
-    found["node_features"] = found["node_features"].astype(np.float32)
+    with np.errstate(over="ignore"):  # What is beyond float32 is refused below.
+        found["node_features"] = found["node_features"].astype(np.float32)
     edges, n = found["edges"].astype(np.int64), len(found["node_labels"])
     found["edges"] = edges
     if edges.size and not (edges.min() >= 0 and edges.max() < n):

@@ -23,6 +23,7 @@ from regard.data.chemistry import (
     molecule,
     scaffold,
     scaffold_split,
+    whole,
 )
 from regard.data.encoding import Encoding, Labels, Numbers, Standard, learn_targets
 from regard.data.examples import ALL, Array, Example, Listed, Part, check_part, divided, split
@@ -106,6 +107,9 @@ class Molecules:
     published = "molecules"
 
     def __post_init__(self) -> None:
+        if self.target != "labels" and "," in self.label_column:
+            found = f"data.label_column is {self.label_column!r} and data.target {self.target!r}"
+            raise InputError(f"{found}, expected one column, or data.target labels")
         if self.positions.vectors:
             found = f"data.positions.vectors is {self.positions.vectors!r}"
             raise InputError(f"{found}, expected none: atoms of different molecules are not the same")
@@ -195,7 +199,7 @@ class Molecules:
             return self._example(molecule(value.strip(), name), name, name, encoding)
         if not hasattr(value, "GetAtoms"):
             raise refused_value(value, name, "a SMILES or a molecule of RDKit")
-        return self._example(value, name, name, encoding)
+        return self._example(whole(value, name), name, name, encoding)
 
     def texts(self, texts: Sequence[str], names: Sequence[str], encoding: Encoding) -> Listed:
         """Molecules of SMILES in memory."""
@@ -245,7 +249,7 @@ class Molecules:
             return divided([row.smiles for row in rows], kinds, [row.part for row in rows])
         if self.division == "hash":
             return split([row.smiles for row in rows], kinds)
-        return scaffold_split([scaffold(row.smiles) for row in rows])
+        return scaffold_split([scaffold(row.smiles, row.where) for row in rows])
 
     def _crowded(self, rows: Sequence[_Row]) -> str:
         """A clause about a scaffold that is too frequent for a part of its own."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from regard.data.encoding import Encoding, learn_targets
 from regard.data.examples import Array, Dataset, Example, Listed, Part, check_part, parts_of
-from regard.data.graph_values import Graph, graph_of, joined_edges
+from regard.data.graph_values import Graph, carried_by, graph_of, joined_edges
 from regard.data.node_means import NodeMeans
 from regard.data.reader import refused_stream
 from regard.data.sampling import NeighborSampling, SampledGraph
@@ -150,7 +150,8 @@ class NodeReader(ABC):
     def _example(self, graph: Graph, encoding: Encoding, target: Array | None) -> Example:
         edges, edge_values = self._edges(graph)
         values = self._values(graph, edges)
-        edge_width = 0 if graph.edge_values is None else graph.edge_values.shape[1]
+        edge_values = carried_by(graph, edges, edge_values, encoding.edge_width)
+        edge_width = 0 if edge_values is None else edge_values.shape[1]
         for size, expected, what in (
             (values.shape[1], encoding.width, "features per node"),
             (edge_width, encoding.edge_width, "numbers per edge"),

@@ -242,7 +242,8 @@ def _of_file(place: Path, other: Path | None, sides: Sides) -> Pairs:
     if first.lstrip().startswith("{"):
         return _objects(place, sides)
     names = {name.strip().strip('"') for name in re.split(r"[\t,;|]", first.lstrip("\ufeff"))}
-    if {sides.source, sides.target} <= names or suffix == ".csv":
+    # A header that names one language alone is refused as such, and not taken for two sentences.
+    if {sides.source, sides.target} & names or suffix == ".csv":
         return _table(place, sides)
     return _tabbed(place, sides)
 
@@ -317,7 +318,8 @@ def _objects(path: Path, sides: Sides) -> Pairs:
             skips.add("blank lines", f"{path.name}, line {number}")
             continue
         entries = parse_object(line, where)
-        part = stated_part(str(entries[sides.split]), where, sides.split) if sides.split in entries else None
+        stated = entries.get(sides.split)
+        part = None if stated is None else stated_part(str(stated), where, sides.split)
         inner = entries.get("translation")
         source, target = (
             _text(inner if isinstance(inner, dict) else entries, language, where)

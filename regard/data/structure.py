@@ -105,7 +105,8 @@ def _check_identities(nodes: int, where: str) -> None:
 
 
 def _check_walks(nodes: int, edges: int, steps: int, where: str) -> None:
-    additions = nodes * edges * steps
+    # Rows of all nodes are gone through at each step, those without an edge as well.
+    additions = nodes * max(edges, nodes) * steps
     if additions > _MOST_WALKS:
         cost = f"{additions:.1g} additions, about {additions / 3.6e12:,.0f} hours"
         raise InputError(

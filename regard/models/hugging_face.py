@@ -69,6 +69,11 @@ class Imported:
         """
         if self.tokenizer is None:
             raise InputError("the folder has no tokenizer, expected tokenizer.json or vocab.txt")
+        if isinstance(texts, str):
+            raise InputError(f"the texts are one text, {texts[:40]!r}, expected a list of them")
+        for text in texts:
+            if not isinstance(text, str) or any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+                raise InputError(f"the text {text!r:.40} cannot be read, expected a text that UTF-8 can hold")
         longest, found = self.bert.sizes.longest, []
         for text, each in zip(texts, self.tokenizer.encode_batch(list(texts)), strict=True):
             row = list(each.ids)
@@ -299,6 +304,11 @@ def _tokenizer(folder: Path, vocabulary: int) -> Any:
     largest = max(found.get_vocab().values(), default=0)
     if largest >= vocabulary:
         raise InputError(f"{folder} has a tokenizer with the id {largest}, expected less than vocab_size {vocabulary}")
+    around = found.encode("").tokens
+    if around != ["[CLS]", "[SEP]"]:
+        raise InputError(
+            f"{folder} has a tokenizer that cuts an empty text into {around}, expected [CLS] and [SEP] around each text"
+        )
     return found
 
 

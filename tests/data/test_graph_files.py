@@ -146,6 +146,8 @@ def test_a_graph_of_arrays_may_have_no_edges(tmp_path: Path) -> None:
         ({"val_masks": np.ones((2, 6), bool)}, "has the node 0 in two parts of mask 0"),
         ({"test_masks": np.ones((1, 6), bool)}, r"has test_masks \[1, 6\] of bool, expected truths \[2, 6\]"),
         ({"node_labels": np.array([{}] * 6)}, "cannot be read"),
+        ({"node_labels": np.array(["a", "", "b", "a", "b", "a"])}, "has no label of the node 1, expected one as"),
+        ({"node_features": np.full((6, 1), 1e39)}, "has inf in node_features at node 0, column 0"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -174,3 +176,9 @@ def test_the_published_graphs() -> None:
     assert example.target is not None
     assert example.edges.shape[1] == 2 * 519_000 + 11_758
     assert (example.target != IGNORE).sum() == 2_940
+
+
+def test_repeated_edges_of_arrays_are_counted_and_passed_over(tmp_path: Path) -> None:
+    graph = MaskedGraph(npz(tmp_path, edges=np.array([[3, 3], [0, 1], [3, 3], [0, 1], [1, 0]]))).read(str(tmp_path))
+    assert graph.edges.T.tolist() == [[3, 3], [0, 1], [1, 0]]
+    assert graph.skips.lines() == ["2 repeated edges: edges 2, edges 3"]

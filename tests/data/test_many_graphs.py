@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,7 +113,7 @@ def test_parts_by_files_and_positions(tmp_path: Path) -> None:
         ({"nodes": 1e3}, "has nodes 1000.0, expected their number"),
         ({"nodes": 10**12}, "has nodes 1000000000000, expected their number, at most 10,000,000"),
         ({"nodes": 3, "features": [[1]]}, "has features of 1 nodes and nodes 3, expected as many"),
-        ({"nodes": 2, "edges": [[0, 2]]}, "has edges from 0 to 2, expected nodes from 0 to 1"),
+        ({"nodes": 2, "edges": [[0, 2]]}, "has the edge [0, 2], expected nodes from 0 to 1"),
         ({"nodes": 2, "edges": [[0, 1, 2]]}, "has the edge [0, 1, 2], expected a source and a target"),
         ({"nodes": 2, "edges": [[0, 0.5]]}, "has the edge [0, 0.5], expected a source and a target"),
         ({"nodes": 2, "edges": [[0, 1], [0, 1]]}, "repeats an edge, expected each once"),
@@ -123,6 +124,13 @@ def test_parts_by_files_and_positions(tmp_path: Path) -> None:
         ({"nodes": 2, "edges": [[0, 1]], "edge_values": [[1], [2]]}, "has edge_values [2, 1], expected [1, numbers]"),
         ({"nodes": 2, "labels": ["a"]}, "has 1 labels for 2 nodes"),
         ({"nodes": 2, "split": "maybe"}, "'maybe'"),
+        ({"nodes": 2, "edges": [[0, 10**30]]}, "has the edge [0, 1000"),
+        ({"nodes": 2, "edges": [[0, -1]]}, "has the edge [0, -1], expected nodes from 0 to 1"),
+        ({"nodes": 2, "names": 5}, "has names 5, expected a list, one for each node"),
+        ({"nodes": 2, "names": "ab"}, "has names 'ab', expected a list, one for each node"),
+        ({"nodes": 2, "labels": True}, "has labels True, expected a list, one for each node"),
+        ({"nodes": 2, "edges": [[0, 1]], "edge_values": 0}, "has edge_values [], expected [1, numbers]"),
+        ({"features": [[1e39], [0]]}, "has features [2, 1], expected [nodes, numbers], all finite"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, line: Any, sentence: str) -> None:
@@ -214,3 +222,72 @@ def test_a_run_of_one_graph_takes_graphs_in_memory(tmp_path: Path) -> None:
     networkx.set_node_attributes(graph, {f"n{n}": float(n) for n in range(2)}, "f")
     example = reader.example(graph, reader.fit(), "mine")
     assert (example.name, example.tokens, example.values.tolist()) == ("mine", ("n0", "n1"), [[0], [1]])
+
+
+CARRYING = {"nodes": 2, "features": [[1], [2]], "edges": [[0, 1]], "edge_values": [[3, 4]], "split": "train"}
+BARE = {"nodes": 1, "features": [[5]], "edges": [], "edge_values": [], "split": "train"}
+
+
+@pytest.mark.parametrize("graphs", [(BARE, CARRYING), (CARRYING, BARE)])
+def test_a_graph_without_edges_stands_among_others_whose_edges_carry_values(tmp_path: Path, graphs: Any) -> None:
+    path = lines(tmp_path / "own.jsonl", *(each | {"label": f"{n}"} for n, each in enumerate(graphs)))
+    reader = Graphs(path)
+    encoding = reader.fit()
+    assert encoding.edge_width == 2
+    for example in reader.part("train", encoding).examples:
+        assert example.edge_values is not None
+        assert example.edges is not None
+        assert example.edge_values.shape == (example.edges.shape[1], 2)
+    one = networkx.Graph()
+    one.add_node("a", size=1.0)
+    lone = reader.example(one, encoding)
+    assert lone.edge_values is not None
+    assert lone.edge_values.tolist() == [[0, 0]]
+    write_graphs(
+        tmp_path / "again.jsonl", [{"features": [[1.0]], "edges": np.zeros((2, 0)), "edge_values": np.zeros((0, 2))}]
+    )
+    assert len(reader.inputs([str(tmp_path / "again.jsonl")], encoding)) == 1
+
+
+def test_attributes_that_the_first_one_lacks_are_refused() -> None:
+    graph = networkx.Graph()
+    graph.add_node(0, a=1.0)
+    graph.add_node(1, a=2.0, b=7.0)
+    with pytest.raises(
+        InputError, match=r"has at the node 1 b 7\.0, expected the same numbers as at the node 0, which has none"
+    ):
+        graph_of(graph, "g")
+    graph = networkx.Graph()
+    graph.add_edge(0, 1)
+    graph.add_edge(1, 2, w=3)
+    with pytest.raises(
+        InputError, match="has at the edge from 1 to 2 w 3, expected the same numbers as at the edge from 0 to 1"
+    ):
+        graph_of(graph, "g")
+    graph = networkx.Graph()
+    graph.add_node(0, a=[[1], [2, 3]], b=10**400)
+    with pytest.raises(InputError, match="an attribute that is no float"):
+        graph_of(graph, "g")
+
+
+def test_a_graph_of_one_node_has_its_label_either_way(tmp_path: Path) -> None:
+    both = [
+        data({"x": torch.ones(n, 1), "edge_index": torch.zeros(2, 0, dtype=torch.int64), "y": torch.ones(1)})
+        for n in (1, 2)
+    ]
+    write_graphs(tmp_path / "own.jsonl", both)
+    found = [json.loads(line) for line in (tmp_path / "own.jsonl").read_text().splitlines()]
+    assert [each["label"] for each in found] == [1.0, 1.0]
+    assert found[0]["labels"] == ["1.0"]
+
+
+@pytest.mark.parametrize("label", [np.array([1, 2]), {1}, math.nan])
+def test_a_file_of_graphs_is_written_whole_or_not_at_all(tmp_path: Path, label: Any) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text("before")
+    good = {"features": [[1.0]], "edges": [[], []], "label": "x"}
+    with pytest.raises(InputError, match=r"graph 2 has the label .*, expected a name, a finite number"):
+        write_graphs(path, [good, good | {"label": label}])
+    assert path.read_text() == "before"
+    assert [*tmp_path.iterdir()] == [path]
+    assert write_graphs(tmp_path / "new" / "own.jsonl", [good | {"label": np.float32(2)}]) == 1

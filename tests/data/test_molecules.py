@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regard.data.chemistry import ELEMENTS, atom_features, bonds, drawing, molecule, scaffold_split
+from regard.data.chemistry import ELEMENTS, atom_features, bonds, drawing, molecule, scaffold, scaffold_split
 from regard.data.examples import IGNORE
 from regard.data.molecules import Molecules
 from regard.data.readers import reader_of
@@ -181,6 +181,8 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, rows: str, options: 
         ("C1CC", "$"),
         ("", " of at least one atom"),
         ("C" * 100 + "!", "$"),
+        ("\udcff", ", which is ASCII$"),
+        ("Cé", ", which is ASCII$"),
     ],
 )
 def test_what_is_no_molecule_says_why(smiles: str, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -231,3 +233,33 @@ def test_without_rdkit_the_package_is_named_and_no_molecule_is_called_unreadable
     for call in (reader.fit, lambda: reader.recognizes("CCO")):
         with pytest.raises(InputError, match=r"molecules need the package rdkit.*pip install 'regard\[molecules\]'"):
             call()
+
+
+def test_a_molecule_of_many_atoms_has_a_scaffold_at_once_or_none_that_can_be_waited_for(tmp_path: Path) -> None:
+    assert scaffold("C" * 5000) == ""
+    with pytest.raises(
+        InputError, match=r"line 2, has 5,006 atoms and rings, expected at most 1,000 .*data\.division hash"
+    ):
+        scaffold("C" * 5000 + "c1ccccc1", "line 2,")
+    reader = Molecules(table(tmp_path, ROWS + "long," + "C" * 5000 + ",1\n"), division="hash")
+    assert max(len(each.values) for each in reader.part("all", reader.fit()).examples) == 5000
+
+
+def test_molecules_in_memory_are_made_whole_or_refused(tmp_path: Path) -> None:
+    reader = Molecules(table(tmp_path, ROWS), division="hash")
+    encoding = reader.fit()
+    raw = Chem.MolFromSmiles("CCO", sanitize=False)
+    np.testing.assert_array_equal(reader.example(raw, encoding).values, reader.example("CCO", encoding).values)
+    with pytest.raises(InputError, match="the molecule has no atom, expected at least one"):
+        reader.example(Chem.Mol(), encoding)
+    with pytest.raises(InputError, match=r"the molecule is a molecule that cannot be: .*valence"):
+        reader.example(Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False), encoding)
+    assert len(reader.example(Chem.MolFromSmarts("[C,N]~[O]"), encoding).values) == 2
+
+
+def test_several_columns_are_several_labels() -> None:
+    with pytest.raises(
+        InputError,
+        match=r"data\.label_column is .a,b. and data\.target .number., expected one column",
+    ):
+        Molecules("own.csv", label_column="a,b")

@@ -234,6 +234,10 @@ def no_column(tmp_path):
     return ParallelText(str(write(tmp_path / "a.csv", ["de,fr", "a,b"]))), "has no column 'en'|en"
 
 
+def half_a_header(tmp_path):
+    return ParallelText(str(write(tmp_path / "a.tsv", ["de\tfr", "a\tb", "c\td"]))), "has no column 'en'"
+
+
 def no_entry(tmp_path):
     return ParallelText(str(write(tmp_path / "a.jsonl", ['{"de": "a", "eng": "b"}']))), "line 1, has no entry 'en'"
 
@@ -264,7 +268,7 @@ def small_vocabulary(tmp_path):
 
 
 REFUSED = [wrong_lengths, missing_language, other_languages, twice, alone, absent, target_absent, fields, no_column]
-REFUSED += [no_entry, no_text, empty, no_test, too_small, small_vocabulary]
+REFUSED += [half_a_header, no_entry, no_text, empty, no_test, too_small, small_vocabulary]
 
 
 @pytest.mark.parametrize("make", REFUSED)

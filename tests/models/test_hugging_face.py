@@ -367,3 +367,21 @@ def test_gaps_are_filled_by_the_head_whatever_the_batch(tmp_path):
     for (_, scores), again in zip(own, small, strict=True):
         torch.testing.assert_close(scores, again)
     assert imported.entries == tuple(WORDS)
+
+
+def test_texts_that_are_none_are_refused_and_each_is_cut_with_its_ends(folder):
+    found = read_hugging_face(folder)
+    for texts, sentence in (
+        (["\udcff"], "cannot be read, expected a text that UTF-8 can hold"),
+        ([None], "the text None cannot be read"),
+        ("cat", "the texts are one text, 'cat', expected a list of them"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            found.ids(texts)
+    found.tokenizer.save(str(folder / "tokenizer.json"))
+    said = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(said | {"post_processor": None}))
+    with pytest.raises(
+        InputError, match=r"cuts an empty text into \[\], expected \[CLS\] and \[SEP\] around each text"
+    ):
+        read_hugging_face(folder)
