@@ -70,6 +70,8 @@ def molecule(smiles: str, where: str) -> Any:
     shown = smiles if len(smiles) <= _MOST_SHOWN else f"{smiles[: _MOST_SHOWN - 3]}..."
     if not smiles.isascii():
         raise InputError(f"{where} holds {shown!r}, expected the SMILES of a molecule, which is ASCII")
+    if len(smiles.splitlines()) > 1:
+        raise InputError(f"{where} holds {shown!r}, expected the SMILES of one molecule, on one line")
     # RDKit writes what it dislikes to standard error.
     with base.BlockLogs():
         found = chem.MolFromSmiles(smiles)

@@ -17,6 +17,7 @@ from regard.data.nodes import NodeReader
 from regard.data.registry import locate
 from regard.data.survey import Skips
 from regard.errors import InputError, check_numbers
+from regard.files.opening import LARGEST_RATIO, UNBOUNDED
 
 __all__ = ["MaskedGraph"]
 
@@ -111,10 +112,13 @@ def _is_graph(path: Path) -> bool:
 def _arrays(path: Path) -> dict[str, Array]:
     """The arrays of a file, checked against one another."""
     try:
+        _check_size(path)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             found = {name: file[name] for name in _ARRAYS if name in file}
     except FileNotFoundError:
         raise InputError(f"{path} is not there, expected a .npz file of a graph") from None
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError, AttributeError, TypeError):
         raise InputError(f"{path} cannot be read, expected a .npz file of arrays of numbers") from None
     for name in _ARRAYS:
@@ -133,6 +137,22 @@ def _arrays(path: Path) -> dict[str, Array]:
         value = found["node_features"][row, column]
         raise InputError(f"{path} has {value} in node_features at node {row}, column {column}, expected finite numbers")
     return found
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file whose arrays would take far more memory than it does.
+
+    Raises:
+        InputError: one that unfolds to more than 200 times its size.
+    """
+    with zipfile.ZipFile(path) as file:
+        size = sum(each.file_size for each in file.infolist())
+    most = UNBOUNDED + path.stat().st_size * LARGEST_RATIO
+    if size > most:
+        raise InputError(
+            f"{path} unfolds to {size >> 20:,} MiB, expected at most {most >> 20:,}: {LARGEST_RATIO} times its size and "
+            f"{UNBOUNDED >> 20} MiB"
+        )
 
 
 def _check_shapes(path: Path, arrays: Mapping[str, Array]) -> None:

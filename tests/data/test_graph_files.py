@@ -182,3 +182,10 @@ def test_repeated_edges_of_arrays_are_counted_and_passed_over(tmp_path: Path) ->
     graph = MaskedGraph(npz(tmp_path, edges=np.array([[3, 3], [0, 1], [3, 3], [0, 1], [1, 0]]))).read(str(tmp_path))
     assert graph.edges.T.tolist() == [[3, 3], [0, 1], [1, 0]]
     assert graph.skips.lines() == ["2 repeated edges: edges 2, edges 3"]
+
+
+def test_arrays_that_unfold_to_far_more_than_their_file_are_refused(tmp_path: Path) -> None:
+    zeros = np.zeros((6, 4_000_000), np.float32)
+    np.savez_compressed(tmp_path / "graph.npz", **arrays(node_features=zeros))
+    with pytest.raises(InputError, match=r"unfolds to \d+ MiB, expected at most \d+: 200 times its size and 64 MiB"):
+        MaskedGraph(str(tmp_path)).fit()

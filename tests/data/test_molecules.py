@@ -191,6 +191,11 @@ def test_what_is_no_molecule_says_why(smiles: str, reason: str, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_second_line_is_a_second_molecule() -> None:
+    with pytest.raises(InputError, match=r"it holds 'CCO.*CCC', expected the SMILES of one molecule, on one line"):
+        molecule("CCO\nCCC", "it")
+
+
 def test_the_more_an_atom_is_attended_to_the_redder_it_is_drawn() -> None:
     picture = drawing(molecule("CCO", "it"), {0: 0.2, 1: 0.0, 2: 0.8}, query=1)
     fills = re.findall(r"<ellipse .*?fill:#(\w{6})", picture)
