@@ -39,7 +39,7 @@ from regard.attention.spec.normalizers import Sum
 from regard.attention.spec.patterns import Edges, Window
 from regard.attention.spec.scores import Additive, Kernel
 from regard.errors import InputError
-from regard.files.writing import cache_folder, write_atomically
+from regard.files import cache_folder, read_whole, write_atomically
 from regard.kernels.matrix import fits, times_matrix
 from regard.sets import Layout
 
@@ -66,6 +66,7 @@ _MOST_SECONDS, _REPEATS, _PROBE_SECONDS = 2.0, 5, 0.08
 _UNSTEADY = 1.5
 # Factors beyond these are no machine's.
 _BOUNDS = 1 / 64, 64.0
+_MOST_STORED = 1 << 16  # bytes of a file in the cache
 
 
 class _Probe(NamedTuple):
@@ -164,7 +165,10 @@ def place() -> Path:
 
 def _first(executors: Mapping[str, ModuleType]) -> Calibration:
     """What is measured when the cache has nothing; `_lock` is held."""
-    folder = place().parent
+    try:
+        folder = place().parent
+    except InputError as error:
+        return Calibration(f"{costs.of_class()}: {error}, and `regard calibrate` measures")
     if not _writable(folder):
         return Calibration(f"{costs.of_class()}: {folder} cannot be written to, and `regard calibrate` measures")
     found = _measured(executors, _MOST_SECONDS)
@@ -189,10 +193,10 @@ def _writable(folder: Path) -> bool:
 def cached() -> Calibration | None:
     """What the cache folder says of this machine; None where it says nothing, or its file is cut short or of something else."""
     try:
-        stored = json.loads(place().read_bytes())
+        stored = json.loads(read_whole(place(), _MOST_STORED))
         factors = {str(name): float(factor) for name, factor in stored["factors"].items()}
         source, key = str(stored["source"]), stored["key"]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
     low, high = _BOUNDS
     if key != _key() or not factors or not all(low <= factor <= high for factor in factors.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import statistics
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 from regard.cli.folders import expand
 from regard.errors import InputError, nearest
 from regard.files import read_json
+from regard.models.encoder import Encoder
 from regard.recipes import RECIPES
 from regard.recipes.systems import SYSTEMS, name_of, system
 from regard.train import Experiment
 from regard.train.card import read_facts
+from regard.train.experiment import by_seed
 from regard.train.folder import CONFIG, read_config
 
 __all__ = ["TASKS", "UnscoredError", "missing", "scores", "show", "train"]
@@ -53,7 +56,9 @@ def train(task: str, systems: Sequence[str], data: str | None, folder: Path, opt
     # All of them before the first is trained.
     made = {name: system(name).of(model) for name in systems or SYSTEMS}
     for name, options_of in made.items():
-        run = folder / f"{task}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
+        run = folder / f"{task}-{_called(name)}"
+        if (run / CONFIG).is_file():
+            _check_same(run, options_of)
         if (run / "evaluation.json").is_file():
             print(f"{run} is there already")
             continue
@@ -66,9 +71,36 @@ def train(task: str, systems: Sequence[str], data: str | None, folder: Path, opt
         evaluate.run([str(run)])
 
 
+def _called(name: str) -> str:
+    """What a run's folder is called by: a system's name, or the beginning of a text form and what tells it from all others.
+
+    >>> _called("local"), _called("Attention(pattern=Causal())")
+    ('local', 'attention-pattern-causal-9705ec89')
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return plain if name in SYSTEMS else f"{plain[:60].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _check_same(run: Path, model: Encoder) -> None:
+    """Refuse a run that is there already and attends otherwise.
+
+    Raises:
+        InputError: its model has another attention, mixer or norm.
+    """
+    there: Any = read_config(run).model
+    for option in _OF_SYSTEMS:
+        name = option.removeprefix("--model.")
+        if getattr(there, name, None) != getattr(model, name):
+            raise InputError(
+                f"{run} has model.{name} {getattr(there, name, None)!r}, expected {getattr(model, name)!r}"
+            )
+
+
 class _Score(NamedTuple):
     """What a run scored, and how it was trained."""
 
+    folder: Path
+    experiment: Experiment
     task: str
     system: str
     accuracy: float
@@ -85,7 +117,7 @@ class UnscoredError(InputError):
 
 def _score(folder: Path) -> _Score:
     experiment = read_config(folder)
-    if not experiment.recipe.startswith("arena-"):
+    if experiment.recipe.removeprefix("arena-") not in TASKS:
         raise UnscoredError(f"{folder} is a run of {experiment.recipe}, expected one of a task of the arena")
     path = folder / "evaluation.json"
     if not path.is_file():
@@ -99,8 +131,11 @@ def _score(folder: Path) -> _Score:
         ) from None
     task = experiment.recipe.removeprefix("arena-")
     how = _trained(experiment)
-    name, steps = name_of(experiment.model), float(facts.get("steps", 0))
-    return _Score(task, name, accuracy, baseline, facts["parameters"], how, steps, facts["seconds"])
+    try:
+        name, steps = name_of(experiment.model), float(facts.get("steps", 0))
+    except (TypeError, ValueError):
+        raise InputError(f"{folder / 'card.md'} has steps {facts['steps']!r}, expected their number") from None
+    return _Score(folder, experiment, task, name, accuracy, baseline, facts["parameters"], how, steps, facts["seconds"])
 
 
 def _trained(experiment: Experiment) -> str:
@@ -114,16 +149,16 @@ def _trained(experiment: Experiment) -> str:
 
 
 def scores(runs: Sequence[str], leave_out: Callable[[UnscoredError], None] | None = None) -> list[dict[str, Any]]:
-    """A row for each task and system, the best system of a task first; runs of several seeds are one row.
+    """A row for each task and system, the best system of a task first; runs that differ in their seed alone are one row.
 
     Args:
         runs: run folders, and folders of them.
         leave_out: is told of each run without a score that a folder holds, which then is left out; None refuses it.
 
     Raises:
-        InputError: a folder that is no evaluated run of the arena.
+        InputError: a folder that is no evaluated run of the arena, or two runs that do not even differ in their seed.
     """
-    groups: dict[tuple[str, str, int, str], list[_Score]] = {}
+    found = []
     for folder in expand(runs):
         try:
             score = _score(folder)
@@ -132,13 +167,21 @@ def scores(runs: Sequence[str], leave_out: Callable[[UnscoredError], None] | Non
                 raise
             leave_out(error)
             continue
-        groups.setdefault((score.task, score.system, score.parameters, score.trained), []).append(score)
+        found.append(score)
     rows = []
-    for (task, name, parameters, trained), members in groups.items():
-        values = [score.accuracy for score in members]
-        row = {"task": task, "system": name, "seeds": len(members), "accuracy": statistics.fmean(values)}
+    for group in by_seed([score.experiment for score in found]):
+        members = [found[n] for n in group]
+        first, values = members[0], [score.accuracy for score in members]
+        seeds: dict[int, Path] = {}
+        for score in members:
+            other = seeds.setdefault(score.experiment.training.seed, score.folder)
+            if other != score.folder:
+                raise InputError(
+                    f"{score.folder} and {other} are the same training, expected one of them, or other seeds"
+                )
+        row = {"task": first.task, "system": first.system, "seeds": len(members), "accuracy": statistics.fmean(values)}
         row |= {"deviation": statistics.stdev(values)} if len(values) > 1 else {}
-        row |= {"without looking": members[0].baseline, "parameters": parameters, "trained": trained}
+        row |= {"without looking": first.baseline, "parameters": first.parameters, "trained": first.trained}
         means = {name: statistics.fmean(getattr(score, name) for score in members) for name in ("steps", "seconds")}
         rows.append(row | means)
     return sorted(rows, key=lambda row: (TASKS.index(row["task"]), -row["accuracy"]))

@@ -90,6 +90,10 @@ def _writer(opened: Run) -> Callable[[Run, Any], None]:
         from regard.cli.paint import write_pixels, write_samples
 
         return write_pixels if isinstance(opened.task, NextPixelTask) else write_samples
+
+    from regard.train.generating import task_of
+
+    task_of(opened)
     return _text
 
 

@@ -267,6 +267,11 @@ def annotated_pictures(place: Path) -> tuple[list[Annotated], Skips]:
     for name in sorted(name for group in pictures.values() for name in group):
         if name not in used:
             skips.add("pictures without an annotation", name)
+    stems = {(root, stem) for root, stem in map(_root, files) if root is not None}
+    for root, names in lists.items():
+        for stem in sorted(names):
+            if (root, stem) not in stems and f"{root}JPEGImages/{stem}" not in pictures:
+                skips.add("names in lists without a picture or an annotation", f"{root}{stem}")
     if not found:
         raise InputError(
             f"{place} has no picture with an annotation of boxes, expected Annotations/NAME.xml and JPEGImages/NAME.jpg"

@@ -71,6 +71,14 @@ def json_line(value: Any) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloads and computed features are kept: `$XDG_CACHE_HOME/regard`, or `~/.cache/regard`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "regard"
+    """Where downloads and computed features are kept: `$XDG_CACHE_HOME/regard`, or `~/.cache/regard`.
+
+    Raises:
+        InputError: a user without a home folder, as in some containers, and no `XDG_CACHE_HOME`.
+    """
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "regard"
+    try:
+        return Path.home() / ".cache" / "regard"
+    except RuntimeError:
+        raise InputError("there is no home folder for the cache, expected HOME or XDG_CACHE_HOME to name one") from None

@@ -19,7 +19,21 @@ from regard.train.scoring import device_of
 if TYPE_CHECKING:
     from regard.train.runs import Run
 
-__all__ = ["generate"]
+__all__ = ["generate", "task_of"]
+
+
+def task_of(run: Run) -> NextTokenTask:
+    """The task of a language model.
+
+    Raises:
+        InputError: a run of another task.
+    """
+    if not isinstance(run.task, NextTokenTask):
+        raise InputError(
+            f"{run.folder} is a run of the task {type(run.experiment.task).__name__}, expected one of NextToken, as "
+            "`regard train characters` makes"
+        )
+    return run.task
 
 
 def generate(
@@ -45,12 +59,7 @@ def generate(
         InputError: a run of another task, a prompt that is empty or has characters that the training part lacks, numbers out of
             their bounds, or more characters than the model's positions reach.
     """
-    task, model = run.task, run.model
-    if not isinstance(task, NextTokenTask):
-        raise InputError(
-            f"{run.folder} is a run of the task {type(run.experiment.task).__name__}, expected one of NextToken, as "
-            "`regard train characters` makes"
-        )
+    task, model = task_of(run), run.model
     check_number("generate", "length", length, "int", least=1)
     check_number("generate", "seed", seed, "int", least=0)
     if isinstance(prompts, str):

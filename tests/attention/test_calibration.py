@@ -150,6 +150,9 @@ def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch: pytest.Monke
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: "[]",
+        lambda text: "[" * 60_000,
+        lambda text: " " * (1 << 16) + text,
+        lambda text: text.replace('"factors": {', '"factors": {"x": 1' + "0" * 400 + ", "),
         lambda text: text.replace('"dense"', '"dense": "quick", "x"'),
         lambda text: json.dumps(json.loads(text) | {"factors": {"dense": float("nan")}}),
         lambda text: json.dumps(json.loads(text) | {"factors": {"dense": 1e9}}),
@@ -190,6 +193,22 @@ def test_without_a_folder_to_write_to_nothing_is_measured(tmp_path: Path, monkey
     monkeypatch.setattr("os.access", lambda path, mode: False)
     found = current(EXECUTORS)
     assert "cannot be written to, and `regard calibrate` measures" in found.source
+    assert not calls
+
+
+def test_without_a_home_nothing_is_measured_and_the_plan_goes_by_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has no entry among those of the system."""
+
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    calls = timed(monkeypatch, steady())
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    assert (
+        "there is no home folder for the cache, expected HOME or XDG_CACHE_HOME to name one"
+        in current(EXECUTORS).source
+    )
     assert not calls
 
 

@@ -1,6 +1,7 @@
 """`regard arena`, and its recipes on what it makes."""
 
 import json
+import shutil
 
 import pytest
 
@@ -70,7 +71,11 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
     asked = ["arena", "train", "listops", "--data", str(out), "--runs", str(runs)]
     asked += ["--attention", "local", "--attention", "Attention(pattern=Blocks(8))"]
     assert main([*asked, *SMALL]) == 0
-    assert sorted(path.name for path in runs.iterdir()) == ["listops-attention-pattern-blocks-8", "listops-local"]
+    # Other text forms of the same letters and digits are other runs.
+    assert sorted(path.name for path in runs.iterdir()) == [
+        "listops-attention-pattern-blocks-8-13764d80",
+        "listops-local",
+    ]
     changed = (runs / "listops-local" / "model.safetensors").stat().st_mtime_ns
     capsys.readouterr()
     assert main([*asked, *SMALL]) == 0
@@ -99,6 +104,25 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert {row["system"] for row in rows} == {"local", "Attention(pattern=Blocks(8))"}
     assert all(0 <= row["without looking"] <= 1 for row in rows)
+    shutil.copytree(runs / "listops-local", runs / "copied")
+    assert main(["arena", "table", str(runs)]) == 2
+    assert "are the same training, expected one of them, or other seeds" in capsys.readouterr().err
+    for option, seeds in (("learning_rate: 0.0001", [1, 1, 1]), ("seed: 0", [1, 2])):
+        config = (runs / "listops-local" / "config.yaml").read_text()
+        assert f"  {option}\n" in config
+        changed_to = config.replace(
+            f"  {option}\n", f"  {option.replace('0.0001', '0.5').replace('seed: 0', 'seed: 1')}\n"
+        )
+        (runs / "copied" / "config.yaml").write_text(changed_to)
+        capsys.readouterr()
+        assert main(["arena", "table", "--json", str(runs)]) == 0
+        assert sorted(row["seeds"] for row in json.loads(capsys.readouterr().out)) == seeds
+    shutil.rmtree(runs / "copied")
+    config = (runs / "listops-local" / "config.yaml").read_text()
+    (runs / "listops-local" / "config.yaml").write_text(config.replace("Window(32, 32)", "Window(16, 16)"))
+    assert main([*asked, *SMALL]) == 2
+    assert "Window(16, 16))', expected 'Attention(pattern=Window(32, 32))'" in capsys.readouterr().err
+    (runs / "listops-local" / "config.yaml").write_text(config)
     (runs / "listops-local" / "evaluation.json").unlink()
     capsys.readouterr()
     assert main(["arena", "table", str(runs)]) == 0

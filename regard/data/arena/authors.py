@@ -11,6 +11,7 @@ from pathlib import Path
 from regard.data.archives import archived_texts, is_archive, read_text
 from regard.data.folders import files_below
 from regard.data.registry import locate
+from regard.data.survey import Skips
 from regard.errors import InputError
 
 __all__ = ["PAIR_SIZES", "draw_pairs", "texts_by_author"]
@@ -23,32 +24,45 @@ _LENGTH = 4000  # bytes of a passage
 Books = dict[str, dict[str, bytes]]
 
 
-def texts_by_author(place: Path | None = None) -> Books:
-    """The books of each author who has two or more, by title, of files called `AUTHOR_TITLE.txt`; None is the published novels.
+def texts_by_author(place: Path | None = None) -> tuple[Books, Skips]:
+    """The books of each author who has two or more, by title, of files called `AUTHOR_TITLE.txt`; and what is passed over.
 
     White space becomes one blank each, so that neither lines nor tabs tell books apart.
 
+    Args:
+        place: a folder or an archive; None is the published novels.
+
     Raises:
-        InputError: fewer than six such authors, two for each part.
+        InputError: fewer than six such authors, two for each part, or two books of one title.
     """
     place = locate("novels") if place is None else place
     archives = [path for path in sorted(place.iterdir()) if is_archive(path)] if os.path.isdir(place) else [place]
     if len(archives) == 1:
-        found = archived_texts(archives[0])[0]
+        found, skips = archived_texts(archives[0])
     else:
-        found = [(path.name, read_text(path)) for path in files_below(place, (".txt",), "texts")[0]]
+        paths, skips = files_below(place, (".txt",), "texts")
+        found = [(path.name, read_text(path)) for path in paths]
     books: Books = defaultdict(dict)
     for name, text in found:
         title = name.rpartition("/")[2].removesuffix(".txt")
         content = " ".join(text.split()).encode()
+        author = title.partition("_")[0]
+        if title in books[author]:
+            raise InputError(f"{place} has two books {title}.txt, expected one of each title")
         if len(content) > 2 * _LENGTH:
-            books[title.partition("_")[0]][title] = content
+            books[author][title] = content
+        else:
+            skips.add(f"books of at most {2 * _LENGTH:,} bytes", name)
+    for titles in books.values():
+        for title in titles if len(titles) == 1 else ():
+            skips.add("books of an author who has no other", f"{title}.txt")
     kept = {author: titles for author, titles in sorted(books.items()) if len(titles) > 1}
     if len(kept) < 6:
         raise InputError(
-            f"{place} has {len(kept)} authors with two books AUTHOR_TITLE.txt, expected at least 6: two for each part"
+            f"{place} has {len(kept)} authors with two books AUTHOR_TITLE.txt of more than {2 * _LENGTH:,} bytes, expected at "
+            "least 6: two for each part"
         )
-    return kept
+    return kept, skips
 
 
 def draw_pairs(books: Books, seed: int, sizes: tuple[int, int, int]) -> Iterator[Iterator[str]]:
@@ -81,7 +95,9 @@ def _lines(books: Books, authors: list[str], generator: random.Random, size: int
 
 
 def _passage(book: bytes, title: str, generator: random.Random) -> tuple[str, str]:
-    """The id and the text of a passage, whole words from a place on."""
-    start = book.index(b" ", int(generator.random() * (len(book) - 2 * _LENGTH))) + 1
-    text = book[start : start + _LENGTH].rpartition(b" ")[0]
-    return f"{title}:{start}", text.decode(errors="ignore")
+    """The id and the text of a passage, whole words from a place on, and whole characters where words are longer than passages."""
+    place = int(generator.random() * (len(book) - 2 * _LENGTH))
+    blank = book.find(b" ", place, place + _LENGTH)
+    start = place if blank < 0 else blank + 1
+    text = book[start : start + _LENGTH]
+    return f"{title}:{start}", (text.rpartition(b" ")[0] or text).decode(errors="ignore")

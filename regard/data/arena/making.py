@@ -56,7 +56,10 @@ def make_retrieval(
     Raises:
         InputError: books of too few authors, a folder that cannot be written, or is not empty.
     """
-    parts = draw_pairs(texts_by_author(texts), seed, sizes)
+    books, skips = texts_by_author(texts)
+    for line in skips.lines():
+        report(f"skipped: {line}")
+    parts = draw_pairs(books, seed, sizes)
     with whole_folder(out) as folder:
         for name, lines, count in zip(("train", "eval", "test"), parts, sizes, strict=True):
             with written_whole(folder / f"author_pairs.{name}.tsv") as file:

@@ -18,7 +18,7 @@ from regard.data.folders import files_at, files_below
 from regard.data.picture_files import PICTURE_SUFFIXES, read_picture
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
-from regard.data.survey import Survey, part_surveys
+from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
 from regard.data.tokenizer import UNKNOWN
 from regard.errors import InputError, check_numbers
@@ -131,7 +131,9 @@ class Raster:
         parts, notes = part_surveys(self.labels, "pictures")
         notes.insert(0, f"pictures are sequences of {self.size**2:,} pixels, row after row")
         first = [(name, label, "") for name, label in zip(found.names[:3], found.labels, strict=False)]
-        return Survey(str(self._place), found.format, parts, examples=first, notes=notes)
+        return Survey(
+            str(self._place), found.format, parts, skipped=found.skips or Skips(), examples=first, notes=notes
+        )
 
     @classmethod
     def claims(cls, place: Path) -> int:

@@ -17,9 +17,11 @@ from regard.data.archives import is_archive
 from regard.data.arena.shards import ABOUT, read_about, read_shard
 from regard.data.arrangement import by_label, ending
 from regard.data.examples import Array, Part, check_part, divided
-from regard.data.folders import files_at
+from regard.data.folders import HIDDEN, files_at, inside
+from regard.data.parts import hidden_in
 from regard.data.pickles import ARRAYS, unpickled
 from regard.data.picture_files import PICTURE_SUFFIXES, read_picture
+from regard.data.survey import Skips
 from regard.errors import InputError, reason_of
 from regard.files import opened, read_whole
 
@@ -37,7 +39,7 @@ class Rasters(NamedTuple):
 
     Args:
         pixels: `[n, side, side]` uint8. labels, parts, names: of each. format: what they were read as.
-        divided: whether the place says which part a picture is in.
+        divided: whether the place says which part a picture is in. skips: what was passed over.
     """
 
     pixels: Array
@@ -46,6 +48,7 @@ class Rasters(NamedTuple):
     names: tuple[str, ...]
     format: str
     divided: bool = True
+    skips: Skips | None = None
 
 
 def luma(pixels: Array) -> Array:
@@ -89,10 +92,11 @@ def read_rasters(place: Path, side: int) -> Rasters:
     """
     place = _packed(place)
     try:
-        status = (place / ABOUT if (place / ABOUT).is_file() else place).stat()
+        read = [place] if not os.path.isdir(place) else files_at(place)
+        changed = tuple((str(path), status.st_mtime_ns, status.st_size) for path in read for status in [path.stat()])
     except OSError as error:
         raise InputError(f"{place} cannot be read: {error.strerror or error}, {_EXPECTED}") from None
-    return _read(place, side, (status.st_mtime_ns, status.st_size))
+    return _read(place, side, changed)
 
 
 def _packed(place: Path) -> Path:
@@ -104,13 +108,13 @@ def _packed(place: Path) -> Path:
 
 
 @lru_cache(maxsize=2)
-def _read(place: Path, side: int, changed: tuple[int, int]) -> Rasters:
+def _read(place: Path, side: int, changed: tuple[tuple[str, int, int], ...]) -> Rasters:
     """Read once, since `fit` and `part` read the same; a changed place is another key."""
     if (place / ABOUT).is_file():
         return _of_shards(place, side)
-    files = dict(_files(place))
-    batches = {name: content for name, content in files.items() if is_batch(name)}
-    return _of_batches(batches, place, side) if batches else _of_pictures(files, place, side)
+    found = _inside(place) if os.path.isdir(place) else _archived(place)
+    batches = {name: content for name, content in found.contents.items() if is_batch(name)}
+    return _of_batches(batches, found, place, side) if batches else _of_pictures(found, place, side)
 
 
 def _of_shards(folder: Path, side: int) -> Rasters:
@@ -132,7 +136,7 @@ def _of_shards(folder: Path, side: int) -> Rasters:
     )
 
 
-def _of_batches(batches: Mapping[str, bytes], place: Path, side: int) -> Rasters:
+def _of_batches(batches: Mapping[str, bytes], found: _Found, place: Path, side: int) -> Rasters:
     pixels: list[Array] = []
     labels: list[str] = []
     parts: list[str] = []
@@ -155,7 +159,10 @@ def _of_batches(batches: Mapping[str, bytes], place: Path, side: int) -> Rasters
     training = [n for n, part in enumerate(parts) if part == "train"]
     for n in training[len(training) * 9 // 10 :]:
         parts[n] = "validation"
-    return Rasters(np.stack(pixels), tuple(labels), tuple(map(check_part, parts)), tuple(names), "CIFAR-10 for Python")
+    for name in found.contents.keys() - batches.keys():
+        found.skips.add("pictures beside the batches", name)
+    told, form = tuple(map(check_part, parts)), "CIFAR-10 for Python"
+    return Rasters(np.stack(pixels), tuple(labels), told, tuple(names), form, skips=found.skips)
 
 
 def _is_sound(data: Any, classes: Any) -> bool:
@@ -166,35 +173,62 @@ def _is_sound(data: Any, classes: Any) -> bool:
     return all(isinstance(label, int) and 0 <= label < len(_CLASSES) for label in classes)
 
 
-def _of_pictures(files: Mapping[str, bytes], place: Path, side: int) -> Rasters:
-    folders = {"/".join(PurePosixPath(name).parts[:-1]) for name in files} - {""}
-    arranged, _ = by_label(str(place), files, folders, PICTURE_SUFFIXES)
+def _of_pictures(found: _Found, place: Path, side: int) -> Rasters:
+    arranged, skips = by_label(str(place), found.files, found.folders, PICTURE_SUFFIXES)
+    found.skips.update(skips)
     whole = [(each.name, f"{place}/{each.name}") for each in arranged]
-    pixels = [one_size(read_picture(files[name], where), side, where) for name, where in whole]
+    pixels = [one_size(read_picture(found.contents[name], where), side, where) for name, where in whole]
     names, labels = tuple(each.name for each in arranged), tuple(each.label for each in arranged)
     parts = divided(names, labels, [each.part for each in arranged])
     told = any(each.part for each in arranged)
-    return Rasters(np.stack(pixels), labels, tuple(parts), names, "pictures by label", told)
+    return Rasters(np.stack(pixels), labels, tuple(parts), names, "pictures by label", told, found.skips)
 
 
-def _files(place: Path) -> Iterator[tuple[str, bytes]]:
-    """The name and the content of each picture or batch."""
-    if os.path.isdir(place):
-        for path in files_at(place):
-            if _wanted(path.name):
-                yield path.relative_to(place).as_posix(), read_whole(path, _LARGEST)
-        return
+class _Found(NamedTuple):
+    """The contents of pictures and batches by their names, the names of all files and folders, and what is skipped."""
+
+    contents: dict[str, bytes]
+    files: list[str]
+    folders: set[str]
+    skips: Skips
+
+
+def _inside(place: Path) -> _Found:
+    found = inside(place, "pictures")
+    contents = {name: read_whole(place / name, _LARGEST) for name in found.files if _wanted(name)}
+    return _Found(contents, found.files, set(found.folders), found.skips)
+
+
+def _archived(place: Path) -> _Found:
+    found = _Found({}, [], set(), Skips())
+    for name, content in _members(place):
+        if hidden_in(name):
+            found.skips.add(HIDDEN, name)
+            continue
+        found.files.append(name)
+        found.folders.update("/".join(parent.parts) for parent in PurePosixPath(name).parents if parent.parts)
+        if content is not None:
+            found.contents[name] = content
+    return found
+
+
+def _members(place: Path) -> Iterator[tuple[str, bytes | None]]:
+    """The name of each file of an archive, and the content of a picture or batch."""
     if not is_archive(place):
         raise InputError(f"{place} is no folder and no archive, {_EXPECTED}")
     try:
         with opened(place) as file, tarfile.open(fileobj=file, mode="r|") as archive:
             for member in archive:
                 name = "/".join(part for part in PurePosixPath(member.name).parts if part not in ("/", "..", "//"))
-                if member.isfile() and _wanted(name):
-                    if member.size > _LARGEST:
-                        raise InputError(f"{place}/{name} has {member.size:,} bytes, expected at most {_LARGEST:,}")
-                    content = archive.extractfile(member)
-                    yield name, content.read() if content else b""
+                if not member.isfile():
+                    continue
+                if not _wanted(name):
+                    yield name, None
+                    continue
+                if member.size > _LARGEST:
+                    raise InputError(f"{place}/{name} has {member.size:,} bytes, expected at most {_LARGEST:,}")
+                content = archive.extractfile(member)
+                yield name, content.read() if content else b""
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InputError(f"{place} is no whole tar archive: {reason_of(error)}, {_EXPECTED}") from None
 

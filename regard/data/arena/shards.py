@@ -21,7 +21,17 @@ from regard.data.examples import PARTS, Array
 from regard.errors import InputError
 from regard.files import read_json, write_atomically
 
-__all__ = ["ABOUT", "PICTURES", "PICTURE_SIZES", "Made", "Shard", "make_pictures", "read_about", "read_shard"]
+__all__ = [
+    "ABOUT",
+    "MOST_PICTURES",
+    "PICTURES",
+    "PICTURE_SIZES",
+    "Made",
+    "Shard",
+    "make_pictures",
+    "read_about",
+    "read_shard",
+]
 
 ABOUT = "arena.json"
 """The file that says what a folder of shards holds."""
@@ -29,6 +39,9 @@ ABOUT = "arena.json"
 PICTURES = {"pathfinder": PATHFINDER, "path-x": PATH_X}
 PICTURE_SIZES = (160_000, 20_000, 20_000)
 """The published sizes of the three parts."""
+
+MOST_PICTURES = 100_000_000
+"""Of a part."""
 
 _SHARD = 1000
 _EXPECTED = "expected what `regard arena make` wrote"
@@ -138,7 +151,8 @@ def read_about(folder: Path) -> Made:
     told = read_json(folder / ABOUT, _EXPECTED)
     try:
         made = Made(told["task"], told["seed"], tuple(told["sizes"]), told["intensity"])
-        same = made.as_json() == told
+        sizes = [type(size) is int and 0 <= size <= MOST_PICTURES for size in made.sizes]
+        same = made.as_json() == told and sizes == [True] * len(PARTS)
     except (AttributeError, KeyError, TypeError, ValueError):
         same = False
     if not same:

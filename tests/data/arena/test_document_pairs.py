@@ -60,7 +60,7 @@ def test_the_seed_decides(books, made, tmp_path):
     assert (tmp_path / "again" / name).read_bytes() == (made / name).read_bytes()
     assert (tmp_path / "other" / name).read_bytes() != (made / name).read_bytes()
     # More pairs to train on change no other part.
-    parts = [list(lines) for lines in draw_pairs(texts_by_author(books), 3, (30, 6, 6))]
+    parts = [list(lines) for lines in draw_pairs(texts_by_author(books)[0], 3, (30, 6, 6))]
     assert "".join(parts[2]).encode() == (made / name).read_bytes()
 
 
@@ -119,8 +119,39 @@ def test_too_few_authors_are_refused(tmp_path):
     for author in "AB":
         for title in ("one", "two"):
             (tmp_path / f"{author}_{title}.txt").write_text("word " * 5000)
-    with pytest.raises(InputError, match=r"has 2 authors with two books AUTHOR_TITLE.txt, expected at least 6"):
+    with pytest.raises(
+        InputError, match=r"has 2 authors with two books AUTHOR_TITLE.txt of more than 8,000 bytes, expected at least 6"
+    ):
         make_retrieval(tmp_path / "out", 0, (4, 2, 2), tmp_path)
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"data.path is not given"):
         DocumentPairs().fit()
+
+
+def test_books_that_are_not_used_are_counted_and_words_longer_than_passages_cut(tmp_path):
+    def write(name, text):
+        (tmp_path / "books" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "books" / name).write_text(text)
+
+    for author in "abcdef":
+        write(f"{author}_One.txt", "字" * 6000)
+        write(f"{author}_Two.txt", "x" * 9000 + " " + "y" * 20)
+    write("g_Alone.txt", "word " * 3000)
+    write("a_Short.txt", "word")
+    kept, skips = texts_by_author(tmp_path / "books")
+    assert sorted(kept) == list("abcdef")
+    assert skips.lines() == [
+        "1 books of at most 8,000 bytes: a_Short.txt",
+        "1 books of an author who has no other: g_Alone.txt",
+    ]
+    said = []
+    make_retrieval(tmp_path / "out", 0, (20, 6, 6), tmp_path / "books", said.append)
+    assert "skipped: 1 books of at most 8,000 bytes: a_Short.txt" in said
+    for row in rows(tmp_path / "out" / "author_pairs.train.tsv"):
+        assert all(len(text.encode()) > 3000 for text in row[3:])
+    write("below/a_One.txt", "字" * 6000)
+    with pytest.raises(InputError, match=r"has two books a_One\.txt, expected one of each title"):
+        texts_by_author(tmp_path / "books")
+    write("few/a_One.txt", "word")
+    with pytest.raises(InputError, match=r"AUTHOR_TITLE\.txt of more than 8,000 bytes, expected at least 6"):
+        texts_by_author(tmp_path / "books" / "few")

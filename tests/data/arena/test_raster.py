@@ -159,3 +159,37 @@ def test_places_without_pictures_are_refused(tmp_path):
     (tmp_path / "c.tar.gz").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"c.tar.gz"):
         Raster(str(tmp_path / "c.tar.gz")).fit()
+
+
+def test_what_is_no_picture_is_counted_and_a_label_without_pictures_refused(tmp_path):
+    for label in "ab":
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for n in range(4):
+            Image.fromarray(np.full((8, 8), n, np.uint8)).save(tmp_path / "own" / label / f"{n}.png")
+    (tmp_path / "own" / "notes.txt").write_text("x")
+    (tmp_path / "own" / ".hidden").write_text("x")
+    with tarfile.open(tmp_path / "own.tar", "w") as archive:
+        archive.add(tmp_path / "own", "own")
+    for place in (tmp_path / "own", tmp_path / "own.tar"):
+        skipped = str(Raster(str(place), size=8).survey().skipped.lines())
+        assert "1 files ending in .txt" in skipped
+        assert "1 hidden files and folders" in skipped
+    (tmp_path / "own" / "c").mkdir()
+    (tmp_path / "own" / "c" / "x.svg").write_text("x")
+    with pytest.raises(InputError, match="own/c has no file that is read"):
+        Raster(str(tmp_path / "own"), size=8).fit()
+
+
+def test_changed_pictures_are_read_again(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for n in range(4):
+            Image.fromarray(np.full((8, 8), 11, np.uint8)).save(tmp_path / label / f"{n}.png")
+    reader = Raster(str(tmp_path), size=8)
+    assert {int(reader.part("all", reader.fit())[0].values.max())} == {12}
+    for path in tmp_path.glob("*/*.png"):
+        Image.fromarray(np.full((8, 8), 201, np.uint8)).save(path)
+    Image.fromarray(np.full((8, 8), 201, np.uint8)).save(tmp_path / "a" / "new.png")
+    part = Raster(str(tmp_path), size=8).part("all", reader.fit())
+    assert len(part) == 9
+    assert int(part[0].values.min()) == 202

@@ -82,3 +82,12 @@ def test_several_processes_draw_the_same(tmp_path):
     make_pictures(MADE, tmp_path / "two", processes=2)
     for file in (tmp_path / "one").iterdir():
         assert (tmp_path / "two" / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("sizes", [[1.5, 1, 1], ["a", 1, 1], [1, 1], [-5, 1, 1], [10**11, 1, 1], [True, 1, 1]])
+def test_sizes_that_are_none_are_refused_at_once(tmp_path, sizes):
+    make_pictures(MADE, tmp_path / "out")
+    about = tmp_path / "out" / ABOUT
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"sizes": sizes}))
+    with pytest.raises(InputError, match=r"arena\.json was altered, expected what"):
+        read_about(tmp_path / "out")
