@@ -158,7 +158,11 @@ def rows_of_gaps(runs: Sequence[Run]) -> list[dict[str, Any]]:
         cut = f"{data.tokens}, {len(next(iter(run.encoding.columns.values()))):,}"
         facts = {"tokens": cut, "gaps": hidden}
         found.append(
-            {"model": run.experiment.recipe, "objective": type(run.experiment.task).__name__}
+            {
+                "model": run.experiment.recipe,
+                "objective": type(run.experiment.task).__name__,
+                "precision": run.experiment.training.precision,
+            }
             | facts
             | {"accuracy": round(_guessed(run, part), 4), "parameters": run.parameters, "minutes": _minutes(run)}
         )
