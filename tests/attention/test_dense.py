@@ -8,6 +8,8 @@ import torch
 from regard.attention.executors import dense
 from regard.attention.reference import reference
 from regard.attention.spec.attention import Attention
+from regard.attention.spec.patterns import Causal, Everyone
+from regard.attention.spec.scores import Dot
 from regard.attention.verb import attend
 from regard.attention.vocabulary import parse
 from regard.sets import Layout
@@ -92,3 +94,15 @@ def test_a_kept_hash_does_not_travel():
     again = pickle.loads(pickle.dumps(attention))
     assert again == attention
     assert again.text == attention.text
+
+
+@pytest.mark.parametrize("scale", [-0.5, 0.0])
+@pytest.mark.parametrize("pattern", [Causal(), Everyone()])
+def test_scores_may_be_turned_around_or_vanish(scale, pattern):
+    q, k, v = (torch.randn(8, 1, 16, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    layout, found = Layout.of_lengths([3, 5]), []
+    for executor in ("dense", "blocks"):
+        out = attend(Attention(Dot(scale=scale), pattern), q, k, v, layout, executor=executor)
+        found.append((out, *torch.autograd.grad(out.sum(), (q, k, v))))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)

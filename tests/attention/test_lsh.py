@@ -305,3 +305,20 @@ def test_the_backward_pass_makes_no_whole_gradient_for_each_part(monkeypatch):
             out.sum().backward()
         numbers.append(Zeros.number)
     assert numbers[0] == numbers[1] > 0
+
+
+def test_a_chunk_that_no_set_fills_takes_no_more_memory_than_the_sets():
+    x = torch.randn(9, 1, 16)
+    layout = Layout.of_lengths([8, 1])
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            sizes.append(out.numel() if isinstance(out, torch.Tensor) else 0)
+            return out
+
+    with Sizes():
+        out = attend(LSH(chunk=1 << 15), x, x, x, layout)
+    assert max(sizes) < 1 << 15
+    torch.testing.assert_close(out, attend(LSH(chunk=8), x, x, x, layout))

@@ -241,3 +241,15 @@ def test_under_autocast_a_reduction_computes_in_the_type_of_the_vectors():
 def test_what_no_reduction_can_do_is_refused(make, sentence):
     with pytest.raises(InputError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("lengths", [[], [0, 0]])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_the_taps_of_nystrom_have_nothing_to_join_where_there_is_no_vector(lengths, kernel):
+    x = torch.randn(0, 1, 4)
+    taps = {"value_taps": torch.randn(kernel, 1)}
+    assert attend(Nystrom(landmarks=2, kernel=kernel), x, x, x, Layout.of_lengths(lengths), None, taps).shape == (
+        0,
+        1,
+        4,
+    )

@@ -226,3 +226,40 @@ def test_axes_in_a_layer_are_two_attentions():
         one.load_state_dict(both.state_dict())
         parts.append(one(sets).values)
     assert torch.allclose(both(sets).values, parts[0] + parts[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("patterns", [(Window(4, 0), Causal()), (Causal(), Window(4, 0)), (Window(4, 0), Window(9, 0))])
+@pytest.mark.parametrize("chosen", [None, [1, 0, 2], [2, 2, 0]])
+def test_layers_that_look_back_differently_far_forget_differently_much(patterns, chosen):
+    """States of a model share how they grow, and not what a window has left behind."""
+    torch.manual_seed(0)
+    blocks = [Block(SelfAttention(8, 2, Attention(pattern=each)), FeedForward(8, 16), 8) for each in patterns]
+    stack = Stack(blocks, 8).double().eval()
+    first, steps = [3, 4, 5], 40
+    x = [torch.randn(n + steps, 8, dtype=torch.float64) for n in first]
+    with torch.no_grad():
+        whole = [stack(VectorSets(each, Layout.of_lengths([len(each)]))).values for each in x]
+        states = stack.new_states(sets=3)
+        begun = torch.cat([each[:n] for each, n in zip(x, first, strict=True)])
+        stack(VectorSets(begun, states[0].following(torch.tensor(first))), states=states)
+        order = [0, 1, 2]
+        for step in range(steps):
+            if step == 20 and chosen is not None:
+                order = chosen
+                for state in states:
+                    state.select(torch.tensor(chosen))
+            rows = torch.stack([x[n][first[n] + step] for n in order])
+            found = stack(VectorSets(rows, states[0].following(1)), states=states).values
+            expected = torch.stack([whole[n][first[n] + step] for n in order])
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_pieces_without_vectors_may_come_first():
+    layer = SelfAttention(8, 2, Attention(pattern=Causal())).eval()
+    x, state = torch.randn(3, 8), layer.new_state(sets=1)
+    with torch.no_grad():
+        whole = layer(VectorSets(x, Layout.of_lengths([3]))).values
+        found = []
+        for begin, end in ((0, 0), (0, 0), (0, 1), (1, 1), (1, 3)):
+            found.append(layer(VectorSets(x[begin:end], state.following(end - begin)), state).values)
+    torch.testing.assert_close(torch.cat(found), whole)

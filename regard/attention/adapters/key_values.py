@@ -94,7 +94,7 @@ class KeyValues:
         """
         if not self.layout.total and self.layout.starts is None:
             self._check(layout)
-            state = replace(self, k=tensors.k, v=tensors.v, layout=layout)
+            state = KeyValues(self.attention, tensors.k, tensors.v, layout)
         elif self._writes(layout):
             state = self._written(tensors, layout)
         else:
@@ -141,7 +141,9 @@ class KeyValues:
             self._check(layout)
             return moved(self.layout, self.lengths, self._within(self.lengths), layout.lengths, None)
 
-        return self._after(_shared(layout, "move", (self.layout, self.number), make))
+        # What is kept depends on how far this layer looks, and other layers of a model look further.
+        by = (self.layout, self.number, self.attention.extent[0])
+        return self._after(_shared(layout, "move", by, make))
 
     def _within(self, number: Tensor) -> Tensor:
         """Of so many last vectors, how many a later query can reach."""
@@ -234,7 +236,7 @@ class KeyValues:
             kept = self._within(self.lengths[sets])
             return moved(self.layout, self.lengths, kept, torch.ones_like(kept), sets)
 
-        return self._after(_shared(self.layout, "chosen", (sets, self.number), make))
+        return self._after(_shared(self.layout, "chosen", (sets, self.number, self.attention.extent[0]), make))
 
     def _selects_rooms(self, sets: Tensor) -> bool:
         """Whether sets can move with their room: nothing is forgotten, nobody has written there, and all have as much of it."""

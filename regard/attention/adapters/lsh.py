@@ -170,7 +170,9 @@ class LSH(Adapter):
         """The chunks of one round, from the bucket of each row."""
         from regard.attention.adapters.chunks import chunks_of
 
-        return chunks_of(layout, bucket, self.chunk, isinstance(self.attention.pattern, Causal))
+        # A chunk takes as much memory as it has room for; no set fills a larger one.
+        chunk = min(self.chunk, max(layout.longest, 1))
+        return chunks_of(layout, bucket, chunk, isinstance(self.attention.pattern, Causal))
 
 
 @lru_cache(maxsize=64)

@@ -109,7 +109,7 @@ class Nystrom(Mixed):
         if long.sets:
             parts.append(long.spread(self._estimated(verb, long.of(tensors), long, dropout), layout.total))
         out = sum(parts[1:], start=parts[0])
-        if self.kernel:
+        if self.kernel and layout.total:
             v = tensors.v.repeat_interleave(heads // tensors.v.shape[1], dim=1)
             out = out + _along(v, tensors.parameters["value_taps"], layout)
         return out

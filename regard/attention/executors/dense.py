@@ -41,8 +41,11 @@ def _fused(problem: Problem) -> bool:
 def _matrix_free(problem: Problem) -> bool:
     """Whether no mask is needed, so that the fused operator builds no score matrix."""
     pattern = problem.attention.pattern
+    if not _fused(problem) or isinstance(pattern, Everyone):
+        return _fused(problem)
     square = problem.layout is problem.key_layout and problem.layout.starts is None
-    return _fused(problem) and (isinstance(pattern, Everyone) or (isinstance(pattern, Causal) and square))
+    # The operator forbids keys before it scales the scores: 0 times -inf is NaN, and a negative number of times allows them.
+    return isinstance(pattern, Causal) and square and problem.attention.score.scaling(problem.d) > 0
 
 
 def why_not(problem: Problem) -> str | None:
