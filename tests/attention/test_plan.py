@@ -379,3 +379,9 @@ def test_sets_are_cut_into_rectangles_with_little_padding():
     equal = dense._rectangles(Layout.of_lengths([4, 4]), Layout.of_lengths([4, 4]), USUAL.padding)
     assert equal.in_order
     assert len(equal.each) == 1
+
+
+@pytest.mark.parametrize("length", [17, 50, 128, 512])
+def test_numbers_of_16_bits_are_not_for_the_operator_of_torch(length: int) -> None:
+    layout = Layout.of_lengths([length] * 64)
+    assert plan(Attention(), layout, heads=4, d=24, dtype=torch.bfloat16).executor == "fused"
