@@ -41,8 +41,8 @@ PICTURE_CASES = {
                 "model.front.stages": (32, 64),
             }
             | _minutes(25, epochs=40, warm_up=200),
-            "recipe clothes, 32 minutes": {"recipe": "clothes", "dropout": 0.0, "training.precision": "bf16-mixed"}
-            | _minutes(32, epochs=60, warm_up=300),
+            "recipe clothes, 20 minutes": {"recipe": "clothes", "dropout": 0.0, "training.precision": "bf16-mixed"}
+            | _minutes(20, epochs=60, warm_up=300),
             "recipe clothes-cnn, 15 minutes": {"recipe": "clothes-cnn"} | _minutes(15, epochs=40, warm_up=200),
         },
         recipe="clothes-stem",
