@@ -107,9 +107,6 @@ class Molecules:
     published = "molecules"
 
     def __post_init__(self) -> None:
-        if self.target != "labels" and "," in self.label_column:
-            found = f"data.label_column is {self.label_column!r} and data.target {self.target!r}"
-            raise InputError(f"{found}, expected one column, or data.target labels")
         if self.positions.vectors:
             found = f"data.positions.vectors is {self.positions.vectors!r}"
             raise InputError(f"{found}, expected none: atoms of different molecules are not the same")
@@ -261,6 +258,10 @@ class Molecules:
 
     def _read(self) -> tuple[list[_Row], Skips, str]:
         """The molecules of all files, what is passed over, and what the files were read as."""
+        # Not before: a task of several labels says so after the reader is made.
+        if self.target != "labels" and "," in self.label_column:
+            found = f"data.label_column is {self.label_column!r} and data.target {self.target!r}"
+            raise InputError(f"{found}, expected one column, or data.target labels")
         place, skips = self._place, Skips()
         files: list[tuple[Path, Part | None]] = [(place, None)]
         if os.path.isdir(place):

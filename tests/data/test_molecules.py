@@ -267,4 +267,4 @@ def test_several_columns_are_several_labels() -> None:
         InputError,
         match=r"data\.label_column is .a,b. and data\.target .number., expected one column",
     ):
-        Molecules("own.csv", label_column="a,b")
+        Molecules("own.csv", label_column="a,b").fit()
