@@ -12,7 +12,6 @@ from regard.errors import InputError, check_number, nearest
 
 __all__ = ["run"]
 
-_MOST_EXAMPLES = 100_000_000
 _DESCRIPTION = """Long Range Arena (Tay et al. 2021), offline:
 
   regard arena make TASK --out FOLDER      the data of a task, by its published rules and a seed
@@ -144,10 +143,12 @@ def _sizes(examples: int | None, published: tuple[int, int, int]) -> tuple[int, 
     >>> _sizes(1000, (96000, 2000, 2000))
     (960, 20, 20)
     """
+    from regard.data.arena.shards import MOST_PICTURES
+
     if examples is None:
         return published
-    if examples > _MOST_EXAMPLES:
-        raise InputError(f"--examples is {examples}, expected at most {_MOST_EXAMPLES:,}")
+    if examples > MOST_PICTURES:
+        raise InputError(f"--examples is {examples}, expected at most {MOST_PICTURES:,}")
     held = [max(1, round(examples * size / sum(published))) for size in published[1:]]
     if examples < sum(held) + 1:
         raise InputError(f"--examples is {examples}, expected at least 3: one for each part")

@@ -97,12 +97,10 @@ def _print(chosen: Any) -> None:
     inputs = list(datasets(opened, sources))
     writes = isinstance(opened.model, SequenceModel)
     pictured = not writes and all(hasattr(part, "picture") for part in inputs)
-    if (
-        out
-        and not molecule
-        and (writes or pictured)
-        and (chosen.json or (not pictured and (chosen.query is not None or chosen.encoder)))
-    ):
+    # What neither writes nor is a picture has nothing to draw, which is said below.
+    chosen_parts = chosen.query is not None or chosen.encoder
+    beside = (chosen.json or chosen_parts) if writes else (chosen.json and pictured)
+    if out and not molecule and beside:
         also = "--json" if pictured else "--query, --encoder or --json"
         raise InputError(
             f"--out draws all that is {'attended to' if pictured else 'written'}, expected no {also} with it"

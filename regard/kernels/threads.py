@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["memory_of", "share"]
+__all__ = ["cut", "memory_of", "share"]
 
 _pool: tuple[int, ThreadPoolExecutor] | None = None
 _forked = False
@@ -44,6 +44,15 @@ def share(kernel: Callable[..., None], bounds: Sequence[int], *arguments: Any) -
         _on_a_pool(work, threads)
     else:
         _on_openmp(region, work, threads)
+
+
+def cut(rows: int, numbers: int, part: int = 1 << 15) -> list[int]:
+    """Where to cut rows of so many numbers into parts that are worth a thread each, for `share`.
+
+    >>> cut(5, 1 << 14), cut(0, 8)
+    ([0, 2, 4, 5], [0])
+    """
+    return [*range(0, rows, max(1, part // max(1, numbers))), rows]
 
 
 def memory_of(x: torch.Tensor) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from regard.kernels import available
-from regard.kernels.threads import memory_of, share
+from regard.kernels.threads import cut, memory_of, share
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -66,7 +66,7 @@ def losses(scores: Float[Tensor, "n classes"], targets: Int[Tensor, " n"], smoot
     _check(targets, classes)
     wide = scores.new_empty(3, rows, dtype=_wide(scores))
     arrays = [memory_of(x) for x in (*wide, scores, targets.contiguous())]
-    share(kernels.losses, _bounds(rows, classes), *arrays, classes, smoothing)
+    share(kernels.losses, cut(rows, classes, _PART), *arrays, classes, smoothing)
     return Losses(*wide)
 
 
@@ -94,7 +94,7 @@ def slopes(
     from regard.layers import kernels
 
     arrays = [memory_of(x) for x in (out, scores, targets.contiguous(), whole, above)]
-    share(kernels.slopes, _bounds(rows, classes), *arrays, classes, smoothing)
+    share(kernels.slopes, cut(rows, classes, _PART), *arrays, classes, smoothing)
     return out
 
 
@@ -127,10 +127,6 @@ def _check(targets: Tensor, classes: int) -> None:
     least, most = int(targets.min()), int(targets.max())
     if least < 0 or most >= classes:
         raise IndexError(f"targets are {least} to {most}, expected 0 to {classes - 1}")
-
-
-def _bounds(rows: int, classes: int) -> list[int]:
-    return [*range(0, rows, max(1, _PART // max(classes, 1))), rows]
 
 
 def _in_operators(scores: Tensor, targets: Tensor, smoothing: float) -> Losses:

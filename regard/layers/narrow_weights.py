@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 from regard.attention.costs import slow_type
 from regard.errors import InputError
 from regard.kernels import available
-from regard.kernels.threads import share
+from regard.kernels.threads import cut, share
 from regard.layers.checks import checked
 from regard.layers.linear import Linear
 from regard.layers.weight_types import Weights
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HalfLinear", "Int8Linear", "most_exact", "narrow", "slow_weights"]
 
-# So many numbers go to a thread at once.
-_PART = 1 << 15
 # The sums of so many are computed at once.
 _SUMS = 1 << 18
 
@@ -106,7 +104,7 @@ def _compiled(rows: Tensor, narrow: Tensor, scales: Tensor, bias: Tensor | None)
 
     (t, d), out = rows.shape, len(narrow)
     whole, of_rows, found = torch.empty(t, d, dtype=torch.int8), torch.empty(t), torch.empty(t, out)
-    share(to_int8, _parts(t, d), *(x.numpy() for x in (whole, of_rows, of_rows.view(torch.int32))), *_both(rows))
+    share(to_int8, cut(t, d), *(x.numpy() for x in (whole, of_rows, of_rows.view(torch.int32))), *_both(rows))
     # As many at a time as leave their sums in cache.
     step = max(64, _SUMS // out)
     sums = torch.empty(min(t, step), out, dtype=torch.int32)
@@ -116,7 +114,7 @@ def _compiled(rows: Tensor, narrow: Tensor, scales: Tensor, bias: Tensor | None)
         some = slice(at, min(at + step, t))
         n = some.stop - at
         torch._int_mm(whole[some], narrow.t(), out=sums[:n])
-        share(from_sums, _parts(n, out), found[some].numpy(), sums.numpy(), of_rows[some].numpy(), *columns)
+        share(from_sums, cut(n, out), found[some].numpy(), sums.numpy(), of_rows[some].numpy(), *columns)
     return found
 
 
@@ -124,10 +122,6 @@ def _both(rows: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
     """The numbers, and their bits."""
     numbers = rows.numpy()
     return numbers, numbers.view("int32")
-
-
-def _parts(rows: int, width: int) -> list[int]:
-    return [*range(0, rows, max(1, _PART // width)), rows]
 
 
 def _in_operators(rows: Tensor, narrow: Tensor, scales: Tensor, bias: Tensor | None) -> Tensor:

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from regard.kernels import available
-from regard.kernels.threads import memory_of, share
+from regard.kernels.threads import cut, memory_of, share
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 __all__ = ["rotated"]
 
-# So many numbers go to a thread at once.
-_PART = 1 << 15
 _TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -40,9 +38,7 @@ def _along(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
     if x.stride(2) != 1:
         x = x.contiguous()
     out = torch.empty(x.shape, dtype=x.dtype)
-    step = max(1, _PART // max(1, heads * width))
-    bounds = [*range(0, rows, step), rows]
-    steps = x.stride(0), x.stride(1)
+    bounds, steps = cut(rows, heads * width), (x.stride(0), x.stride(1))
     share(kernels.rotated, bounds, *map(memory_of, (out, x, cos, sin)), *steps, heads, width // 2, direction)
     return out
 

@@ -72,8 +72,10 @@ class Imported:
         if isinstance(texts, str):
             raise InputError(f"the texts are one text, {texts[:40]!r}, expected a list of them")
         for text in texts:
-            if not isinstance(text, str) or any(0xD800 <= ord(letter) < 0xE000 for letter in text):
-                raise InputError(f"the text {text!r:.40} cannot be read, expected a text that UTF-8 can hold")
+            try:
+                text.encode()
+            except (AttributeError, UnicodeEncodeError):
+                raise InputError(f"the text {text!r:.40} cannot be read, expected a text that UTF-8 can hold") from None
         longest, found = self.bert.sizes.longest, []
         for text, each in zip(texts, self.tokenizer.encode_batch(list(texts)), strict=True):
             row = list(each.ids)

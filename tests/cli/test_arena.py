@@ -65,23 +65,54 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, sen
 SMALL = ["--model.width", "8", "--training.epochs", "1", "--training.progress", "false", "--training.device", "cpu"]
 
 
-def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
-    out, runs = tmp_path / "listops", tmp_path / "runs"
-    assert main(["arena", "make", "listops", "--out", str(out), "--examples", "60"]) == 0
-    asked = ["arena", "train", "listops", "--data", str(out), "--runs", str(runs)]
-    asked += ["--attention", "local", "--attention", "Attention(pattern=Blocks(8))"]
-    assert main([*asked, *SMALL]) == 0
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A task, and a run of two systems on it."""
+    place = tmp_path_factory.mktemp("arena")
+    assert main(["arena", "make", "listops", "--out", str(place / "listops"), "--examples", "60"]) == 0
+    assert main(asked(place)) == 0
+    return place
+
+
+@pytest.fixture
+def place(trained, tmp_path):
+    """The same, to change."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def asked(place):
+    """The command that trains them."""
+    systems = ["--attention", "local", "--attention", "Attention(pattern=Blocks(8))"]
+    return [
+        "arena",
+        "train",
+        "listops",
+        "--data",
+        str(place / "listops"),
+        "--runs",
+        str(place / "runs"),
+        *systems,
+        *SMALL,
+    ]
+
+
+def test_each_system_is_trained_once(place, capsys):
+    runs = place / "runs"
     # Other text forms of the same letters and digits are other runs.
     assert sorted(path.name for path in runs.iterdir()) == [
         "listops-attention-pattern-blocks-8-13764d80",
         "listops-local",
     ]
     changed = (runs / "listops-local" / "model.safetensors").stat().st_mtime_ns
-    capsys.readouterr()
-    assert main([*asked, *SMALL]) == 0
+    assert main(asked(place)) == 0
     assert f"{runs / 'listops-local'} is there already" in capsys.readouterr().out
     assert (runs / "listops-local" / "model.safetensors").stat().st_mtime_ns == changed
-    assert main(["arena", "table", str(runs)]) == 0
+
+
+def test_systems_stand_in_one_table(place, capsys):
+    runs = str(place / "runs")
+    assert main(["arena", "table", runs]) == 0
     printed = capsys.readouterr()
     assert printed.err.startswith("listops: no run of transformer, blockwise, sparse-strided, ")
     assert "left out" not in printed.err
@@ -100,31 +131,38 @@ def test_systems_are_trained_and_stand_in_one_table(tmp_path, capsys):
     ]
     assert len(lines) == 3
     assert all("1 of 2 epochs" in line for line in lines[1:])
-    assert main(["arena", "table", "--json", str(runs)]) == 0
+    assert main(["arena", "table", "--json", runs]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["system"] for row in rows} == {"local", "Attention(pattern=Blocks(8))"}
     assert all(0 <= row["without looking"] <= 1 for row in rows)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_row(place, capsys):
+    runs = place / "runs"
     shutil.copytree(runs / "listops-local", runs / "copied")
     assert main(["arena", "table", str(runs)]) == 2
     assert "are the same training, expected one of them, or other seeds" in capsys.readouterr().err
-    for option, seeds in (("learning_rate: 0.0001", [1, 1, 1]), ("seed: 0", [1, 2])):
-        config = (runs / "listops-local" / "config.yaml").read_text()
-        assert f"  {option}\n" in config
-        changed_to = config.replace(
-            f"  {option}\n", f"  {option.replace('0.0001', '0.5').replace('seed: 0', 'seed: 1')}\n"
-        )
-        (runs / "copied" / "config.yaml").write_text(changed_to)
-        capsys.readouterr()
+    config = (runs / "listops-local" / "config.yaml").read_text()
+    for before, after, seeds in (
+        ("  learning_rate: 0.0001\n", "  learning_rate: 0.5\n", [1, 1, 1]),
+        ("  seed: 0\n", "  seed: 1\n", [1, 2]),
+    ):
+        assert before in config
+        (runs / "copied" / "config.yaml").write_text(config.replace(before, after))
         assert main(["arena", "table", "--json", str(runs)]) == 0
         assert sorted(row["seeds"] for row in json.loads(capsys.readouterr().out)) == seeds
-    shutil.rmtree(runs / "copied")
-    config = (runs / "listops-local" / "config.yaml").read_text()
-    (runs / "listops-local" / "config.yaml").write_text(config.replace("Window(32, 32)", "Window(16, 16)"))
-    assert main([*asked, *SMALL]) == 2
+
+
+def test_a_run_that_attends_otherwise_is_not_the_systems(place, capsys):
+    config = place / "runs" / "listops-local" / "config.yaml"
+    config.write_text(config.read_text().replace("Window(32, 32)", "Window(16, 16)"))
+    assert main(asked(place)) == 2
     assert "Window(16, 16))', expected 'Attention(pattern=Window(32, 32))'" in capsys.readouterr().err
-    (runs / "listops-local" / "config.yaml").write_text(config)
+
+
+def test_what_was_not_evaluated_is_left_out_or_refused(place, capsys):
+    runs = place / "runs"
     (runs / "listops-local" / "evaluation.json").unlink()
-    capsys.readouterr()
     assert main(["arena", "table", str(runs)]) == 0
     printed = capsys.readouterr()
     assert f"left out: {runs / 'listops-local'} has no evaluation.json, expected a run that" in printed.err

@@ -43,9 +43,11 @@ def _fused(problem: Problem) -> bool:
 
 def _matrix_free(problem: Problem) -> bool:
     """Whether no mask is needed, so that the fused operator builds no score matrix."""
+    if not _fused(problem):
+        return False
     pattern = problem.attention.pattern
-    if not _fused(problem) or isinstance(pattern, Everyone):
-        return _fused(problem)
+    if isinstance(pattern, Everyone):
+        return True
     square = problem.layout is problem.key_layout and problem.layout.starts is None
     # The operator forbids keys before it scales the scores: 0 times -inf is NaN, and a negative number of times allows them.
     return isinstance(pattern, Causal) and square and problem.attention.score.scaling(problem.d) > 0

@@ -195,25 +195,32 @@ def _make_cut(problem: Problem, threads: int) -> Cut:
 
 
 def _cut_up(problem: Problem, tiles: Records, rows: Rows, threads: int) -> tuple[Records, list[int]]:
-    """The units, and where they are cut into calls.
-
-    Many small sets are taken head by head, a few sets at a time; of large ones a unit keeps what it has packed of its head's keys,
-    and several units may share a set.
-    """
+    """The units, and where they are cut into calls: many small sets are taken a few at a time, others head by head."""
     wanted, near = problem.tiles.units * threads, problem.tiles.near
     width = problem.heads * max(problem.d, problem.e) * problem.dtype.itemsize
-    whole, longest = (
-        width * max(getattr(problem.layout, size), getattr(problem.key_layout, size)) for size in ("total", "longest")
-    )
+    whole = width * max(problem.layout.total, problem.key_layout.total)
+    longest = width * max(problem.layout.longest, problem.key_layout.longest)
     if longest > near or whole * problem.heads <= wanted * near:
-        units: list[Unit] = []
-        for n, (_, heads) in enumerate(problem.groups):
-            bounds = _share_out(rows.numbers[n], tiles, max(1, -(-wanted // len(heads))), threads)
-            for head in heads:
-                units += _units(problem, head, n * (problem.layout.total + 1), bounds, tiles, rows)
-        return np.array(units, kind_of(Unit)), [*range(len(units) + 1)]
+        return _by_head(problem, tiles, rows, wanted, threads)
     bounds = _share_out(np.sum(rows.numbers, 0), tiles, max(wanted, whole // near), threads)
-    # No set is cut, so that nobody adds to the gradients of another's keys.
+    return _by_sets(problem, tiles, bounds, wanted)
+
+
+def _by_head(problem: Problem, tiles: Records, rows: Rows, wanted: int, threads: int) -> tuple[Records, list[int]]:
+    """Units of one head, each a call, which keep what they have packed of its keys; several may share a set."""
+    units: list[Unit] = []
+    for n, (_, heads) in enumerate(problem.groups):
+        bounds = _share_out(rows.numbers[n], tiles, max(1, -(-wanted // len(heads))), threads)
+        for head in heads:
+            units += _units(problem, head, n * (problem.layout.total + 1), bounds, tiles, rows)
+    return np.array(units, kind_of(Unit)), [*range(len(units) + 1)]
+
+
+def _by_sets(problem: Problem, tiles: Records, bounds: list[int], wanted: int) -> tuple[Records, list[int]]:
+    """Units of a few whole sets, one after the other for each head; `bounds` of tiles are moved to where their sets begin.
+
+    No set is cut, so that nobody adds to the gradients of another's keys.
+    """
     first = np.searchsorted(tiles["owner"], tiles["owner"][bounds[1:-1]])
     cuts = np.unique([bounds[0], *first, bounds[-1]])
     found = np.zeros((len(cuts) - 1, problem.heads), kind_of(Unit))
