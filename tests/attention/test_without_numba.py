@@ -104,7 +104,7 @@ def test_everything_but_kernels_can_be_imported():
 import regard
 home = pathlib.Path(regard.__file__).parent
 compiled = {f"attention.executors.linear.{name}" for name in ("causal", "features", "long", "tiles")}
-compiled.add("attention.executors.edges.compressed")
+compiled |= {f"attention.executors.edges.{name}" for name in ("autograd", "compressed", "tables")}
 compiled |= {f"attention.executors.fused.{name}" for name in ("autograd", "lone", "units", "weights")} | {"layers.depthwise"}
 for path in sorted([*(home / "attention").rglob("*.py"), *(home / "layers").rglob("*.py"), *(home / "vectors").rglob("*.py")]):
     name = ".".join(path.relative_to(home).with_suffix("").parts)

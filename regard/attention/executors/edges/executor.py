@@ -57,17 +57,18 @@ def memory(problem: Problem) -> int:
     held = problem.d + problem.e + problem.attention.score.numbers_per_pair(problem.d)
     if not _walks_rows(problem):
         return problem.count(problem.union) * problem.heads * held * max(4, problem.dtype.itemsize) + problem.bytes
-    from regard.attention.executors.edges.compressed import blocks, width_of
+    from regard.attention.executors.edges.tables import blocks, width_of
 
     queries, keys, heads = problem.layout.total, problem.key_layout.total, problem.heads
     sizes = [len(block) for _, group in problem.groups for block in blocks(group)]
     d, e = (sum(width_of(n, width) for n in sizes) for width in (problem.d, problem.e))
     # Packed values and output, their gradients, the output's own two, and what is kept of each row and head.
     numbers = 2 * (keys + queries) * e + 2 * queries * heads * problem.e + 7 * queries * heads
-    if isinstance(problem.attention.score, Separable) or problem.attention.score.reads_edges:
-        numbers += 2 * (queries + keys) * heads
-    else:
+    score = problem.attention.score
+    if not score.reads_edges:
         numbers += 2 * (queries + keys) * d
+    if isinstance(score, Separable) or score.reads_edges:
+        numbers += 2 * (queries + keys) * heads
     numbers += _numbers_of_bias(problem)
     return numbers * max(4, problem.dtype.itemsize)
 
@@ -91,7 +92,7 @@ def run(problem: Problem, tensors: Tensors) -> Tensor:
 
 def _walk(problem: Problem, tensors: Tensors) -> Tensor:
     """By kernels, a block of heads after the other."""
-    from regard.attention.executors.edges.compressed import blocks
+    from regard.attention.executors.edges.tables import blocks
 
     found, order = [], []
     for pattern, heads in problem.groups:
@@ -129,7 +130,6 @@ class _Group:
         self.exact = torch.promote_types(problem.dtype, torch.float32)
         self.q, self.k, self.v = tensors.q, tensors.k, tensors.v
         score, bias = problem.attention.score, problem.attention.bias
-        self.same = tensors.k is tensors.v and not isinstance(score, Kernel | Separable) and not score.reads_edges
         if isinstance(score, Kernel):
             # Features of a key that nobody sees may be infinite, and zero times their gradient is NaN.
             k = self.k.masked_fill(~compressed.seen()[:, None, None], 0)
@@ -156,79 +156,68 @@ class _Group:
 
     def run(self, block: list[int]) -> Tensor:
         """`[t, heads of the block, e]`"""
-        from regard.attention.executors.edges import compressed as rows
+        from regard.attention.executors.edges.autograd import Call, attended
 
-        problem, compressed, n = self.problem, self.compressed, len(block)
-        bias = problem.attention.bias
-        q, k, w, d = self._scored(block)
-        # Keys that are the values (GATv2) are packed once, and found in the nearest cache when they are summed.
-        v = k if self.same else rows.packed(_heads(self.v, self._keys(block)))
-        form = _form(problem, n, d)
+        problem, n = self.problem, len(block)
+        bias, score = problem.attention.bias, problem.attention.score
+        keys = [head * problem.key_heads // problem.heads for head in block]
         seeds = torch.zeros(16, dtype=torch.int32)
         if problem.dropout is not None:
             seeds = problem.dropout.of_heads(torch.tensor(block)).repeat(16 // n)
-        given = w.new_empty(0) if self.bias is None else _heads(self.bias, block).flatten()
+        given = self.q.new_empty(0, dtype=self.exact) if self.bias is None else _heads(self.bias, block).flatten()
+        # What is one tensor, as keys and values are in GATv2, is packed once, and found in the nearest cache when it is summed.
+        three = (self.q, self.k, self.v)
+        shared = (0, 0 if self.k is self.q else 1, 0 if self.v is self.q else 1 if self.v is self.k else 2)
         with_values = bias is not None and bias.has_values
-        flat, weights = rows.fused(q, k, v, w, given, rows.Call(form, compressed, seeds), with_values)
-        out = rows.unpacked(flat, compressed.rows, n, problem.e)
+        form = _form(problem, n, self.q.shape[2])
+        call = Call(form, self.compressed, seeds, score.scaling(problem.d), shared, with_values)
+        q, k, v = (_heads(x, heads) for x, heads in zip(three, (block, keys, keys), strict=True))
+        out, weights = attended(call, q, k, v, self._weights(block), given)
         if bias is not None and self.pairs is not None and bias.has_values:
             values = bias.value_bias(self.pairs, self.parameters).to(self.exact)
             values = values if values.shape[1] == 1 else _heads(values, block)
             out = out.index_add(0, self.pairs.query_rows, weights.view(-1, n, 1) * values)
         return out
 
-    def _keys(self, block: list[int]) -> list[int]:
-        """The key heads of query heads."""
-        return [head * self.problem.key_heads // self.problem.heads for head in block]
+    def _weights(self, block: list[int]) -> Tensor:
+        """The weights of a block's scores, as `attended` takes them."""
+        from regard.attention.executors.edges.tables import interleaved, width_of
 
-    def _scored(self, block: list[int]) -> tuple[Tensor, Tensor, Tensor, int]:
-        """The tables of queries and keys, the weight of additive scores, and the width of all three."""
-        from regard.attention.executors.edges import compressed as rows
-
-        score, n = self.problem.attention.score, len(block)
-        w = self.q.new_empty(0, dtype=self.exact)
-        if score.reads_edges:
-            # What the kernels score is LeakyReLU(0 + 0), to which the scores of the pairs are added.
-            q, k = (w.new_zeros(len(x), n, 1) for x in (self.q, self.k))
-            return rows.packed(q, width=n), rows.packed(k, width=n), w, n
-        q, k = _heads(self.q, block), _heads(self.k, self._keys(block))
-        if isinstance(score, Separable):
-            names = ("score_query", "score_key")
-            a, b = (_heads(self.parameters[name][None], block).to(self.exact) for name in names)
-            q, k = ((x.to(self.exact) * y).sum(-1, keepdim=True) for x, y in ((q, a), (k, b)))
-            return rows.packed(q, width=n), rows.packed(k, width=n), w, n
-        d = rows.width_of(n, q.shape[-1])
-        if isinstance(score, Additive):
-            w = rows.packed(_heads(self.parameters["score_weight"][None], block))[:d]
-        scale = score.scaling(self.problem.d)
-        return rows.packed(q, scale), rows.packed(k), w, d
+        score, width = self.problem.attention.score, width_of(len(block), self.problem.d)
+        if isinstance(score, Additive) and not score.reads_edges:
+            return interleaved(_heads(self.parameters["score_weight"], block, 0), width).to(self.exact)
+        if isinstance(score, Separable) and not score.reads_edges:
+            both = (_heads(self.parameters[name], block, 0) for name in ("score_query", "score_key"))
+            return torch.stack([interleaved(each, width) for each in both]).to(self.exact)
+        return self.q.new_empty(0, dtype=self.exact)
 
 
 def _form(problem: Problem, heads: int, d: int) -> Form:
-    """What the kernels compute for so many heads with tables of width d."""
-    from regard.attention.executors.edges import compressed as rows
+    """What the kernels compute for so many heads with vectors of width d to score."""
     from regard.attention.executors.edges import kernels
+    from regard.attention.executors.edges.tables import width_of
 
     score, dropout = problem.attention.score, problem.dropout
-    kind, slope = kernels.DOT, 0.0
+    kind, slope, width = kernels.DOT, 0.0, width_of(heads, d)
     if score.reads_edges:
-        kind = kernels.SEPARABLE
+        # What the kernels score is LeakyReLU(0 + 0), to which the scores of the pairs are added.
+        kind, width = kernels.SEPARABLE, heads
     elif isinstance(score, Separable):
-        kind, slope = kernels.SEPARABLE, score.slope
+        kind, slope, width = kernels.SEPARABLE, score.slope, heads
     elif isinstance(score, Additive):
         kind, slope = kernels.LEAKY if score.activation == "leaky_relu" else kernels.TANH, score.slope
     normalizers = {Softmax: kernels.SOFTMAX, Relu: kernels.RELU, Sigmoid: kernels.SIGMOID, Sum: kernels.SUM}
     normalizer = normalizers[type(problem.attention.normalizer)]
     least, kept = (0, 1.0) if dropout is None else (dropout.least, 1 / (1 - dropout.p))
-    e = rows.width_of(heads, problem.e)
-    return kernels.Form(kind, normalizer, heads, d, e, slope, dropout is not None, least, kept)
+    e = width_of(heads, problem.e)
+    return kernels.Form(kind, normalizer, heads, width, e, slope, dropout is not None, least, kept)
 
 
-def _heads(x: Tensor, heads: list[int]) -> Tensor:
-    """`x[:, heads]`, without a copy where they are neighbors."""
-    if heads == list(range(heads[0], heads[-1] + 1)):
-        return x if len(heads) == x.shape[1] else x[:, heads[0] : heads[-1] + 1]
-    return x.index_select(1, torch.tensor(heads))
+def _heads(x: Tensor, heads: list[int], dim: int = 1) -> Tensor:
+    """Some heads of x, without a copy where they are neighbors."""
+    if heads != list(range(heads[0], heads[-1] + 1)):
+        return x.index_select(dim, torch.tensor(heads))
+    return x if len(heads) == x.shape[dim] else x.narrow(dim, heads[0], len(heads))
 
 
 def _gather(problem: Problem, tensors: Tensors) -> Tensor:
