@@ -180,7 +180,7 @@ class Boxes:
 
     @property
     def _fitting(self) -> Fitting:
-        check_numbers("data", self, "size", least=0)
+        check_numbers("data", self, "size", least=0, below=1 << 16)
         check_numbers("data", self, "patch", least=1)
         if not 0 < self.crop <= 1:
             raise InputError(f"data.crop is {self.crop}, expected more than 0 and at most 1")

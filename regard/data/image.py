@@ -67,7 +67,7 @@ class Digits:
 
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches."""
-        check_numbers("data", self, "size", least=1)
+        check_numbers("data", self, "size", least=1, below=1 << 16)
         if self.patch < 1 or self._side % self.patch:
             raise InputError(
                 f"patch is {self.patch}, expected a divisor of the {self._side} pixels of a picture's side"

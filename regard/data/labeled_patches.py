@@ -12,7 +12,7 @@ import numpy as np
 from regard.data.boxed_pictures import BoxedPictures, VariedBoxes
 from regard.data.boxes import Boxes
 from regard.data.encoding import Encoding, Grid, Labels
-from regard.data.examples import Array, Example, Part, TargetKind, VectorSet
+from regard.data.examples import UNSEEN, Array, Example, Part, TargetKind, VectorSet
 from regard.data.survey import Survey
 
 __all__ = ["BACKGROUND", "LabeledPatches", "PatchLabels", "VariedPatches", "patch_labels"]
@@ -84,8 +84,12 @@ class LabeledPatches:
 
     @property
     def unseen(self) -> Mapping[str, int]:
-        """Labels that no training example has, with the number of their boxes."""
-        return self.pictures.unseen
+        """Labels that no training example has, with the number of their patches."""
+        names = list(self.pictures.unseen)
+        if not names:
+            return {}
+        found = np.concatenate([target for target in self.targets if target is not None])
+        return {name: int((found == UNSEEN - n).sum()) for n, name in enumerate(names)}
 
     @property
     def lengths(self) -> list[int]:

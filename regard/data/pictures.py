@@ -218,7 +218,8 @@ class Pictures:
 
     def _patches(self) -> Patches:
         """The size, the patch and the colors that are asked for, or that the training part calls for."""
-        check_numbers("data", self, "size", "patch", "shift", "mixup", "cutmix", least=0)
+        check_numbers("data", self, "size", "patch", "shift", least=0, below=1 << 16)
+        check_numbers("data", self, "mixup", "cutmix", least=0)
         check_numbers("data", self, "distort", least=0, below=1)
         if not 0 <= self.mixed <= 1:
             raise InputError(f"data.mixed is {self.mixed}, expected a share from 0 to 1")

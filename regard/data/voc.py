@@ -59,7 +59,7 @@ class _Reading:
     """What the parser has read so far: the texts of the entries that matter, by their place in the tree."""
 
     def __init__(self, where: str) -> None:
-        self.where = where
+        self.where, self.root = where, ""
         self.path: list[str] = []
         self.text: list[str] = []
         self.size: dict[str, str] = {}
@@ -67,7 +67,7 @@ class _Reading:
 
     def begin(self, name: str, attributes: Mapping[str, str]) -> None:
         self.path.append(name)
-        self.text = []
+        self.root, self.text = self.path[0], []
         if len(self.path) > _DEEPEST:
             raise InputError(f"{self.where} has entries {_DEEPEST + 1} deep, expected an annotation of boxes")
         if self.path[1:] == ["object"]:
@@ -93,7 +93,8 @@ def read_annotation(content: bytes, where: str) -> Annotation:
     could unfold, is refused.
 
     Raises:
-        InputError: what is no such file: broken XML, a box without a name or an end, an end that is no finite number.
+        InputError: what is no such file: broken XML, another root without any box, a box without a name or an end, an end that is
+            no finite number.
 
     >>> box = "<name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
     >>> read_annotation(f"<annotation><object>{box}</object></annotation>".encode(), "a.xml")
@@ -107,6 +108,8 @@ def read_annotation(content: bytes, where: str) -> Annotation:
         parser.Parse(content, True)
     except expat.ExpatError as error:
         raise InputError(f"{where} is no XML: {reason_of(error)}, expected an annotation of boxes") from None
+    if not reading.objects and reading.root != "annotation":
+        raise InputError(f"{where} has the root {reading.root!r:.40} and no object, expected an annotation of boxes")
     named = enumerate(reading.objects, 1)
     boxes = [_box(each, f"{where}, object {n},") for n, each in named]
     width, height = (_whole(reading.size.get(name, ""), f"{where}, size,") for name in ("width", "height"))

@@ -270,6 +270,7 @@ def test_a_share_of_pictures_becomes_mosaics_and_the_others_stay_as_they_are(tmp
             "a.xml, object 1, xmax is 'nan', expected a number of pixels",
         ),
         (xml([], (-1, 3)).encode(), "a.xml, size, has '-1', expected whole pixels"),
+        (b"<settings><size/></settings>", "a.xml has the root 'settings' and no object, expected an annotation"),
     ],
 )
 def test_what_is_no_annotation_is_refused(content: bytes, sentence: str) -> None:

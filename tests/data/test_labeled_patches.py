@@ -62,7 +62,8 @@ def test_what_is_predicted_has_no_labels_and_unseen_ones_stay_unseen(tmp_path: P
     reader = PatchLabels(str(root), **SIZES)
     encoding = reader.fit()
     part = reader.part("test", encoding)
-    assert part.unseen == {"green": 1}
+    assert part.unseen == {"green": 24}
+    assert (part[0].target == UNSEEN).sum() == 24
     assert set(part[0].target) == {0, UNSEEN}
     Image.new("RGB", (80, 60)).save(tmp_path / "one.png")
     (example,) = [reader.inputs([str(tmp_path / "one.png")], encoding)[0]]
