@@ -5,7 +5,9 @@
 runs every executor, forward and backward, on the grid of `benchmarks.grid`, fits seconds per unit of the kinds of work that its
 `work` names, and writes them into `regard/attention/costs-CLASS.json`, of the class of this processor, or into `costs-cuda.json`.
 On a CPU it measures how quick the kernels of linear layers are as well (`--only linear` for these alone), and refuses, with status
-2, where the matrix rate varies by more than a tenth meanwhile. `benchmarks.narrow` runs it as on a processor of another class.
+2, where the matrix rate varies by more than a tenth while an executor is measured. What `--only` measures at another rate than the
+file's is told as of that rate, so that executors measured on different days compare. `benchmarks.narrow` runs it as on a processor
+of another class.
 """
 
 from __future__ import annotations
@@ -169,15 +171,15 @@ def known(path: Path) -> dict[str, Any]:
     return found
 
 
-def linear() -> dict[str, float] | None:
-    """Seconds of torch's linear layer for a product of two numbers, forward and backward, and the share that the kernels take."""
+def linear(scale: float = 1.0) -> dict[str, float] | None:
+    """Seconds, times `scale`, of torch's linear layer for a product of two numbers, both ways, and the kernels' share of these."""
     found = [times for _ in range(3) if (times := calibration.times_of_product()) is not None]
     if not found:
         return None
     ours, torchs = (min(times) for times in zip(*found, strict=True))
     share = float(f"{ours / torchs:.3g}")
     print(f"linear: the kernels take {share} of torch's time")
-    return {"multiplications": float(f"{torchs / math.prod(calibration.PRODUCT):.3g}"), "share": share}
+    return {"multiplications": float(f"{scale * torchs / math.prod(calibration.PRODUCT):.3g}"), "share": share}
 
 
 def report(executor: str, names: Sequence[str], ratios: Sequence[float], seconds: Sequence[float]) -> None:
@@ -210,29 +212,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # The first part is the rate itself: it must be there before anything is compared with it.
         first = matrix_rate() if on_gpu else steadily(matrix_rate, matrix_rate, None)[0]
-        rates = [first]
         print(f"{first:.0f} GFLOP/s", flush=True)
+        keeps = options.only is not None and path.exists() and not on_gpu
+        reference = float(before.get("machine", {}).get("matrix GFLOP/s", first)) if keeps else first
         for executor in names:
             begin = time.perf_counter()
             part = partial(measure, executor, GRID, options.device, options.seconds)
             # What a graphics processor takes does not depend on what else the CPU does.
             (cases, works, seconds), rate = (part(), first) if on_gpu else steadily(part, matrix_rate, first)
-            rates.append(rate)
             if not cases:
                 print(f"{executor}: refuses every case here, and keeps its constants")
                 continue
             # What it refuses to measure here, such as what another device does, keeps its constants.
+            seconds = [each * (first + rate) / (2 * reference) for each in seconds]
             found[executor] = found.get(executor, {}) | fit(works, seconds)
             least[executor] = float(f"{min(seconds):.4g}")
             report(executor, cases, errors(found[executor], works, seconds), seconds)
             print(f"  {time.perf_counter() - begin:.0f} s, {rate:.0f} GFLOP/s  {found[executor]}", flush=True)
         if with_linear:
-            before = before | {"linear": steadily(linear, matrix_rate, first)[0] or before["linear"]}
+            scaled = partial(linear, first / reference)
+            before = before | {"linear": steadily(scaled, matrix_rate, first)[0] or before["linear"]}
     except UnsteadyError as unsteady:
         print(unsteady, file=sys.stderr)
         return 2
     if not options.dry:
-        about = machine() | {"matrix GFLOP/s": round(float(np.median(rates)), 1)}
+        about = machine() | {"matrix GFLOP/s": round(reference, 1)}
         if on_gpu:
             about |= {"device": torch.cuda.get_device_name()}
         # What else is known of the class, such as how quick linear layers are, was not measured here.
