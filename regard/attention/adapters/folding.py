@@ -46,7 +46,8 @@ def check_order_alone(adapter: Adapter, learned: bool = False) -> None:
 def in_places(tensors: Tensors, layout: Layout) -> tuple[Tensors, Layout]:
     """The tensors with the rows of each set in order of their places and as many key heads as heads, and their layout."""
     q, order = tensors.q, layout.row_order
-    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (tensors.k, tensors.v))
+    shared = q.shape[1] // tensors.k.shape[1]
+    k, v = (x if shared == 1 else x.repeat_interleave(shared, dim=1) for x in (tensors.k, tensors.v))
     if order is not None:
         q, k, v = (x.index_select(0, order) for x in (q, k, v))
     return replace(tensors, q=q, k=k, v=v), layout.in_order()

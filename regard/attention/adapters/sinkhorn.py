@@ -98,8 +98,7 @@ class Sinkhorn(Adapter):
         blocks = Blocks(sets, self.size)
         sorting = Sorting(self.steps, self.temperature, self.causal, self.blocks is None)
         k, v = sorted_blocks(given, blocks, sorting)
-        rows = self._rows(blocks)
-        k, v = (self._joined(x, own).index_select(0, rows) for x, own in ((k, given.k), (v, given.v)))
+        k, v = (self._keys(x, own, blocks) for x, own in ((k, given.k), (v, given.v)))
         learned = {name: given.parameters[name] for name in self.attention.parameters(1, 1)}
         out = verb(self.attention, replace(given, k=k, v=v, parameters=learned), *self._layouts(blocks), dropout)
         return out if layout.row_order is None else out.index_select(0, layout.ranks)
@@ -108,11 +107,13 @@ class Sinkhorn(Adapter):
     def _named(self) -> str:
         return "own and sorted blocks"
 
-    def _joined(self, x: Tensor, own: Tensor) -> Tensor:
-        """The rows that `_rows` choose from: those of the sorted blocks, then the keys or values themselves."""
+    def _keys(self, x: Tensor, own: Tensor, blocks: Blocks) -> Tensor:
+        """The rows of the keys' layout, from sorted blocks `[m, n, size, h, d]` and the keys or values themselves."""
         import torch
 
-        return torch.cat([x, own])
+        if blocks.even and not self.causal:
+            return torch.cat([x, own.unflatten(0, x.shape[:3])], 2).flatten(0, 2)
+        return torch.cat([x.flatten(0, 2), own]).index_select(0, self._rows(blocks))
 
     def _layouts(self, blocks: Blocks) -> tuple[Layout, Layout]:
         """Of the queries, with a set for each block, and of its keys, the sorted ones first."""
@@ -124,7 +125,7 @@ class Sinkhorn(Adapter):
         return Layout(queries.offsets, starts=starts), Layout.of_lengths(mixed + blocks.sizes)
 
     def _rows(self, blocks: Blocks) -> Tensor:
-        """Which rows of `_joined` are the keys of each block."""
+        """Which rows, of the sorted blocks' and then one's own, are the keys of each block."""
         import torch
 
         from regard.attention.pairs.pairs import expand
@@ -168,8 +169,10 @@ class SortCut(Sinkhorn):
     def _named(self) -> str:
         return "first sorted blocks"
 
-    def _joined(self, x: Tensor, own: Tensor) -> Tensor:
-        return x
+    def _keys(self, x: Tensor, own: Tensor, blocks: Blocks) -> Tensor:
+        if blocks.even:
+            return x[:, : self.first].flatten(0, 2)
+        return x.flatten(0, 2).index_select(0, self._rows(blocks))
 
     def _layouts(self, blocks: Blocks) -> tuple[Layout, Layout]:
         from regard.sets import Layout

@@ -56,6 +56,12 @@ class Blocks:
     def sizes(self) -> Int[Tensor, " blocks"]:
         return torch.minimum(self.layout.offsets[self.owner + 1] - self.begin, self.begin.new_tensor(self.size))
 
+    @cached_property
+    def even(self) -> bool:
+        """Whether all sets have as many blocks, at least one, and all blocks are whole."""
+        lengths = self.layout.lengths
+        return bool(self.number and self.layout.longest % self.size == 0 and (lengths == self.layout.longest).all())
+
     @property
     def slots(self) -> Int[Tensor, " blocks"]:
         """The first row of each among sorted blocks, which all take `size` rows."""
@@ -78,12 +84,24 @@ class Sorting(NamedTuple):
 
 def sorted_blocks(
     tensors: Tensors, blocks: Blocks, sorting: Sorting
-) -> tuple[Float[Tensor, "slots h d"], Float[Tensor, "slots h e"]]:
+) -> tuple[Float[Tensor, "m n {blocks.size} h d"], Float[Tensor, "m n {blocks.size} h e"]]:
     """Keys and values of the sorted blocks, `size` rows for each block: those from its sorted size on mean nothing.
+
+    They are m sets of n blocks where these are even, and else one set of all blocks.
 
     Args:
         tensors: with as many key heads as heads, in order of their places, and the learned `sort_hidden` and `sort_out`.
     """
+    if blocks.even:
+        # Nothing is gathered, and nothing is copied but for the product.
+        k, v = (x.unflatten(0, (blocks.layout.sets, -1, blocks.size)) for x in (tensors.k, tensors.v))
+        p = permutation(_logits(k, tensors, sorting) / sorting.temperature, sorting).exp().to(k.dtype)
+        return _times(p, k), _times(p, v)
+    return _sorted_apart(tensors, blocks, sorting)
+
+
+def _sorted_apart(tensors: Tensors, blocks: Blocks, sorting: Sorting) -> tuple[Tensor, Tensor]:
+    """The same, of sets of any sizes."""
     size, d, device = blocks.size, tensors.k.shape[2], tensors.k.device
     both = torch.cat([tensors.k, tensors.v], -1)
     first = blocks.per_set.cumsum(0) - blocks.per_set
@@ -99,7 +117,7 @@ def sorted_blocks(
         parts.append(_mixed(x, log_p, there[:, -1]).flatten(0, 2))
         order.append((first[sets, None] + turn).flatten())
     # Block by block as they lie in the sets.
-    out = torch.cat(parts).unflatten(0, (-1, size)).index_select(0, torch.cat(order).argsort()).flatten(0, 1)
+    out = torch.cat(parts).unflatten(0, (-1, size)).index_select(0, torch.cat(order).argsort())[None]
     return out[..., :d], out[..., d:]
 
 
@@ -139,11 +157,14 @@ def _mixed(x: Tensor, log_p: Tensor, last: Tensor) -> Tensor:
 
     There, the others have its share, each in proportion to its own.
     """
-    p = log_p.exp().to(x.dtype)
-    out = torch.einsum("mhij,mjshd->mishd", p, x)
+    out = _times(log_p.exp().to(x.dtype), x)
     if log_p.shape[-1] == 1 or bool(last.all()):
         return out
     others = log_p[..., :-1]
     shares = (others - others.logsumexp(-1, keepdim=True) + log_p.logsumexp(-1, keepdim=True)).exp().to(x.dtype)
-    instead = torch.einsum("mhij,mjshd->mishd", shares, x[:, :-1])
-    return torch.where(last[:, None, :, None, None], out, instead)
+    return torch.where(last[:, None, :, None, None], out, _times(shares, x[:, :-1]))
+
+
+def _times(p: Tensor, x: Tensor) -> Tensor:
+    """Mixtures `[m, i, size, h, d]` of the blocks `[m, j, size, h, d]`, by p `[m, h, i, j]`."""
+    return torch.einsum("mhij,mjshd->mishd", p, x)
