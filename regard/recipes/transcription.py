@@ -31,5 +31,5 @@ def transcription() -> Experiment:
         ),
         PerSetSequence(alignment=0.5, beam=5),
         Optimizer(learning_rate=2e-3, weight_decay=0.01, warm_up=400),
-        Training(epochs=15, batch_vectors=4096, threads=1, log_every=50),
+        Training(epochs=30, batch_vectors=4096, threads=1, log_every=50),
     )
