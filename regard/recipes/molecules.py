@@ -25,7 +25,7 @@ def molecules_solubility() -> Experiment:
         _encoder(layers=2, dropout=0.2),
         PerSetNumber(dropout=0.3),
         _optimizer(weight_decay=0.1),
-        _training(),
+        _training(epochs=240),
     )
 
 
@@ -80,5 +80,5 @@ def _optimizer(weight_decay: float = 0.01) -> Optimizer:
     return Optimizer(learning_rate=1e-3, weight_decay=weight_decay, warm_up=20)
 
 
-def _training() -> Training:
-    return Training(epochs=40, batch_vectors=1024, log_every=10, checkpoint_every=0, threads=1)
+def _training(epochs: int = 40) -> Training:
+    return Training(epochs=epochs, batch_vectors=1024, log_every=10, checkpoint_every=0, threads=1)
