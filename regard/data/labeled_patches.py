@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -82,7 +83,7 @@ class LabeledPatches:
         """`[h, w, 3]` uint8 of a picture as it is."""
         return self.pictures.picture(index)
 
-    @property
+    @cached_property
     def unseen(self) -> Mapping[str, int]:
         """Labels that no training example has, with the number of their patches."""
         names = list(self.pictures.unseen)

@@ -98,7 +98,8 @@ class Sinkhorn(Adapter):
         blocks = Blocks(sets, self.size)
         sorting = Sorting(self.steps, self.temperature, self.causal, self.blocks is None)
         k, v = sorted_blocks(given, blocks, sorting)
-        k, v = (self._keys(x, own, blocks) for x, own in ((k, given.k), (v, given.v)))
+        rows = None if blocks.even and not self.causal else self._rows(blocks)
+        k, v = (self._keys(x, own, rows) for x, own in ((k, given.k), (v, given.v)))
         learned = {name: given.parameters[name] for name in self.attention.parameters(1, 1)}
         out = verb(self.attention, replace(given, k=k, v=v, parameters=learned), *self._layouts(blocks), dropout)
         return out if layout.row_order is None else out.index_select(0, layout.ranks)
@@ -107,13 +108,17 @@ class Sinkhorn(Adapter):
     def _named(self) -> str:
         return "own and sorted blocks"
 
-    def _keys(self, x: Tensor, own: Tensor, blocks: Blocks) -> Tensor:
-        """The rows of the keys' layout, from sorted blocks `[m, n, size, h, d]` and the keys or values themselves."""
+    def _keys(self, x: Tensor, own: Tensor, rows: Tensor | None) -> Tensor:
+        """The rows of the keys' layout, from sorted blocks `[m, n, size, h, d]` and the keys or values themselves.
+
+        Args:
+            rows: those of `_rows`; None where blocks and their keys lie as they are wanted.
+        """
         import torch
 
-        if blocks.even and not self.causal:
+        if rows is None:
             return torch.cat([x, own.unflatten(0, x.shape[:3])], 2).flatten(0, 2)
-        return torch.cat([x.flatten(0, 2), own]).index_select(0, self._rows(blocks))
+        return torch.cat([x.flatten(0, 2), own]).index_select(0, rows)
 
     def _layouts(self, blocks: Blocks) -> tuple[Layout, Layout]:
         """Of the queries, with a set for each block, and of its keys, the sorted ones first."""
@@ -169,10 +174,10 @@ class SortCut(Sinkhorn):
     def _named(self) -> str:
         return "first sorted blocks"
 
-    def _keys(self, x: Tensor, own: Tensor, blocks: Blocks) -> Tensor:
-        if blocks.even:
+    def _keys(self, x: Tensor, own: Tensor, rows: Tensor | None) -> Tensor:
+        if rows is None:
             return x[:, : self.first].flatten(0, 2)
-        return x.flatten(0, 2).index_select(0, self._rows(blocks))
+        return x.flatten(0, 2).index_select(0, rows)
 
     def _layouts(self, blocks: Blocks) -> tuple[Layout, Layout]:
         from regard.sets import Layout

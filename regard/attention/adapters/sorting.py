@@ -56,11 +56,11 @@ class Blocks:
     def sizes(self) -> Int[Tensor, " blocks"]:
         return torch.minimum(self.layout.offsets[self.owner + 1] - self.begin, self.begin.new_tensor(self.size))
 
-    @cached_property
+    @property
     def even(self) -> bool:
         """Whether all sets have as many blocks, at least one, and all blocks are whole."""
-        lengths = self.layout.lengths
-        return bool(self.number and self.layout.longest % self.size == 0 and (lengths == self.layout.longest).all())
+        total, longest = self.layout.total, self.layout.longest
+        return total > 0 and longest % self.size == 0 and total == self.layout.sets * longest
 
     @property
     def slots(self) -> Int[Tensor, " blocks"]:

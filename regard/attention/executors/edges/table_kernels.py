@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic as _intrinsic
 
 from regard.kernels import packing
-from regard.kernels.compiled import as_written, compiled
+from regard.kernels.compiled import compiled, inlined
 from regard.kernels.records import Stride
 from regard.kernels.simd.emit import Kind, address, permuted
 from regard.kernels.simd.lanes import LANES, Lanes, fill, fma, load, spread, store, store_low, sum_heads
@@ -73,68 +73,53 @@ def _apart(typingctx: Any, x: Any, at: Any, step: Any, lanes: Any, heads: Any) -
     return types.void(x, types.intp, types.intp, lanes, heads), codegen
 
 
-@as_written
-def _pack_row(to, here, x, there, step, width, heads, scale):
-    """One row, where neighboring columns are neighbors in memory and fill whole vectors."""
-    for c in range(0, width // heads, LANES // heads):
-        if heads == 1:
-            y = _together(x, there + c, step, 1)
-        elif heads == 2:
-            y = _together(x, there + c, step, 2)
-        elif heads == 4:
-            y = _together(x, there + c, step, 4)
-        elif heads == 8:
-            y = _together(x, there + c, step, 8)
-        else:
-            y = _together(x, there + c, step, 16)
-        store(to, here + c * heads, y * scale)
+@inlined
+def _load_heads(x, at, step, heads):
+    if heads == 1:
+        return _together(x, at, step, 1)
+    if heads == 2:
+        return _together(x, at, step, 2)
+    if heads == 4:
+        return _together(x, at, step, 4)
+    if heads == 8:
+        return _together(x, at, step, 8)
+    return _together(x, at, step, 16)
 
 
-@as_written
-def _unpack_row(to, here, x, there, step, width, heads, scale):
-    """As `_pack_row`, the other way."""
-    for c in range(0, width // heads, LANES // heads):
-        y = load(x, there + c * heads) * scale
-        if heads == 1:
-            _apart(to, here + c, step, y, 1)
-        elif heads == 2:
-            _apart(to, here + c, step, y, 2)
-        elif heads == 4:
-            _apart(to, here + c, step, y, 4)
-        elif heads == 8:
-            _apart(to, here + c, step, y, 8)
-        else:
-            _apart(to, here + c, step, y, 16)
+@inlined
+def _store_heads(to, at, step, y, heads):
+    if heads == 1:
+        _apart(to, at, step, y, 1)
+    elif heads == 2:
+        _apart(to, at, step, y, 2)
+    elif heads == 4:
+        _apart(to, at, step, y, 4)
+    elif heads == 8:
+        _apart(to, at, step, y, 8)
+    else:
+        _apart(to, at, step, y, 16)
 
 
 @_kernel
 def pack(begin, end, tables, to, x):
     """to[row, c, h] = scale x[row, h, c] for rows `begin:end` of neighboring columns, which fill the table's width."""
     table = tables[0]
-    scale, width, heads, rows, step = (
-        fill(to, table.scale),
-        table.width,
-        table.heads,
-        table.vectors.row,
-        table.vectors.head,
-    )
+    scale, heads, step = fill(to, table.scale), table.heads, table.vectors
     for row in range(begin, end):
-        _pack_row(to, row * width, x, row * rows, step, width, heads, scale)
+        for c in range(0, table.d, LANES // heads):
+            y = _load_heads(x, row * step.row + c, step.head, heads)
+            store(to, row * table.width + c * heads, y * scale)
 
 
 @_kernel
 def unpack(begin, end, tables, to, x):
     """to[row, h, c] = scale x[row, c, h], the other way."""
     table = tables[0]
-    scale, width, heads, rows, step = (
-        fill(x, table.scale),
-        table.width,
-        table.heads,
-        table.vectors.row,
-        table.vectors.head,
-    )
+    scale, heads, step = fill(x, table.scale), table.heads, table.vectors
     for row in range(begin, end):
-        _unpack_row(to, row * rows, x, row * width, step, width, heads, scale)
+        for c in range(0, table.d, LANES // heads):
+            y = load(x, row * table.width + c * heads)
+            _store_heads(to, row * step.row + c, step.head, y * scale, heads)
 
 
 @_kernel
