@@ -16,7 +16,7 @@ from regard.data.boxed_pictures import BoxedPictures, BoxVariation, Fitting, Sou
 from regard.data.encoding import Encoding, Grid, Labels
 from regard.data.examples import Array, Example, Part, VectorSet, check_part, divided, parts_of
 from regard.data.folders import files_at, files_below
-from regard.data.picture_files import PICTURE_SUFFIXES
+from regard.data.picture_files import PICTURE_SUFFIXES, SIDES
 from regard.data.reader import STREAM, refused_value
 from regard.data.registry import locate
 from regard.data.survey import Skips, Survey, part_surveys
@@ -180,7 +180,7 @@ class Boxes:
 
     @property
     def _fitting(self) -> Fitting:
-        check_numbers("data", self, "size", least=0, below=1 << 16)
+        check_numbers("data", self, "size", least=0, below=SIDES)
         check_numbers("data", self, "patch", least=1)
         if not 0 < self.crop <= 1:
             raise InputError(f"data.crop is {self.crop}, expected more than 0 and at most 1")

@@ -19,7 +19,7 @@ from regard.data.folders import files_below
 from regard.data.label_sets import label_set
 from regard.data.listing import LabeledFile, Listing, listing_targets
 from regard.data.patches import Distortion, cut, joined
-from regard.data.picture_files import PICTURE_SUFFIXES, read_picture, resized
+from regard.data.picture_files import PICTURE_SUFFIXES, SIDES, read_picture, resized
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
@@ -67,7 +67,7 @@ class Digits:
 
     def fit(self) -> Encoding:
         """The labels of the training part, and the grid of patches."""
-        check_numbers("data", self, "size", least=1, below=1 << 16)
+        check_numbers("data", self, "size", least=1, below=SIDES)
         if self.patch < 1 or self._side % self.patch:
             raise InputError(
                 f"patch is {self.patch}, expected a divisor of the {self._side} pixels of a picture's side"

@@ -19,7 +19,17 @@ from regard.data.examples import Array
 from regard.errors import InputError
 from regard.files import read_whole
 
-__all__ = ["PICTURE_SUFFIXES", "Header", "gray", "is_colored", "picture_size", "read_header", "read_picture", "resized"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "SIDES",
+    "Header",
+    "gray",
+    "is_colored",
+    "picture_size",
+    "read_header",
+    "read_picture",
+    "resized",
+]
 
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
@@ -27,6 +37,8 @@ PICTURE_SUFFIXES = (
 )
 """The endings of files that are read as pictures."""
 
+# Sides of pictures in pixels are less.
+SIDES = 1 << 16
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _LARGEST = 1 << 28  # bytes of a file
 _COLORED = 16  # of 255: how far apart red, green and blue of a picture that is not gray are somewhere

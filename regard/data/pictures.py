@@ -21,7 +21,7 @@ from regard.data.idx import idx_parts, is_idx, read_idx
 from regard.data.label_sets import label_set
 from regard.data.listing import Listing, listing_targets
 from regard.data.patches import Distortion, Patches, PictureSet
-from regard.data.picture_files import PICTURE_SUFFIXES, is_colored, read_header, read_picture
+from regard.data.picture_files import PICTURE_SUFFIXES, SIDES, is_colored, read_header, read_picture
 from regard.data.reader import STREAM, refused_value
 from regard.data.survey import Skips, Survey, part_surveys
 from regard.data.targets import PartTargets
@@ -218,7 +218,7 @@ class Pictures:
 
     def _patches(self) -> Patches:
         """The size, the patch and the colors that are asked for, or that the training part calls for."""
-        check_numbers("data", self, "size", "patch", "shift", least=0, below=1 << 16)
+        check_numbers("data", self, "size", "patch", "shift", least=0, below=SIDES)
         check_numbers("data", self, "mixup", "cutmix", least=0)
         check_numbers("data", self, "distort", least=0, below=1)
         if not 0 <= self.mixed <= 1:
